@@ -1,0 +1,1 @@
+"""Run a rule over memory: NumPy (the living definition) and torch today."""

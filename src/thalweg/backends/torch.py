@@ -1,0 +1,135 @@
+"""Rules over torch tensors: torch's fused kernels where they exist, else the rule itself on whole tensors.
+
+`pick` says which one, and why. thalweg's own kernels will stand beside these two behind the same seam.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from thalweg.backends.base import Backend, Group, bind
+from thalweg.rules import Rule
+
+_PRIMITIVES = {"div": torch.div, "pow": torch.pow, "sqrt": torch.sqrt}
+_FUSED_DEVICES = ("cpu", "cuda", "mps")
+
+
+class Fused:
+    """torch's own fused kernels: one call per group, element arithmetic in the parameters' dtype."""
+
+    name = "torch fused"
+
+    def norm(self, grads: Sequence[Tensor]) -> Tensor:
+        return norm_of(grads)
+
+    def update(self, rule: Rule, group: Group, skip: Tensor | None) -> None:
+        _advance(group, skip)
+        _KERNELS[rule.name](group, skip)
+
+
+class Eager:
+    """The rule's own function on whole tensors: any device, any layout, several sweeps over memory."""
+
+    name = "torch eager"
+
+    def norm(self, grads: Sequence[Tensor]) -> Tensor:
+        return norm_of(grads)
+
+    def update(self, rule: Rule, group: Group, skip: Tensor | None) -> None:
+        _advance(group, skip)
+        update = bind(rule.update, **_PRIMITIVES)
+        coefficients = bind(rule.coefficients, **_PRIMITIVES)
+        states = [group.states[name] for name in rule.states]
+
+        for i, (p, g) in enumerate(zip(group.params, group.grads, strict=True)):
+            t = group.step_views[i].double() if rule.counts_steps else None
+            old = (p, *(state[i] for state in states))
+            new = update(old[0], g, *old[1:], *coefficients(t, **group.hyper))
+            for target, value in zip(old, new, strict=True):
+                target.copy_(value if skip is None else torch.where(skip > 0, target, value))
+
+
+def pick(rule: Rule, params: Sequence[Tensor]) -> tuple[Backend, str]:
+    """The backend for these parameters and, in a few words, why."""
+    if rule.name not in _KERNELS:
+        return Eager(), f"torch has no fused kernel for {rule.name}"
+    for p in params:
+        if p.device.type not in _FUSED_DEVICES:
+            return Eager(), f"torch has no fused kernels on {p.device.type}"
+        if not p.is_floating_point():
+            return Eager(), f"torch's fused kernels take no {p.dtype} parameters"
+        if not p.is_contiguous():
+            return Eager(), "torch's fused kernels would ignore the strides of a parameter"
+    return Fused(), f"torch has a fused {rule.name} kernel"
+
+
+def norm_of(grads: Sequence[Tensor]) -> Tensor:
+    norms = torch._foreach_norm(grads)
+    return torch.linalg.vector_norm(torch.stack([norm.float() for norm in norms]))
+
+
+def _advance(group: Group, skip: Tensor | None) -> None:
+    """Count the update, before it is made; a skipped one is not counted."""
+    if group.steps is not None:
+        group.steps.add_(1 if skip is None else 1 - skip)
+
+
+def _fused_sgd(group: Group, skip: Tensor | None, *, nesterov: bool = False) -> None:
+    hyper = group.hyper
+    torch._fused_sgd_(
+        group.params,
+        group.grads,
+        group.states.get("momentum_buffer", []),
+        weight_decay=hyper["weight_decay"],
+        momentum=hyper.get("momentum", 0.0),
+        lr=hyper["lr"],
+        dampening=0.0,
+        nesterov=nesterov,
+        maximize=False,
+        is_first_step=False,
+        found_inf=skip,
+    )
+
+
+def _fused_nesterov(group: Group, skip: Tensor | None) -> None:
+    _fused_sgd(group, skip, nesterov=True)
+
+
+def _fused_adam(group: Group, skip: Tensor | None) -> None:
+    _adam_kernel(torch._fused_adam_, group, skip)
+
+
+def _fused_adamw(group: Group, skip: Tensor | None) -> None:
+    _adam_kernel(torch._fused_adamw_, group, skip)
+
+
+def _adam_kernel(kernel: Callable, group: Group, skip: Tensor | None) -> None:
+    hyper = group.hyper
+    kernel(
+        group.params,
+        group.grads,
+        group.states["exp_avg"],
+        group.states["exp_avg_sq"],
+        [],
+        group.step_views,
+        amsgrad=False,
+        lr=hyper["lr"],
+        beta1=hyper["beta1"],
+        beta2=hyper["beta2"],
+        weight_decay=hyper["weight_decay"],
+        eps=hyper["eps"],
+        maximize=False,
+        found_inf=skip,
+    )
+
+
+_KERNELS: dict[str, Callable[[Group, Tensor | None], None]] = {
+    "sgd": _fused_sgd,
+    "momentum": _fused_sgd,
+    "nesterov": _fused_nesterov,
+    "adam": _fused_adam,
+    "adamw": _fused_adamw,
+}

@@ -1,0 +1,1 @@
+"""The command line: words in, one public function, words out."""

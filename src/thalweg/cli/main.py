@@ -1,0 +1,182 @@
+"""Every command of `thalweg`. Results go to standard output, progress to standard error.
+
+What a command needs is imported when it runs, so that --help answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+
+from thalweg import __version__
+from thalweg.cli.output import print_json, print_scores, size_text
+from thalweg.errors import ThalwegError, UsageError
+from thalweg.jobs import defaults
+from thalweg.jobs.settings import Settings
+
+_SETTINGS = Annotated[Settings, Parameter(name="*")]
+_JSON = Annotated[bool, Parameter(name="--json", negative="", help="print one JSON object")]
+_QUIET = Annotated[
+    bool, Parameter(name="--quiet", negative="", help="no progress on standard error")
+]
+_OUT = Annotated[str, Parameter(name="--out", help="the folder that holds the runs")]
+_RUN = Annotated[str, Parameter(help='a folder, a name below --out, or "last"')]
+
+_DEFAULTS = "\n\n".join(f"{row.name}: {row.rule}." for row in defaults.TABLE)
+
+app = App(
+    name="thalweg",
+    help="Train models by gradient descent, and keep the descent on its line.",
+    version=__version__,
+    version_flags=["--version"],
+    result_action="return_value",
+)
+
+
+@app.command(help_epilogue=f"Defaults, where you do not choose:\n\n{_DEFAULTS}")
+def fit(
+    data: str | None = None,
+    /,
+    *,
+    settings: _SETTINGS = Settings(),
+    config: str | None = None,
+    json: _JSON = False,
+    quiet: _QUIET = False,
+) -> int:
+    """Train a model to predict one column of a table.
+
+    Parameters
+    ----------
+    data:
+        a CSV or Parquet file
+    config:
+        run.toml of an earlier run, to repeat it; options given beside it come first
+    """
+    if config is not None:
+        data, settings = _job("config", "repeated")(config, data, settings)
+    if data is None:
+        raise UsageError("no data was given: thalweg fit FILE --target COL")
+    progress = _open_progress(quiet)
+    return _end(_job("fit", "run_fit")(data, settings, progress), json)
+
+
+@app.command
+def demo(*, seed: int = 0, out: _OUT = "runs", json: _JSON = False, quiet: _QUIET = False) -> int:
+    """Train on the handwritten digits that ship with scikit-learn.
+
+    Parameters
+    ----------
+    seed:
+        of the split, the first weights and the order
+    """
+    return _end(_job("demo", "demo")(out=out, seed=seed, progress=_open_progress(quiet)), json)
+
+
+@app.command
+def predict(run: _RUN, data: str, /, *, to: str | None = None, out: _OUT = "runs") -> int:
+    """Predict new rows: CSV on standard output, or a file.
+
+    Parameters
+    ----------
+    data:
+        a CSV or Parquet file with the columns that the run was trained on
+    to:
+        write to this file instead, .csv or .parquet
+    """
+    path = _job("predict", "predict")(run, data, to=to, out=out, stream=sys.stdout)
+    if path is not None:
+        print(f"wrote {path}", file=sys.stderr)
+    return 0
+
+
+@app.command
+def evaluate(run: _RUN, data: str, /, *, out: _OUT = "runs", json: _JSON = False) -> int:
+    """Score a run on new rows that hold the target as well.
+
+    Parameters
+    ----------
+    data:
+        a CSV or Parquet file with the run's columns and its target
+    """
+    result = _job("evaluate", "evaluate")(run, data, out=out)
+    print_json(result) if json else print_scores(result)
+    return 0
+
+
+@app.command
+def report(run: _RUN, /, *, out: _OUT = "runs") -> int:
+    """Build the page of a run anew and say where it is."""
+    print(_job("report", "report")(run, out=out))
+    return 0
+
+
+runs = App(name="runs", help="List the runs, oldest first, or delete one.")
+app.command(runs)
+
+
+@runs.default
+def list_runs(*, out: _OUT = "runs", json: _JSON = False) -> int:
+    """List the runs with their sizes."""
+    result = _job("runs", "list_runs")(out)
+    if json:
+        print_json(result)
+        return 0
+    for row in result["runs"]:
+        print(
+            f"{row['name']:<24}{row['state']:<12}{row['optimizer']:<12}{size_text(row['bytes']):>10}"
+        )
+    if not result["runs"]:
+        print(f"no run in {out} yet")
+    return 0
+
+
+@runs.command(name="delete")
+def delete_run(run: _RUN, /, *, out: _OUT = "runs", json: _JSON = False) -> int:
+    """Delete a run, for good."""
+    result = _job("runs", "delete_run")(run, out=out)
+    print_json(result) if json else print(f"deleted {result['run']} ({size_text(result['bytes'])})")
+    return 0
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    try:
+        return app(words, exit_on_error=False, print_error=False) or 0
+    except CycloptsError as error:
+        return _say(" ".join(str(error).split()), UsageError.exit_code)
+    except ThalwegError as error:
+        return _say(str(error), error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        return _say("interrupted", 130)
+
+
+def _say(message: str, code: int) -> int:
+    print(f"thalweg: {message}", file=sys.stderr)
+    return code
+
+
+def _end(run: Any, json: bool) -> int:
+    """Print the result of a fit; the exit code that goes with it."""
+    print_json(run.result) if json else print(run)
+    if run.result["status"] == "interrupted":
+        return 130
+    return 3 if run.verdict.healthy is False else 0
+
+
+def _job(module: str, name: str) -> Any:
+    """A function of jobs/, imported now."""
+    return getattr(import_module(f"thalweg.jobs.{module}"), name)
+
+
+def _open_progress(quiet: bool) -> Any:
+    return import_module("thalweg.draw.progress").open_progress(quiet=quiet)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

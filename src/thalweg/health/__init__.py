@@ -1,0 +1,1 @@
+"""Columns in, verdict out: what is wrong with a run, on what evidence, and what to change."""

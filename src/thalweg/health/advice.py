@@ -1,0 +1,38 @@
+"""What to do next, in one sentence, from the result of a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+METRICS = {"classification": "accuracy", "regression": "rmse"}
+
+
+def beats_tree(result: Mapping[str, Any]) -> bool | None:
+    """Did the model score better on test than the decision tree? None where there is nothing to compare."""
+    metric = METRICS.get(result["task"]["kind"])
+    tree = result["baselines"].get("tree")
+    if metric is None or tree is None or metric not in result["test"]:
+        return None
+    own, other = result["test"][metric], tree[metric]
+    return own >= other if metric == "accuracy" else own <= other
+
+
+def next_step(result: Mapping[str, Any]) -> str:
+    """The one thing to try next."""
+    verdict = result["verdict"]
+    if verdict["findings"]:
+        return verdict["findings"][0]["advice"]
+    if verdict["state"] == "improving":
+        return f"train longer: --epochs {_twice(result['epochs'])}"
+    if beats_tree(result) is False:
+        return "a tree does better here: try --lr three times lower and higher, or use the tree"
+    if result["status"] == "interrupted":
+        return "run it again without stopping it, for a result you can judge"
+    if verdict["state"] == "stalled":
+        return "try --lr three times lower and higher; more steps alone will not help"
+    return f"predict new rows: thalweg predict {result['run']} NEW.csv"
+
+
+def _twice(epochs: float) -> int:
+    return max(2, round(2 * epochs))

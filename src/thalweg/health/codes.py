@@ -1,0 +1,27 @@
+"""The table of findings: one row each, with its code, its severity and its remedy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """code and name; severity: "act" makes a run unhealthy; advice: what to change, with {lr} and {lower} filled in."""
+
+    code: str
+    name: str
+    severity: Literal["warn", "act"]
+    advice: str
+
+
+NON_FINITE = Code(
+    "TW001",
+    "non-finite loss or gradient",
+    "act",
+    "lower the learning rate (it was {lr:.3g}; try --lr {lower:.1g}); if it happens again at the first steps, "
+    "look for extreme values in the data",
+)
+
+CODES = {row.code: row for row in (NON_FINITE,)}

@@ -1,0 +1,66 @@
+"""The one table of defaults: what `fit` chooses where the user did not, and by which rule.
+
+`--help`, the docs and every run print it. The values were chosen by `benchmarks/defaults.py` on three sets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LR = {"sgd": 0.1, "momentum": 0.1, "adam": 1e-3, "adamw": 1e-3}
+MOMENTUM = 0.9
+MODEL = "mlp:256,256"
+OPTIMIZER = "adamw"
+SCHEDULE = "cosine"
+PATIENCE = 10
+SHARE = 0.1
+STEPS = 6000
+LEAST_EPOCHS, MOST_EPOCHS = 10, 100
+LEAST_BATCH, MOST_BATCH = 32, 256
+ROWS_PER_BATCH_ROW = 50
+WARMUP = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Default:
+    """One default: the setting, its rule in words."""
+
+    name: str
+    rule: str
+
+
+TABLE = (
+    Default("model", f"{MODEL}: two hidden layers, each with LayerNorm and ReLU"),
+    Default("optimizer", OPTIMIZER),
+    Default("lr", ", ".join(f"{name} {lr:g}" for name, lr in LR.items())),
+    Default("momentum", f"{MOMENTUM} for --optimizer momentum"),
+    Default("schedule", f"warm-up, then {SCHEDULE} down to 0"),
+    Default("warmup", f"{WARMUP:.0%} of the planned steps"),
+    Default(
+        "batch-size",
+        f"training rows / {ROWS_PER_BATCH_ROW} as a power of two, within {LEAST_BATCH} .. {MOST_BATCH}",
+    ),
+    Default(
+        "epochs",
+        f"as many as make {STEPS:,} steps, within {LEAST_EPOCHS} .. {MOST_EPOCHS} "
+        "(where no --steps or --time is given)",
+    ),
+    Default("evaluate-every", "one epoch, within 20 .. 1,000 steps"),
+    Default("patience", f"{PATIENCE} evaluations without an improvement beyond their noise"),
+    Default("threads", "1 for a small model (a step below 0.2 GFLOP), else all cores"),
+    Default(
+        "split",
+        f"{1 - 2 * SHARE:.0%} train, {SHARE:.0%} validation, {SHARE:.0%} test; classes alike in each",
+    ),
+)
+
+
+def batch_size(rows: int) -> int:
+    """The default batch size for so many training rows."""
+    wanted = max(1, rows // ROWS_PER_BATCH_ROW)
+    return min(MOST_BATCH, max(LEAST_BATCH, 1 << (wanted.bit_length() - 1)))
+
+
+def epochs(steps_per_epoch: int) -> int:
+    """The default number of epochs at so many steps an epoch."""
+    return min(MOST_EPOCHS, max(LEAST_EPOCHS, round(STEPS / steps_per_epoch)))

@@ -1,0 +1,71 @@
+"""load: a finished run from its folder, ready to predict."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from torch import nn
+
+from thalweg.errors import RunError
+from thalweg.jobs.run import Run
+from thalweg.record import read
+from thalweg.state import folder as files
+from thalweg.state.folder import Folder, find
+from thalweg.state.weights import load_weights
+from thalweg.tasks.models import build
+from thalweg.tasks.schema import Schema
+from thalweg.types import Finding, Verdict
+
+
+def load(run: str | os.PathLike[str], *, model: nn.Module | None = None, out: str = "runs") -> Run:
+    """The run in a folder; its `.model` holds the weights that were kept.
+
+    run: a path, a name below `out`, or "last"; model: for a run whose model was given as an object, one like it
+    Raises RunError where there is no such run, or it is unfinished, changed or damaged.
+    """
+    folder = find(run, out)
+    for name in (files.WEIGHTS, files.SCHEMA):
+        folder.check(name)
+    results = read(folder.path).results
+    if "summary" not in results:
+        raise RunError(f"{folder.path} holds no result: the run was not finished")
+    schema = _schema(folder)
+    module = model if model is not None else _rebuilt(folder, schema)
+    load_weights(module, folder.path / files.WEIGHTS)
+    result = results["summary"]
+    return Run(
+        model=module,
+        folder=folder.path,
+        schema=schema,
+        result=result,
+        verdict=_verdict(result["verdict"]),
+    )
+
+
+def _schema(folder: Folder) -> Schema | None:
+    values = folder.read_toml(files.SCHEMA)
+    if "target" not in values:
+        return None
+    try:
+        return Schema.from_dict(values)
+    except (KeyError, TypeError) as error:
+        raise RunError(
+            f"{folder.path / files.SCHEMA} is no schema of this version: {error}"
+        ) from None
+
+
+def _rebuilt(folder: Folder, schema: Schema | None) -> nn.Module:
+    """The model that fit built, from its name."""
+    settings: dict[str, Any] = folder.read_toml(files.SETTINGS)["settings"]
+    name = settings.get("model")
+    if name is None or schema is None:
+        raise RunError(
+            f"the model of {folder.path} was given as an object: load(..., model=one like it)"
+        )
+    return build(name, schema.width, len(schema.target.classes) or 1)
+
+
+def _verdict(values: dict[str, Any]) -> Verdict:
+    findings = tuple(Finding(**row) for row in values["findings"])
+    return Verdict(values["state"], values["sentence"], findings, tuple(values["not_checkable"]))

@@ -1,0 +1,66 @@
+"""What a fit says before its first step: what it found in the data, and what it is going to do."""
+
+from __future__ import annotations
+
+from thalweg.jobs.plan import FitPlan
+from thalweg.loop.descent import Descent
+from thalweg.tasks.schema import Schema
+from thalweg.tasks.study import Study
+
+MOST_NAMES = 8
+
+
+def opening_lines(study: Study, plan: FitPlan, descent: Descent) -> list[str]:
+    """A few lines; every choice that was made for the user stands in them."""
+    lines = [_data(study)]
+    if study.schema is not None:
+        lines += _columns(study.schema)
+    lines += [f"{notice}" for notice in study.notices]
+    return [*lines, _model(plan), _descent(plan, descent)]
+
+
+def _data(study: Study) -> str:
+    target = f"target {study.schema.target.name!r}, " if study.schema else ""
+    kind = study.kind or "a loss of your own"
+    classes = f" with {len(study.classes)} classes" if study.classes else ""
+    return (
+        f"{study.rows:,} rows ({len(study.train):,} train, {len(study.validation):,} validation, "
+        f"{len(study.test):,} test); {target}{kind}{classes}"
+    )
+
+
+def _columns(schema: Schema) -> list[str]:
+    numbers = [column.name for column in schema.columns if column.kind == "number"]
+    categories = [
+        f"{column.name} ({len(column.levels)})"
+        for column in schema.columns
+        if column.kind == "category"
+    ]
+    lines = [f"{len(numbers)} numbers, standardised: {_listed(numbers)}"] if numbers else []
+    return lines + (
+        [f"{len(categories)} categories, one-hot: {_listed(categories)}"] if categories else []
+    )
+
+
+def _model(plan: FitPlan) -> str:
+    model = plan.task.model
+    count = sum(p.numel() for p in model.parameters())
+    name = plan.settings.model if isinstance(plan.settings.model, str) else type(model).__name__
+    return f"model {name}, {count:,} parameters, on {plan.task.device}"
+
+
+def _descent(plan: FitPlan, descent: Descent) -> str:
+    chosen = plan.chosen(descent)
+    backend = getattr(getattr(plan.optimizer, "backend", None), "name", "torch")
+    size = "full batch" if chosen["batch_size"] == "full" else f"batch size {chosen['batch_size']}"
+    length = f"at most {descent.horizon:,} steps ({descent.horizon / descent.batches.per_epoch:.3g} epochs)"
+    return (
+        f"{chosen['optimizer']} ({backend}), lr {chosen['lr']:g}, {size}, {length}: {chosen['warmup']} steps of "
+        f"warm-up, then {chosen['schedule']}; stops early after {chosen['patience']} evaluations "
+        f"(every {chosen['evaluate_every']} steps) without improvement"
+    )
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(names[:MOST_NAMES])
+    return shown if len(names) <= MOST_NAMES else f"{shown}, ... ({len(names) - MOST_NAMES} more)"

@@ -1,0 +1,185 @@
+"""From settings and data to the objects of a descent; every default is resolved here, by the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from thalweg import optim, schedules
+from thalweg.errors import DataError, UsageError
+from thalweg.jobs import defaults
+from thalweg.jobs.settings import Settings
+from thalweg.loop.batches import CHUNK, BatchSize, num_batches
+from thalweg.loop.descent import Descent, descend
+from thalweg.loop.stopping import Until, budget, converged, reached
+from thalweg.scale import threads
+from thalweg.scale.device import choose
+from thalweg.schedules import Schedule
+from thalweg.tasks.models import build
+from thalweg.tasks.read import frame_of_arrays, read_table
+from thalweg.tasks.study import Study, of_arrays, of_table
+from thalweg.tasks.task import Task
+from thalweg.types import Recorder
+
+
+@dataclass(frozen=True, slots=True)
+class FitPlan:
+    """All that a fit is going to do."""
+
+    settings: Settings
+    task: Task
+    optimizer: torch.optim.Optimizer
+    batch_size: BatchSize
+    epochs: float | None
+    threads: int
+    schedule: Schedule
+    until: Until
+
+    def descend(self, record: Recorder) -> Descent:
+        return descend(
+            self.task,
+            self.optimizer,
+            batch_size=self.batch_size,
+            schedule=self.schedule,
+            until=self.until,
+            seed=self.settings.seed,
+            evaluate_every=self.settings.evaluate_every,
+            record=record,
+            restore_best=True,
+            horizon=self.settings.horizon,
+        )
+
+    def chosen(self, descent: Descent) -> dict[str, Any]:
+        """Every setting with the value that was used; one that has no effect is left out."""
+        settings = self.settings
+        warmup = settings.warmup if settings.warmup is not None else defaults.WARMUP
+        used = {
+            "target": settings.target,
+            "task": settings.task,
+            "model": settings.model if isinstance(settings.model, str) else None,
+            "loss": self.task.objective.name if settings.loss is not None else None,
+            "optimizer": settings.optimizer,
+            "lr": settings.rate,
+            "schedule": settings.schedule,
+            "warmup": _steps(warmup, descent.horizon),
+            "batch_size": self.batch_size,
+            "epochs": self.epochs,
+            "steps": settings.steps,
+            "time": settings.time,
+            "until": settings.until,
+            "patience": _patience(settings),
+            "evaluate_every": descent.evaluate_every,
+            "seed": settings.seed,
+            "device": settings.device,
+            "threads": self.threads,
+            "horizon": descent.horizon if settings.time is not None else settings.horizon,
+        }
+        return {name: value for name, value in used.items() if value is not None}
+
+
+def study_of(data: Any, settings: Settings) -> Study:
+    """The data made ready: a table where columns have names or the model is built here, else arrays as they are."""
+    is_own_model = isinstance(settings.model, nn.Module)
+    if isinstance(data, str | Path) or hasattr(data, "columns"):
+        if is_own_model:
+            raise UsageError("a model of your own needs arrays: fit((X, y), model=net, loss=...)")
+        if settings.target is None:
+            raise UsageError("no target was given: name the column to predict, --target COL")
+        frame, name = read_table(data), str(data) if isinstance(data, str | Path) else "the data"
+        return of_table(frame, settings.target, task=settings.task, seed=settings.seed, source=name)
+    if is_own_model:
+        return of_arrays(data, loss=settings.loss or "cross_entropy", seed=settings.seed)
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise DataError(
+            f"data is a {type(data).__name__}: give a path, a frame or (inputs, targets); for a Dataset bring a "
+            "model of your own, fit(dataset, model=net, loss=...)"
+        )
+    frame = frame_of_arrays(*data)
+    return of_table(frame, "y", task=settings.task, seed=settings.seed, source="data")
+
+
+def plan_of(study: Study, settings: Settings) -> FitPlan:
+    """Resolve every setting that was left open."""
+    rows = len(study.train)
+    size = settings.batch_size
+    batch_size: Any = defaults.batch_size(rows) if size == "auto" else size
+    epochs = settings.epochs
+    if epochs is None and settings.steps is None and settings.time is None:
+        epochs = defaults.epochs(num_batches(rows, batch_size))
+    task = _task(study, settings)
+    return FitPlan(
+        settings=settings,
+        task=task,
+        optimizer=_optimizer(task.model, settings),
+        batch_size=batch_size,
+        epochs=epochs,
+        threads=settings.threads or _threads(task.model, batch_size, rows),
+        schedule=_schedule(settings),
+        until=_until(settings, epochs),
+    )
+
+
+def _task(study: Study, settings: Settings) -> Task:
+    """The model, built from the seed or the user's own, with its data, on its device."""
+    model = settings.model
+    if isinstance(model, str):
+        torch.manual_seed(settings.seed)
+        num_inputs = study.schema.width if study.schema else study.num_features
+        model = build(model, num_inputs, study.num_outputs)
+    device = choose(settings.device)
+    model.to(device)
+    return Task(
+        model,
+        study.train.to(device),
+        loss=study.loss,
+        validation=study.validation.to(device),
+        metrics=study.metrics,
+    )
+
+
+_OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": optim.SGD,
+    "momentum": lambda params, momentum=defaults.MOMENTUM, **given: optim.SGD(
+        params, momentum=momentum, **given
+    ),
+    "adam": optim.Adam,
+    "adamw": optim.AdamW,
+}
+
+
+def _optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+    name, hyper = settings.parsed_optimizer
+    try:
+        return _OPTIMIZERS[name](model.parameters(), lr=settings.rate, **hyper)
+    except TypeError:
+        raise UsageError(f"optimizer {name!r} has no such setting: {', '.join(hyper)}") from None
+
+
+def _schedule(settings: Settings) -> Schedule:
+    warmup = settings.warmup if settings.warmup is not None else defaults.WARMUP
+    return schedules.warmup(warmup) >> getattr(schedules, settings.schedule)()
+
+
+def _until(settings: Settings, epochs: float | None) -> Until:
+    until = budget(steps=settings.steps, epochs=epochs, time=settings.seconds) | converged(
+        _patience(settings)
+    )
+    return until | reached(**settings.goal) if settings.goal else until
+
+
+def _threads(model: nn.Module, batch_size: BatchSize, rows: int) -> int:
+    samples = min(rows, CHUNK) if batch_size == "full" else batch_size
+    return threads.choose(sum(p.numel() for p in model.parameters()), samples)
+
+
+def _patience(settings: Settings) -> int:
+    return settings.patience if settings.patience is not None else defaults.PATIENCE
+
+
+def _steps(warmup: int | float, horizon: int | None) -> int:
+    return round(warmup * (horizon or 0)) if isinstance(warmup, float) else warmup

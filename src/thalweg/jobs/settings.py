@@ -1,0 +1,170 @@
+"""The settings of a fit: one dataclass, the source of the function, the command line and run.toml alike."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from typing import Any
+
+from thalweg.errors import UsageError
+from thalweg.jobs import defaults
+
+TASKS = ("auto", "classification", "regression")
+SCHEDULES = ("cosine", "linear", "step", "constant")
+
+
+def _setting(default: Any, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What can be asked of a fit; None means "by the table of defaults"."""
+
+    target: str | None = _setting(None, "the column to predict")
+    task: str = _setting("auto", "auto, classification or regression")
+    model: Any = _setting(defaults.MODEL, "linear, or mlp:WIDTH,WIDTH,...")
+    loss: Any = _setting(None, "cross_entropy or mse; by default from the task")
+    optimizer: str = _setting(
+        defaults.OPTIMIZER, "sgd, momentum, adam or adamw; with settings as adamw:weight_decay=0.1"
+    )
+    lr: float | None = _setting(None, "learning rate, > 0")
+    schedule: str = _setting(
+        defaults.SCHEDULE, "cosine, linear, step or constant, after the warm-up"
+    )
+    warmup: int | None = _setting(None, "steps over which the learning rate rises, 0 or more")
+    batch_size: int | str = _setting("auto", "rows a gradient sees: auto, full, or a number >= 1")
+    epochs: float | None = _setting(None, "end after so many passes over the training rows")
+    steps: int | None = _setting(None, "end after so many steps")
+    time: float | str | None = _setting(None, "end after so long: 90s, 5m, 2h, or seconds")
+    until: str | None = _setting(None, "end when validation reaches a goal: accuracy=0.98")
+    patience: int | None = _setting(None, "evaluations without improvement before it stops early")
+    evaluate_every: int | None = _setting(None, "steps between looks at the validation rows")
+    seed: int = _setting(0, "of the split, the first weights, the order and dropout")
+    device: str = _setting("auto", "auto, cpu, cuda, cuda:1 or mps")
+    threads: int | None = _setting(None, "CPU threads to compute with")
+    out: str = _setting("runs", "folder in which the run's own folder is made")
+    name: str | None = _setting(
+        None, "name of the run's folder; by default the data's and a number"
+    )
+    horizon: int | None = _setting(
+        None, "steps that the schedule is planned for; with --time measured once"
+    )
+
+    def __post_init__(self) -> None:
+        self._check_choices()
+        self._check_numbers()
+        self.parsed_optimizer  # noqa: B018  (raises what is wrong with it)
+        self.seconds  # noqa: B018
+        self.goal  # noqa: B018
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Settings:
+        """From names and values. Raises UsageError for a name that is no setting."""
+        known = [row.name for row in fields(cls)]
+        for name in given:
+            if name not in known:
+                near = get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+                raise UsageError(f"{name!r} is not a setting of fit: {hint}")
+        return cls(**given)
+
+    def given(self) -> dict[str, Any]:
+        """What differs from the defaults, by name."""
+        return {
+            row.name: getattr(self, row.name)
+            for row in fields(self)
+            if getattr(self, row.name) != row.default
+        }
+
+    @property
+    def parsed_optimizer(self) -> tuple[str, dict[str, float]]:
+        """Name and hyperparameters of "adamw:weight_decay=0.1"."""
+        name, _, rest = self.optimizer.partition(":")
+        _choice("optimizer", name, tuple(defaults.LR))
+        return name, _pairs("optimizer", rest)
+
+    @property
+    def rate(self) -> float:
+        """The learning rate, asked for or by default."""
+        return self.lr if self.lr is not None else defaults.LR[self.parsed_optimizer[0]]
+
+    @property
+    def seconds(self) -> float | None:
+        """The budget of time in seconds."""
+        if self.time is None:
+            return None
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|h|)\s*", str(self.time))
+        if match is None or float(match[1]) == 0:
+            raise UsageError(f"time is {self.time!r}: write a length such as 90s, 5m or 2h")
+        return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+    @property
+    def goal(self) -> dict[str, float]:
+        """The goal that ends the fit, such as {"accuracy": 0.98}."""
+        return _pairs("until", self.until or "")
+
+    def _check_choices(self) -> None:
+        _choice("task", self.task, TASKS)
+        _choice("schedule", self.schedule, SCHEDULES)
+        is_number = isinstance(self.batch_size, int) and not isinstance(self.batch_size, bool)
+        if not is_number and self.batch_size not in ("auto", "full"):
+            raise UsageError(
+                f"batch-size is {self.batch_size!r}: it must be auto, full, or a whole number >= 1"
+            )
+
+    def _check_numbers(self) -> None:
+        _number("lr", self.lr, above=0)
+        _number(
+            "batch-size", self.batch_size if isinstance(self.batch_size, int) else None, least=1
+        )
+        _number("epochs", self.epochs, above=0)
+        _number("steps", self.steps, least=1)
+        _number("warmup", self.warmup, least=0)
+        _number("patience", self.patience, least=1)
+        _number("evaluate-every", self.evaluate_every, least=1)
+        _number("horizon", self.horizon, least=1)
+        _number("threads", self.threads, least=1)
+        _number("seed", self.seed, least=0)
+
+
+def _choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value in allowed:
+        return
+    near = get_close_matches(str(value), allowed, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise UsageError(f"{name} {value!r} is unknown: {hint}choose one of {', '.join(allowed)}")
+
+
+def _number(
+    name: str, value: Any, *, above: float | None = None, least: float | None = None
+) -> None:
+    if value is None:
+        return
+    allowed = f"larger than {above:g}" if above is not None else f"{least:g} or more"
+    is_number = (
+        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    )
+    if (
+        not is_number
+        or (above is not None and value <= above)
+        or (least is not None and value < least)
+    ):
+        raise UsageError(f"{name} is {value!r}: it must be a number {allowed}")
+
+
+def _pairs(name: str, text: str) -> dict[str, float]:
+    """{"a": 1.0} of "a=1,b=2"."""
+    pairs = {}
+    for part in filter(None, text.split(",")):
+        key, _, value = part.partition("=")
+        try:
+            pairs[key.strip()] = float(value)
+        except ValueError:
+            raise UsageError(
+                f"{name}: {part!r} is not NAME=NUMBER, such as weight_decay=0.1"
+            ) from None
+    return pairs

@@ -1,0 +1,53 @@
+"""The end of a fit: judge it, and write what the run's folder keeps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from thalweg.draw.report import render
+from thalweg.health.verdict import judge
+from thalweg.jobs.plan import FitPlan
+from thalweg.jobs.results import pictures_of, result_of, tidy
+from thalweg.jobs.run import Run
+from thalweg.loop.descent import Descent
+from thalweg.record import Record
+from thalweg.state import folder as files
+from thalweg.state.folder import Folder
+from thalweg.state.weights import save_weights
+from thalweg.tasks.study import Study
+
+
+def write_settings(folder: Folder, chosen: dict[str, Any], data: Any) -> None:
+    """run.toml: the data, where it was a file, and every setting with its value."""
+    source = {"data": str(data)} if isinstance(data, str | Path) else {}
+    folder.write_toml(files.SETTINGS, {"schema": 1, **source, "settings": tidy(chosen)})
+
+
+def score(study: Study, plan: FitPlan, descent: Descent, folder: Folder, seconds: float) -> Run:
+    """Score what was kept, judge the run, and put both into its record."""
+    assert descent.ending is not None
+    assert isinstance(descent.record, Record)
+    status, reason = descent.ending.status, descent.ending.reason
+    verdict = judge(status, reason, descent.evaluations, descent.events, lr=plan.settings.rate)
+    result = tidy(result_of(study, descent, plan.chosen(descent), verdict, folder.path, seconds))
+    descent.record.facts(results=tidy({"summary": result, **pictures_of(study, descent)}))
+    return Run(
+        model=descent.task.model,
+        folder=folder.path,
+        schema=study.schema,
+        result=result,
+        verdict=verdict,
+    )
+
+
+def write(run: Run, study: Study) -> None:
+    """Weights, schema, verdict, report, and last the manifest that says the run is whole."""
+    folder = Folder(run.folder)
+    save_weights(run.model, run.folder / files.WEIGHTS)
+    schema = study.schema.to_dict() if study.schema else {"classes": list(study.classes or ())}
+    folder.write_toml(files.SCHEMA, schema)
+    folder.write(files.VERDICT, json.dumps(run.result["verdict"], indent=1) + "\n")
+    folder.write(files.REPORT, render(run.record, title=folder.name))
+    folder.seal()

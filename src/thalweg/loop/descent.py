@@ -1,0 +1,281 @@
+"""The descent: an iterator of steps, and the one corridor that each of them walks.
+
+    batch -> forward -> loss -> backward -> update -> step -> guard -> record
+
+Everything behind "step" looks at blocks of drained steps, in the order in which it is written here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from types import TracebackType
+
+import torch
+from torch import Tensor
+
+from thalweg import guard
+from thalweg.errors import UsageError
+from thalweg.loop.batches import Batches, BatchSize, Position
+from thalweg.loop.evaluate import Evaluator
+from thalweg.loop.pace import pace_of
+from thalweg.loop.rates import Rates
+from thalweg.loop.step import take_step
+from thalweg.loop.stopping import Ending, Until
+from thalweg.optim.updater import updater
+from thalweg.record import Memory
+from thalweg.schedules import Schedule, constant
+from thalweg.state.weights import Weights
+from thalweg.tasks.task import Task
+from thalweg.types import Evaluation, Event, Measures, Progress, Recorder, Status, Step
+
+DRAIN_EVERY = {"cpu": 1}
+"""Steps between drains by device; any other device: 32."""
+
+EVALUATE_AT_LEAST, EVALUATE_AT_MOST = 20, 1000
+"""Bounds of the steps between evaluations, whose default is one epoch."""
+
+
+def descend(
+    task: Task,
+    optimizer: torch.optim.Optimizer,
+    *,
+    batch_size: BatchSize = 32,
+    schedule: Schedule | None = None,
+    until: Until | None = None,
+    seed: int = 0,
+    evaluate_every: int | None = None,
+    record: Recorder | None = None,
+    restore_best: bool = False,
+    horizon: int | None = None,
+) -> Descent:
+    """Train `task.model` step by step: an iterator of `Step`, and a context manager that closes it.
+
+    optimizer: thalweg's or any torch optimizer over the model's parameters
+    batch_size: samples a gradient sees: a whole number >= 1, or "full" for the exact gradient of the whole set
+    schedule: factor of the learning rate, such as warmup(100) >> cosine(); constant by default
+    until: when to end, such as budget(epochs=20) | converged(patience=5); None: until you break
+    seed: of the order of the samples and of dropout
+    evaluate_every: steps between evaluations of the validation set; by default an epoch, within 20 .. 1,000
+    record: where to write, such as Record("runs/mine"); by default the memory
+    restore_best: at the end, give the model the weights of its lowest validation loss
+    horizon: planned number of steps, for the schedule; by default from `until`
+    Raises UsageError for a setting out of range.
+
+    >>> import torch, thalweg
+    >>> x = torch.linspace(-1, 1, 100).reshape(-1, 1)
+    >>> net = torch.nn.Linear(1, 1)
+    >>> task = thalweg.Task(net, (x, 3 * x), loss="mse")
+    >>> optimizer = thalweg.SGD(net.parameters(), lr=0.5)
+    >>> with thalweg.descend(task, optimizer, until=thalweg.budget(steps=100)) as descent:
+    ...     for step in descent:
+    ...         pass
+    >>> step.number, round(net.weight.item(), 2)
+    (100, 3.0)
+    """
+    if batch_size != "full" and (isinstance(batch_size, bool) or batch_size < 1):
+        raise UsageError(f'batch_size is {batch_size!r}: it must be 1 or more, or "full"')
+    if evaluate_every is not None and evaluate_every < 1:
+        raise UsageError(f"evaluate_every is {evaluate_every!r}: it must be 1 or more")
+    batches = Batches(task.data, batch_size, seed)
+    descent = Descent(task, optimizer, batches, record or Memory(), seed)
+    descent.plan(schedule or constant(), until, horizon)
+    descent.watch(evaluate_every, restore_best)
+    return descent
+
+
+class Descent:
+    """An iterator of steps. Leave it with `break` and iterating again goes on; close it to flush the record.
+
+    ending: None while it runs, then why it ended
+    horizon: the planned number of steps, or None
+    evaluations, events: those of the validation set, and what happened, so far
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        optimizer: torch.optim.Optimizer,
+        batches: Batches,
+        record: Recorder,
+        seed: int,
+    ):
+        self.task = task
+        self.optimizer = optimizer
+        self.batches = batches
+        self.record = record
+        self.seed = seed
+        self.ending: Ending | None = None
+        self.evaluations: list[Evaluation] = []
+        self.events: list[Event] = []
+        self.horizon: int | None = None
+        self.best: Weights | None = None
+        self._update = updater(optimizer)
+        self._position = Position()
+        self._number = 0
+        self._samples = 0
+        self._started: float | None = None
+        self._undrained: list[Step] = []
+        self._drain_every = DRAIN_EVERY.get(task.device.type, 32)
+        self._generator = torch.get_rng_state()
+        self._step: Step | None = None
+        self._wish: Ending | None = None
+        self._is_closed = False
+
+    def plan(self, schedule: Schedule, until: Until | None, horizon: int | None) -> None:
+        """Fix the horizon, once, and with it every step's learning rate."""
+        self._until = until
+        self.horizon = horizon
+        if horizon is None and until is not None:
+            must_time = until.is_timed and schedule.needs_horizon
+            pace = pace_of(self.task, self.optimizer, self.batches, self.seed, must_time=must_time)
+            self.horizon = until.horizon(pace)
+        schedule(1, self.horizon)
+        self._rates = Rates(self.optimizer, schedule, self.horizon)
+
+    def watch(self, evaluate_every: int | None, restore_best: bool) -> None:
+        """Evaluate the validation set every so many steps, and keep the best weights if asked for."""
+        epoch = min(max(self.batches.per_epoch, EVALUATE_AT_LEAST), EVALUATE_AT_MOST)
+        self.evaluate_every = evaluate_every or epoch
+        self._restore_best = restore_best
+        validation = self.task.validation
+        self._evaluator = Evaluator(self.task, validation, "validation") if validation else None
+
+    def __iter__(self) -> Iterator[Step]:
+        return self
+
+    def __next__(self) -> Step:
+        if self._wish and self._step and self.ending is None:
+            self._finish(self._step, self._wish)
+        if self.ending is not None:
+            raise StopIteration
+        step = self._step = self._advance()
+        if step.number % self._drain_every == 0:
+            self._drain()
+        if self._evaluator and self.ending is None and step.number % self.evaluate_every == 0:
+            step.evaluation = self.evaluate()
+        ending = self.ending or self._wish or (self._until(self.progress) if self._until else None)
+        if ending is not None:
+            self._finish(step, ending)
+        return step
+
+    def _advance(self) -> Step:
+        """One step of the corridor, up to the handle."""
+        start = time.perf_counter()
+        if self._started is None:
+            self._started = start
+        number = self._number + 1
+        changes = self._rates.set(number)
+        batch = self.batches.at(self._position)
+
+        loss, norm = take_step(self.task, batch, self._update, number=number, seed=self.seed)
+        for group in self.optimizer.param_groups:
+            for p in group["params"]:
+                p.grad = None
+
+        self._number = number
+        self._samples += batch.samples
+        self._position = batch.following
+        step = Step(
+            number=number,
+            samples=self._samples,
+            epoch=self._epochs,
+            lr=self._rates.lr,
+            seconds=time.perf_counter() - start,
+            measures=Measures(lambda: _read(loss, norm)),
+        )
+        for event in changes:
+            self._tell(step, event)
+        self._undrained.append(step)
+        return step
+
+    def _drain(self) -> None:
+        """Read what was measured, let the guard judge it, record it."""
+        block, self._undrained = self._undrained, []
+        if not block:
+            return
+        action = guard.judge(block)
+        self.record.steps(block)
+        if action.kind == "stop":
+            self._tell(block[-1], Event(action.number, "nonfinite", action.reason, action.evidence))
+            self.ending = Ending("stopped", action.reason)
+
+    def _finish(self, step: Step, ending: Ending) -> None:
+        """The last step was taken: drain, look once more, restore, and say why it ended."""
+        self._drain()
+        is_sound = self.ending is None
+        self.ending = self.ending or ending
+        if self._evaluator and is_sound and not self._was_evaluated(step.number):
+            step.evaluation = self.evaluate()
+        if self._restore_best and self.best is not None:
+            self.best.restore(self.task.model)
+            text = f"weights of step {self.best.number:,} restored, the lowest validation loss"
+            self._tell(step, Event(self.best.number, "best", text))
+        self._tell(
+            step, Event(step.number, "stop", self.ending.reason, {"status": self.ending.status})
+        )
+
+    def _was_evaluated(self, number: int) -> bool:
+        return bool(self.evaluations) and self.evaluations[-1].number == number
+
+    def _tell(self, step: Step, event: Event) -> None:
+        step.events += (event,)
+        self.tell(event)
+
+    def tell(self, event: Event) -> None:
+        """Record an event of your own."""
+        self.events.append(event)
+        self.record.event(event)
+
+    def evaluate(self) -> Evaluation:
+        """Evaluate the validation set now; the result is recorded and counts for the stopping rules."""
+        if self._evaluator is None:
+            raise UsageError("there is nothing to evaluate: the task has no validation data")
+        evaluation = self._evaluator(self._number)
+        self.evaluations.append(evaluation)
+        self.record.evaluation(evaluation)
+        if self._restore_best and (self.best is None or evaluation.values["loss"] < self.best.loss):
+            self.best = Weights.of(self.task.model, evaluation.number, evaluation.values["loss"])
+        return evaluation
+
+    def log(self, **values: float) -> None:
+        """Record numbers of your own beside the current step."""
+        self.record.scalars(self._number, values)
+
+    def stop(self, reason: str = "stopped by the caller", status: Status = "stopped") -> None:
+        """End the descent: from the loop's body at once, from elsewhere after the step that is being taken."""
+        self._wish = Ending(status, reason)
+
+    @property
+    def progress(self) -> Progress:
+        """How far it has come."""
+        elapsed = 0.0 if self._started is None else time.perf_counter() - self._started
+        return Progress(self._number, self._samples, self._epochs, elapsed, self.evaluations)
+
+    @property
+    def _epochs(self) -> float:
+        return self._position.epoch + self._position.cursor / self.batches.size
+
+    def __enter__(self) -> Descent:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drain and flush the record, and put torch's random generator back; closing twice is fine."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._drain()
+        self.record.close()
+        torch.set_rng_state(self._generator)
+
+
+def _read(loss: Tensor, norm: Tensor) -> dict[str, float]:
+    return {"loss": loss.item(), "gradient_norm": norm.item()}

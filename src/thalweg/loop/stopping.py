@@ -1,0 +1,193 @@
+"""When a descent ends: small frozen rules, joined by `|` (either) and `&` (both).
+
+    until=budget(epochs=20) | converged(patience=5)
+
+A rule is asked after every step and looks at nothing but the `Progress` it is given.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from thalweg.errors import UsageError
+from thalweg.health.improvement import num_without_improvement
+from thalweg.tasks.metrics import RISING
+from thalweg.types import Progress, Status
+
+__all__ = ["Ending", "Pace", "Until", "budget", "converged", "reached"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a descent ended: its status, and the reason in words."""
+
+    status: Status
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What turns a budget into a number of steps; `seconds_per_step` is None where no clock was asked."""
+
+    steps_per_epoch: int
+    batch_size: int
+    seconds_per_step: float | None = None
+
+
+class Until:
+    """Base of the stopping rules; gives them `|` and `&`."""
+
+    __slots__ = ()
+
+    def __call__(self, progress: Progress) -> Ending | None:
+        """The ending, or None while the descent shall go on."""
+        raise NotImplementedError
+
+    def horizon(self, pace: Pace) -> int | None:
+        """The number of steps after which this rule ends for certain; None where it is not known."""
+        return None
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether a clock may end it."""
+        return False
+
+    def __or__(self, other: Until) -> Until:
+        return Either(self, other)
+
+    def __and__(self, other: Until) -> Until:
+        return Both(self, other)
+
+
+@dataclass(frozen=True, slots=True)
+class Either(Until):
+    first: Until
+    second: Until
+
+    def __call__(self, progress: Progress) -> Ending | None:
+        return self.first(progress) or self.second(progress)
+
+    def horizon(self, pace: Pace) -> int | None:
+        both = (self.first.horizon(pace), self.second.horizon(pace))
+        return min((horizon for horizon in both if horizon is not None), default=None)
+
+    @property
+    def is_timed(self) -> bool:
+        return self.first.is_timed or self.second.is_timed
+
+
+@dataclass(frozen=True, slots=True)
+class Both(Until):
+    first: Until
+    second: Until
+
+    def __call__(self, progress: Progress) -> Ending | None:
+        first, second = self.first(progress), self.second(progress)
+        if first is None or second is None:
+            return None
+        return Ending(first.status, f"{first.reason}; and {second.reason}")
+
+    def horizon(self, pace: Pace) -> int | None:
+        first, second = self.first.horizon(pace), self.second.horizon(pace)
+        return None if first is None or second is None else max(first, second)
+
+    @property
+    def is_timed(self) -> bool:
+        return self.first.is_timed or self.second.is_timed
+
+
+@dataclass(frozen=True, slots=True)
+class Budget(Until):
+    steps: int | None
+    epochs: float | None
+    samples: int | None
+    time: float | None
+
+    def __call__(self, progress: Progress) -> Ending | None:
+        if self.steps is not None and progress.steps >= self.steps:
+            return Ending("budget", f"the budget of {self.steps:,} steps was used up")
+        if self.epochs is not None and progress.epochs >= self.epochs:
+            return Ending("budget", f"the budget of {self.epochs:,g} epochs was used up")
+        if self.samples is not None and progress.samples >= self.samples:
+            return Ending("budget", f"the budget of {self.samples:,} samples was used up")
+        if self.time is not None and progress.seconds >= self.time:
+            return Ending("budget", f"the budget of {self.time:g} seconds was used up")
+        return None
+
+    def horizon(self, pace: Pace) -> int | None:
+        known = []
+        if self.steps is not None:
+            known.append(self.steps)
+        if self.epochs is not None:
+            known.append(math.ceil(self.epochs * pace.steps_per_epoch))
+        if self.samples is not None:
+            known.append(math.ceil(self.samples / pace.batch_size))
+        if self.time is not None and pace.seconds_per_step is not None:
+            known.append(max(1, round(self.time / pace.seconds_per_step)))
+        return min(known, default=None)
+
+    @property
+    def is_timed(self) -> bool:
+        return self.time is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Converged(Until):
+    patience: int
+
+    def __call__(self, progress: Progress) -> Ending | None:
+        count = num_without_improvement(progress.evaluations)
+        if count < self.patience:
+            return None
+        return Ending("converged", f"validation loss had not improved for {count} evaluations")
+
+
+@dataclass(frozen=True, slots=True)
+class Reached(Until):
+    goals: tuple[tuple[str, float], ...]
+
+    def __call__(self, progress: Progress) -> Ending | None:
+        if not progress.evaluations:
+            return None
+        values = progress.evaluations[-1].values
+        for name, goal in self.goals:
+            if name not in values:
+                known = ", ".join(values)
+                raise UsageError(f"reached({name}=...): validation measures {known}, not {name}")
+            is_short = values[name] < goal if name in RISING else values[name] > goal
+            if is_short:
+                return None
+        text = " and ".join(f"{name} {goal:g}" for name, goal in self.goals)
+        return Ending("reached", f"the goal of {text} on validation was reached")
+
+
+def budget(
+    *,
+    steps: int | None = None,
+    epochs: float | None = None,
+    samples: int | None = None,
+    time: float | None = None,
+) -> Until:
+    """End after so many steps, epochs, samples or seconds of wall time, whichever comes first."""
+    given = {"steps": steps, "epochs": epochs, "samples": samples, "time": time}
+    if all(value is None for value in given.values()):
+        raise UsageError("budget() needs one of steps=, epochs=, samples=, time=")
+    for name, value in given.items():
+        if value is not None and not value > 0:
+            raise UsageError(f"budget({name}={value!r}): it must be larger than 0")
+    return Budget(steps, epochs, samples, time)
+
+
+def converged(patience: int = 5) -> Until:
+    """End after `patience` evaluations without an improvement beyond the evaluation's own noise."""
+    if patience < 1:
+        raise UsageError(f"converged(patience={patience!r}): it must be 1 or more")
+    return Converged(patience)
+
+
+def reached(**goals: float) -> Until:
+    """End when validation reaches the goals, such as reached(accuracy=0.98) or reached(loss=0.1)."""
+    if not goals:
+        raise UsageError("reached() needs a goal, such as reached(accuracy=0.98)")
+    return Reached(tuple(goals.items()))

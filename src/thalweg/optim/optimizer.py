@@ -1,0 +1,138 @@
+"""The one torch Optimizer: groups, state and hooks are torch's, the update is a rule run by a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thalweg.backends.base import Backend, Group
+from thalweg.backends.torch import Eager, pick
+from thalweg.errors import UsageError
+from thalweg.rules import RULES, Rule
+
+
+class Optimizer(torch.optim.Optimizer):
+    """A torch optimizer over one update rule.
+
+    params: parameters, named parameters or dicts of a group, as torch takes them
+    rule: a name of `thalweg.rules.RULES`
+    hyper: the hyperparameters in torch's public spelling (`betas` for beta1 and beta2)
+
+    A group without any gradient is left alone, as torch does. With `apply` a step whose loss or gradients are not
+    finite changes nothing: neither parameters, nor state, nor the count of steps.
+    """
+
+    def __init__(self, params: Iterable[Any], rule: str, **hyper: Any):
+        self.rule: Rule = RULES[rule]
+        self._tables: dict[int, Group] = {}
+        self._backend: Backend | None = None
+        self.rule.check(**_spread(hyper))
+        super().__init__(params, hyper)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        super().add_param_group(param_group)
+        self.rule.check(**_spread(self.param_groups[-1]))
+        self._forget()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self._forget()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._forget()
+
+    @property
+    def backend(self) -> Backend:
+        """What runs the rule for these parameters."""
+        if self._backend is None:
+            params = [p for group in self.param_groups for p in group["params"]]
+            self._backend, self.reason = pick(self.rule, params)
+        return self._backend
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """One update from the gradients that stand in `.grad`; returns the closure's value, if there is one."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        self._update(self._filled(), skip=None)
+        return loss
+
+    @torch.no_grad()
+    def apply(self, loss: Tensor) -> Tensor:
+        """One update, skipped on the device where `loss` or the gradient is not finite; the gradient's norm, 0-d."""
+        groups = self._filled()
+        norm = self.backend.norm([g for group in groups for g in group.grads])
+        skip = torch.isfinite(norm + loss).logical_not_().to(torch.float32)
+        self._update(groups, skip)
+        return norm
+
+    def _update(self, groups: list[Group], skip: Tensor | None) -> None:
+        for group in groups:
+            regular = all([g.is_contiguous() for g in group.grads])
+            backend = self.backend if regular else Eager()
+            backend.update(self.rule, group, skip)
+
+    def _filled(self) -> list[Group]:
+        """The groups that have gradients, each with this step's gradients and hyperparameters."""
+        filled = []
+        for i, settings in enumerate(self.param_groups):
+            table = self._tables.get(i)
+            params = table.params if table else settings["params"]
+            grads = [p.grad for p in params]
+            if table is None or None in _kinds(grads) or len(params) != len(settings["params"]):
+                params = [p for p in settings["params"] if p.grad is not None]
+                grads = [p.grad for p in params]
+                table = self._tables[i] = self._table(params)
+            if not grads:
+                continue
+            table.grads = grads
+            table.hyper = _spread(settings)
+            filled.append(table)
+        return filled
+
+    def _table(self, params: list[Tensor]) -> Group:
+        """The table of one group; states that do not exist yet start at zero."""
+        for p in params:
+            if not self.state[p]:
+                self.state[p] = {name: torch.zeros_like(p) for name in self.rule.states}
+        states = {name: [self.state[p][name] for p in params] for name in self.rule.states}
+        steps, views = self._steps(params) if self.rule.counts_steps and params else (None, [])
+        return Group(
+            params=params, grads=[], states=states, steps=steps, step_views=views, hyper={}
+        )
+
+    def _steps(self, params: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """The counts of these parameters as one flat tensor; the state's `step` entries become its views."""
+        counts = [float(self.state[p].get("step", 0.0)) for p in params]
+        steps = torch.tensor(counts, dtype=torch.float32, device=params[0].device)
+        views = list(steps.unbind())
+        for p, view in zip(params, views, strict=True):
+            self.state[p]["step"] = view
+        return steps, views
+
+    def _forget(self) -> None:
+        self._tables = {}
+        self._backend = None
+
+
+def _kinds(grads: list[Tensor | None]) -> set[type | None]:
+    return {None if g is None else Tensor for g in grads}
+
+
+def _spread(settings: dict[str, Any]) -> dict[str, Any]:
+    """The hyperparameters under the names that rules use: `betas` becomes beta1 and beta2."""
+    hyper = {k: v for k, v in settings.items() if k not in ("params", "param_names", "betas")}
+    if "betas" in settings:
+        betas = settings["betas"]
+        if not isinstance(betas, tuple | list) or len(betas) != 2:
+            raise UsageError(
+                f"betas is {betas!r}: it must be a pair of numbers, such as (0.9, 0.999)"
+            )
+        hyper["beta1"], hyper["beta2"] = betas
+    return hyper

@@ -1,0 +1,31 @@
+"""One update of any torch optimizer, never with a loss or gradient that is not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from thalweg.backends.torch import norm_of
+from thalweg.optim.optimizer import Optimizer
+
+
+def updater(optimizer: torch.optim.Optimizer) -> Callable[[Tensor], Tensor]:
+    """update(loss) -> the gradient's norm, 0-d: applies the gradients that stand in `.grad`.
+
+    With thalweg's optimizers a step that is not finite is skipped on the device. With any other the host decides,
+    which costs one sync a step on a GPU.
+    """
+    if isinstance(optimizer, Optimizer):
+        return optimizer.apply
+    return partial(_update_foreign, optimizer)
+
+
+def _update_foreign(optimizer: torch.optim.Optimizer, loss: Tensor) -> Tensor:
+    params = (p for group in optimizer.param_groups for p in group["params"])
+    norm = norm_of([p.grad for p in params if p.grad is not None])
+    if torch.isfinite(norm + loss):
+        optimizer.step()
+    return norm

@@ -1,0 +1,57 @@
+"""What a record holds, as columns: the same for a run on disk, one in memory, and later another tool's log."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from thalweg.types import MEASURES, Evaluation, Event, Step
+
+COLUMNS = ("number", "samples", "epoch", "lr", "seconds", *MEASURES)
+"""The columns of a step, in the order of its row."""
+
+Row = tuple[float | None, ...]
+
+
+@dataclass(slots=True)
+class History:
+    """All that a record holds.
+
+    steps: by column name a masked array of shape (n,): masked where not measured, NaN and infinities as they were
+    evaluations, events: oldest first
+    scalars: numbers of the user's own, by name a list of (step number, value)
+    settings, environment, results: what was asked, where it ran, what came out
+    """
+
+    steps: dict[str, np.ma.MaskedArray]
+    evaluations: list[Evaluation] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    scalars: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    results: dict[str, Any] = field(default_factory=dict)
+
+
+def row_of(step: Step) -> Row:
+    """A step as the values of COLUMNS; None is "not measured"."""
+    measured: Mapping[str, float | None] = step.measured()
+    own = (step.number, step.samples, step.epoch, step.lr, step.seconds)
+    return (*own, *(measured.get(name) for name in MEASURES))
+
+
+def columns_of(rows: Iterable[Row]) -> dict[str, np.ma.MaskedArray]:
+    """Rows of COLUMNS as masked columns."""
+    rows = list(rows)
+    columns = {}
+    for i, name in enumerate(COLUMNS):
+        values = [row[i] for row in rows]
+        mask = np.array([value is None for value in values], dtype=bool)
+        data = np.array(
+            [math.nan if value is None else value for value in values], dtype=np.float64
+        )
+        columns[name] = np.ma.MaskedArray(data, mask=mask)
+    return columns

@@ -1,0 +1,215 @@
+"""The record on disk: one SQLite file in WAL mode, and the only thread that writes to it.
+
+The training thread appends to a queue and never waits. The writer commits what has come at most 50 ms later.
+Readers open the file read-only, while the run is on or after it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from thalweg.errors import RunError, UsageError
+from thalweg.record.history import COLUMNS, History, Row, columns_of, row_of
+from thalweg.types import Evaluation, Event, Step
+
+FILE = "record.sqlite"
+SCHEMA = 1
+COMMIT_EVERY = 0.05
+"""Seconds that a row may wait before it is committed."""
+
+_REALS = ", ".join(f"{name} REAL" for name in COLUMNS[2:])
+_TABLES = f"""
+CREATE TABLE steps(attempt INTEGER, phase TEXT, number INTEGER, samples INTEGER, {_REALS}, nans INTEGER);
+CREATE TABLE evaluations(attempt INTEGER, phase TEXT, number INTEGER, split TEXT, values_json TEXT,
+    noise REAL, seconds REAL);
+CREATE TABLE events(attempt INTEGER, phase TEXT, number INTEGER, kind TEXT, text TEXT, data_json TEXT);
+CREATE TABLE scalars(attempt INTEGER, phase TEXT, number INTEGER, name TEXT, value REAL, nans INTEGER);
+CREATE TABLE facts(name TEXT PRIMARY KEY, value_json TEXT);
+"""
+_INSERT = {
+    "steps": f"INSERT INTO steps VALUES (1, 'main', {', '.join('?' * len(COLUMNS))}, ?)",
+    "evaluations": "INSERT INTO evaluations VALUES (1, 'main', ?, ?, ?, ?, ?)",
+    "events": "INSERT INTO events VALUES (1, 'main', ?, ?, ?, ?)",
+    "scalars": "INSERT INTO scalars VALUES (1, 'main', ?, ?, ?, ?)",
+    "facts": "INSERT OR REPLACE INTO facts VALUES (?, ?)",
+}
+
+
+class Record:
+    """Write a record into `folder`/record.sqlite; the folder is made where it is missing.
+
+    Raises UsageError where the place cannot be written, or holds a record already; a write that fails later raises
+    at the next call, or at `close`.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]):
+        self.path = Path(folder) / FILE
+        self._queue: deque[tuple[str, Any]] = deque()
+        self._wake = threading.Event()
+        self._is_closing = False
+        self._error: Exception | None = None
+        self._process = os.getpid()
+        self._facts: dict[str, dict[str, Any]] = {}
+        self._make()
+        self._thread = threading.Thread(target=self._run, name="thalweg-record", daemon=True)
+        self._thread.start()
+
+    def _make(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.touch(exist_ok=False)
+        except FileExistsError:
+            raise UsageError(f"{self.path} exists already: choose another folder") from None
+        except OSError as error:
+            raise UsageError(f"{self.path} cannot be written: {error.strerror}") from None
+
+    def steps(self, steps: Sequence[Step]) -> None:
+        self._put("steps", steps)
+
+    def evaluation(self, evaluation: Evaluation) -> None:
+        self._put("evaluations", evaluation)
+
+    def event(self, event: Event) -> None:
+        self._put("events", event)
+
+    def scalars(self, number: int, values: Mapping[str, float]) -> None:
+        self._put("scalars", (number, dict(values)))
+
+    def facts(
+        self,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        environment: Mapping[str, Any] | None = None,
+        results: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add to what was asked, where it ran, what came out: anything that JSON can hold."""
+        given = {"settings": settings, "environment": environment, "results": results}
+        for name, values in given.items():
+            if values is not None:
+                self._facts.setdefault(name, {}).update(values)
+                self._put("facts", (name, json.dumps(self._facts[name])))
+
+    def _put(self, table: str, item: Any) -> None:
+        if self._error is not None:
+            raise UsageError(f"{self.path} could not be written: {self._error}")
+        self._queue.append((table, item))
+
+    def close(self) -> None:
+        """Commit what is left and end as one ordinary file; closing twice is fine."""
+        if self._is_closing or os.getpid() != self._process:
+            return
+        self._is_closing = True
+        self._wake.set()
+        self._thread.join()
+        if self._error is not None:
+            raise UsageError(f"{self.path} could not be written: {self._error}")
+
+    def history(self) -> History:
+        """What was recorded, once it is closed; before that, what has been committed."""
+        return read(self.path)
+
+    def _run(self) -> None:
+        try:
+            connection = sqlite3.connect(self.path)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version={SCHEMA}; COMMIT;")
+            while not self._is_closing:
+                self._wake.wait(COMMIT_EVERY)
+                self._commit(connection)
+            self._commit(connection)
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.execute("PRAGMA journal_mode=DELETE")
+            connection.close()
+        except Exception as error:  # handed to the training thread, which raises it
+            self._error = error
+
+    def _commit(self, connection: sqlite3.Connection) -> None:
+        """Write all that waits, in one transaction."""
+        if not self._queue:
+            return
+        with connection:
+            for _ in range(len(self._queue)):
+                table, item = self._queue.popleft()
+                connection.executemany(_INSERT[table], _rows(table, item))
+
+
+def _rows(table: str, item: Any) -> Iterable[tuple]:
+    """What was put for a table, as rows of it."""
+    if table == "steps":
+        return [_spell_nans(row_of(step)) for step in item]
+    if table == "evaluations":
+        return [(item.number, item.split, json.dumps(dict(item.values)), item.noise, item.seconds)]
+    if table == "events":
+        return [(item.number, item.kind, item.text, json.dumps(dict(item.data)))]
+    if table == "scalars":
+        number, values = item
+        return [(number, name, *_spell_nans((float(value),))) for name, value in values.items()]
+    return [item]
+
+
+def _spell_nans(row: Row) -> tuple:
+    """The row with a bit mask of the places that hold NaN: SQLite would turn each into NULL, "not measured"."""
+    nans = sum(1 << i for i, value in enumerate(row) if value is not None and math.isnan(value))
+    return (*row, nans)
+
+
+def _restore_nans(row: tuple) -> Row:
+    *values, nans = row
+    if not nans:
+        return tuple(values)
+    return tuple(math.nan if nans >> i & 1 else value for i, value in enumerate(values))
+
+
+def read(path: str | os.PathLike[str]) -> History:
+    """The history in a record, given its file or its folder. Raises RunError where there is none that can be read."""
+    file = Path(path)
+    file = file / FILE if file.is_dir() else file
+    if not file.is_file():
+        raise RunError(f"{file} does not exist: this is not the folder of a run")
+    try:
+        return _read(file, "mode=ro")
+    except sqlite3.OperationalError:
+        pass  # a read-only folder, where SQLite cannot make the WAL's side files
+    except sqlite3.DatabaseError as error:
+        raise RunError(f"{file} is not a record that thalweg wrote: {error}") from None
+    try:
+        return _read(file, "immutable=1")
+    except sqlite3.DatabaseError as error:
+        raise RunError(f"{file} is not a record that thalweg wrote: {error}") from None
+
+
+def _read(file: Path, how: str) -> History:
+    connection = sqlite3.connect(f"{file.resolve().as_uri()}?{how}", uri=True)
+    try:
+        names = ", ".join(COLUMNS)
+        steps = connection.execute(f"SELECT {names}, nans FROM steps ORDER BY number")
+        history = History(steps=columns_of(_restore_nans(row) for row in steps))
+        for row in connection.execute("SELECT * FROM evaluations ORDER BY number, rowid"):
+            _, _, number, split, values, noise, seconds = row
+            history.evaluations.append(
+                Evaluation(number, split, json.loads(values), noise, seconds)
+            )
+        for _, _, number, kind, text, data in connection.execute(
+            "SELECT * FROM events ORDER BY rowid"
+        ):
+            history.events.append(Event(number, kind, text, json.loads(data)))
+        for row in connection.execute(
+            "SELECT number, name, value, nans FROM scalars ORDER BY rowid"
+        ):
+            number, name, *value = row
+            (restored,) = _restore_nans(tuple(value))
+            history.scalars.setdefault(name, []).append((number, float(restored or 0.0)))
+        for name, value in connection.execute("SELECT name, value_json FROM facts"):
+            setattr(history, name, json.loads(value))
+        return history
+    finally:
+        connection.close()

@@ -1,0 +1,1 @@
+"""Where and how arithmetic runs: devices and exactness today."""

@@ -1,0 +1,24 @@
+"""The device that a run computes on."""
+
+from __future__ import annotations
+
+import torch
+
+from thalweg.errors import UsageError
+
+
+def choose(name: str) -> torch.device:
+    """The device called `name`; "auto" is the first GPU, else the CPU. Raises UsageError where it is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(
+            f"device {name!r} is unknown: choose auto, cpu, cuda, cuda:1 or mps"
+        ) from None
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise UsageError(f"device {name!r} is not there: choose auto or cpu") from None
+    return device

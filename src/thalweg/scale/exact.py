@@ -1,0 +1,46 @@
+"""torch's deterministic switch, turned on for a run and put back afterwards."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def deterministic(tell: Callable[[str], None]) -> Iterator[None]:
+    """Only deterministic operations inside; `tell` is called once with the name of each that torch lacks one for.
+
+    Memory is not filled before use (torch's default under this switch), which would cost time and change nothing.
+    """
+    was_on = torch.are_deterministic_algorithms_enabled()
+    was_warning = torch.is_deterministic_algorithms_warn_only_enabled()
+    was_filling = torch.utils.deterministic.fill_uninitialized_memory
+    told: set[str] = set()
+
+    def hear(
+        message: Warning | str, category: type[Warning], *place: object, **more: object
+    ) -> None:
+        name = re.match(r"(\S+) does not have a deterministic implementation", str(message))
+        if name is None:
+            show(message, category, *place, **more)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        elif name[1] not in told:
+            told.add(name[1])
+            tell(name[1])
+
+    show = warnings.showwarning
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "always", message=".*does not have a deterministic implementation.*"
+            )
+            warnings.showwarning = hear
+            yield
+    finally:
+        torch.use_deterministic_algorithms(was_on, warn_only=was_warning)
+        torch.utils.deterministic.fill_uninitialized_memory = was_filling  # pyright: ignore[reportAttributeAccessIssue]

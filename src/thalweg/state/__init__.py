@@ -1,0 +1,1 @@
+"""What a run leaves behind: weights and the folder of a run."""

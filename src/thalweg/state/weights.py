@@ -1,0 +1,46 @@
+"""A model's weights as a value: kept in memory for the best step, and on disk as safetensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_model, save_model
+from torch import Tensor, nn
+
+from thalweg.errors import RunError
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A copy of a model's parameters and buffers, with the step and the loss that it had there."""
+
+    number: int
+    loss: float
+    tensors: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, model: nn.Module, number: int, loss: float) -> Weights:
+        return cls(number, loss, {k: v.detach().clone() for k, v in model.state_dict().items()})
+
+    @torch.no_grad()
+    def restore(self, model: nn.Module) -> None:
+        """Copy the values back into the model's own tensors."""
+        for name, tensor in model.state_dict().items():
+            tensor.copy_(self.tensors[name])
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write all parameters and buffers; tensors that are shared are stored once."""
+    save_model(model, str(path))
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Read what `save_weights` wrote. Raises RunError where the file does not fit the model."""
+    try:
+        load_model(model, str(path))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        line = str(error).strip().splitlines()[0]
+        raise RunError(f"{path} does not hold the weights of this model: {line}") from None

@@ -1,0 +1,48 @@
+"""The table of metrics: what is measured of predictions besides the loss.
+
+Inputs are outputs of a model and targets, torch tensors of n samples; a result is a float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """name; rises: larger is better; measure(outputs, targets) -> float; words: what it means, for anyone."""
+
+    name: str
+    rises: bool
+    measure: Callable[[Any, Any], float]
+    words: str
+
+
+def _accuracy(outputs: Any, targets: Any) -> float:
+    return float((outputs.argmax(dim=1) == targets).double().mean())
+
+
+def _rmse(outputs: Any, targets: Any) -> float:
+    return float((outputs - targets).double().square().mean().sqrt())
+
+
+def _r2(outputs: Any, targets: Any) -> float:
+    targets = targets.double()
+    spread = float((targets - targets.mean()).square().sum())
+    error = float((outputs.double() - targets).square().sum())
+    return 1 - error / spread if spread > 0 else float("nan")
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", True, _accuracy, "share of the rows whose class is predicted right"),
+        Metric("rmse", False, _rmse, "typical size of an error, in the target's own unit"),
+        Metric("r2", True, _r2, "share of the target's variation that is explained"),
+    )
+}
+
+RISING = frozenset(metric.name for metric in METRICS.values() if metric.rises)
+"""Names of the metrics that are better when larger; a loss is better when smaller."""

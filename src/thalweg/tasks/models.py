@@ -1,0 +1,38 @@
+"""Models by name, for tables: `linear` and `mlp:256,256`."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import nn
+
+from thalweg.errors import UsageError
+
+SPELLING = "linear, or mlp:WIDTH,WIDTH,... such as mlp:256,256"
+
+
+def build(name: str, num_inputs: int, num_outputs: int) -> nn.Module:
+    """The model called `name`: input of shape (n, num_inputs), output of shape (n, num_outputs)."""
+    widths = widths_of(name)
+    return (
+        nn.Linear(num_inputs, num_outputs) if not widths else mlp(num_inputs, widths, num_outputs)
+    )
+
+
+def mlp(num_inputs: int, widths: list[int], num_outputs: int) -> nn.Sequential:
+    """Layers of the given widths, each normalised (LayerNorm) before its ReLU, then a linear head."""
+    layers: list[nn.Module] = []
+    for before, after in pairwise([num_inputs, *widths]):
+        layers += [nn.Linear(before, after), nn.LayerNorm(after), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(widths[-1], num_outputs))
+
+
+def widths_of(name: str) -> list[int]:
+    """The hidden widths in a model's name; none for `linear`. Raises UsageError for any other name."""
+    kind, _, text = name.partition(":")
+    if name == "linear":
+        return []
+    parts = text.split(",")
+    if kind != "mlp" or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+        raise UsageError(f"model {name!r} is unknown: write {SPELLING}")
+    return [int(part) for part in parts]

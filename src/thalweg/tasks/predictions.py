@@ -1,0 +1,52 @@
+"""Outputs of a model as predictions that people can read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from thalweg.tasks.schema import Schema
+
+_TYPES = {"integer": pl.Int64, "float": pl.Float64, "text": pl.String}
+
+
+def probabilities_of(outputs: Tensor) -> np.ndarray:
+    """Class probabilities, float64 of shape (n, classes), from outputs of that shape (logits)."""
+    return torch.softmax(outputs.double(), dim=1).numpy()
+
+
+def as_frame(outputs: Tensor, schema: Schema | None, kind: str | None, like: Any = None) -> Any:
+    """A frame of `prediction` and, for classes, one `probability_<class>` each; pandas if `like` is pandas."""
+    if kind == "classification":
+        frame = _classes(probabilities_of(outputs), schema)
+    else:
+        values = outputs.double().reshape(len(outputs), -1)[:, 0].numpy()
+        target = schema.target if schema else None
+        frame = pl.DataFrame(
+            {"prediction": values * target.deviation + target.mean if target else values}
+        )
+    is_pandas = nw.dependencies.is_pandas_dataframe(like)
+    return frame.to_pandas() if is_pandas else frame
+
+
+def _classes(probabilities: np.ndarray, schema: Schema | None) -> pl.DataFrame:
+    names = (
+        schema.target.classes if schema else tuple(str(i) for i in range(probabilities.shape[1]))
+    )
+    class_type = schema.target.class_type if schema else "integer"
+    chosen = pl.Series(
+        "prediction", np.array(names, dtype=object)[probabilities.argmax(axis=1)].tolist()
+    )
+    if class_type == "boolean":
+        chosen = chosen == "true"
+    else:
+        chosen = chosen.cast(_TYPES[class_type])
+    columns = {f"probability_{name}": probabilities[:, i] for i, name in enumerate(names)}
+    return pl.DataFrame(
+        [chosen.rename("prediction"), *(pl.Series(k, v) for k, v in columns.items())]
+    )

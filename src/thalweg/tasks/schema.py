@@ -1,0 +1,306 @@
+"""What each column is, and how it enters the model: found once, saved with the run, applied ever after.
+
+A schema is built from the training rows alone, so nothing about validation or test leaks into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from thalweg.errors import DataError
+
+Kind = Literal["number", "category"]
+
+MOST_LEVELS = 64
+"""Levels of a category that get an input of their own; rarer ones share one."""
+
+IDENTIFIER_SHARE, IDENTIFIER_COUNT = 0.5, 100
+"""A text column with more distinct values than both (share of its rows, count) is an identifier."""
+
+MOST_CLASSES = 20
+"""Whole numbers with at most so many distinct values are taken as classes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One input column. number: mean, deviation; category: its levels, most frequent first.
+
+    has_missing: a missing value was seen in training, so an input says "was missing"
+    """
+
+    name: str
+    kind: Kind
+    mean: float = 0.0
+    deviation: float = 1.0
+    levels: tuple[str, ...] = ()
+    has_missing: bool = False
+
+    @property
+    def width(self) -> int:
+        """Inputs of the model that it becomes: a category has one more, for any other value."""
+        own = len(self.levels) + 1 if self.kind == "category" else 1
+        return own + self.has_missing
+
+    @property
+    def use(self) -> str:
+        """How it enters the model, in words."""
+        text = (
+            "standardised"
+            if self.kind == "number"
+            else f"one-hot, {len(self.levels)} levels + other"
+        )
+        return text + (", missing marked" if self.has_missing else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A column that is left out, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is predicted. classification: the classes, as text; regression: mean and deviation of the column."""
+
+    name: str
+    task: Literal["classification", "regression"]
+    classes: tuple[str, ...] = ()
+    class_type: Literal["text", "integer", "float", "boolean"] = "text"
+    mean: float = 0.0
+    deviation: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """All columns of a table and its target."""
+
+    columns: tuple[Column, ...]
+    dropped: tuple[Dropped, ...]
+    target: Target
+
+    @property
+    def width(self) -> int:
+        """Inputs of the model."""
+        return sum(column.width for column in self.columns)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values that TOML can hold."""
+        return {
+            "target": _plain(self.target),
+            "columns": [_plain(column) for column in self.columns],
+            "dropped": [_plain(column) for column in self.dropped],
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Schema:
+        target = Target(**{**data["target"], "classes": tuple(data["target"]["classes"])})
+        columns = tuple(
+            Column(**{**row, "levels": tuple(row["levels"])}) for row in data["columns"]
+        )
+        return cls(columns, tuple(Dropped(**row) for row in data["dropped"]), target)
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    values = {name: getattr(row, name) for name in row.__slots__}
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in values.items()
+    }
+
+
+def find_target(frame: pl.DataFrame, name: str, source: str) -> str:
+    """`name` if it is a column. Raises DataError with the nearest names otherwise."""
+    if name in frame.columns:
+        return name
+    near = get_close_matches(name, frame.columns, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"its columns are {_listed(frame.columns)}"
+    raise DataError(f"{source} has no column {name!r}: {hint}")
+
+
+def describe_target(frame: pl.DataFrame, name: str, task: str) -> Target:
+    """The target's task (unless given) and classes. Raises DataError for a target that cannot be learnt."""
+    column = frame.get_column(name)
+    _check_complete(column)
+    kind = _task_of(column) if task == "auto" else task
+    if column.n_unique() == 1:
+        raise DataError(
+            f"the target {name!r} has only one value, {column[0]!r}: there is nothing to learn"
+        )
+    if kind == "classification":
+        classes, class_type = _classes(column)
+        return Target(name, "classification", classes, class_type)
+    if not column.dtype.is_numeric() and column.dtype != pl.Boolean:
+        raise DataError(
+            f"the target {name!r} is text, such as {column[0]!r}: regression needs numbers "
+            "(or leave out --task regression)"
+        )
+    return Target(name, "regression")
+
+
+def with_scale(target: Target, values: np.ndarray) -> Target:
+    """A regression target with mean and deviation of the training values, float64 of shape (n,)."""
+    deviation = float(values.std()) or 1.0
+    return Target(target.name, "regression", mean=float(values.mean()), deviation=deviation)
+
+
+def describe_columns(frame: pl.DataFrame) -> tuple[tuple[Column, ...], tuple[Dropped, ...]]:
+    """Every column of the training rows (target excluded): how it is used, or why it is not."""
+    columns, dropped = [], []
+    for series in frame.iter_columns():
+        reason = _reason_to_drop(series)
+        if reason:
+            dropped.append(Dropped(series.name, reason))
+        else:
+            columns.append(_number(series) if is_number(series) else _category(series))
+    if not columns:
+        reasons = "; ".join(f"{row.name}: {row.reason}" for row in dropped)
+        raise DataError(
+            f"no column is left to learn from ({reasons or 'there is only the target'})"
+        )
+    return tuple(columns), tuple(dropped)
+
+
+def is_number(series: pl.Series) -> bool:
+    return series.dtype.is_numeric() or series.dtype == pl.Boolean or series.dtype.is_temporal()
+
+
+def as_floats(series: pl.Series) -> np.ndarray:
+    """A number column as float64 of shape (n,); missing and infinite values are NaN; times are counted units."""
+    if series.dtype.is_temporal():
+        series = series.to_physical()
+    values = series.cast(pl.Float64).to_numpy().astype(np.float64, copy=True)
+    values[~np.isfinite(values)] = np.nan
+    return values
+
+
+def class_texts(series: pl.Series) -> pl.Series:
+    """Classes as text, the same for 3, 3.0 and "3"."""
+    if series.dtype.is_float():
+        whole = series.drop_nulls()
+        if (whole == whole.round()).all():
+            series = series.cast(pl.Int64)
+    return series.cast(pl.String)
+
+
+def _number(series: pl.Series) -> Column:
+    values = as_floats(series)
+    return Column(
+        series.name,
+        "number",
+        mean=float(np.nanmean(values)),
+        deviation=float(np.nanstd(values)) or 1.0,
+        has_missing=bool(np.isnan(values).any()),
+    )
+
+
+def _category(series: pl.Series) -> Column:
+    texts = series.cast(pl.String)
+    counts = (
+        texts.drop_nulls()
+        .value_counts(sort=True)
+        .sort(["count", series.name], descending=[True, False])
+    )
+    levels = tuple(counts.get_column(series.name).head(MOST_LEVELS).to_list())
+    return Column(series.name, "category", levels=levels, has_missing=texts.null_count() > 0)
+
+
+def _reason_to_drop(series: pl.Series) -> str | None:
+    if series.dtype.is_nested() or series.dtype == pl.Binary or series.dtype == pl.Object:
+        return f"values of type {series.dtype} are not understood"
+    if series.null_count() == len(series):
+        return "every value is missing"
+    if is_number(series):
+        return _reason_to_drop_number(series)
+    known = series.drop_nulls()
+    distinct = known.n_unique()
+    if distinct == 1 and len(known) == len(series):
+        return f"constant: every value is {_short(known[0])}"
+    if distinct > max(IDENTIFIER_COUNT, IDENTIFIER_SHARE * len(known)):
+        return f"identifier-like: {distinct:,} distinct texts in {len(known):,} rows"
+    return None
+
+
+def _reason_to_drop_number(series: pl.Series) -> str | None:
+    values = as_floats(series)
+    known = values[~np.isnan(values)]
+    if len(known) == 0:
+        return "every value is missing or infinite"
+    if len(known) == len(values) and known.min() == known.max():
+        return f"constant: every value is {known[0]:g}"
+    return None
+
+
+def row_numbers(frame: pl.DataFrame) -> list[Dropped]:
+    """Columns of the whole table, in its order, that only count the rows: 0, 1, 2, ... or 1, 2, 3, ..."""
+    found = []
+    for series in frame.iter_columns():
+        if not series.dtype.is_integer() or series.null_count() or len(series) < 3:
+            continue
+        first = series[0]
+        if (
+            first in (0, 1)
+            and (series == pl.int_range(first, first + len(series), eager=True)).all()
+        ):
+            found.append(
+                Dropped(
+                    series.name, f"identifier-like: it counts the rows, {first}, {first + 1}, ..."
+                )
+            )
+    return found
+
+
+def _task_of(column: pl.Series) -> str:
+    if column.dtype.is_numeric():
+        whole = bool((column == column.round()).all()) if column.dtype.is_float() else True
+        is_few = column.n_unique() <= MOST_CLASSES
+        return "classification" if whole and is_few else "regression"
+    return "classification"
+
+
+def _classes(column: pl.Series) -> tuple[tuple[str, ...], Any]:
+    distinct = column.unique().sort()
+    limit = max(IDENTIFIER_COUNT, IDENTIFIER_SHARE * len(column))
+    if len(distinct) > limit:
+        raise DataError(
+            f"the target {column.name!r} has {len(distinct):,} distinct values in {len(column):,} rows: "
+            "too many to be classes; for numbers use --task regression"
+        )
+    dtype = column.dtype
+    if dtype.is_float():
+        is_whole = bool((distinct == distinct.round()).all())
+        return tuple(class_texts(distinct)), "integer" if is_whole else "float"
+    kind = "boolean" if dtype == pl.Boolean else "integer" if dtype.is_integer() else "text"
+    return tuple(class_texts(distinct)), kind
+
+
+def _check_complete(column: pl.Series) -> None:
+    if column.null_count():
+        row = int(column.is_null().arg_max() or 0) + 1
+        raise DataError(
+            f"the target {column.name!r} is missing in {column.null_count():,} rows (first: row {row:,}); "
+            "remove those rows"
+        )
+    if column.dtype.is_float() and not column.is_finite().all():
+        bad = ~column.is_finite()
+        row = int(bad.arg_max() or 0) + 1
+        raise DataError(
+            f"the target {column.name!r} is {column[row - 1]} in row {row:,} ({int(bad.sum()):,} such rows): "
+            "it must be finite; remove or mend those rows"
+        )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:8])
+    return shown if len(names) <= 8 else f"{shown}, ... ({len(names)} in all)"

@@ -1,0 +1,118 @@
+"""Where batches come from: arrays in memory, batched by index, or a Dataset, item by item."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from thalweg.errors import DataError
+from thalweg.types import Source
+
+
+class Arrays:
+    """Inputs and targets in memory, on one device; a batch is one gather of each.
+
+    inputs: tensor of shape (n, ...); targets: tensor of shape (n,) or (n, k)
+    """
+
+    def __init__(self, inputs: Tensor, targets: Tensor):
+        if len(inputs) != len(targets):
+            raise DataError(
+                f"{len(inputs):,} inputs but {len(targets):,} targets: there must be one target for each"
+            )
+        if len(inputs) == 0:
+            raise DataError("the data holds no samples")
+        self.inputs = inputs
+        self.targets = targets
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def fetch(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+        """The samples at `indices` (int64, shape (b,)), in that order."""
+        where = torch.from_numpy(indices).to(self.inputs.device)
+        return self.inputs.index_select(0, where), self.targets.index_select(0, where)
+
+    def to(self, device: torch.device) -> Arrays:
+        return Arrays(self.inputs.to(device), self.targets.to(device))
+
+
+class Items:
+    """A map-style torch Dataset whose items are (input, target) pairs."""
+
+    def __init__(self, dataset: Any, device: torch.device | None = None):
+        self.dataset = dataset
+        self.device = device or torch.device("cpu")
+        if len(dataset) == 0:
+            raise DataError("the data holds no samples")
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def fetch(self, indices: np.ndarray) -> tuple[Any, Any]:
+        items = [self.dataset[int(i)] for i in indices]
+        if not isinstance(items[0], tuple | list) or len(items[0]) != 2:
+            raise DataError(
+                f"item {int(indices[0])} of the dataset is a {type(items[0]).__name__}: "
+                "it must be a pair (input, target)"
+            )
+        inputs, targets = default_collate(items)
+        return inputs.to(self.device), targets.to(self.device)
+
+    def to(self, device: torch.device) -> Items:
+        return Items(self.dataset, device)
+
+
+class Part:
+    """Some samples of another source: those at `indices`."""
+
+    def __init__(self, source: Source, indices: np.ndarray):
+        self.source = source
+        self.indices = indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def fetch(self, indices: np.ndarray) -> tuple[Any, Any]:
+        return self.source.fetch(self.indices[indices])
+
+
+def as_source(data: Any) -> Source:
+    """A source from (inputs, targets), from a Dataset, or the source itself.
+
+    Arrays, frames, lists and tensors are taken; float64 becomes torch's default dtype, whole-number targets int64.
+    """
+    if isinstance(data, tuple | list) and len(data) == 2:
+        return Arrays(as_tensor(data[0], "inputs"), as_tensor(data[1], "targets"))
+    if hasattr(data, "fetch") and hasattr(data, "__len__"):
+        return data
+    if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
+        return Items(data)
+    raise DataError(
+        f"data is a {type(data).__name__}: give a pair (inputs, targets), or a Dataset with "
+        "__len__ and __getitem__"
+    )
+
+
+def as_tensor(values: Any, name: str) -> Tensor:
+    """Numbers of any container as a tensor: floats in torch's default dtype, whole-number targets as int64."""
+    if hasattr(values, "to_numpy"):
+        values = values.to_numpy()
+    try:
+        tensor = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"the {name} are no numbers ({error})") from None
+    if tensor.is_floating_point():
+        return tensor.to(torch.get_default_dtype()) if tensor.dtype == torch.float64 else tensor
+    return tensor.long() if name == "targets" else tensor
+
+
+def take(source: Source, indices: np.ndarray) -> Source:
+    """The samples of `source` at `indices`: copied out of arrays, a view of anything else."""
+    if isinstance(source, Arrays):
+        return Arrays(*source.fetch(indices))
+    return Part(source, indices)

@@ -1,0 +1,255 @@
+"""Data made ready for a fit: three sources, what they mean, and what stays beside them for the baselines.
+
+A `Study` comes from a table (`of_table`), or from arrays or a Dataset with the user's own model (`of_arrays`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from thalweg.errors import DataError, UsageError
+from thalweg.tasks import baselines
+from thalweg.tasks.encode import encode_inputs, encode_target, tree_inputs
+from thalweg.tasks.metrics import METRICS, Metric
+from thalweg.tasks.objectives import OBJECTIVES
+from thalweg.tasks.schema import (
+    Dropped,
+    Schema,
+    describe_columns,
+    describe_target,
+    find_target,
+    row_numbers,
+    with_scale,
+)
+from thalweg.tasks.sources import Arrays, as_source, take
+from thalweg.tasks.split import Split, split
+from thalweg.types import Source
+
+Kind = Literal["classification", "regression"]
+
+MOST_TREE_VALUES = 50_000_000
+"""Input values of the training set above which no tree is grown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What a fit needs of its data.
+
+    train, validation, test: sources of (inputs, targets)
+    kind: classification or regression; None where a loss of the user's own leaves it open
+    loss: name of the loss; metrics: measured beside it, in the target's own unit
+    classes: class names by id; mean, deviation: scale of a regression target
+    rows, num_features: size of the data; schema: of a table; notices: what was done to it, a line each
+    baselines(seed) -> {"constant": {...}, "tree": {...}}, scored on the test set
+    """
+
+    name: str
+    kind: Kind | None
+    loss: Any
+    metrics: tuple[Metric, ...]
+    train: Source
+    validation: Source
+    test: Source
+    rows: int
+    num_features: int
+    baselines: Callable[[int], dict[str, baselines.Scores]]
+    classes: tuple[str, ...] | None = None
+    schema: Schema | None = None
+    mean: float = 0.0
+    deviation: float = 1.0
+    notices: tuple[str, ...] = ()
+
+    @property
+    def num_outputs(self) -> int:
+        return len(self.classes) if self.classes else 1
+
+
+def of_table(frame: pl.DataFrame, target: str, *, task: str, seed: int, source: str) -> Study:
+    """A study of one table: kinds inferred, rows split, columns encoded from the training rows alone.
+
+    source: what to call the data in messages. Raises DataError for a table that cannot be learnt from.
+    """
+    find_target(frame, target, source)
+    described = describe_target(frame, target, task)
+    is_classification = described.task == "classification"
+    labels = encode_target(frame, described, source)
+    parts = split(frame.height, seed=seed, strata=labels if is_classification else None)
+
+    schema = _schema(frame, described, parts.train, labels)
+    labels = encode_target(frame, schema.target, source)
+    inputs = encode_inputs(frame, schema, source)
+    train, validation, test = (
+        Arrays(torch.from_numpy(inputs[rows]), torch.from_numpy(labels[rows]))
+        for rows in (parts.train, parts.validation, parts.test)
+    )
+    return Study(
+        name=source,
+        kind=described.task,
+        loss="cross_entropy" if is_classification else "mse",
+        metrics=_metrics(described.task, schema.target.mean, schema.target.deviation),
+        train=train,
+        validation=validation,
+        test=test,
+        rows=frame.height,
+        num_features=len(schema.columns),
+        baselines=_table_baselines(frame, schema, parts, labels),
+        classes=schema.target.classes if is_classification else None,
+        schema=schema,
+        mean=schema.target.mean,
+        deviation=schema.target.deviation,
+        notices=tuple(f"column {row.name!r} left out: {row.reason}" for row in schema.dropped),
+    )
+
+
+def of_arrays(data: Any, *, loss: Any, seed: int) -> Study:
+    """A study of (inputs, targets) or a Dataset, for a model of the user's own; nothing is standardised.
+
+    Raises DataError for targets that are not finite or too few samples, UsageError for an unknown loss.
+    """
+    source = as_source(data)
+    kind: Kind | None = {"cross_entropy": "classification", "mse": "regression"}.get(loss)  # type: ignore[assignment]
+    if kind is None and not callable(loss):
+        raise UsageError(
+            f"loss {loss!r} is unknown: choose one of {', '.join(OBJECTIVES)}, or give a function"
+        )
+    labels = source.targets.numpy(force=True) if isinstance(source, Arrays) else None
+    classes = _check_labels(labels, kind)
+    parts = split(len(source), seed=seed, strata=labels if kind == "classification" else None)
+    train, validation, test = (
+        take(source, rows) for rows in (parts.train, parts.validation, parts.test)
+    )
+    return Study(
+        name="data",
+        kind=kind,
+        loss=loss,
+        metrics=_metrics(kind, 0.0, 1.0),
+        train=train,
+        validation=validation,
+        test=test,
+        rows=len(source),
+        num_features=_num_features(train),
+        baselines=_array_baselines(train, test, kind, classes),
+        classes=classes,
+    )
+
+
+def _schema(frame: pl.DataFrame, described: Any, train: np.ndarray, labels: np.ndarray) -> Schema:
+    counting = row_numbers(frame.drop(described.name))
+    names = [described.name, *(row.name for row in counting)]
+    columns, dropped = describe_columns(frame.drop(names)[train])
+    target = (
+        described if described.task == "classification" else with_scale(described, labels[train])
+    )
+    return Schema(columns, (*counting, *dropped), target)
+
+
+def _metrics(kind: Kind | None, mean: float, deviation: float) -> tuple[Metric, ...]:
+    """The metrics of a kind of task; rmse in the target's own unit."""
+    if kind is None:
+        return ()
+    if kind == "classification":
+        return (METRICS["accuracy"],)
+    own = METRICS["rmse"]
+
+    def measure(outputs: Tensor, targets: Tensor) -> float:
+        return own.measure(outputs, targets) * deviation
+
+    return (Metric(own.name, own.rises, measure, own.words), METRICS["r2"])
+
+
+def _table_baselines(
+    frame: pl.DataFrame, schema: Schema, parts: Split, labels: np.ndarray
+) -> Callable[[int], dict[str, baselines.Scores]]:
+    target = schema.target
+
+    def score(seed: int) -> dict[str, baselines.Scores]:
+        inputs = tree_inputs(frame, schema)
+        if target.task == "classification":
+            values = labels
+        else:
+            values = labels.astype(np.float64) * target.deviation + target.mean
+        return _score(
+            (inputs[parts.train], values[parts.train]),
+            (inputs[parts.test], values[parts.test]),
+            target.classes if target.task == "classification" else None,
+            seed,
+        )
+
+    return score
+
+
+def _array_baselines(
+    train: Source, test: Source, kind: Kind | None, classes: tuple[str, ...] | None
+) -> Callable[[int], dict[str, baselines.Scores]]:
+    def score(seed: int) -> dict[str, baselines.Scores]:
+        if kind is None:
+            return {}
+        samples = [_flat(source) for source in (train, test)]
+        names = classes or _names(samples[0][1]) if kind == "classification" else None
+        return _score(samples[0], samples[1], names, seed)
+
+    return score
+
+
+def _score(
+    train: tuple[np.ndarray | None, np.ndarray],
+    test: tuple[np.ndarray | None, np.ndarray],
+    names: tuple[str, ...] | None,
+    seed: int,
+) -> dict[str, baselines.Scores]:
+    scores = {"constant": baselines.constant(train[1], test[1], names)}
+    if train[0] is not None and test[0] is not None and train[0].size <= MOST_TREE_VALUES:
+        scores["tree"] = baselines.tree(
+            (train[0], train[1]), (test[0], test[1]), is_classification=names is not None, seed=seed
+        )
+    return scores
+
+
+def _flat(source: Source) -> tuple[np.ndarray | None, np.ndarray]:
+    """All inputs as (n, values), or None where they are no numbers of one shape, and all targets, (n,)."""
+    batch = source.fetch(np.arange(len(source)))
+    inputs, targets = batch
+    flat = inputs.reshape(len(inputs), -1).numpy(force=True) if isinstance(inputs, Tensor) else None
+    targets = targets.numpy(force=True)
+    return flat, targets.reshape(len(targets), -1)[:, 0]
+
+
+def _names(labels: np.ndarray) -> tuple[str, ...]:
+    return tuple(str(i) for i in range(int(labels.max()) + 1))
+
+
+def _num_features(source: Source) -> int:
+    inputs, _ = source.fetch(np.arange(1))
+    return int(inputs[0].numel()) if isinstance(inputs, Tensor) else 0
+
+
+def _check_labels(labels: np.ndarray | None, kind: Kind | None) -> tuple[str, ...] | None:
+    """Class names of array targets. Raises DataError where the targets do not fit the kind of task."""
+    if labels is None or kind is None:
+        return None
+    if kind == "regression":
+        bad = np.flatnonzero(~np.isfinite(labels.reshape(len(labels), -1)).all(axis=1))
+        if len(bad):
+            raise DataError(
+                f"target {labels[bad[0]]} of sample {bad[0]:,} is not finite ({len(bad):,} such samples)"
+            )
+        return None
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(
+            f"targets are {labels.dtype}: cross_entropy needs class ids 0, 1, 2, ... (for numbers use loss='mse')"
+        )
+    if labels.ndim != 1 or labels.min() < 0:
+        raise DataError("cross_entropy needs class ids of shape (n,), counted from 0")
+    if labels.min() == labels.max():
+        raise DataError(f"every target is class {labels.min()}: there is nothing to learn")
+    return _names(labels)
+
+
+__all__ = ["Dropped", "Study", "of_arrays", "of_table"]

@@ -1,0 +1,56 @@
+"""What is minimised: a model, a loss of a batch, and the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from thalweg.tasks.metrics import Metric
+from thalweg.tasks.objectives import objective_of
+from thalweg.tasks.sources import as_source
+
+
+class Task:
+    """A model, a loss and data: all that `thalweg.descend` needs besides an optimizer.
+
+    model: the module that is trained, in place
+    data: (inputs, targets) as arrays, frames or tensors of n samples, or a Dataset of such pairs
+    loss: "cross_entropy" (targets: class ids), "mse", or a function loss(outputs, targets) -> 0-d tensor, the mean
+    validation: data like `data` that is only looked at
+    metrics: what to measure beside the loss; by default those of the loss's row in the table
+    Raises DataError where inputs and targets do not fit together, UsageError for an unknown loss.
+
+    >>> import torch, thalweg
+    >>> x = torch.linspace(-1, 1, 100).reshape(-1, 1)
+    >>> task = thalweg.Task(torch.nn.Linear(1, 1), (x, 3 * x), loss="mse")
+    >>> len(task.data)
+    100
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Any,
+        *,
+        loss: str | Callable[[Any, Any], Tensor] = "cross_entropy",
+        validation: Any = None,
+        metrics: Sequence[Metric] | None = None,
+    ):
+        self.model = model
+        self.data = as_source(data)
+        self.validation = None if validation is None else as_source(validation)
+        self.objective = objective_of(loss)
+        self.metrics = tuple(self.objective.metrics if metrics is None else metrics)
+
+    def loss(self, model: nn.Module, batch: Any) -> Tensor:
+        """The mean loss of a batch, 0-d; the model is an argument so that it can be wrapped."""
+        inputs, targets = batch
+        return self.objective.mean(model(inputs), targets)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lives: the device of its first parameter."""
+        return next((p.device for p in self.model.parameters()), torch.device("cpu"))

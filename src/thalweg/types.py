@@ -1,0 +1,222 @@
+"""The words of the house: records and protocols that every floor may use.
+
+Nothing here imports an outside package. What a lower floor has to tell a higher one travels as one of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+Status = Literal["converged", "budget", "reached", "stopped", "interrupted"]
+State = Literal["improving", "stalled", "diverging", "finished", "unknown"]
+
+MEASURES = (
+    "loss",
+    "gradient_norm",
+    "update_norm",
+    "parameter_norm",
+    "clip_factor",
+    "num_nonfinite",
+)
+"""What may be measured of one update, in the order of the record's columns."""
+
+
+class Measures:
+    """What was measured of one update: read from the device once, when first asked for.
+
+    `read` is called at most once and returns the values by name; a name that is missing was not measured.
+    """
+
+    __slots__ = ("_read", "_values")
+
+    def __init__(self, read: Callable[[], Mapping[str, float]]):
+        self._read: Callable[[], Mapping[str, float]] | None = read
+        self._values: Mapping[str, float] = {}
+
+    def values(self) -> Mapping[str, float]:
+        if self._read is not None:
+            self._values, self._read = self._read(), None
+        return self._values
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One pass over a set without training.
+
+    `values` holds the mean loss and the metrics by name; `noise` is the standard error of the change of the mean
+    loss since the last counted improvement (None: not known); `seconds` is the time the pass took.
+    """
+
+    number: int
+    split: str
+    values: Mapping[str, float]
+    noise: float | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened at a step: what kind, said in one line, with its numbers."""
+
+    number: int
+    kind: str
+    text: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Step:
+    """One update and what was measured of it.
+
+    number: the step's place in the data's order, counted from 1
+    samples: samples seen so far, this step included
+    epoch: passes over the training set so far, as a real number
+    lr: learning rate of the first parameter group
+    seconds: wall time of this step, the device's pending work not included
+    loss, gradient_norm, update_norm, parameter_norm, clip_factor, num_nonfinite: floats, or None where not
+    measured; reading one before the next drain waits for the device once
+    events, evaluation: what happened at this step; usually empty
+    """
+
+    __slots__ = ("_measures", "epoch", "evaluation", "events", "lr", "number", "samples", "seconds")
+
+    def __init__(
+        self,
+        *,
+        number: int,
+        samples: int,
+        epoch: float,
+        lr: float,
+        seconds: float,
+        measures: Measures,
+    ):
+        self.number = number
+        self.samples = samples
+        self.epoch = epoch
+        self.lr = lr
+        self.seconds = seconds
+        self.events: tuple[Event, ...] = ()
+        self.evaluation: Evaluation | None = None
+        self._measures = measures
+
+    def measured(self) -> Mapping[str, float]:
+        """All measured values by name."""
+        return self._measures.values()
+
+    @property
+    def loss(self) -> float:
+        return self._measures.values()["loss"]
+
+    @property
+    def gradient_norm(self) -> float | None:
+        return self._measures.values().get("gradient_norm")
+
+    @property
+    def update_norm(self) -> float | None:
+        return self._measures.values().get("update_norm")
+
+    @property
+    def parameter_norm(self) -> float | None:
+        return self._measures.values().get("parameter_norm")
+
+    @property
+    def clip_factor(self) -> float | None:
+        return self._measures.values().get("clip_factor")
+
+    @property
+    def num_nonfinite(self) -> float | None:
+        return self._measures.values().get("num_nonfinite")
+
+    def __repr__(self) -> str:
+        return f"Step(number={self.number}, loss={self.loss:.4g}, lr={self.lr:.3g})"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong with a run: what, since when, how sure, on what evidence, and what to change."""
+
+    code: str
+    name: str
+    severity: Literal["warn", "act"]
+    since_step: int
+    confidence: float
+    evidence: Mapping[str, Any]
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What health says of a run.
+
+    `healthy` is False if and only if a finding has severity "act", and None when the state is "unknown".
+    `sentence` says the verdict in plain words, with this run's numbers.
+    """
+
+    state: State
+    sentence: str
+    findings: tuple[Finding, ...] = ()
+    not_checkable: tuple[str, ...] = ()
+
+    @property
+    def healthy(self) -> bool | None:
+        if any(finding.severity == "act" for finding in self.findings):
+            return False
+        return None if self.state == "unknown" else True
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What the guard wants done after a block of steps: nothing (`go`), or `stop` with the reason."""
+
+    kind: Literal["go", "stop"]
+    number: int = 0
+    reason: str = ""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a descent has come; all that a stopping rule may look at.
+
+    `seconds` is the time spent so far; `evaluations` are those of the validation set, oldest first.
+    """
+
+    steps: int
+    samples: int
+    epochs: float
+    seconds: float
+    evaluations: Sequence[Evaluation]
+
+
+class Order(Protocol):
+    """The order in which an epoch's samples are seen: any stretch of it at once, nothing stored."""
+
+    def indices(self, epoch: int, start: int, count: int) -> Any:
+        """Dataset indices, int64 of shape (count,), at positions start .. start + count - 1."""
+        ...
+
+
+class Source(Protocol):
+    """Samples by index. A batch is a tuple of an input and a target, whatever these are."""
+
+    def __len__(self) -> int: ...
+
+    def fetch(self, indices: Any) -> tuple[Any, Any]: ...
+
+
+class Recorder(Protocol):
+    """Where a descent writes what happened; the training thread only appends."""
+
+    def steps(self, steps: Sequence[Step]) -> None: ...
+
+    def evaluation(self, evaluation: Evaluation) -> None: ...
+
+    def event(self, event: Event) -> None: ...
+
+    def scalars(self, number: int, values: Mapping[str, float]) -> None: ...
+
+    def close(self) -> None: ...
