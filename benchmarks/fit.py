@@ -44,6 +44,7 @@ class Run:
 
     @property
     def seconds_per_epoch(self) -> float:
+        """Wall time of an epoch, the library's set-up shared among them."""
         return self.referee.trace[-1].seconds / len(self.referee.trace)
 
 
@@ -71,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     rows = [row for name in asked.sets for row in summary(name, contenders, runs)]
     print(shown(rows))
+    for run in runs:
+        warn_if_disturbed(run)
     for name in asked.sets:
         print(claim(name, rows))
     write_json(report(facts, tables, rows, runs), asked.to)
@@ -80,7 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line; sets and contenders are lists of known names."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.fit", description=__doc__.partition("\n")[0]
+        prog="python -m benchmarks.fit",
+        description="Quality, and time to the same validation loss, beside the peers.",
     )
     parser.add_argument("--sets", type=names_of(SETTINGS), default=["digits", "letter", "diamonds"])
     parser.add_argument("--contenders", type=names_of(CONTENDERS), default=list(CONTENDERS))
@@ -141,6 +145,14 @@ def refereed(contender: str, problem: Problem, *, seed: int, num_epochs: int) ->
     referee = Referee(problem, num_epochs=num_epochs)
     trainer(contender)(problem, referee, seed=seed)
     return referee
+
+
+def warn_if_disturbed(run: Run) -> None:
+    """Say so where a run had to wait for a processor: its time is then not its own."""
+    waited = run.referee.trace[-1].seconds / run.referee.cpu_seconds - 1
+    if waited > 0.05:
+        where = f"{run.set}, seed {run.seed}, {run.contender}"
+        print(f"notice: {where} waited {waited:.0%} of its time; measure again", file=sys.stderr)
 
 
 def summary(name: str, contenders: Sequence[str], runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -254,6 +266,7 @@ def traced(run: Run) -> dict[str, Any]:
         "test": round(run.referee.test.metric, 6),
         "best_epoch": run.referee.best_epoch + 1,
         "seconds_to_loss": round(run.seconds_to_loss, 5),
+        "cpu_seconds": round(run.referee.cpu_seconds, 3),
         "trace": [
             [
                 round(mark.seconds, 5),

@@ -54,8 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.overhead", description=__doc__.partition("\n")[0]
+        prog="python -m benchmarks.overhead",
+        description="CPU microseconds that a training loop adds to a step of a plain torch loop.",
     )
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--steps", type=int, default=500, help="timed steps a round")

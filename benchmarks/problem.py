@@ -54,6 +54,7 @@ class Problem:
 
     @property
     def num_features(self) -> int:
+        """Columns after encoding."""
         return self.train.x.shape[1]
 
 
@@ -87,7 +88,7 @@ def split(column: pl.Series, kind: str, *, seed: int) -> list[np.ndarray]:
     validation, test = train_test_split(
         rest, test_size=0.5, random_state=seed, stratify=rest_classes
     )
-    return [train, validation, test]
+    return [np.asarray(rows) for rows in (train, validation, test)]
 
 
 def features(frame: pl.DataFrame, train: np.ndarray) -> np.ndarray:

@@ -47,16 +47,23 @@ def score(predict: Predict, part: Part, problem: Problem) -> Score:
 
 
 class Referee:
-    """Watches one run: `start()`, then `epoch(predict)` after each epoch, until it says False."""
+    """Watches one run: `start()`, then `epoch(predict)` after each epoch, until it says False.
+
+    trace: a mark for each epoch
+    best_epoch: its index with the lowest validation loss, and `test` the score of that epoch
+    cpu_seconds: processor time of all threads, where the marks have wall time
+    """
 
     def __init__(self, problem: Problem, *, num_epochs: int):
         self.trace: list[Mark] = []
         self.best_epoch = 0
-        self.test: Score | None = None
+        self.test = Score(math.nan, math.nan)
+        self.cpu_seconds = 0.0
         self._problem = problem
         self._num_epochs = num_epochs
         self._seconds = 0.0
         self._since = 0.0
+        self._cpu_since = 0.0
 
     @property
     def best_loss(self) -> float:
@@ -65,6 +72,7 @@ class Referee:
 
     def start(self) -> None:
         """Start the clock."""
+        self._cpu_since = time.process_time()
         self._since = time.perf_counter()
 
     def epoch(self, predict: Predict) -> bool:
@@ -73,6 +81,7 @@ class Referee:
         ArithmeticError if the validation loss is not finite: such a run compares with nothing.
         """
         self._seconds += time.perf_counter() - self._since
+        self.cpu_seconds += time.process_time() - self._cpu_since
         mark = Mark(self._seconds, score(predict, self._problem.validation, self._problem))
         self.trace.append(mark)
         if not math.isfinite(mark.validation.loss):

@@ -8,6 +8,7 @@ from benchmarks.referee import Referee
 
 
 def train(problem: Problem, referee: Referee, *, seed: int) -> None:
+    """Train with a plain loop."""
     network = built(problem, seed=seed)
     loss_of = criterion(problem.kind)
     optimizer = fused_adamw(network)

@@ -45,6 +45,7 @@ class Whistle(Callback):
 
 
 def train(problem: Problem, referee: Referee, *, seed: int) -> None:
+    """Train with Lightning's Trainer."""
     quieten()
     network = built(problem, seed=seed)
     predict = predictor(network, problem.kind)

@@ -14,6 +14,7 @@ from benchmarks.referee import Referee
 
 
 def train(problem: Problem, referee: Referee, *, seed: int) -> None:
+    """Train scikit-learn's own network; the seed decides its weights and its order."""
     is_classifier = problem.kind == CLASSIFICATION
     estimator = MLPClassifier if is_classifier else MLPRegressor
     model = estimator(

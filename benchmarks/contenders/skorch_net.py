@@ -13,6 +13,7 @@ from benchmarks.referee import Referee
 
 
 def train(problem: Problem, referee: Referee, *, seed: int) -> None:
+    """Train with skorch."""
     network = built(problem, seed=seed)
     predict = predictor(network, problem.kind)
 

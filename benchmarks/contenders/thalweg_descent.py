@@ -10,6 +10,7 @@ from benchmarks.referee import Referee
 
 
 def train(problem: Problem, referee: Referee, *, seed: int) -> None:
+    """Train with thalweg's descend."""
     network = built(problem, seed=seed)
     predict = predictor(network, problem.kind)
     loss = "cross_entropy" if problem.kind == CLASSIFICATION else "mse"

@@ -8,6 +8,7 @@ from benchmarks.network import fused_adamw
 
 
 def prepared(work: Work) -> float:
+    """Accelerate on the CPU, without a mixed precision."""
     accelerator = Accelerator(cpu=True)
     network = work.network()
     network, optimizer = accelerator.prepare(network, fused_adamw(network))

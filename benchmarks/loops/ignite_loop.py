@@ -9,6 +9,7 @@ from benchmarks.network import fused_adamw
 
 
 def engine(work: Work) -> float:
+    """An Engine whose update returns the loss, unread."""
     network = work.network()
     optimizer = fused_adamw(network)
 

@@ -36,14 +36,17 @@ class Module(LightningModule):
 
 
 def barebones(work: Work) -> float:
+    """Its fastest mode, meant for measuring it."""
     return trained(work, quiet_trainer(barebones=True))
 
 
 def default(work: Work) -> float:
+    """As it comes."""
     return with_logger_and_bar(work, logs=False)
 
 
 def logging(work: Work) -> float:
+    """As it comes, with the loss logged and shown each step."""
     return with_logger_and_bar(work, logs=True)
 
 
@@ -74,6 +77,7 @@ def quiet_trainer(**settings: Any) -> Trainer:
 
 
 def trained(work: Work, trainer: Trainer, *, logs: bool = False) -> float:
+    """CPU seconds of the timed steps under this Trainer."""
     stream = Stream(work)
     trainer.fit(Module(work.network(), logs=logs), stream)
     return stream.seconds

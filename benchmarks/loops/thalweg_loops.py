@@ -10,15 +10,18 @@ from benchmarks.network import LR
 
 
 def optimizer_only(work: Work) -> float:
+    """The plain loop with thalweg.AdamW."""
     network = work.network()
     return hand_written(work, network, thalweg.AdamW(network.parameters(), lr=LR))
 
 
 def in_memory(work: Work) -> float:
+    """descend as it comes."""
     return descended(work, record=None)
 
 
 def on_disk(work: Work) -> float:
+    """descend with its record in an SQLite file."""
     with tempfile.TemporaryDirectory() as folder:
         return descended(work, record=thalweg.Record(Path(folder) / "run"))
 

@@ -1,13 +1,14 @@
 """The words of the house: records and protocols that every floor may use.
 
-Nothing here imports an outside package. What a lower floor has to tell a higher one travels as one of these.
+Nothing here imports an outside package. What a lower floor has to tell a higher one travels as one
+of these.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 Status = Literal["converged", "budget", "reached", "stopped", "interrupted"]
 State = Literal["improving", "stalled", "diverging", "finished", "unknown"]
@@ -26,7 +27,8 @@ MEASURES = (
 class Measures:
     """What was measured of one update: read from the device once, when first asked for.
 
-    `read` is called at most once and returns the values by name; a name that is missing was not measured.
+    `read` is called at most once and returns the values by name; a name that is missing was not
+    measured.
     """
 
     __slots__ = ("_read", "_values")
@@ -45,7 +47,8 @@ class Measures:
 class Evaluation:
     """One pass over a set without training.
 
-    `values` holds the mean loss and the metrics by name; `noise` is the standard error of the change of the mean
+    `values` holds the mean loss and the metrics by name; `noise` is the standard error of the
+    change of the mean
     loss since the last counted improvement (None: not known); `seconds` is the time the pass took.
     """
 
@@ -74,8 +77,8 @@ class Step:
     epoch: passes over the training set so far, as a real number
     lr: learning rate of the first parameter group
     seconds: wall time of this step, the device's pending work not included
-    loss, gradient_norm, update_norm, parameter_norm, clip_factor, num_nonfinite: floats, or None where not
-    measured; reading one before the next drain waits for the device once
+    loss, gradient_norm, update_norm, parameter_norm, clip_factor, num_nonfinite: floats, or None
+    where not measured; reading one before the next drain waits for the device once
     events, evaluation: what happened at this step; usually empty
     """
 
@@ -134,7 +137,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something wrong with a run: what, since when, how sure, on what evidence, and what to change."""
+    """Something wrong with a run: what, since when, how sure, why, and what to change."""
 
     code: str
     name: str
@@ -149,8 +152,9 @@ class Finding:
 class Verdict:
     """What health says of a run.
 
-    `healthy` is False if and only if a finding has severity "act", and None when the state is "unknown".
-    `sentence` says the verdict in plain words, with this run's numbers.
+    `healthy` is False if and only if a finding has severity "act", and None when the state is
+    "unknown". `sentence` says why, in plain words, with this run's numbers; printed, the state
+    stands before it.
     """
 
     state: State
@@ -165,12 +169,12 @@ class Verdict:
         return None if self.state == "unknown" else True
 
     def __str__(self) -> str:
-        return self.sentence
+        return f"{self.state}: {self.sentence}"
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What the guard wants done after a block of steps: nothing (`go`), or `stop` with the reason."""
+    """What the guard wants done after a block of steps: nothing (`go`), or `stop`, and why."""
 
     kind: Literal["go", "stop"]
     number: int = 0
@@ -200,12 +204,19 @@ class Order(Protocol):
         ...
 
 
+@runtime_checkable
 class Source(Protocol):
     """Samples by index. A batch is a tuple of an input and a target, whatever these are."""
 
     def __len__(self) -> int: ...
 
-    def fetch(self, indices: Any) -> tuple[Any, Any]: ...
+    def fetch(self, indices: Any) -> tuple[Any, Any]:
+        """The samples at `indices`, int64 of shape (b,)."""
+        ...
+
+    def to(self, device: Any) -> Source:
+        """The same samples, on a device."""
+        ...
 
 
 class Recorder(Protocol):

@@ -1,7 +1,8 @@
 """The seam between an optimizer and whatever runs its rule over memory.
 
-An optimizer keeps one `Group` per parameter group (the tensors that share hyperparameters) and hands it to a
-backend each step. A backend knows rules and tensors, and nothing of torch.optim, models or loops.
+An optimizer keeps one `Group` per parameter group (the tensors that share hyperparameters) and
+hands it to a backend each step. A backend knows rules and tensors, and nothing of torch.optim,
+models or loops.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ class Group:
 
     params, grads: n tensors each, pairwise of one shape
     states: per state name, n tensors of the parameters' shapes
-    steps: one float32 tensor of shape (n,), the number of updates applied to each, or None for a rule that does not
-    count; `step_views` are its n elements
+    steps: one float32 tensor of shape (n,), the number of updates applied to each, or None for a
+    rule that does not count; `step_views` are its n elements
     hyper: the hyperparameters of this step by name
     """
 

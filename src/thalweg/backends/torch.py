@@ -1,6 +1,8 @@
-"""Rules over torch tensors: torch's fused kernels where they exist, else the rule itself on whole tensors.
+"""Rules over torch tensors: torch's fused kernels where they exist, else the rule itself on whole
+tensors.
 
-`pick` says which one, and why. thalweg's own kernels will stand beside these two behind the same seam.
+`pick` says which one, and why. thalweg's own kernels will stand beside these two behind the same
+seam.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ _FUSED_DEVICES = ("cpu", "cuda", "mps")
 
 
 class Fused:
-    """torch's own fused kernels: one call per group, element arithmetic in the parameters' dtype."""
+    """torch's own fused kernels: one call per group, arithmetic in the parameters' dtype."""
 
     name = "torch fused"
 
@@ -31,7 +33,7 @@ class Fused:
 
 
 class Eager:
-    """The rule's own function on whole tensors: any device, any layout, several sweeps over memory."""
+    """The rule's own function on whole tensors: any device and layout, several sweeps."""
 
     name = "torch eager"
 
@@ -67,7 +69,10 @@ def pick(rule: Rule, params: Sequence[Tensor]) -> tuple[Backend, str]:
 
 
 def norm_of(grads: Sequence[Tensor]) -> Tensor:
-    norms = torch._foreach_norm(grads)
+    """Euclidean norm of all gradients together, float32, 0-d; 0 where there are none."""
+    if not grads:
+        return torch.zeros(())
+    norms = torch._foreach_norm(list(grads))  # pyright: ignore[reportPrivateImportUsage]
     return torch.linalg.vector_norm(torch.stack([norm.float() for norm in norms]))
 
 
@@ -79,7 +84,7 @@ def _advance(group: Group, skip: Tensor | None) -> None:
 
 def _fused_sgd(group: Group, skip: Tensor | None, *, nesterov: bool = False) -> None:
     hyper = group.hyper
-    torch._fused_sgd_(
+    torch._fused_sgd_(  # pyright: ignore[reportPrivateImportUsage]
         group.params,
         group.grads,
         group.states.get("momentum_buffer", []),
@@ -99,11 +104,13 @@ def _fused_nesterov(group: Group, skip: Tensor | None) -> None:
 
 
 def _fused_adam(group: Group, skip: Tensor | None) -> None:
-    _adam_kernel(torch._fused_adam_, group, skip)
+    kernel = torch._fused_adam_  # pyright: ignore[reportPrivateImportUsage]
+    _adam_kernel(kernel, group, skip)
 
 
 def _fused_adamw(group: Group, skip: Tensor | None) -> None:
-    _adam_kernel(torch._fused_adamw_, group, skip)
+    kernel = torch._fused_adamw_  # pyright: ignore[reportPrivateImportUsage]
+    _adam_kernel(kernel, group, skip)
 
 
 def _adam_kernel(kernel: Callable, group: Group, skip: Tensor | None) -> None:

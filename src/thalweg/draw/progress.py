@@ -1,10 +1,12 @@
 """How far a fit has come, on standard error: a live line on a terminal, plain lines elsewhere.
 
-Off a terminal a line comes at every event and at least every 30 seconds, even while one long step is running.
+Off a terminal a line comes at every event and at least every 30 seconds, even while one long step
+is running.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
@@ -26,7 +28,9 @@ CHART_WIDTH = 20
 
 @dataclass(slots=True)
 class Plan:
-    """What there is to do: planned steps (None: not known), steps an epoch, seconds (None: no limit)."""
+    """What there is to do: planned steps (None: not known), steps an epoch, seconds (None: no
+    limit).
+    """
 
     horizon: int | None
     steps_per_epoch: int
@@ -50,7 +54,9 @@ class Silent:
 
 
 class Progress:
-    """Shows steps as they come; `close` ends the line. Use `open_progress` to get the one that fits."""
+    """Shows steps as they come; `close` ends the line. Use `open_progress` to get the one that
+    fits.
+    """
 
     def __init__(self, stream: TextIO, *, is_live: bool):
         self._stream = stream
@@ -162,7 +168,7 @@ class Progress:
 
 def chart_of(losses: list[float]) -> str:
     """The last validation losses as a row of bars."""
-    shown = [loss for loss in losses if loss == loss and abs(loss) != float("inf")][-CHART_WIDTH:]
+    shown = [loss for loss in losses if math.isfinite(loss)][-CHART_WIDTH:]
     if len(shown) < 2:
         return ""
     low, high = min(shown), max(shown)
@@ -172,8 +178,8 @@ def chart_of(losses: list[float]) -> str:
 
 def open_progress(*, quiet: bool, stream: TextIO | None = None) -> Progress | Silent:
     """The progress that fits: none, live on a terminal, plain lines elsewhere."""
-    if quiet:
-        return Silent()
     stream = stream or sys.stderr
+    if quiet or stream is None:
+        return Silent()
     is_live = stream.isatty() and os.environ.get("TERM") != "dumb"
     return Progress(stream, is_live=is_live)

@@ -12,12 +12,13 @@ Result = Mapping[str, Any]
 
 def summary_text(result: Result) -> str:
     """The summary of a result of `fit`."""
-    lines = [_capital(result["verdict"]["sentence"]), ""]
+    verdict = result["verdict"]
+    lines = [f"{verdict['state'].capitalize()}: {verdict['sentence']}.", ""]
     lines += [f"  {label:<22}{value:>12}  {note}".rstrip() for label, value, note in _rows(result)]
     lines += [f"  {_comparison(result)}"] if _comparison(result) else []
     lines += ["", f"trained   {_trained(result)}"]
     lines += [f"data      {_data(result)}"]
-    lines += [f"report    {result['run']}/report.html"]
+    lines += [f"report    {result['run']}/report.html"] if result["run"] else []
     lines += [f"next      {next_step(result)}"]
     return "\n".join(lines)
 
@@ -84,10 +85,7 @@ def _data(result: Result) -> str:
     task = result["task"]
     classes = f", {task['classes']} classes" if task["classes"] else ""
     return (
-        f"{task['rows']:,} rows, {task['features']} columns{classes}: {task['train_rows']:,} train, "
-        f"{task['validation_rows']:,} validation, {task['test_rows']:,} test"
+        f"{task['rows']:,} rows, {task['features']} columns{classes}: "
+        f"{task['train_rows']:,} train, {task['validation_rows']:,} validation, "
+        f"{task['test_rows']:,} test"
     )
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")

@@ -1,7 +1,8 @@
-"""The stability guard: blocks of drained steps in, an action out; pure, so that a record can be replayed.
+"""The stability guard: blocks of drained steps in, an action out; pure, so that a record can be
+replayed.
 
-Today it has one rung: a step whose loss or gradient was not finite stops the run. The update of such a step was
-never applied (the optimizer's no-op), so the weights are those of the step before.
+Today it has one rung: a step whose loss or gradient was not finite stops the run. The update of
+such a step was never applied (the optimizer's no-op), so the weights are those of the step before.
 """
 
 from __future__ import annotations

@@ -9,7 +9,9 @@ METRICS = {"classification": "accuracy", "regression": "rmse"}
 
 
 def beats_tree(result: Mapping[str, Any]) -> bool | None:
-    """Did the model score better on test than the decision tree? None where there is nothing to compare."""
+    """Did the model score better on test than the decision tree? None where there is nothing to
+    compare.
+    """
     metric = METRICS.get(result["task"]["kind"])
     tree = result["baselines"].get("tree")
     if metric is None or tree is None or metric not in result["test"]:
@@ -31,6 +33,8 @@ def next_step(result: Mapping[str, Any]) -> str:
         return "run it again without stopping it, for a result you can judge"
     if verdict["state"] == "stalled":
         return "try --lr three times lower and higher; more steps alone will not help"
+    if result["run"] is None:
+        return "predict new rows: run.predict(frame)"
     return f"predict new rows: thalweg predict {result['run']} NEW.csv"
 
 

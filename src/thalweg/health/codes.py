@@ -8,7 +8,9 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """code and name; severity: "act" makes a run unhealthy; advice: what to change, with {lr} and {lower} filled in."""
+    """code and name; severity: "act" makes a run unhealthy; advice: what to change, with {lr} and
+    {lower} filled in.
+    """
 
     code: str
     name: str
@@ -20,8 +22,8 @@ NON_FINITE = Code(
     "TW001",
     "non-finite loss or gradient",
     "act",
-    "lower the learning rate (it was {lr:.3g}; try --lr {lower:.1g}); if it happens again at the first steps, "
-    "look for extreme values in the data",
+    "lower the learning rate (it was {lr:.3g}; try --lr {lower:.1g}); "
+    "if it happens again at the first steps, look for extreme values in the data",
 )
 
 CODES = {row.code: row for row in (NON_FINITE,)}

@@ -11,8 +11,8 @@ from thalweg.types import Evaluation
 def improvements(evaluations: Sequence[Evaluation]) -> list[bool]:
     """For each evaluation: was its loss below that of the last improvement by more than its noise?
 
-    Slow progress adds up, because the comparison is always with the last counted improvement. A loss that is not
-    finite never counts as one.
+    Slow progress adds up, because the comparison is always with the last counted improvement. A
+    loss that is not finite never counts as one.
     """
     marks: list[bool] = []
     best = math.inf

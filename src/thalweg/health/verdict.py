@@ -9,7 +9,9 @@ from thalweg.health.improvement import improvements, lowest
 from thalweg.types import Evaluation, Event, Finding, Status, Verdict
 
 STILL = 0.25
-"""A run whose last improvement lies within this share of its evaluations, counted from the end, was improving."""
+"""A run whose last improvement lies within this share of its evaluations, counted from the end, was
+improving.
+"""
 
 
 def judge(
@@ -20,17 +22,17 @@ def judge(
     *,
     lr: float,
 ) -> Verdict:
-    """What can be said of a run that ended with `status` for `reason`; lr: the rate that was asked for."""
+    """What can be said of a run that ended with `status` for `reason`; lr: the rate that was asked
+    for.
+    """
     for event in events:
         if event.kind == "nonfinite":
             return _diverging(event, evaluations, lr)
     if status in ("converged", "reached"):
-        return Verdict("finished", f"finished: {reason}{_kept(evaluations)}")
+        return Verdict("finished", f"{reason}{_kept(evaluations)}")
     if status == "budget" and evaluations:
         return _out_of_budget(reason, evaluations)
-    return Verdict(
-        "unknown", f"cannot tell: {reason}, too early to judge the curve{_kept(evaluations)}"
-    )
+    return Verdict("unknown", f"{reason}, too early to judge the curve{_kept(evaluations)}")
 
 
 def _diverging(event: Event, evaluations: Sequence[Evaluation], lr: float) -> Verdict:
@@ -43,9 +45,7 @@ def _diverging(event: Event, evaluations: Sequence[Evaluation], lr: float) -> Ve
         evidence=dict(event.data),
         advice=NON_FINITE.advice.format(lr=lr, lower=lr / 10),
     )
-    return Verdict(
-        "diverging", f"diverged and stopped: {event.text}{_kept(evaluations)}", (finding,)
-    )
+    return Verdict("diverging", f"{event.text}{_kept(evaluations)}", (finding,))
 
 
 def _out_of_budget(reason: str, evaluations: Sequence[Evaluation]) -> Verdict:
@@ -54,9 +54,9 @@ def _out_of_budget(reason: str, evaluations: Sequence[Evaluation]) -> Verdict:
     late = max(1, round(STILL * len(marks)))
     if any(marks[-late:]):
         text = f"{reason} while validation loss was still falling{_kept(evaluations)}"
-        return Verdict("improving", f"still improving: {text}")
+        return Verdict("improving", text)
     text = f"{reason}; validation loss had not improved in the last {late} evaluations"
-    return Verdict("stalled", f"stalled: {text}{_kept(evaluations)}")
+    return Verdict("stalled", f"{text}{_kept(evaluations)}")
 
 
 def _kept(evaluations: Sequence[Evaluation]) -> str:

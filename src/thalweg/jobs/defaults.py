@@ -1,6 +1,7 @@
 """The one table of defaults: what `fit` chooses where the user did not, and by which rule.
 
-`--help`, the docs and every run print it. The values were chosen by `benchmarks/defaults.py` on three sets.
+`--help`, the docs and every run print it. The values were chosen by `benchmarks/defaults.py` on
+three sets.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ TABLE = (
     Default("warmup", f"{WARMUP:.0%} of the planned steps"),
     Default(
         "batch-size",
-        f"training rows / {ROWS_PER_BATCH_ROW} as a power of two, within {LEAST_BATCH} .. {MOST_BATCH}",
+        f"training rows / {ROWS_PER_BATCH_ROW} as a power of two, "
+        f"within {LEAST_BATCH} .. {MOST_BATCH}",
     ),
     Default(
         "epochs",
@@ -50,7 +52,8 @@ TABLE = (
     Default("threads", "1 for a small model (a step below 0.2 GFLOP), else all cores"),
     Default(
         "split",
-        f"{1 - 2 * SHARE:.0%} train, {SHARE:.0%} validation, {SHARE:.0%} test; classes alike in each",
+        f"{1 - 2 * SHARE:.0%} train, {SHARE:.0%} validation, {SHARE:.0%} test; "
+        "classes alike in each",
     ),
 )
 

@@ -12,32 +12,34 @@ from thalweg.draw.progress import Plan, Progress, Silent, open_progress
 from thalweg.jobs.environment import environment_of
 from thalweg.jobs.interrupt import stop_on_interrupt
 from thalweg.jobs.opening import opening_lines
+from thalweg.jobs.place import Place, opened
 from thalweg.jobs.plan import FitPlan, plan_of, study_of
 from thalweg.jobs.results import tidy
 from thalweg.jobs.run import Run
 from thalweg.jobs.settings import Settings
 from thalweg.jobs.write import score, write, write_settings
 from thalweg.loop.descent import Descent
-from thalweg.record import Record
 from thalweg.scale.exact import deterministic
 from thalweg.scale.threads import threads
-from thalweg.state.folder import Folder, create
 from thalweg.tasks.study import Study
 from thalweg.types import Event
 
 
 def fit(data: Any, *, quiet: bool = False, **settings: Any) -> Run:
-    """Train a model on `data` and return the finished run; everything stands in the run's folder as well.
+    """Train a model on `data` and return the finished run; everything stands in the run's folder as
+    well.
 
     data: a path to CSV or Parquet, a frame, a pair (inputs, targets), or a Dataset of such pairs
     quiet: no progress on standard error
-    settings: see `thalweg.jobs.settings.Settings`; `target` names the column to predict; with arrays, bring
-        `model` (an nn.Module, trained in place) and `loss` ("cross_entropy", "mse" or a function)
-    Raises UsageError for a wrong setting, DataError for data that cannot be learnt from: before anything is written.
+    settings: see `thalweg.jobs.settings.Settings`; `target` names the column to predict; with
+    arrays, bring `model` (an nn.Module, trained in place) and `loss` ("cross_entropy", "mse" or a
+    function)
+    Raises UsageError for a wrong setting, DataError for data that cannot be learnt from: before
+    anything is written.
 
     >>> import thalweg
     >>> from sklearn.datasets import load_iris
-    >>> run = thalweg.fit(load_iris(return_X_y=True), epochs=20, out="/tmp/thalweg-example", quiet=True)
+    >>> run = thalweg.fit(load_iris(return_X_y=True), epochs=20, out=None, quiet=True)
     >>> run.result["test"]["accuracy"] > 0.8
     True
     """
@@ -47,59 +49,39 @@ def fit(data: Any, *, quiet: bool = False, **settings: Any) -> Run:
 def run_fit(
     data: Any, settings: Settings, progress: Progress | Silent, *, stem: str | None = None
 ) -> Run:
-    """`fit` with its settings and its progress in hand; stem: of the run's name, by default the data's own."""
+    """`fit` with settings and progress in hand; stem: of the run's name, by default the data's."""
+    own = Path(data).name.partition(".")[0] if isinstance(data, str | Path) else "data"
     try:
         with torch.random.fork_rng(devices=[]):
-            return _fit(data, settings, progress, stem)
+            return _fit(data, settings, progress, stem or own)
     finally:
         progress.close()
 
 
-def _fit(data: Any, settings: Settings, progress: Progress | Silent, stem: str | None) -> Run:
+def _fit(data: Any, settings: Settings, progress: Progress | Silent, stem: str) -> Run:
     progress.say(f"reading {data}" if isinstance(data, str | Path) else "preparing the data")
     study = study_of(data, settings)
     plan = plan_of(study, settings)
-    named = Path(data).name.partition(".")[0] if isinstance(data, str | Path) else "data"
-    folder = create(settings.out, settings.name, stem or named)
-    with threads(plan.threads):
-        return _run(data, study, plan, folder, progress)
-
-
-def _run(
-    data: Any, study: Study, plan: FitPlan, folder: Folder, progress: Progress | Silent
-) -> Run:
-    try:
-        descent = _open(data, plan, folder)
-    except BaseException:
-        folder.remove()
-        raise
-    for line in opening_lines(study, plan, descent):
-        progress.say(line)
-
-    try:
+    with threads(plan.threads), opened(settings.out, settings.name, stem) as place:
+        descent = _begin(data, plan, place)
+        for line in opening_lines(study, plan, descent):
+            progress.say(line)
         with descent:
-            seconds = _train(study, descent, progress, plan.settings)
+            seconds = _train(study, descent, progress, settings)
             progress.say("scoring")
-            run = score(study, plan, descent, folder, seconds)
-    except BaseException:
-        if descent.progress.steps == 0:
-            folder.remove()
-        raise
-    write(run, study)
+            run = score(study, plan, descent, place, seconds)
+        if place.folder is not None:
+            write(place.folder, run, study)
     return run
 
 
-def _open(data: Any, plan: FitPlan, folder: Folder) -> Descent:
-    """The descent with its record, which says from the start what was asked and where it runs."""
-    record = Record(folder.path)
-    try:
-        descent = plan.descend(record)
-        chosen = plan.chosen(descent)
-        record.facts(settings=tidy(chosen), environment=environment_of(data))
-        write_settings(folder, chosen, data)
-    except BaseException:
-        record.close()
-        raise
+def _begin(data: Any, plan: FitPlan, place: Place) -> Descent:
+    """The descent, and from its start on record what was asked and where it runs."""
+    descent = plan.descend(place.record)
+    chosen = plan.chosen(descent)
+    place.record.facts(settings=tidy(chosen), environment=environment_of(data))
+    if place.folder is not None:
+        write_settings(place.folder, chosen, data)
     return descent
 
 

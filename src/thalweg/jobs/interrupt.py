@@ -1,4 +1,4 @@
-"""Ctrl-C during a fit: the step is finished, the run saved and reported; a second one ends at once."""
+"""Ctrl-C during a fit: the step is finished, the run saved; a second one ends at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from thalweg.loop.descent import Descent
 
 @contextmanager
 def stop_on_interrupt(descent: Descent) -> Iterator[None]:
-    """Inside, the first Ctrl-C stops the descent. In the main thread only; the handler is put back afterwards."""
+    """Inside, the first Ctrl-C stops the descent. In the main thread only; the handler is put back
+    afterwards.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -21,8 +21,8 @@ from thalweg.types import Finding, Verdict
 def load(run: str | os.PathLike[str], *, model: nn.Module | None = None, out: str = "runs") -> Run:
     """The run in a folder; its `.model` holds the weights that were kept.
 
-    run: a path, a name below `out`, or "last"; model: for a run whose model was given as an object, one like it
-    Raises RunError where there is no such run, or it is unfinished, changed or damaged.
+    run: a path, a name below `out`, or "last"; model: for a run whose model was given as an object,
+    one like it Raises RunError where there is no such run, or it is unfinished, changed or damaged.
     """
     folder = find(run, out)
     for name in (files.WEIGHTS, files.SCHEMA):
@@ -40,6 +40,7 @@ def load(run: str | os.PathLike[str], *, model: nn.Module | None = None, out: st
         schema=schema,
         result=result,
         verdict=_verdict(result["verdict"]),
+        history=lambda: read(folder.path),
     )
 
 

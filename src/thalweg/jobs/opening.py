@@ -53,11 +53,12 @@ def _descent(plan: FitPlan, descent: Descent) -> str:
     chosen = plan.chosen(descent)
     backend = getattr(getattr(plan.optimizer, "backend", None), "name", "torch")
     size = "full batch" if chosen["batch_size"] == "full" else f"batch size {chosen['batch_size']}"
-    length = f"at most {descent.horizon:,} steps ({descent.horizon / descent.batches.per_epoch:.3g} epochs)"
+    horizon = descent.horizon or 0
+    length = f"at most {horizon:,} steps ({horizon / descent.batches.per_epoch:.3g} epochs)"
     return (
-        f"{chosen['optimizer']} ({backend}), lr {chosen['lr']:g}, {size}, {length}: {chosen['warmup']} steps of "
-        f"warm-up, then {chosen['schedule']}; stops early after {chosen['patience']} evaluations "
-        f"(every {chosen['evaluate_every']} steps) without improvement"
+        f"{chosen['optimizer']} ({backend}), lr {chosen['lr']:g}, {size}, {length}: "
+        f"{chosen['warmup']} steps of warm-up, then {chosen['schedule']}; "
+        f"stops early after {chosen['patience']} evaluations (every {chosen['evaluate_every']} steps) without improvement"
     )
 
 

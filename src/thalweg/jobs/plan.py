@@ -1,4 +1,4 @@
-"""From settings and data to the objects of a descent; every default is resolved here, by the table."""
+"""From settings and data to the objects of a descent; every default is resolved here."""
 
 from __future__ import annotations
 
@@ -83,7 +83,9 @@ class FitPlan:
 
 
 def study_of(data: Any, settings: Settings) -> Study:
-    """The data made ready: a table where columns have names or the model is built here, else arrays as they are."""
+    """The data made ready: a table where columns have names or the model is built here, else arrays
+    as they are.
+    """
     is_own_model = isinstance(settings.model, nn.Module)
     if isinstance(data, str | Path) or hasattr(data, "columns"):
         if is_own_model:
@@ -96,8 +98,8 @@ def study_of(data: Any, settings: Settings) -> Study:
         return of_arrays(data, loss=settings.loss or "cross_entropy", seed=settings.seed)
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise DataError(
-            f"data is a {type(data).__name__}: give a path, a frame or (inputs, targets); for a Dataset bring a "
-            "model of your own, fit(dataset, model=net, loss=...)"
+            f"data is a {type(data).__name__}: give a path, a frame or (inputs, targets); "
+            "for a Dataset bring a model of your own, fit(dataset, model=net, loss=...)"
         )
     frame = frame_of_arrays(*data)
     return of_table(frame, "y", task=settings.task, seed=settings.seed, source="data")

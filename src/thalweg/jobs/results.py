@@ -1,4 +1,6 @@
-"""What came out of a fit: the object that `--json` prints, and the numbers behind the report's pictures."""
+"""What came out of a fit: the object that `--json` prints, and the numbers behind the report's
+pictures.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,10 @@ MOST_RESIDUALS = 2000
 def result_of(
     study: Study,
     descent: Descent,
+    *,
     chosen: dict[str, Any],
     verdict: Verdict,
-    folder: Path,
+    folder: Path | None,
     seconds: float,
 ) -> dict[str, Any]:
     """The result of a fit; `train` and `test` are measured with the weights that were kept."""
@@ -34,7 +37,7 @@ def result_of(
     sets = {
         "train": task.data,
         "validation": task.validation,
-        "test": _on_device(study.test, task.device),
+        "test": study.test.to(task.device),
     }
     scores = {name: measure(task, source)[0] for name, source in sets.items() if source is not None}
     return {
@@ -42,7 +45,7 @@ def result_of(
         "command": "fit",
         "status": descent.ending.status,
         "reason": descent.ending.reason,
-        "run": str(folder),
+        "run": str(folder) if folder else None,
         "task": {
             "kind": study.kind,
             "rows": study.rows,
@@ -77,7 +80,9 @@ def verdict_object(verdict: Verdict) -> dict[str, Any]:
 
 
 def pictures_of(study: Study, descent: Descent) -> dict[str, Any]:
-    """What the report draws besides the curves: the confusion matrix or the residuals, and the columns."""
+    """What the report draws besides the curves: the confusion matrix or the residuals, and the
+    columns.
+    """
     found: dict[str, Any] = {}
     if study.kind is not None:
         outputs, targets = _outputs(descent, study.test)
@@ -99,7 +104,9 @@ def pictures_of(study: Study, descent: Descent) -> dict[str, Any]:
 
 
 def tidy(value: Any) -> Any:
-    """The value as strict JSON can hold it: a number that is not finite is spelled out, as in "NaN"."""
+    """The value as strict JSON can hold it: a number that is not finite is spelled out, as in
+    "NaN".
+    """
     if isinstance(value, dict):
         return {str(name): tidy(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -109,17 +116,13 @@ def tidy(value: Any) -> Any:
     return value
 
 
-def _on_device(source: Source, device: torch.device) -> Source:
-    return source.to(device)
-
-
 @torch.no_grad()
 def _outputs(descent: Descent, source: Source) -> tuple[Tensor, Tensor]:
     """The model's outputs and the targets of a whole set, on the CPU."""
     task = descent.task
     outputs, targets = [], []
     with evaluating(task.model):
-        for _, (inputs, target) in chunks_of(_on_device(source, task.device)):
+        for _, (inputs, target) in chunks_of(source.to(task.device)):
             outputs.append(task.model(inputs).cpu())
             targets.append(target.cpu())
     return torch.cat(outputs), torch.cat(targets)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from thalweg.draw.summary import summary_text
 from thalweg.errors import RunError
 from thalweg.loop.evaluate import chunks_of, evaluating
-from thalweg.record import History, read
+from thalweg.record import History
 from thalweg.tasks import baselines
 from thalweg.tasks.encode import encode_inputs, encode_target
 from thalweg.tasks.predictions import as_frame, probabilities_of
@@ -27,7 +28,7 @@ class Run:
     """What `thalweg.fit` and `thalweg.load` return.
 
     model: the trained nn.Module, with the best weights
-    folder: where it stands on disk; result: the object that `fit --json` prints
+    folder: where it stands on disk, or None; result: the object that `fit --json` prints
     verdict: what health says of it; record: all steps, evaluations and events, as columns
     """
 
@@ -35,39 +36,40 @@ class Run:
         self,
         *,
         model: nn.Module,
-        folder: Path,
+        folder: Path | None,
         schema: Schema | None,
         result: dict[str, Any],
         verdict: Verdict,
+        history: Callable[[], History],
     ):
         self.model = model
         self.folder = folder
         self.schema = schema
         self.result = result
         self.verdict = verdict
-        self._record: History | None = None
+        self._history = history
 
     def __str__(self) -> str:
         return summary_text(self.result)
 
     @property
     def record(self) -> History:
-        """All that was recorded, read when first asked for."""
-        if self._record is None:
-            self._record = read(self.folder)
-        return self._record
+        """All that was recorded."""
+        return self._history()
 
     @property
     def report(self) -> Path:
-        """The page that shows the run."""
+        """The page that shows the run. Raises RunError where the run was kept in memory only."""
+        if self.folder is None:
+            raise RunError("this run has no report: it was kept in memory (out=None)")
         return self.folder / "report.html"
 
     def predict(self, data: Any) -> Any:
         """Predictions for rows of the run's columns, or for inputs of the user's own model.
 
         data: a path, a frame, or an array of inputs, shape (n, ...)
-        Returns a frame of n rows, pandas for pandas: `prediction` and, for classes, `probability_<class>` for each.
-        Raises DataError where columns do not match, naming them.
+        Returns a frame of n rows, pandas for pandas: `prediction` and, for classes,
+        `probability_<class>` for each. Raises DataError where columns do not match, naming them.
         """
         outputs = self._outputs(*self._inputs(data))
         return as_frame(outputs, self.schema, self._kind, like=data)

@@ -1,4 +1,6 @@
-"""The settings of a fit: one dataclass, the source of the function, the command line and run.toml alike."""
+"""The settings of a fit: one dataclass, the source of the function, the command line and run.toml
+alike.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,7 @@ class Settings:
     seed: int = _setting(0, "of the split, the first weights, the order and dropout")
     device: str = _setting("auto", "auto, cpu, cuda, cuda:1 or mps")
     threads: int | None = _setting(None, "CPU threads to compute with")
-    out: str = _setting("runs", "folder in which the run's own folder is made")
+    out: str | None = _setting("runs", "folder in which the run's own folder is made")
     name: str | None = _setting(
         None, "name of the run's folder; by default the data's and a number"
     )

@@ -8,11 +8,11 @@ from typing import Any
 
 from thalweg.draw.report import render
 from thalweg.health.verdict import judge
+from thalweg.jobs.place import Place
 from thalweg.jobs.plan import FitPlan
 from thalweg.jobs.results import pictures_of, result_of, tidy
 from thalweg.jobs.run import Run
 from thalweg.loop.descent import Descent
-from thalweg.record import Record
 from thalweg.state import folder as files
 from thalweg.state.folder import Folder
 from thalweg.state.weights import save_weights
@@ -25,27 +25,35 @@ def write_settings(folder: Folder, chosen: dict[str, Any], data: Any) -> None:
     folder.write_toml(files.SETTINGS, {"schema": 1, **source, "settings": tidy(chosen)})
 
 
-def score(study: Study, plan: FitPlan, descent: Descent, folder: Folder, seconds: float) -> Run:
+def score(study: Study, plan: FitPlan, descent: Descent, place: Place, seconds: float) -> Run:
     """Score what was kept, judge the run, and put both into its record."""
     assert descent.ending is not None
-    assert isinstance(descent.record, Record)
     status, reason = descent.ending.status, descent.ending.reason
     verdict = judge(status, reason, descent.evaluations, descent.events, lr=plan.settings.rate)
-    result = tidy(result_of(study, descent, plan.chosen(descent), verdict, folder.path, seconds))
-    descent.record.facts(results=tidy({"summary": result, **pictures_of(study, descent)}))
+    result = tidy(
+        result_of(
+            study,
+            descent,
+            chosen=plan.chosen(descent),
+            verdict=verdict,
+            folder=place.folder.path if place.folder else None,
+            seconds=seconds,
+        )
+    )
+    place.record.facts(results=tidy({"summary": result, **pictures_of(study, descent)}))
     return Run(
         model=descent.task.model,
-        folder=folder.path,
+        folder=place.folder.path if place.folder else None,
         schema=study.schema,
         result=result,
         verdict=verdict,
+        history=place.record.history,
     )
 
 
-def write(run: Run, study: Study) -> None:
+def write(folder: Folder, run: Run, study: Study) -> None:
     """Weights, schema, verdict, report, and last the manifest that says the run is whole."""
-    folder = Folder(run.folder)
-    save_weights(run.model, run.folder / files.WEIGHTS)
+    save_weights(run.model, folder.path / files.WEIGHTS)
     schema = study.schema.to_dict() if study.schema else {"classes": list(study.classes or ())}
     folder.write_toml(files.SCHEMA, schema)
     folder.write(files.VERDICT, json.dumps(run.result["verdict"], indent=1) + "\n")

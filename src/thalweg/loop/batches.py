@@ -23,7 +23,7 @@ BLOCK = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where the next batch starts: the epoch, counted from 0, and the samples of it already seen."""
+    """Where the next batch starts: the epoch, from 0, and the samples of it already seen."""
 
     epoch: int = 0
     cursor: int = 0
@@ -31,7 +31,8 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Parts of one batch with their shares of it: one part with share 1.0, or the chunks of a full batch.
+    """Parts of one batch with their shares of it: one part with share 1.0, or the chunks of a full
+    batch.
 
     The parts of a full batch are fetched as they are asked for, and can be gone through once.
     """
@@ -44,8 +45,9 @@ class Batch:
 class Batches:
     """Batches of a source by position.
 
-    batch_size: samples a batch, or "full" for the whole set, streamed in chunks. The last batch of an epoch is what is
-    left; a single sample that would be left joins the batch before it (batch statistics need two).
+    batch_size: samples a batch, or "full" for the whole set, streamed in chunks. The last batch of
+    an epoch is what is left; a single sample that would be left joins the batch before it (batch
+    statistics need two).
     """
 
     def __init__(self, source: Source, batch_size: BatchSize, seed: int):
@@ -95,7 +97,7 @@ class Batches:
 
 
 def num_batches(size: int, batch_size: BatchSize) -> int:
-    """Batches in one epoch of `size` samples; a single sample left over joins the batch before it."""
+    """Batches in one epoch of `size` samples; a single one left over joins the batch before."""
     if batch_size == "full" or batch_size >= size:
         return 1
     full, rest = divmod(size, batch_size)

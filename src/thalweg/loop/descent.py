@@ -52,11 +52,13 @@ def descend(
     """Train `task.model` step by step: an iterator of `Step`, and a context manager that closes it.
 
     optimizer: thalweg's or any torch optimizer over the model's parameters
-    batch_size: samples a gradient sees: a whole number >= 1, or "full" for the exact gradient of the whole set
+    batch_size: samples a gradient sees: a whole number >= 1, or "full" for the exact gradient of
+    the whole set
     schedule: factor of the learning rate, such as warmup(100) >> cosine(); constant by default
     until: when to end, such as budget(epochs=20) | converged(patience=5); None: until you break
     seed: of the order of the samples and of dropout
-    evaluate_every: steps between evaluations of the validation set; by default an epoch, within 20 .. 1,000
+    evaluate_every: steps between evaluations of the validation set; by default an epoch, within 20
+    .. 1,000
     record: where to write, such as Record("runs/mine"); by default the memory
     restore_best: at the end, give the model the weights of its lowest validation loss
     horizon: planned number of steps, for the schedule; by default from `until`
@@ -85,7 +87,8 @@ def descend(
 
 
 class Descent:
-    """An iterator of steps. Leave it with `break` and iterating again goes on; close it to flush the record.
+    """An iterator of steps. Leave it with `break` and iterating again goes on; close it to flush
+    the record.
 
     ending: None while it runs, then why it ended
     horizon: the planned number of steps, or None
@@ -134,7 +137,7 @@ class Descent:
         self._rates = Rates(self.optimizer, schedule, self.horizon)
 
     def watch(self, evaluate_every: int | None, restore_best: bool) -> None:
-        """Evaluate the validation set every so many steps, and keep the best weights if asked for."""
+        """Evaluate the validation set every so many steps; keep the best weights if asked."""
         epoch = min(max(self.batches.per_epoch, EVALUATE_AT_LEAST), EVALUATE_AT_MOST)
         self.evaluate_every = evaluate_every or epoch
         self._restore_best = restore_best
@@ -228,7 +231,9 @@ class Descent:
         self.record.event(event)
 
     def evaluate(self) -> Evaluation:
-        """Evaluate the validation set now; the result is recorded and counts for the stopping rules."""
+        """Evaluate the validation set now; the result is recorded and counts for the stopping
+        rules.
+        """
         if self._evaluator is None:
             raise UsageError("there is nothing to evaluate: the task has no validation data")
         evaluation = self._evaluator(self._number)
@@ -243,7 +248,9 @@ class Descent:
         self.record.scalars(self._number, values)
 
     def stop(self, reason: str = "stopped by the caller", status: Status = "stopped") -> None:
-        """End the descent: from the loop's body at once, from elsewhere after the step that is being taken."""
+        """End the descent: from the loop's body at once, from elsewhere after the step that is
+        being taken.
+        """
         self._wish = Ending(status, reason)
 
     @property
@@ -268,7 +275,7 @@ class Descent:
         self.close()
 
     def close(self) -> None:
-        """Drain and flush the record, and put torch's random generator back; closing twice is fine."""
+        """Drain, flush the record, put torch's generator back; closing twice is fine."""
         if self._is_closed:
             return
         self._is_closed = True

@@ -22,8 +22,10 @@ CHUNK = 4096
 class Evaluator:
     """Evaluations of one set in a row, each with the noise of its change.
 
-    The noise is the standard error of the mean change of the samples' losses since the last evaluation that
-    improved by more than that: the same samples are compared, so it is far smaller than the spread of the losses.
+    The noise is the standard error of the mean change of the samples' losses since the last
+    evaluation that
+    improved by more than that: the same samples are compared, so it is far smaller than the spread
+    of the losses.
     """
 
     def __init__(self, task: Task, source: Source, split: str):
@@ -49,7 +51,9 @@ class Evaluator:
 
 @torch.no_grad()
 def measure(task: Task, source: Source) -> tuple[dict[str, float], Tensor | None]:
-    """Mean loss and metrics by name, and the loss of each sample, shape (n,), where the loss can tell."""
+    """Mean loss and metrics by name, and the loss of each sample, shape (n,), where the loss can
+    tell.
+    """
     objective = task.objective
     losses, outputs, targets = [], [], []
     with evaluating(task.model):

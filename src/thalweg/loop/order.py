@@ -1,8 +1,10 @@
-"""Nothing random is stored, everything random is counted: keys from counters, and the order of an epoch.
+"""Nothing random is stored, everything random is counted: keys from counters, and the order of an
+epoch.
 
-`key(seed, epoch)` is a hash of its numbers. `Shuffled` is a Feistel permutation under such a key: any stretch of
-any epoch at once, O(1) memory. Source: Luby and Rackoff, How to construct pseudorandom permutations from
-pseudorandom functions, 1988; the walk past positions >= n is Black and Rogaway's, 2002.
+`key(seed, epoch)` is a hash of its numbers. `Shuffled` is a Feistel permutation under such a key:
+any stretch of any epoch at once, O(1) memory. Source: Luby and Rackoff, How to construct
+pseudorandom permutations from pseudorandom functions, 1988; the walk past positions >= n is Black
+and Rogaway's, 2002.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ _MIN_BITS = 8
 
 
 def key(*numbers: int) -> int:
-    """A hash in 0 .. 2^63 - 1 of a few integers, the same on every machine (splitmix64, chained)."""
+    """A hash in 0 .. 2^63 - 1 of a few integers, the same everywhere (splitmix64, chained)."""
     state = 0
     for number in numbers:
         state = (state ^ (number & _WORD)) + 0x9E3779B97F4A7C15 & _WORD
@@ -29,7 +31,8 @@ def key(*numbers: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Shuffled:
-    """A fresh pseudo-random order of 0 .. size - 1 in every epoch, a function of (seed, epoch) only.
+    """A fresh pseudo-random order of 0 .. size - 1 in every epoch, a function of (seed, epoch)
+    only.
 
     >>> order = Shuffled(size=5, seed=0)
     >>> sorted(order.indices(epoch=0, start=0, count=5).tolist())
@@ -64,7 +67,9 @@ class InOrder:
 
 
 def _permute(places: np.ndarray, bits: int, keys: list[np.uint32]) -> np.ndarray:
-    """A bijection of 0 .. 2^bits - 1. The halves may differ by a bit, so they swap widths every round."""
+    """A bijection of 0 .. 2^bits - 1. The halves may differ by a bit, so they swap widths every
+    round.
+    """
     low_bits, high_bits = bits // 2, bits - bits // 2
     low = places & _mask(low_bits, places.dtype)
     high = places >> places.dtype.type(low_bits)

@@ -21,7 +21,9 @@ WARM_UP, TIMED = 3, 20
 def pace_of(
     task: Task, optimizer: torch.optim.Optimizer, batches: Batches, seed: int, *, must_time: bool
 ) -> Pace:
-    """The pace of this descent; with `must_time` some steps are taken on a copy, which is thrown away."""
+    """The pace of this descent; with `must_time` some steps are taken on a copy, which is thrown
+    away.
+    """
     seconds = _seconds_per_step(task, optimizer, batches, seed) if must_time else None
     return Pace(batches.per_epoch, batches.batch_size, seconds)
 

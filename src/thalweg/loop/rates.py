@@ -11,7 +11,8 @@ from thalweg.types import Event
 class Rates:
     """Sets `lr` in every parameter group before a step.
 
-    A rate that somebody else has set since the last step is respected: the schedule goes on from it.
+    A rate that somebody else has set since the last step is respected: the schedule goes on from
+    it.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, schedule: Schedule, horizon: int | None):

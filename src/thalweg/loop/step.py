@@ -20,7 +20,8 @@ def take_step(
     number: int,
     seed: int,
 ) -> tuple[Tensor, Tensor]:
-    """Apply one update; returns (loss, gradient norm), both 0-d, on the device, without waiting for it.
+    """Apply one update; returns (loss, gradient norm), both 0-d, on the device, without waiting for
+    it.
 
     update: applies the gradients that stand in `.grad`, given the loss, and returns their norm
     Dropout draws from (seed, number, part), so a step's noise is a function of its place alone.

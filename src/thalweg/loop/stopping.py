@@ -28,7 +28,9 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What turns a budget into a number of steps; `seconds_per_step` is None where no clock was asked."""
+    """What turns a budget into a number of steps; `seconds_per_step` is None where no clock was
+    asked.
+    """
 
     steps_per_epoch: int
     batch_size: int
@@ -45,7 +47,7 @@ class Until:
         raise NotImplementedError
 
     def horizon(self, pace: Pace) -> int | None:
-        """The number of steps after which this rule ends for certain; None where it is not known."""
+        """The number of steps after which this rule ends for certain; None: not known."""
         return None
 
     @property
@@ -187,7 +189,7 @@ def converged(patience: int = 5) -> Until:
 
 
 def reached(**goals: float) -> Until:
-    """End when validation reaches the goals, such as reached(accuracy=0.98) or reached(loss=0.1)."""
+    """End when validation reaches the goals: reached(accuracy=0.98), reached(loss=0.1)."""
     if not goals:
         raise UsageError("reached() needs a goal, such as reached(accuracy=0.98)")
     return Reached(tuple(goals.items()))

@@ -15,8 +15,8 @@ class SGD(Optimizer):
     """Gradient descent: p = p - lr g, with momentum or Nesterov momentum when asked for.
 
     lr: learning rate, >= 0; momentum: share of the last direction that is kept, 0 <= momentum < 1
-    weight_decay: >= 0, joins the gradient; nesterov: look ahead along the momentum (needs momentum > 0)
-    Raises UsageError (a ValueError) for a value out of range.
+    weight_decay: >= 0, joins the gradient; nesterov: look ahead along the momentum (needs momentum
+    > 0) Raises UsageError (a ValueError) for a value out of range.
     Sources: Robbins and Monro 1951; Polyak 1964; Sutskever et al. 2013.
 
     >>> import torch, thalweg
@@ -73,7 +73,8 @@ class Adam(Optimizer):
 
 
 class AdamW(Optimizer):
-    """Adam with decoupled weight decay: parameters shrink by lr * weight_decay, whatever the gradient.
+    """Adam with decoupled weight decay: parameters shrink by lr * weight_decay, whatever the
+    gradient.
 
     Arguments, ranges and errors as `Adam`; the default weight_decay is torch's, 0.01.
     Source: Loshchilov and Hutter, Decoupled weight decay regularization, ICLR 2019.

@@ -1,4 +1,6 @@
-"""The one torch Optimizer: groups, state and hooks are torch's, the update is a rule run by a backend."""
+"""The one torch Optimizer: groups, state and hooks are torch's, the update is a rule run by a
+backend.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ class Optimizer(torch.optim.Optimizer):
     rule: a name of `thalweg.rules.RULES`
     hyper: the hyperparameters in torch's public spelling (`betas` for beta1 and beta2)
 
-    A group without any gradient is left alone, as torch does. With `apply` a step whose loss or gradients are not
+    A group without any gradient is left alone, as torch does. With `apply` a step whose loss or
+    gradients are not
     finite changes nothing: neither parameters, nor state, nor the count of steps.
     """
 
@@ -55,7 +58,9 @@ class Optimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """One update from the gradients that stand in `.grad`; returns the closure's value, if there is one."""
+        """One update from the gradients that stand in `.grad`; returns the closure's value, if
+        there is one.
+        """
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -65,7 +70,9 @@ class Optimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def apply(self, loss: Tensor) -> Tensor:
-        """One update, skipped on the device where `loss` or the gradient is not finite; the gradient's norm, 0-d."""
+        """One update, skipped on the device where `loss` or the gradient is not finite; the
+        gradient's norm, 0-d.
+        """
         groups = self._filled()
         norm = self.backend.norm([g for group in groups for g in group.grads])
         skip = torch.isfinite(norm + loss).logical_not_().to(torch.float32)
@@ -74,7 +81,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def _update(self, groups: list[Group], skip: Tensor | None) -> None:
         for group in groups:
-            regular = all([g.is_contiguous() for g in group.grads])
+            regular = all(g.is_contiguous() for g in group.grads)
             backend = self.backend if regular else Eager()
             backend.update(self.rule, group, skip)
 
@@ -108,7 +115,9 @@ class Optimizer(torch.optim.Optimizer):
         )
 
     def _steps(self, params: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """The counts of these parameters as one flat tensor; the state's `step` entries become its views."""
+        """The counts of these parameters as one flat tensor; the state's `step` entries become its
+        views.
+        """
         counts = [float(self.state[p].get("step", 0.0)) for p in params]
         steps = torch.tensor(counts, dtype=torch.float32, device=params[0].device)
         views = list(steps.unbind())

@@ -15,8 +15,8 @@ from thalweg.optim.optimizer import Optimizer
 def updater(optimizer: torch.optim.Optimizer) -> Callable[[Tensor], Tensor]:
     """update(loss) -> the gradient's norm, 0-d: applies the gradients that stand in `.grad`.
 
-    With thalweg's optimizers a step that is not finite is skipped on the device. With any other the host decides,
-    which costs one sync a step on a GPU.
+    With thalweg's optimizers a step that is not finite is skipped on the device. With any other the
+    host decides, which costs one sync a step on a GPU.
     """
     if isinstance(optimizer, Optimizer):
         return optimizer.apply

@@ -1,4 +1,6 @@
-"""What a record holds, as columns: the same for a run on disk, one in memory, and later another tool's log."""
+"""What a record holds, as columns: the same for a run on disk, one in memory, and later another
+tool's log.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ Row = tuple[float | None, ...]
 class History:
     """All that a record holds.
 
-    steps: by column name a masked array of shape (n,): masked where not measured, NaN and infinities as they were
+    steps: by column name a masked array of shape (n,): masked where not measured, NaN and
+    infinities as they were
     evaluations, events: oldest first
     scalars: numbers of the user's own, by name a list of (step number, value)
     settings, environment, results: what was asked, where it ran, what came out

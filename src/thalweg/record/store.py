@@ -1,7 +1,7 @@
 """The record on disk: one SQLite file in WAL mode, and the only thread that writes to it.
 
-The training thread appends to a queue and never waits. The writer commits what has come at most 50 ms later.
-Readers open the file read-only, while the run is on or after it.
+The training thread appends to a queue and never waits. The writer commits what has come at most 50
+ms later. Readers open the file read-only, while the run is on or after it.
 """
 
 from __future__ import annotations
@@ -27,11 +27,14 @@ COMMIT_EVERY = 0.05
 
 _REALS = ", ".join(f"{name} REAL" for name in COLUMNS[2:])
 _TABLES = f"""
-CREATE TABLE steps(attempt INTEGER, phase TEXT, number INTEGER, samples INTEGER, {_REALS}, nans INTEGER);
+CREATE TABLE steps(attempt INTEGER, phase TEXT, number INTEGER, samples INTEGER, {_REALS},
+    nans INTEGER);
 CREATE TABLE evaluations(attempt INTEGER, phase TEXT, number INTEGER, split TEXT, values_json TEXT,
     noise REAL, seconds REAL);
-CREATE TABLE events(attempt INTEGER, phase TEXT, number INTEGER, kind TEXT, text TEXT, data_json TEXT);
-CREATE TABLE scalars(attempt INTEGER, phase TEXT, number INTEGER, name TEXT, value REAL, nans INTEGER);
+CREATE TABLE events(attempt INTEGER, phase TEXT, number INTEGER, kind TEXT, text TEXT,
+    data_json TEXT);
+CREATE TABLE scalars(attempt INTEGER, phase TEXT, number INTEGER, name TEXT, value REAL,
+    nans INTEGER);
 CREATE TABLE facts(name TEXT PRIMARY KEY, value_json TEXT);
 """
 _INSERT = {
@@ -46,8 +49,8 @@ _INSERT = {
 class Record:
     """Write a record into `folder`/record.sqlite; the folder is made where it is missing.
 
-    Raises UsageError where the place cannot be written, or holds a record already; a write that fails later raises
-    at the next call, or at `close`.
+    Raises UsageError where the place cannot be written, or holds a record already; a write that
+    fails later raises at the next call, or at `close`.
     """
 
     def __init__(self, folder: str | os.PathLike[str]):
@@ -57,6 +60,7 @@ class Record:
         self._is_closing = False
         self._error: Exception | None = None
         self._process = os.getpid()
+        self.is_empty = True
         self._facts: dict[str, dict[str, Any]] = {}
         self._make()
         self._thread = threading.Thread(target=self._run, name="thalweg-record", daemon=True)
@@ -72,6 +76,7 @@ class Record:
             raise UsageError(f"{self.path} cannot be written: {error.strerror}") from None
 
     def steps(self, steps: Sequence[Step]) -> None:
+        self.is_empty = False
         self._put("steps", steps)
 
     def evaluation(self, evaluation: Evaluation) -> None:
@@ -157,7 +162,9 @@ def _rows(table: str, item: Any) -> Iterable[tuple]:
 
 
 def _spell_nans(row: Row) -> tuple:
-    """The row with a bit mask of the places that hold NaN: SQLite would turn each into NULL, "not measured"."""
+    """The row with a bit mask of the places that hold NaN: SQLite would turn each into NULL, "not
+    measured".
+    """
     nans = sum(1 << i for i, value in enumerate(row) if value is not None and math.isnan(value))
     return (*row, nans)
 
@@ -170,7 +177,9 @@ def _restore_nans(row: tuple) -> Row:
 
 
 def read(path: str | os.PathLike[str]) -> History:
-    """The history in a record, given its file or its folder. Raises RunError where there is none that can be read."""
+    """The history in a record, given its file or its folder. Raises RunError where there is none
+    that can be read.
+    """
     file = Path(path)
     file = file / FILE if file.is_dir() else file
     if not file.is_file():

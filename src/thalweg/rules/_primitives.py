@@ -1,7 +1,7 @@
 """The named primitives of the rule language, as plain numbers understand them.
 
-A rule is written with `+ - *` and these names only. A backend runs a rule by binding the names to its own
-versions; with the ones here a rule can be tried by hand, without any package.
+A rule is written with `+ - *` and these names only. A backend runs a rule by binding the names to
+its own versions; with the ones here a rule can be tried by hand, without any package.
 """
 
 import math

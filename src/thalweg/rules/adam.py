@@ -1,6 +1,7 @@
 """Adam and AdamW.
 
-p parameter · g gradient · m running mean of g · v running mean of g squared · t step, counted from 1
+p parameter · g gradient · m running mean of g · v running mean of g squared · t step, counted from
+1
 """
 
 from thalweg.rules._primitives import div, pow, sqrt

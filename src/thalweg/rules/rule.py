@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from thalweg.errors import UsageError
 
@@ -27,7 +27,7 @@ class Hyper:
             return f"{self.name} >= {self.low:g}"
         return f"{self.low:g} <= {self.name} {'<' if self.below else '<='} {self.high:g}"
 
-    def check(self, value: object) -> None:
+    def check(self, value: Any) -> None:
         """Raise UsageError unless `value` is a finite number in range."""
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or not math.isfinite(value):
@@ -41,11 +41,12 @@ class Hyper:
 class Rule:
     """One update rule.
 
-    coefficients(t, **hyper) -> tuple of floats: evaluated in float64 once a step; t is counted from 1
-    update(p, g, *state, *coefficients) -> (p, *state): one element
+    coefficients(t, **hyper) -> tuple of floats: evaluated in float64 once a step; t is counted from
+    1 update(p, g, *state, *coefficients) -> (p, *state): one element
     states: names of the state tensors, torch's own names where torch has the rule
     counts_steps: the coefficients depend on t, so each parameter carries a `step`
-    decay: how weight decay enters (coupled: as part of the gradient; decoupled: as a shrinking of p)
+    decay: how weight decay enters (coupled: as part of the gradient; decoupled: as a shrinking of
+    p)
     """
 
     name: str

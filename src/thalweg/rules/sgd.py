@@ -1,6 +1,7 @@
 """Gradient descent, plain and with momentum.
 
-p parameter · g gradient · b momentum buffer: a running sum of gradients, in which the older count less
+p parameter · g gradient · b momentum buffer: a running sum of gradients, in which the older count
+less
 """
 
 

@@ -6,19 +6,23 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
 
 @contextmanager
 def deterministic(tell: Callable[[str], None]) -> Iterator[None]:
-    """Only deterministic operations inside; `tell` is called once with the name of each that torch lacks one for.
+    """Only deterministic operations inside; `tell` is called once with the name of each that torch
+    lacks one for.
 
-    Memory is not filled before use (torch's default under this switch), which would cost time and change nothing.
+    Memory is not filled before use (torch's default under this switch), which would cost time and
+    change nothing.
     """
     was_on = torch.are_deterministic_algorithms_enabled()
     was_warning = torch.is_deterministic_algorithms_warn_only_enabled()
-    was_filling = torch.utils.deterministic.fill_uninitialized_memory
+    switch: Any = torch.utils.deterministic
+    was_filling = switch.fill_uninitialized_memory
     told: set[str] = set()
 
     def hear(
@@ -33,7 +37,7 @@ def deterministic(tell: Callable[[str], None]) -> Iterator[None]:
 
     show = warnings.showwarning
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
+    switch.fill_uninitialized_memory = False
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings(
@@ -43,4 +47,4 @@ def deterministic(tell: Callable[[str], None]) -> Iterator[None]:
             yield
     finally:
         torch.use_deterministic_algorithms(was_on, warn_only=was_warning)
-        torch.utils.deterministic.fill_uninitialized_memory = was_filling  # pyright: ignore[reportAttributeAccessIssue]
+        switch.fill_uninitialized_memory = was_filling

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 import torch
 
 SMALL = 2e8
-"""Floating-point operations of a step below which one thread is used: more would mostly wait for each other."""
+"""Floating-point operations of a step below which one thread is used: more would mostly wait for
+each other.
+"""
 
 
 def choose(num_parameters: int, batch_size: int) -> int:

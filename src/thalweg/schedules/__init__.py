@@ -1,6 +1,7 @@
 """Schedules: a factor of the learning rate as a pure function of (step, horizon).
 
-    warmup(100) >> cosine()        rises over 100 steps, then falls along half a cosine to the horizon
+    warmup(100) >> cosine()        rises over 100 steps, then falls along half a cosine to the
+    horizon
 
 A step is counted from 1; the horizon is the number of steps that the run is planned for.
 """
@@ -20,7 +21,9 @@ Length = int | float | None
 
 
 class Shape(Protocol):
-    """One stretch of a schedule: a frozen record whose call gives the factor; its horizon is the stretch's own."""
+    """One stretch of a schedule: a frozen record whose call gives the factor; its horizon is the
+    stretch's own.
+    """
 
     @property
     def needs_horizon(self) -> bool: ...
@@ -81,8 +84,8 @@ def _progress(step: int, horizon: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Shapes one after the other: (length, shape); a length is a number of steps, a share of the horizon (a float),
-    or None for what is left.
+    """Shapes one after the other: (length, shape); a length is a number of steps, a share of the
+    horizon (a float), or None for what is left.
 
     schedule(step, horizon) -> factor in 0 .. 1, to be multiplied with the learning rate.
     `first >> second` runs the second over what the first leaves of the horizon.
@@ -124,9 +127,7 @@ def warmup(steps: int | float) -> Schedule:
     To be followed by another schedule: warmup(100) >> cosine().
     """
     if steps < 0 or (isinstance(steps, float) and steps > 1):
-        raise UsageError(
-            f"warmup({steps}): give a number of steps >= 0, or a share of the run as a float in 0 .. 1"
-        )
+        raise UsageError(f"warmup({steps}): give a number of steps >= 0, or a share in 0 .. 1")
     return Schedule(((steps, Warmup()),) if steps else ())
 
 
@@ -151,7 +152,9 @@ def linear(floor: float = 0.0) -> Schedule:
 
 
 def step(factor: float = 0.1, stages: int = 3) -> Schedule:
-    """`stages` equal stretches; the rate is multiplied by `factor` (0 .. 1) at the start of each after the first."""
+    """`stages` equal stretches; the rate is multiplied by `factor` (0 .. 1) at the start of each
+    after the first.
+    """
     _check_share("factor", factor)
     if stages < 1:
         raise UsageError(f"step(stages={stages}): there must be at least 1 stage")

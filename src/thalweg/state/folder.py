@@ -1,4 +1,6 @@
-"""The folder of a run: its files, its name, finding it again. Imports no torch, so that listing stays quick."""
+"""The folder of a run: its files, its name, finding it again. Imports no torch, so that listing
+stays quick.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,9 @@ class Folder:
             raise RunError(f"{self.path / name} is damaged: {error}") from None
 
     def seal(self) -> None:
-        """List every file with its size and checksum (xxh3); a run with this list was finished in order."""
+        """List every file with its size and checksum (xxh3); a run with this list was finished in
+        order.
+        """
         files = {
             file.name: {
                 "size": file.stat().st_size,
@@ -132,7 +136,9 @@ def _claim(root: Path, name: str | None, stem: str) -> Folder:
 
 
 def find(run: str | os.PathLike[str], out: str | os.PathLike[str] = "runs") -> Folder:
-    """The run that RUN means: a path, a name below `out`, or "last". Raises RunError where there is none."""
+    """The run that RUN means: a path, a name below `out`, or "last". Raises RunError where there is
+    none.
+    """
     if str(run) == "last":
         found = every(out)
         if not found:

@@ -13,7 +13,9 @@ Scores = dict[str, Any]
 
 
 def constant(train: np.ndarray, test: np.ndarray, names: tuple[str, ...] | None) -> Scores:
-    """The commonest class (`names` by id) or, with names None, the mean: scores on the test targets, shape (n,)."""
+    """The commonest class (`names` by id) or, with names None, the mean: scores on the test
+    targets, shape (n,).
+    """
     if names is not None:
         commonest = int(np.bincount(train).argmax())
         label = f"always {names[commonest]}"
@@ -29,7 +31,9 @@ def tree(
     is_classification: bool,
     seed: int,
 ) -> Scores:
-    """A decision tree of depth TREE_DEPTH: scores on the test rows; inputs (n, columns), targets (n,)."""
+    """A decision tree of depth TREE_DEPTH: scores on the test rows; inputs (n, columns), targets
+    (n,).
+    """
     kind = DecisionTreeClassifier if is_classification else DecisionTreeRegressor
     model = kind(max_depth=TREE_DEPTH, random_state=seed).fit(*train)
     predicted = model.predict(test[0])

@@ -12,7 +12,8 @@ from thalweg.tasks.schema import Column, Schema, Target, as_floats, class_texts,
 def encode_inputs(frame: pl.DataFrame, schema: Schema, source: str = "the data") -> np.ndarray:
     """The input columns as float32 of shape (rows, schema.width).
 
-    Raises DataError, naming them, for columns that are missing or hold text where numbers were learnt.
+    Raises DataError, naming them, for columns that are missing or hold text where numbers were
+    learnt.
     """
     absent = [column.name for column in schema.columns if column.name not in frame.columns]
     if absent:
@@ -45,13 +46,16 @@ def encode_target(frame: pl.DataFrame, target: Target, source: str = "the data")
     if codes.null_count():
         row = int(codes.is_null().arg_max() or 0)
         raise DataError(
-            f"{source}, row {row + 1:,}: class {series[row]!r} of {target.name!r} was not there in training"
+            f"{source}, row {row + 1:,}: class {series[row]!r} of {target.name!r} "
+            "is unknown to the run"
         )
     return codes.to_numpy()
 
 
 def tree_inputs(frame: pl.DataFrame, schema: Schema) -> np.ndarray:
-    """The input columns for a decision tree, float32 of shape (rows, columns): categories as codes, missing as NaN."""
+    """The input columns for a decision tree, float32 of shape (rows, columns): categories as codes,
+    missing as NaN.
+    """
     blocks = []
     for column in schema.columns:
         series = frame.get_column(column.name)
@@ -96,7 +100,8 @@ def _numbers(series: pl.Series, source: str) -> pl.Series:
     if bad.any():
         row = int(bad.arg_max() or 0)
         raise DataError(
-            f"{source}, row {row + 1:,}: column {series.name!r} holds {series[row]!r}, but was trained on numbers"
+            f"{source}, row {row + 1:,}: column {series.name!r} holds {series[row]!r}, "
+            "but was trained on numbers"
         )
     return numbers
 

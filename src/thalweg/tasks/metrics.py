@@ -12,7 +12,9 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """name; rises: larger is better; measure(outputs, targets) -> float; words: what it means, for anyone."""
+    """name; rises: larger is better; measure(outputs, targets) -> float; words: what it means, for
+    anyone.
+    """
 
     name: str
     rises: bool

@@ -20,7 +20,7 @@ def build(name: str, num_inputs: int, num_outputs: int) -> nn.Module:
 
 
 def mlp(num_inputs: int, widths: list[int], num_outputs: int) -> nn.Sequential:
-    """Layers of the given widths, each normalised (LayerNorm) before its ReLU, then a linear head."""
+    """Layers of the given widths, each with LayerNorm before its ReLU, then a linear head."""
     layers: list[nn.Module] = []
     for before, after in pairwise([num_inputs, *widths]):
         layers += [nn.Linear(before, after), nn.LayerNorm(after), nn.ReLU()]
@@ -28,7 +28,7 @@ def mlp(num_inputs: int, widths: list[int], num_outputs: int) -> nn.Sequential:
 
 
 def widths_of(name: str) -> list[int]:
-    """The hidden widths in a model's name; none for `linear`. Raises UsageError for any other name."""
+    """The hidden widths in a model's name; none for `linear`. Raises UsageError for others."""
     kind, _, text = name.partition(":")
     if name == "linear":
         return []

@@ -21,7 +21,8 @@ class Objective:
     """A loss and the metrics that go with it.
 
     mean(outputs, targets) -> 0-d tensor, the mean over the batch
-    each(outputs, targets) -> tensor of shape (n,), the loss of each sample; None where it is not known
+    each(outputs, targets) -> tensor of shape (n,), the loss of each sample; None where it is not
+    known
     """
 
     name: str
@@ -46,7 +47,8 @@ def _mse_each(outputs: Tensor, targets: Tensor) -> Tensor:
 def like(outputs: Tensor, targets: Tensor) -> Tensor:
     """`outputs` in the shape of `targets`: (n, 1) becomes (n,).
 
-    Raises UsageError for any other difference, which torch would silently broadcast into a wrong loss.
+    Raises UsageError for any other difference, which torch would silently broadcast into a wrong
+    loss.
     """
     if outputs.shape == targets.shape:
         return outputs

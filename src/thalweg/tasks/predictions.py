@@ -21,7 +21,9 @@ def probabilities_of(outputs: Tensor) -> np.ndarray:
 
 
 def as_frame(outputs: Tensor, schema: Schema | None, kind: str | None, like: Any = None) -> Any:
-    """A frame of `prediction` and, for classes, one `probability_<class>` each; pandas if `like` is pandas."""
+    """A frame of `prediction` and, for classes, one `probability_<class>` each; pandas if `like` is
+    pandas.
+    """
     if kind == "classification":
         frame = _classes(probabilities_of(outputs), schema)
     else:
@@ -42,10 +44,8 @@ def _classes(probabilities: np.ndarray, schema: Schema | None) -> pl.DataFrame:
     chosen = pl.Series(
         "prediction", np.array(names, dtype=object)[probabilities.argmax(axis=1)].tolist()
     )
-    if class_type == "boolean":
-        chosen = chosen == "true"
-    else:
-        chosen = chosen.cast(_TYPES[class_type])
+    is_boolean = class_type == "boolean"
+    chosen = chosen == "true" if is_boolean else chosen.cast(_TYPES[class_type])
     columns = {f"probability_{name}": probabilities[:, i] for i, name in enumerate(names)}
     return pl.DataFrame(
         [chosen.rename("prediction"), *(pl.Series(k, v) for k, v in columns.items())]

@@ -25,7 +25,8 @@ def read_table(data: Any, *, texts: list[str] | None = None) -> pl.DataFrame:
     """A polars frame from a path to a CSV or Parquet file, or from a polars, pandas or other frame.
 
     texts: columns to be read as text, whatever they look like
-    Raises DataError: no such file, a folder, empty, binary, truncated, not UTF-8, ragged, duplicate column names.
+    Raises DataError: no such file, a folder, empty, binary, truncated, not UTF-8, ragged, duplicate
+    column names.
     """
     if isinstance(data, str | Path):
         return _read_file(Path(data), texts or [])
@@ -101,7 +102,8 @@ def _check_header(path: Path, head: bytes) -> str:
     if twice:
         shown = "a column without a name" if twice[0] == "" else f"column {twice[0]!r}"
         raise DataError(
-            f"{path}: {shown} stands {Counter(names)[twice[0]]} times in the header; rename all but one"
+            f"{path}: {shown} stands {Counter(names)[twice[0]]} times in the header; "
+            "rename all but one"
         )
     return delimiter
 
@@ -114,21 +116,24 @@ def _explain_text(path: Path) -> None:
                 line.decode("utf-8")
             except UnicodeDecodeError as error:
                 raise DataError(
-                    f"{path}, line {number}: byte 0x{line[error.start]:02x} is not UTF-8 text; save the file as UTF-8 "
-                    f"(for example: iconv -f latin1 -t utf-8 {path.name} > utf8.csv)"
+                    f"{path}, line {number}: byte 0x{line[error.start]:02x} is not UTF-8 text; "
+                    "save the file as UTF-8 (for example: "
+                    f"iconv -f latin1 -t utf-8 {path.name} > utf8.csv)"
                 ) from None
 
 
 def _explain_ragged(path: Path, delimiter: str) -> None:
-    """Raise DataError with the first row whose number of fields differs from the header's, if there is one."""
+    """Raise DataError with the first row whose number of fields differs from the header's, if there
+    is one.
+    """
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, delimiter=delimiter)
         width = len(next(reader))
         for row in reader:
             if row and len(row) != width:
                 raise DataError(
-                    f"{path}, line {reader.line_num}: {len(row)} fields where the header has {width}; "
-                    "mend that row (a text that holds the delimiter must stand in quotes)"
+                    f"{path}, line {reader.line_num}: {len(row)} fields where the header has "
+                    f"{width}; mend that row (a text that holds the delimiter must stand in quotes)"
                 )
 
 
@@ -137,12 +142,14 @@ def _first_line(error: Exception) -> str:
 
 
 def frame_of_arrays(inputs: Any, targets: Any = None) -> pl.DataFrame:
-    """Arrays as a table: inputs of shape (n, k) become columns x0 .. x<k-1>, targets of shape (n,) the column y."""
+    """Arrays as a table: inputs of shape (n, k) become columns x0 .. x<k-1>, targets of shape (n,)
+    the column y.
+    """
     rows = np.asarray(inputs)
     if rows.ndim != 2:
         raise DataError(
-            f"inputs have shape {rows.shape}: a table needs (rows, columns); for anything else bring a model "
-            "of your own, fit((X, y), model=net, loss=...)"
+            f"inputs have shape {rows.shape}: a table needs (rows, columns); "
+            "for anything else bring a model of your own, fit((X, y), model=net, loss=...)"
         )
     frame = pl.DataFrame({f"x{i}": rows[:, i] for i in range(rows.shape[1])})
     if targets is None:

@@ -1,4 +1,5 @@
-"""What each column is, and how it enters the model: found once, saved with the run, applied ever after.
+"""What each column is, and how it enters the model: found once, saved with the run, applied ever
+after.
 
 A schema is built from the training rows alone, so nothing about validation or test leaks into it.
 """
@@ -68,7 +69,9 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is predicted. classification: the classes, as text; regression: mean and deviation of the column."""
+    """What is predicted. classification: the classes, as text; regression: mean and deviation of
+    the column.
+    """
 
     name: str
     task: Literal["classification", "regression"]
@@ -125,7 +128,9 @@ def find_target(frame: pl.DataFrame, name: str, source: str) -> str:
 
 
 def describe_target(frame: pl.DataFrame, name: str, task: str) -> Target:
-    """The target's task (unless given) and classes. Raises DataError for a target that cannot be learnt."""
+    """The target's task (unless given) and classes. Raises DataError for a target that cannot be
+    learnt.
+    """
     column = frame.get_column(name)
     _check_complete(column)
     kind = _task_of(column) if task == "auto" else task
@@ -168,11 +173,14 @@ def describe_columns(frame: pl.DataFrame) -> tuple[tuple[Column, ...], tuple[Dro
 
 
 def is_number(series: pl.Series) -> bool:
+    """Does the column hold numbers, or what can be counted as such: booleans, dates, times?"""
     return series.dtype.is_numeric() or series.dtype == pl.Boolean or series.dtype.is_temporal()
 
 
 def as_floats(series: pl.Series) -> np.ndarray:
-    """A number column as float64 of shape (n,); missing and infinite values are NaN; times are counted units."""
+    """A number column as float64 of shape (n,); missing and infinite values are NaN; times are
+    counted units.
+    """
     if series.dtype.is_temporal():
         series = series.to_physical()
     values = series.cast(pl.Float64).to_numpy().astype(np.float64, copy=True)
@@ -212,7 +220,7 @@ def _category(series: pl.Series) -> Column:
 
 
 def _reason_to_drop(series: pl.Series) -> str | None:
-    if series.dtype.is_nested() or series.dtype == pl.Binary or series.dtype == pl.Object:
+    if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
         return f"values of type {series.dtype} are not understood"
     if series.null_count() == len(series):
         return "every value is missing"
@@ -238,7 +246,9 @@ def _reason_to_drop_number(series: pl.Series) -> str | None:
 
 
 def row_numbers(frame: pl.DataFrame) -> list[Dropped]:
-    """Columns of the whole table, in its order, that only count the rows: 0, 1, 2, ... or 1, 2, 3, ..."""
+    """Columns of the whole table, in its order, that only count the rows: 0, 1, 2, ... or 1, 2, 3,
+    ...
+    """
     found = []
     for series in frame.iter_columns():
         if not series.dtype.is_integer() or series.null_count() or len(series) < 3:
@@ -269,8 +279,8 @@ def _classes(column: pl.Series) -> tuple[tuple[str, ...], Any]:
     limit = max(IDENTIFIER_COUNT, IDENTIFIER_SHARE * len(column))
     if len(distinct) > limit:
         raise DataError(
-            f"the target {column.name!r} has {len(distinct):,} distinct values in {len(column):,} rows: "
-            "too many to be classes; for numbers use --task regression"
+            f"the target {column.name!r} has {len(distinct):,} distinct values in "
+            f"{len(column):,} rows: too many to be classes; for numbers use --task regression"
         )
     dtype = column.dtype
     if dtype.is_float():
@@ -284,15 +294,15 @@ def _check_complete(column: pl.Series) -> None:
     if column.null_count():
         row = int(column.is_null().arg_max() or 0) + 1
         raise DataError(
-            f"the target {column.name!r} is missing in {column.null_count():,} rows (first: row {row:,}); "
-            "remove those rows"
+            f"the target {column.name!r} is missing in {column.null_count():,} rows "
+            f"(first: row {row:,}); remove those rows"
         )
     if column.dtype.is_float() and not column.is_finite().all():
         bad = ~column.is_finite()
         row = int(bad.arg_max() or 0) + 1
         raise DataError(
-            f"the target {column.name!r} is {column[row - 1]} in row {row:,} ({int(bad.sum()):,} such rows): "
-            "it must be finite; remove or mend those rows"
+            f"the target {column.name!r} is {column[row - 1]} in row {row:,} "
+            f"({int(bad.sum()):,} such rows): it must be finite; remove or mend those rows"
         )
 
 

@@ -22,7 +22,7 @@ class Arrays:
     def __init__(self, inputs: Tensor, targets: Tensor):
         if len(inputs) != len(targets):
             raise DataError(
-                f"{len(inputs):,} inputs but {len(targets):,} targets: there must be one target for each"
+                f"{len(inputs):,} inputs but {len(targets):,} targets: there must be one for each"
             )
         if len(inputs) == 0:
             raise DataError("the data holds no samples")
@@ -80,15 +80,19 @@ class Part:
     def fetch(self, indices: np.ndarray) -> tuple[Any, Any]:
         return self.source.fetch(self.indices[indices])
 
+    def to(self, device: torch.device) -> Part:
+        return Part(self.source.to(device), self.indices)
+
 
 def as_source(data: Any) -> Source:
     """A source from (inputs, targets), from a Dataset, or the source itself.
 
-    Arrays, frames, lists and tensors are taken; float64 becomes torch's default dtype, whole-number targets int64.
+    Arrays, frames, lists and tensors are taken; float64 becomes torch's default dtype, whole-number
+    targets int64.
     """
     if isinstance(data, tuple | list) and len(data) == 2:
         return Arrays(as_tensor(data[0], "inputs"), as_tensor(data[1], "targets"))
-    if hasattr(data, "fetch") and hasattr(data, "__len__"):
+    if isinstance(data, Source):
         return data
     if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
         return Items(data)
@@ -99,7 +103,9 @@ def as_source(data: Any) -> Source:
 
 
 def as_tensor(values: Any, name: str) -> Tensor:
-    """Numbers of any container as a tensor: floats in torch's default dtype, whole-number targets as int64."""
+    """Numbers of any container as a tensor: floats in torch's default dtype, whole-number targets
+    as int64.
+    """
     if hasattr(values, "to_numpy"):
         values = values.to_numpy()
     try:

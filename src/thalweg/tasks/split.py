@@ -23,14 +23,15 @@ class Split:
 def split(
     num_rows: int, *, seed: int, strata: np.ndarray | None = None, share: float = 0.1
 ) -> Split:
-    """Random parts: `share` (0 .. 0.5) of the rows for validation, as much for test, the rest to train.
+    """Random parts: `share` (0 .. 0.5) of the rows for validation, as much for test, the rest to
+    train.
 
-    strata: class ids of shape (num_rows,); each class is then shared out alike, and every class is trained on
-    Raises DataError for fewer than LEAST_ROWS rows.
+    strata: class ids of shape (num_rows,); each class is then shared out alike, and every class is
+    trained on Raises DataError for fewer than LEAST_ROWS rows.
     """
     if num_rows < LEAST_ROWS:
         raise DataError(
-            f"{num_rows} rows are too few: at least {LEAST_ROWS} are needed to train, validate and test"
+            f"{num_rows} rows are too few: train, validation and test need at least {LEAST_ROWS}"
         )
     order = np.random.default_rng(seed).permutation(num_rows)
     if strata is not None:

@@ -1,6 +1,8 @@
-"""Data made ready for a fit: three sources, what they mean, and what stays beside them for the baselines.
+"""Data made ready for a fit: three sources, what they mean, and what stays beside them for the
+baselines.
 
-A `Study` comes from a table (`of_table`), or from arrays or a Dataset with the user's own model (`of_arrays`).
+A `Study` comes from a table (`of_table`), or from arrays or a Dataset with the user's own model
+(`of_arrays`).
 """
 
 from __future__ import annotations
@@ -46,8 +48,8 @@ class Study:
     kind: classification or regression; None where a loss of the user's own leaves it open
     loss: name of the loss; metrics: measured beside it, in the target's own unit
     classes: class names by id; mean, deviation: scale of a regression target
-    rows, num_features: size of the data; schema: of a table; notices: what was done to it, a line each
-    baselines(seed) -> {"constant": {...}, "tree": {...}}, scored on the test set
+    rows, num_features: size of the data; schema: of a table; notices: what was done to it, a line
+    each baselines(seed) -> {"constant": {...}, "tree": {...}}, scored on the test set
     """
 
     name: str
@@ -72,9 +74,11 @@ class Study:
 
 
 def of_table(frame: pl.DataFrame, target: str, *, task: str, seed: int, source: str) -> Study:
-    """A study of one table: kinds inferred, rows split, columns encoded from the training rows alone.
+    """A study of one table: kinds inferred, rows split, columns encoded from the training rows
+    alone.
 
-    source: what to call the data in messages. Raises DataError for a table that cannot be learnt from.
+    source: what to call the data in messages. Raises DataError for a table that cannot be learnt
+    from.
     """
     find_target(frame, target, source)
     described = describe_target(frame, target, task)
@@ -109,9 +113,11 @@ def of_table(frame: pl.DataFrame, target: str, *, task: str, seed: int, source: 
 
 
 def of_arrays(data: Any, *, loss: Any, seed: int) -> Study:
-    """A study of (inputs, targets) or a Dataset, for a model of the user's own; nothing is standardised.
+    """A study of (inputs, targets) or a Dataset, for a model of the user's own; nothing is
+    standardised.
 
-    Raises DataError for targets that are not finite or too few samples, UsageError for an unknown loss.
+    Raises DataError for targets that are not finite or too few samples, UsageError for an unknown
+    loss.
     """
     source = as_source(data)
     kind: Kind | None = {"cross_entropy": "classification", "mse": "regression"}.get(loss)  # type: ignore[assignment]
@@ -213,7 +219,9 @@ def _score(
 
 
 def _flat(source: Source) -> tuple[np.ndarray | None, np.ndarray]:
-    """All inputs as (n, values), or None where they are no numbers of one shape, and all targets, (n,)."""
+    """All inputs as (n, values), or None where they are no numbers of one shape, and all targets,
+    (n,).
+    """
     batch = source.fetch(np.arange(len(source)))
     inputs, targets = batch
     flat = inputs.reshape(len(inputs), -1).numpy(force=True) if isinstance(inputs, Tensor) else None
@@ -231,19 +239,21 @@ def _num_features(source: Source) -> int:
 
 
 def _check_labels(labels: np.ndarray | None, kind: Kind | None) -> tuple[str, ...] | None:
-    """Class names of array targets. Raises DataError where the targets do not fit the kind of task."""
+    """Class names of array targets. Raises DataError where the targets do not fit the kind."""
     if labels is None or kind is None:
         return None
     if kind == "regression":
         bad = np.flatnonzero(~np.isfinite(labels.reshape(len(labels), -1)).all(axis=1))
         if len(bad):
             raise DataError(
-                f"target {labels[bad[0]]} of sample {bad[0]:,} is not finite ({len(bad):,} such samples)"
+                f"target {labels[bad[0]]} of sample {bad[0]:,} is not finite "
+                f"({len(bad):,} such samples)"
             )
         return None
     if not np.issubdtype(labels.dtype, np.integer):
         raise DataError(
-            f"targets are {labels.dtype}: cross_entropy needs class ids 0, 1, 2, ... (for numbers use loss='mse')"
+            f"targets are {labels.dtype}: cross_entropy needs class ids 0, 1, 2, ... "
+            "(for numbers use loss='mse')"
         )
     if labels.ndim != 1 or labels.min() < 0:
         raise DataError("cross_entropy needs class ids of shape (n,), counted from 0")

@@ -18,7 +18,8 @@ class Task:
 
     model: the module that is trained, in place
     data: (inputs, targets) as arrays, frames or tensors of n samples, or a Dataset of such pairs
-    loss: "cross_entropy" (targets: class ids), "mse", or a function loss(outputs, targets) -> 0-d tensor, the mean
+    loss: "cross_entropy" (targets: class ids), "mse", or a function loss(outputs, targets) -> 0-d
+    tensor, the mean
     validation: data like `data` that is only looked at
     metrics: what to measure beside the loss; by default those of the loss's row in the table
     Raises DataError where inputs and targets do not fit together, UsageError for an unknown loss.

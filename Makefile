@@ -1,0 +1,46 @@
+# Everything a developer or a visitor does with this checkout; each target sets up what it needs.
+
+PYTHON ?= python3
+TORCH ?= 2.13.0
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/runtime-$(TORCH)
+TOOLS := $(VENV)/tools-$(TORCH)
+
+.PHONY: demo test check exams format clean
+.DEFAULT_GOAL := demo
+
+demo: $(RUNTIME)
+	@$(BIN)/thalweg demo
+
+test: $(TOOLS)
+	$(BIN)/python -m pytest -m "not slow"
+
+check: $(TOOLS)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/python -m pytest -m "not slow"
+
+exams: $(TOOLS)
+	$(BIN)/python -m pytest -m slow
+
+format: $(TOOLS)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info
+
+$(RUNTIME): constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "thalweg needs Python 3.11 or later: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	@echo "installing torch $(TORCH) and the rest into $(VENV); this takes a minute"
+	$(BIN)/pip install --quiet torch==$(TORCH)
+	$(BIN)/pip install --quiet -c constraints.txt torch==$(TORCH) -e .
+	@touch $@
+
+$(TOOLS): $(RUNTIME)
+	$(BIN)/pip install --quiet -c constraints.txt torch==$(TORCH) -e '.[dev]'
+	$(BIN)/pyright --version
+	@touch $@

@@ -1,0 +1,35 @@
+"""Where a run is kept: a folder with its record, or memory alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from thalweg.record import Memory, Record
+from thalweg.state.folder import Folder, create
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """folder: the run's own, or None; record: what happens is written there."""
+
+    folder: Folder | None
+    record: Record | Memory
+
+
+@contextmanager
+def opened(out: str | None, name: str | None, stem: str) -> Iterator[Place]:
+    """A new place for a run; where it fails before its first step, nothing of it is left behind."""
+    if out is None:
+        yield Place(None, Memory())
+        return
+    folder = create(out, name, stem)
+    record = Record(folder.path)
+    try:
+        yield Place(folder, record)
+    except BaseException:
+        record.close()
+        if record.is_empty:
+            folder.remove()
+        raise
