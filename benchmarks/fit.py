@@ -168,10 +168,12 @@ def row(runs: Sequence[Run], ours: dict[int, Run]) -> dict[str, Any]:
     """One contender on one set.
 
     `ratio` is its time to the common loss over ours with the same seed, `epoch_ratio` its time for
-    an epoch over ours: the first holds the luck of the seed, the second does not.
+    an epoch over ours: the first holds the luck of the seed, the second does not. `difference` is
+    our test metric less its own, seed by seed: [mean, standard error].
     """
     metrics = [run.referee.test.metric for run in runs]
     pairs = [(run, ours[run.seed]) for run in runs if run.seed in ours]
+    differences = [own.referee.test.metric - run.referee.test.metric for run, own in pairs]
     ratios = [run.seconds_to_loss / own.seconds_to_loss for run, own in pairs]
     epoch_ratios = [run.seconds_per_epoch / own.seconds_per_epoch for run, own in pairs]
     is_classes = SETTINGS[runs[0].set].kind == CLASSIFICATION
@@ -187,7 +189,14 @@ def row(runs: Sequence[Run], ours: dict[int, Run]) -> dict[str, Any]:
         "seconds_to_loss": round(statistics.median(run.seconds_to_loss for run in runs), 4),
         "ratio": round(statistics.median(ratios), 3) if pairs else None,
         "epoch_ratio": round(statistics.median(epoch_ratios), 3) if pairs else None,
+        "difference": mean_and_error(differences) if len(pairs) > 1 else None,
     }
+
+
+def mean_and_error(values: Sequence[float]) -> list[float]:
+    """Mean and standard error of two values or more."""
+    error = statistics.stdev(values) / len(values) ** 0.5
+    return [round(statistics.mean(values), 5), round(error, 5)]
 
 
 def shown(rows: Sequence[dict[str, Any]]) -> str:
@@ -232,9 +241,11 @@ def claim(name: str, rows: Sequence[dict[str, Any]]) -> str:
     behind = abs(best["test"] - ours["test"])
     is_good = behind <= best["spread"] or is_better(best["test"], ours["test"]) == ours["test"]
     quickest = min(row["ratio"] for row in peers)
+    difference = best["difference"]
+    paired = "{:+.2g} +- {:.1g} seed by seed".format(*difference) if difference else "one seed"
     return (
         f"{name}: {ours['metric']} {ours['test']:.4g} {'holds' if is_good else 'FAILS'} against "
-        f"{best['contender']}'s {best['test']:.4g} (spread {best['spread']:.2g}); "
+        f"{best['contender']}'s {best['test']:.4g} (spread {best['spread']:.2g}; {paired}); "
         f"{'faster' if quickest > 1 else 'NOT FASTER'}: the quickest peer takes {times(quickest)}"
     )
 
