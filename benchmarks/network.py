@@ -16,14 +16,17 @@ Predict = Callable[[np.ndarray], np.ndarray]
 
 
 class MLP(nn.Module):
-    """Linear layers with ReLU between them: (n, widths[0]) -> (n, widths[-1])."""
+    """Linear layers, LayerNorm and ReLU between them: (n, widths[0]) -> (n, widths[-1]).
+
+    It is the model that thalweg's fit builds by default, so that all of torch trains the same.
+    """
 
     def __init__(self, *widths: int):
         super().__init__()
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
-            layers += [nn.Linear(before, after), nn.ReLU()]
-        self.layers = nn.Sequential(*layers[:-1])
+            layers += [nn.Linear(before, after), nn.LayerNorm(after), nn.ReLU()]
+        self.layers = nn.Sequential(*layers[:-2])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.layers(x)

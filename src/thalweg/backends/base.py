@@ -41,7 +41,7 @@ class Backend(Protocol):
     name: str
 
     def norm(self, grads: Sequence[Any]) -> Any:
-        """Euclidean norm of all gradients together, a 0-d tensor; no host sync."""
+        """Euclidean norm of all gradients: a float on the CPU, else a 0-d tensor, with no sync."""
         ...
 
     def update(self, rule: Rule, group: Group, skip: Any | None) -> None:

@@ -7,6 +7,7 @@ seam.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -24,7 +25,7 @@ class Fused:
 
     name = "torch fused"
 
-    def norm(self, grads: Sequence[Tensor]) -> Tensor:
+    def norm(self, grads: Sequence[Tensor]) -> Tensor | float:
         return norm_of(grads)
 
     def update(self, rule: Rule, group: Group, skip: Tensor | None) -> None:
@@ -37,7 +38,7 @@ class Eager:
 
     name = "torch eager"
 
-    def norm(self, grads: Sequence[Tensor]) -> Tensor:
+    def norm(self, grads: Sequence[Tensor]) -> Tensor | float:
         return norm_of(grads)
 
     def update(self, rule: Rule, group: Group, skip: Tensor | None) -> None:
@@ -68,10 +69,13 @@ def pick(rule: Rule, params: Sequence[Tensor]) -> tuple[Backend, str]:
     return Fused(), f"torch has a fused {rule.name} kernel"
 
 
-def norm_of(grads: Sequence[Tensor]) -> Tensor:
-    """Euclidean norm of all gradients together, float32, 0-d; 0 where there are none."""
-    if not grads:
-        return torch.zeros(())
+def norm_of(grads: Sequence[Tensor]) -> Tensor | float:
+    """Euclidean norm of all gradients together, 0 where there are none.
+
+    On the CPU, where reading costs nothing, a float; elsewhere a 0-d tensor, not waited for.
+    """
+    if not grads or grads[0].device.type == "cpu":
+        return math.hypot(*(torch.linalg.vector_norm(g).item() for g in grads))
     norms = torch._foreach_norm(list(grads))  # pyright: ignore[reportPrivateImportUsage]
     return torch.linalg.vector_norm(torch.stack([norm.float() for norm in norms]))
 

@@ -21,21 +21,29 @@ def beats_tree(result: Mapping[str, Any]) -> bool | None:
 
 
 def next_step(result: Mapping[str, Any]) -> str:
-    """The one thing to try next."""
+    """The one thing to try next, or how to use the model."""
+    remedy = _remedy(result)
+    if remedy:
+        return remedy
+    if result["run"] is None:
+        return "predict new rows: run.predict(frame)"
+    return f"predict new rows: thalweg predict {result['run']} NEW.csv"
+
+
+def _remedy(result: Mapping[str, Any]) -> str | None:
+    """What to change, where something is to be changed."""
     verdict = result["verdict"]
     if verdict["findings"]:
         return verdict["findings"][0]["advice"]
+    if result["status"] == "interrupted":
+        return "run it again without stopping it, for a result you can judge"
     if verdict["state"] == "improving":
         return f"train longer: --epochs {_twice(result['epochs'])}"
     if beats_tree(result) is False:
         return "a tree does better here: try --lr three times lower and higher, or use the tree"
-    if result["status"] == "interrupted":
-        return "run it again without stopping it, for a result you can judge"
     if verdict["state"] == "stalled":
         return "try --lr three times lower and higher; more steps alone will not help"
-    if result["run"] is None:
-        return "predict new rows: run.predict(frame)"
-    return f"predict new rows: thalweg predict {result['run']} NEW.csv"
+    return None
 
 
 def _twice(epochs: float) -> int:

@@ -54,11 +54,14 @@ def _descent(plan: FitPlan, descent: Descent) -> str:
     backend = getattr(getattr(plan.optimizer, "backend", None), "name", "torch")
     size = "full batch" if chosen["batch_size"] == "full" else f"batch size {chosen['batch_size']}"
     horizon = descent.horizon or 0
-    length = f"at most {horizon:,} steps ({horizon / descent.batches.per_epoch:.3g} epochs)"
-    return (
-        f"{chosen['optimizer']} ({backend}), lr {chosen['lr']:g}, {size}, {length}: "
-        f"{chosen['warmup']} steps of warm-up, then {chosen['schedule']}; "
-        f"stops early after {chosen['patience']} evaluations (every {chosen['evaluate_every']} steps) without improvement"
+    return "; ".join(
+        (
+            f"{chosen['optimizer']} ({backend}), lr {chosen['lr']:g}, {size}",
+            f"at most {horizon:,} steps ({horizon / descent.batches.per_epoch:.3g} epochs): "
+            f"{chosen['warmup']} of warm-up, then {chosen['schedule']}",
+            f"stops early after {chosen['patience']} evaluations without improvement "
+            f"(one every {chosen['evaluate_every']} steps)",
+        )
     )
 
 

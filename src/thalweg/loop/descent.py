@@ -119,7 +119,8 @@ class Descent:
         self._samples = 0
         self._started: float | None = None
         self._undrained: list[Step] = []
-        self._drain_every = DRAIN_EVERY.get(task.device.type, 32)
+        self._device = task.device
+        self._drain_every = DRAIN_EVERY.get(self._device.type, 32)
         self._generator = torch.get_rng_state()
         self._step: Step | None = None
         self._wish: Ending | None = None
@@ -171,7 +172,9 @@ class Descent:
         changes = self._rates.set(number)
         batch = self.batches.at(self._position)
 
-        loss, norm = take_step(self.task, batch, self._update, number=number, seed=self.seed)
+        loss, norm = take_step(
+            self.task, batch, self._update, number=number, seed=self.seed, device=self._device
+        )
         for group in self.optimizer.param_groups:
             for p in group["params"]:
                 p.grad = None
@@ -284,5 +287,5 @@ class Descent:
         torch.set_rng_state(self._generator)
 
 
-def _read(loss: Tensor, norm: Tensor) -> dict[str, float]:
-    return {"loss": loss.item(), "gradient_norm": norm.item()}
+def _read(loss: Tensor, norm: Tensor | float) -> dict[str, float]:
+    return {"loss": loss.item(), "gradient_norm": float(norm)}

@@ -41,7 +41,7 @@ def _seconds_per_step(
         if number == WARM_UP + 1:
             start = time.perf_counter()
         batch = batches.at(position)
-        loss, _ = take_step(trial, batch, update, number=number, seed=seed)
+        loss, _ = take_step(trial, batch, update, number=number, seed=seed, device=task.device)
         loss.item()
         twin.zero_grad()
         position = batch.following

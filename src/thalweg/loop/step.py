@@ -15,20 +15,21 @@ from thalweg.tasks.task import Task
 def take_step(
     task: Task,
     batch: Batch,
-    update: Callable[[Tensor], Tensor],
+    update: Callable[[Tensor], Tensor | float],
     *,
     number: int,
     seed: int,
-) -> tuple[Tensor, Tensor]:
-    """Apply one update; returns (loss, gradient norm), both 0-d, on the device, without waiting for
-    it.
+    device: torch.device,
+) -> tuple[Tensor, Tensor | float]:
+    """Apply one update; returns (loss, gradient norm), on the device and not waited for.
 
     update: applies the gradients that stand in `.grad`, given the loss, and returns their norm
     Dropout draws from (seed, number, part), so a step's noise is a function of its place alone.
+    device: the task's
     """
     loss = None
     for part, (share, data) in enumerate(batch.parts):
-        seed_generators(key(seed, number, part), task.device)
+        seed_generators(key(seed, number, part), device)
         value = task.loss(task.model, data)
         if share != 1.0:
             value = value * share

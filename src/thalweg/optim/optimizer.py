@@ -4,6 +4,7 @@ backend.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -69,12 +70,16 @@ class Optimizer(torch.optim.Optimizer):
         return loss
 
     @torch.no_grad()
-    def apply(self, loss: Tensor) -> Tensor:
+    def apply(self, loss: Tensor) -> Tensor | float:
         """One update, skipped on the device where `loss` or the gradient is not finite; the
         gradient's norm, 0-d.
         """
         groups = self._filled()
         norm = self.backend.norm([g for group in groups for g in group.grads])
+        if isinstance(norm, float):
+            if math.isfinite(norm + loss.item()):
+                self._update(groups, skip=None)
+            return norm
         skip = torch.isfinite(norm + loss).logical_not_().to(torch.float32)
         self._update(groups, skip)
         return norm

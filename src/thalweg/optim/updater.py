@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -12,8 +13,8 @@ from thalweg.backends.torch import norm_of
 from thalweg.optim.optimizer import Optimizer
 
 
-def updater(optimizer: torch.optim.Optimizer) -> Callable[[Tensor], Tensor]:
-    """update(loss) -> the gradient's norm, 0-d: applies the gradients that stand in `.grad`.
+def updater(optimizer: torch.optim.Optimizer) -> Callable[[Tensor], Tensor | float]:
+    """update(loss) -> the gradient's norm: applies the gradients that stand in `.grad`.
 
     With thalweg's optimizers a step that is not finite is skipped on the device. With any other the
     host decides, which costs one sync a step on a GPU.
@@ -23,9 +24,9 @@ def updater(optimizer: torch.optim.Optimizer) -> Callable[[Tensor], Tensor]:
     return partial(_update_foreign, optimizer)
 
 
-def _update_foreign(optimizer: torch.optim.Optimizer, loss: Tensor) -> Tensor:
+def _update_foreign(optimizer: torch.optim.Optimizer, loss: Tensor) -> Tensor | float:
     params = (p for group in optimizer.param_groups for p in group["params"])
     norm = norm_of([p.grad for p in params if p.grad is not None])
-    if torch.isfinite(norm + loss):
+    if math.isfinite(norm + loss):
         optimizer.step()
     return norm
