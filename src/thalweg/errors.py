@@ -1,7 +1,10 @@
-"""Every exception that users can meet, each with the exit code that the command line gives for it.
+"""Every exception that users can meet, each with its exit code on the command line.
 
 A message is one line: what was asked, the value seen, what is allowed, what to try.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class ThalwegError(Exception):
@@ -26,3 +29,12 @@ class RunError(ThalwegError, ValueError):
     """A run, or what is stored in it, cannot be used (exit code 5)."""
 
     exit_code = 5
+
+
+@contextmanager
+def about(source: str) -> Iterator[None]:
+    """Inside, a DataError says which data it is about."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{source}: {error}") from None

@@ -1,5 +1,4 @@
-"""Rules over torch tensors: torch's fused kernels where they exist, else the rule itself on whole
-tensors.
+"""Rules over torch tensors: torch's fused kernels where there are any, else the rule itself.
 
 `pick` says which one, and why. thalweg's own kernels will stand beside these two behind the same
 seam.
@@ -18,6 +17,7 @@ from thalweg.rules import Rule
 
 _PRIMITIVES = {"div": torch.div, "pow": torch.pow, "sqrt": torch.sqrt}
 _FUSED_DEVICES = ("cpu", "cuda", "mps")
+_HALVES = (torch.float16, torch.bfloat16)
 
 
 class Fused:
@@ -64,6 +64,10 @@ def pick(rule: Rule, params: Sequence[Tensor]) -> tuple[Backend, str]:
             return Eager(), f"torch has no fused kernels on {p.device.type}"
         if not p.is_floating_point():
             return Eager(), f"torch's fused kernels take no {p.dtype} parameters"
+        if p.device.type == "cpu" and p.dtype in _HALVES:
+            return Eager(), f"torch's fused SGD for the CPU leaves {p.dtype} as it was (torch 2.13)"
+        if (p.device, p.dtype) != (params[0].device, params[0].dtype):
+            return Eager(), "a fused kernel takes parameters of one type on one device"
         if not p.is_contiguous():
             return Eager(), "torch's fused kernels would ignore the strides of a parameter"
     return Fused(), f"torch has a fused {rule.name} kernel"

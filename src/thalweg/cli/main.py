@@ -11,11 +11,11 @@ from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
-from thalweg import __version__
 from thalweg.cli.output import print_json, print_scores, size_text
 from thalweg.errors import ThalwegError, UsageError
 from thalweg.jobs import defaults
 from thalweg.jobs.settings import Settings
+from thalweg.version import __version__
 
 _SETTINGS = Annotated[Settings, Parameter(name="*")]
 _JSON = Annotated[bool, Parameter(name="--json", negative="", help="print one JSON object")]

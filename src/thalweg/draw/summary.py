@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from thalweg.health.advice import beats_tree, next_step
-
 Result = Mapping[str, Any]
+
+
+NOTES = {
+    ("accuracy", "constant"): "the commonest class, whatever the row",
+    ("accuracy", "tree"): "for comparison, on the same rows",
+    ("rmse", "constant"): "whatever the row",
+    ("rmse", "tree"): "for comparison, on the same rows",
+}
+"""What a baseline is, by metric and name."""
 
 
 def summary_text(result: Result) -> str:
@@ -15,61 +22,38 @@ def summary_text(result: Result) -> str:
     verdict = result["verdict"]
     lines = [f"{verdict['state'].capitalize()}: {verdict['sentence']}.", ""]
     lines += [f"  {label:<22}{value:>12}  {note}".rstrip() for label, value, note in _rows(result)]
-    lines += [f"  {_comparison(result)}"] if _comparison(result) else []
+    lines += [f"  {result['comparison']}"] if result["comparison"] else []
     lines += ["", f"trained   {_trained(result)}"]
     lines += [f"data      {_data(result)}"]
     lines += [f"report    {result['run']}/report.html"] if result["run"] else []
-    lines += [f"next      {next_step(result)}"]
+    lines += [f"next      {result['next']}"]
     return "\n".join(lines)
 
 
 def _rows(result: Result) -> list[tuple[str, str, str]]:
-    kind = result["task"]["kind"]
-    if kind == "classification":
-        return _accuracy_rows(result)
-    if kind == "regression":
-        return _rmse_rows(result)
-    return [("test loss", f"{result['test']['loss']:.4g}", "")]
-
-
-def _accuracy_rows(result: Result) -> list[tuple[str, str, str]]:
-    test = result["test"]
-    wrong = round((1 - test["accuracy"]) * result["task"]["test_rows"])
-    note = f"{wrong:,} of {result['task']['test_rows']:,} unseen rows wrong"
-    rows = [("test accuracy", f"{test['accuracy']:.1%}", note)]
-    return rows + [
-        (row["label"], f"{row['accuracy']:.1%}", "") for row in result["baselines"].values()
+    """(label, value, note) of the test score and of each baseline."""
+    test, kind = result["test"], result["task"]["kind"]
+    if kind is None:
+        return [("test loss", _shown(test["loss"], ".4g"), "on unseen rows")]
+    metric, spec = ("accuracy", ".1%") if kind == "classification" else ("rmse", ".4g")
+    own = (f"test {metric}", _shown(test[metric], spec), _note(result))
+    return [own] + [
+        (row["label"], _shown(row[metric], spec), NOTES[metric, name])
+        for name, row in result["baselines"].items()
     ]
 
 
-def _rmse_rows(result: Result) -> list[tuple[str, str, str]]:
-    test = result["test"]
-    note = f"typical error on unseen rows; explains {test['r2']:.1%} of the variation"
-    rows = [("test rmse", f"{test['rmse']:.4g}", note)]
-    return rows + [(row["label"], f"{row['rmse']:.4g}", "") for row in result["baselines"].values()]
+def _note(result: Result) -> str:
+    """What the test score means."""
+    test, rows = result["test"], result["task"]["test_rows"]
+    if "accuracy" in test:
+        return f"{round((1 - test['accuracy']) * rows):,} of {rows:,} unseen rows wrong"
+    return f"typical error on unseen rows; {_shown(test['r2'], '.1%')} of the variation explained"
 
 
-def _comparison(result: Result) -> str:
-    better = beats_tree(result)
-    if better is None:
-        return ""
-    return "better than both baselines" if better and _beats_constant(result) else _worse(result)
-
-
-def _beats_constant(result: Result) -> bool:
-    constant = result["baselines"]["constant"]
-    if "accuracy" in constant:
-        return result["test"]["accuracy"] > constant["accuracy"]
-    return result["test"]["rmse"] < constant["rmse"]
-
-
-def _worse(result: Result) -> str:
-    worse = []
-    if not _beats_constant(result):
-        worse.append(f"no better than {result['baselines']['constant']['label']}")
-    if beats_tree(result) is False:
-        worse.append("worse than a depth-6 tree")
-    return " and ".join(worse)
+def _shown(value: float | str, spec: str) -> str:
+    """A number as `spec` says; one that is not finite is spelled out already."""
+    return value if isinstance(value, str) else format(value, spec)
 
 
 def _trained(result: Result) -> str:

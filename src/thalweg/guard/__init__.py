@@ -1,5 +1,4 @@
-"""The stability guard: blocks of drained steps in, an action out; pure, so that a record can be
-replayed.
+"""The stability guard: blocks of drained steps in, an action out.
 
 Today it has one rung: a step whose loss or gradient was not finite stops the run. The update of
 such a step was never applied (the optimizer's no-op), so the weights are those of the step before.

@@ -1,4 +1,4 @@
-"""What to do next, in one sentence, from the result of a fit."""
+"""How a result compares with its baselines, and what to do next, in a few words each."""
 
 from __future__ import annotations
 
@@ -18,6 +18,26 @@ def beats_tree(result: Mapping[str, Any]) -> bool | None:
         return None
     own, other = result["test"][metric], tree[metric]
     return own >= other if metric == "accuracy" else own <= other
+
+
+def comparison(result: Mapping[str, Any]) -> str | None:
+    """The model beside the baselines, in a few words; None where there is nothing to compare."""
+    better = beats_tree(result)
+    if better is None:
+        return None
+    worse = [] if _beats_constant(result) else [f"no better than {_constant(result)['label']}"]
+    worse += [] if better else ["worse than a depth-6 tree"]
+    return " and ".join(worse) or "better than both baselines"
+
+
+def _beats_constant(result: Mapping[str, Any]) -> bool:
+    if "accuracy" in _constant(result):
+        return result["test"]["accuracy"] > _constant(result)["accuracy"]
+    return result["test"]["rmse"] < _constant(result)["rmse"]
+
+
+def _constant(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    return result["baselines"]["constant"]
 
 
 def next_step(result: Mapping[str, Any]) -> str:

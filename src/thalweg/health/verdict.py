@@ -29,7 +29,7 @@ def judge(
         if event.kind == "nonfinite":
             return _diverging(event, evaluations, lr)
     if status in ("converged", "reached"):
-        return Verdict("finished", f"{reason}{_kept(evaluations)}")
+        return Verdict("finished", f"{reason}, so training stopped{_kept(evaluations)}")
     if status == "budget" and evaluations:
         return _out_of_budget(reason, evaluations)
     return Verdict("unknown", f"{reason}, too early to judge the curve{_kept(evaluations)}")
@@ -63,6 +63,5 @@ def _kept(evaluations: Sequence[Evaluation]) -> str:
     best = lowest(evaluations)
     if best is None:
         return ""
-    return (
-        f"; kept are the weights of step {best.number:,}, validation loss {best.values['loss']:.4g}"
-    )
+    loss = f"{best.values['loss']:.4g}"
+    return f"; the best weights, of step {best.number:,} (validation loss {loss}), were kept"

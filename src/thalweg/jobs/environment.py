@@ -14,7 +14,7 @@ import sklearn
 import torch
 import xxhash
 
-from thalweg import __version__
+from thalweg.version import __version__
 
 
 def environment_of(data: Any) -> dict[str, Any]:

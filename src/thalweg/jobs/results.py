@@ -1,6 +1,4 @@
-"""What came out of a fit: the object that `--json` prints, and the numbers behind the report's
-pictures.
-"""
+"""What came out of a fit: the object of `--json`, and the numbers behind the pictures."""
 
 from __future__ import annotations
 
@@ -13,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from thalweg.health.advice import comparison, next_step
 from thalweg.loop.descent import Descent
 from thalweg.loop.evaluate import chunks_of, evaluating, measure
 from thalweg.tasks.study import Study
@@ -40,7 +39,7 @@ def result_of(
         "test": study.test.to(task.device),
     }
     scores = {name: measure(task, source)[0] for name, source in sets.items() if source is not None}
-    return {
+    result = {
         "schema": 1,
         "command": "fit",
         "status": descent.ending.status,
@@ -66,6 +65,7 @@ def result_of(
         "baselines": study.baselines(chosen["seed"]),
         "verdict": verdict_object(verdict),
     }
+    return {**result, "comparison": comparison(result), "next": next_step(result)}
 
 
 def verdict_object(verdict: Verdict) -> dict[str, Any]:

@@ -1,6 +1,4 @@
-"""The settings of a fit: one dataclass, the source of the function, the command line and run.toml
-alike.
-"""
+"""The settings of a fit: one source for the function, the command line and run.toml."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Nothing random is stored, everything random is counted: keys from counters, and the order of an
-epoch.
+"""Nothing random is stored, everything is counted: keys, and the order of an epoch.
 
 `key(seed, epoch)` is a hash of its numbers. `Shuffled` is a Feistel permutation under such a key:
 any stretch of any epoch at once, O(1) memory. Source: Luby and Rackoff, How to construct

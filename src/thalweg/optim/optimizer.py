@@ -1,11 +1,11 @@
-"""The one torch Optimizer: groups, state and hooks are torch's, the update is a rule run by a
-backend.
-"""
+"""The one torch Optimizer: groups and state are torch's, the update is a rule run by a backend."""
 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -33,17 +33,31 @@ class Optimizer(torch.optim.Optimizer):
         self.rule: Rule = RULES[rule]
         self._tables: dict[int, Group] = {}
         self._backend: Backend | None = None
-        self.rule.check(**_spread(hyper))
+        self.rule.check(**_spread(self.rule, hyper))
         super().__init__(params, hyper)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
+        self._check({**self.defaults, **param_group})
         super().add_param_group(param_group)
-        self.rule.check(**_spread(self.param_groups[-1]))
         self._forget()
 
+    def _check(self, settings: dict[str, Any]) -> None:
+        """Raise UsageError for a group whose settings are out of range, or another rule's."""
+        own = {row.name for row in self.rule.hypers}
+        for name in _NAMES & settings.keys() - own:
+            raise UsageError(
+                f"{name} is {settings[name]!r} in a group, but the rule here is {self.rule.name}, "
+                f"which has none: give {name} to the optimizer itself"
+            )
+        self.rule.check(**_spread(self.rule, settings))
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict)
+        """As torch does, but nothing is shared with `state_dict` afterwards."""
+        super().load_state_dict(deepcopy(state_dict))
         self._forget()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "rule": self.rule}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -86,7 +100,8 @@ class Optimizer(torch.optim.Optimizer):
 
     def _update(self, groups: list[Group], skip: Tensor | None) -> None:
         for group in groups:
-            regular = all(g.is_contiguous() for g in group.grads)
+            pairs = zip(group.params, group.grads, strict=True)
+            regular = all(p.is_contiguous() and g.is_contiguous() for p, g in pairs)
             backend = self.backend if regular else Eager()
             backend.update(self.rule, group, skip)
 
@@ -94,27 +109,30 @@ class Optimizer(torch.optim.Optimizer):
         """The groups that have gradients, each with this step's gradients and hyperparameters."""
         filled = []
         for i, settings in enumerate(self.param_groups):
-            table = self._tables.get(i)
-            params = table.params if table else settings["params"]
-            grads = [p.grad for p in params]
-            if table is None or None in _kinds(grads) or len(params) != len(settings["params"]):
-                params = [p for p in settings["params"] if p.grad is not None]
-                grads = [p.grad for p in params]
-                table = self._tables[i] = self._table(params)
-            if not grads:
+            params = [p for p in settings["params"] if p.grad is not None]
+            if not params:
                 continue
-            table.grads = grads
-            table.hyper = _spread(settings)
+            table = self._tables.get(i)
+            if table is None or not _same(table.params, params):
+                table = self._tables[i] = self._table(params)
+            table.grads = [p.grad for p in params]
+            table.hyper = _spread(self.rule, settings)
             filled.append(table)
         return filled
 
     def _table(self, params: list[Tensor]) -> Group:
-        """The table of one group; states that do not exist yet start at zero."""
+        """The table of one group; states that do not exist yet start at zero, and a loaded one
+        takes its parameter's layout.
+        """
         for p in params:
-            if not self.state[p]:
-                self.state[p] = {name: torch.zeros_like(p) for name in self.rule.states}
+            for name in self.rule.states:
+                kept = self.state[p].get(name)
+                if kept is None:
+                    self.state[p][name] = torch.zeros_like(p)
+                elif p.is_contiguous():
+                    self.state[p][name] = kept.contiguous()
         states = {name: [self.state[p][name] for p in params] for name in self.rule.states}
-        steps, views = self._steps(params) if self.rule.counts_steps and params else (None, [])
+        steps, views = self._steps(params) if self.rule.counts_steps else (None, [])
         return Group(
             params=params, grads=[], states=states, steps=steps, step_views=views, hyper={}
         )
@@ -135,13 +153,18 @@ class Optimizer(torch.optim.Optimizer):
         self._backend = None
 
 
-def _kinds(grads: list[Tensor | None]) -> set[type | None]:
-    return {None if g is None else Tensor for g in grads}
+_NAMES = {*RULES, *(row.name for rule in RULES.values() for row in rule.hypers)}
+"""What a group may name: each is a setting of some rule, or (nesterov) chooses one."""
 
 
-def _spread(settings: dict[str, Any]) -> dict[str, Any]:
-    """The hyperparameters under the names that rules use: `betas` becomes beta1 and beta2."""
-    hyper = {k: v for k, v in settings.items() if k not in ("params", "param_names", "betas")}
+def _same(some: list[Tensor], others: list[Tensor]) -> bool:
+    """Do two lists hold the same objects?"""
+    return len(some) == len(others) and all(map(operator.is_, some, others))
+
+
+def _spread(rule: Rule, settings: dict[str, Any]) -> dict[str, Any]:
+    """The rule's hyperparameters under its own names: `betas` becomes beta1 and beta2."""
+    hyper = {row.name: settings[row.name] for row in rule.hypers if row.name in settings}
     if "betas" in settings:
         betas = settings["betas"]
         if not isinstance(betas, tuple | list) or len(betas) != 2:

@@ -1,6 +1,4 @@
-"""What a record holds, as columns: the same for a run on disk, one in memory, and later another
-tool's log.
-"""
+"""What a record holds, as columns: one shape for every run, on disk or in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one table of update rules: a new rule is its functions in a family file, and a row here."""
+"""The one table of update rules: a new rule is two functions in a family file and a row here."""
 
 from __future__ import annotations
 

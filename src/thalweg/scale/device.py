@@ -20,7 +20,7 @@ def choose(name: str) -> torch.device:
             f"device {name!r} is unknown: choose auto, cpu, cuda, cuda:1 or mps"
         ) from None
     try:
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError):
         raise UsageError(f"device {name!r} is not there: choose auto or cpu") from None
     return device

@@ -1,6 +1,4 @@
-"""The folder of a run: its files, its name, finding it again. Imports no torch, so that listing
-stays quick.
-"""
+"""The folder of a run: its files, its name, finding it again; needs no torch."""
 
 from __future__ import annotations
 

@@ -42,5 +42,5 @@ def load_weights(model: nn.Module, path: Path) -> None:
     try:
         load_model(model, str(path))
     except (SafetensorError, RuntimeError, OSError) as error:
-        line = str(error).strip().splitlines()[0]
+        line = " ".join(str(error).split())
         raise RunError(f"{path} does not hold the weights of this model: {line}") from None

@@ -5,8 +5,21 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from thalweg.errors import DataError
-from thalweg.tasks.schema import Column, Schema, Target, as_floats, class_texts, is_number
+from thalweg.errors import DataError, about
+from thalweg.tasks.schema import (
+    Column,
+    Schema,
+    Target,
+    as_floats,
+    check_complete,
+    class_texts,
+    is_number,
+)
+
+MOST_DEVIATIONS = 1e6
+"""Standardised numbers are cut off here, beyond what a training row can reach, so that no absurd
+value overflows the model.
+"""
 
 
 def encode_inputs(frame: pl.DataFrame, schema: Schema, source: str = "the data") -> np.ndarray:
@@ -31,18 +44,21 @@ def encode_inputs(frame: pl.DataFrame, schema: Schema, source: str = "the data")
 
 
 def encode_target(frame: pl.DataFrame, target: Target, source: str = "the data") -> np.ndarray:
-    """The target: class ids as int64, or standardised numbers as float32; shape (rows,)."""
+    """The target: class ids as int64, or standardised numbers as float32; shape (rows,).
+
+    Raises DataError for a target that is missing, in part or as a whole, or not of its kind.
+    """
     if target.name not in frame.columns:
         raise DataError(f"{source} lacks the target column {target.name!r}, so it cannot be scored")
     series = frame.get_column(target.name)
+    with about(source):
+        check_complete(series)
     if target.task == "regression":
-        if not is_number(series):
-            raise DataError(
-                f"{source}: the target {target.name!r} holds text, such as {series[0]!r}"
-            )
-        return ((as_floats(series) - target.mean) / target.deviation).astype(np.float32)
+        values = as_floats(_numbers(series, source))
+        return ((values - target.mean) / target.deviation).astype(np.float32)
     ids = {name: i for i, name in enumerate(target.classes)}
-    codes = class_texts(series).replace_strict(ids, default=None, return_dtype=pl.Int64)
+    texts = class_texts(series, target.class_type)
+    codes = texts.replace_strict(ids, default=None, return_dtype=pl.Int64)
     if codes.null_count():
         row = int(codes.is_null().arg_max() or 0)
         raise DataError(
@@ -60,7 +76,8 @@ def tree_inputs(frame: pl.DataFrame, schema: Schema) -> np.ndarray:
     for column in schema.columns:
         series = frame.get_column(column.name)
         blocks.append(as_floats(series) if column.kind == "number" else _codes(series, column))
-    return np.stack(blocks, axis=1).astype(np.float32)
+    most = np.finfo(np.float32).max
+    return np.stack(blocks, axis=1).clip(-most, most).astype(np.float32)
 
 
 def _fill(block: np.ndarray, column: Column, series: pl.Series, source: str) -> None:
@@ -69,6 +86,7 @@ def _fill(block: np.ndarray, column: Column, series: pl.Series, source: str) -> 
         values = as_floats(_numbers(series, source))
         missing = np.isnan(values)
         standard = (values - column.mean) / column.deviation
+        standard = standard.clip(-MOST_DEVIATIONS, MOST_DEVIATIONS)
         block[:, 0] = np.where(missing, 0.0, standard)
     else:
         codes = _codes(series, column)

@@ -12,11 +12,17 @@ SPELLING = "linear, or mlp:WIDTH,WIDTH,... such as mlp:256,256"
 
 
 def build(name: str, num_inputs: int, num_outputs: int) -> nn.Module:
-    """The model called `name`: input of shape (n, num_inputs), output of shape (n, num_outputs)."""
+    """The model called `name`: input of shape (n, num_inputs), output of shape (n, num_outputs).
+
+    Raises UsageError for an unknown name, or a model that is too large.
+    """
     widths = widths_of(name)
-    return (
-        nn.Linear(num_inputs, num_outputs) if not widths else mlp(num_inputs, widths, num_outputs)
-    )
+    try:
+        if not widths:
+            return nn.Linear(num_inputs, num_outputs)
+        return mlp(num_inputs, widths, num_outputs)
+    except RuntimeError:
+        raise UsageError(f"model {name!r} does not fit into memory: take smaller widths") from None
 
 
 def mlp(num_inputs: int, widths: list[int], num_outputs: int) -> nn.Sequential:
@@ -33,6 +39,6 @@ def widths_of(name: str) -> list[int]:
     if name == "linear":
         return []
     parts = text.split(",")
-    if kind != "mlp" or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+    if kind != "mlp" or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
         raise UsageError(f"model {name!r} is unknown: write {SPELLING}")
     return [int(part) for part in parts]

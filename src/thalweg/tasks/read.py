@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from codecs import BOM_UTF8
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,24 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 import polars as pl
+from polars import selectors
 from polars.exceptions import PolarsError
 
 from thalweg.errors import DataError
 
-MISSING = ["", "NA", "N/A", "na", "n/a", "NULL", "null", "None", "?"]
+MISSING = ["", "NA", "N/A", "na", "n/a", "NaN", "nan", "NULL", "null", "None", "?"]
 """Texts that mean "no value" in a CSV file."""
 
 _DELIMITERS = ",;\t"
 _PARQUET = b"PAR1"
+
+_FOREIGN = {
+    b"\x1f\x8b": "is compressed (gzip): unpack it first, with gunzip",
+    b"PK\x03\x04": "is a zip archive or an Excel workbook: save the table in it as CSV",
+    b"\xff\xfe": "is UTF-16 text: save it as UTF-8 (iconv -f utf-16 -t utf-8 OLD > NEW)",
+    b"\xfe\xff": "is UTF-16 text: save it as UTF-8 (iconv -f utf-16 -t utf-8 OLD > NEW)",
+}
+"""First bytes of files that are no tables for us, and what to do with them."""
 
 
 def read_table(data: Any, *, texts: list[str] | None = None) -> pl.DataFrame:
@@ -36,20 +46,30 @@ def read_table(data: Any, *, texts: list[str] | None = None) -> pl.DataFrame:
         raise DataError(
             f"data is a {type(data).__name__}: give a path to a CSV or Parquet file, or a frame"
         ) from None
-    return frame.to_polars()
+    return _simple(frame.to_polars())
+
+
+def _simple(frame: pl.DataFrame) -> pl.DataFrame:
+    """Decimals as floats, and categories as the texts that they stand for."""
+    return frame.with_columns(
+        selectors.decimal().cast(pl.Float64),
+        selectors.by_dtype(pl.Categorical, pl.Enum).cast(pl.String),
+    )
 
 
 def _read_file(path: Path, texts: list[str]) -> pl.DataFrame:
-    if path.is_dir():
-        raise DataError(f"{path} is a folder: give one CSV or Parquet file")
-    if not path.exists():
-        raise DataError(f"{path} does not exist: check the spelling, or give the full path")
     try:
+        if path.is_dir():
+            raise DataError(f"{path} is a folder: give one CSV or Parquet file")
+        if not path.exists():
+            raise DataError(f"{path} does not exist: check the spelling, or give the full path")
+        if not path.is_file():
+            raise DataError(f"{path} is a pipe or a device: save the data to a file first")
         with path.open("rb") as file:
             head = file.read(65_536)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
-    if not head.strip():
+    if not head.removeprefix(BOM_UTF8).strip():
         raise DataError(f"{path} is empty: there are no columns and no rows")
     if head.startswith(_PARQUET) or path.suffix == ".parquet":
         return _read_parquet(path, head)
@@ -62,19 +82,21 @@ def _read_parquet(path: Path, head: bytes) -> pl.DataFrame:
             f"{path} is no Parquet file, though its name says so: it lacks the mark PAR1"
         )
     try:
-        return pl.read_parquet(path)
+        return _simple(pl.read_parquet(path, glob=False))
     except (PolarsError, OSError) as error:
         line = _first_line(error)
-        raise DataError(f"{path} is a Parquet file that is cut short or damaged ({line})") from None
+        raise DataError(
+            f"{path} is a Parquet file that is cut short or damaged ({line}): write it again"
+        ) from None
 
 
 def _read_csv(path: Path, head: bytes, texts: list[str]) -> pl.DataFrame:
-    if b"\x00" in head:
-        raise DataError(f"{path} holds binary data (a NUL byte), so it is neither CSV nor Parquet")
+    _check_text(path, head)
     delimiter = _check_header(path, head)
     try:
         frame = pl.read_csv(
             path,
+            glob=False,
             separator=delimiter,
             null_values=MISSING,
             infer_schema_length=None,
@@ -83,13 +105,44 @@ def _read_csv(path: Path, head: bytes, texts: list[str]) -> pl.DataFrame:
         )
     except (PolarsError, OSError) as error:
         _explain_text(path)
-        _explain_ragged(path, delimiter)
+        _rows_of(path, delimiter)
         raise DataError(f"{path} cannot be read as CSV: {_first_line(error)}") from None
-    if frame.width and frame.get_column(frame.columns[-1]).null_count():
-        _explain_ragged(path, delimiter)
+    if frame.width > 1 and frame.get_column(frame.columns[-1]).null_count():
+        is_row = _rows_of(path, delimiter)
+        frame = frame.filter(is_row) if len(is_row) == frame.height else frame
     if frame.height == 0:
         raise DataError(f"{path} has a header but no rows")
-    return frame
+    return _stripped(frame, texts)
+
+
+def _stripped(frame: pl.DataFrame, texts: list[str]) -> pl.DataFrame:
+    """Texts and column names without the blanks around them; a column is numbers where all of them
+    then are.
+    """
+    columns = []
+    for series in frame.rename(str.strip).iter_columns():
+        if series.dtype == pl.String:
+            series = series.str.strip_chars()  # noqa: PLW2901
+            series = series.set(series.is_in(MISSING), None)  # noqa: PLW2901
+            numbers = series.cast(pl.Float64, strict=False)
+            is_numbers = numbers.null_count() == series.null_count() < len(series)
+            series = numbers if is_numbers and series.name not in texts else series  # noqa: PLW2901
+        columns.append(series)
+    return pl.DataFrame(columns)
+
+
+def _check_text(path: Path, head: bytes) -> None:
+    """Raise DataError for what is no text, or text that polars would misread."""
+    for mark, words in _FOREIGN.items():
+        if head.startswith(mark):
+            raise DataError(f"{path} {words}")
+    if b"\x00" in head:
+        raise DataError(
+            f"{path} holds binary data (a NUL byte), so it is neither CSV nor Parquet: "
+            "save the table as one of these"
+        )
+    if b"\r" in head and b"\n" not in head:
+        raise DataError(f"{path} has lines that end in CR alone: save it with ordinary line ends")
 
 
 def _check_header(path: Path, head: bytes) -> str:
@@ -97,13 +150,13 @@ def _check_header(path: Path, head: bytes) -> str:
     text = head.decode("utf-8-sig", errors="replace").lstrip("\r\n")
     line = text.splitlines()[0]
     delimiter = max(_DELIMITERS, key=line.count)
-    names = next(csv.reader([line], delimiter=delimiter))
-    twice = [name for name, count in Counter(names).items() if count > 1]
+    names = Counter(name.strip() for name in next(csv.reader([line], delimiter=delimiter)))
+    twice = [name for name, count in names.items() if count > 1]
     if twice:
         shown = "a column without a name" if twice[0] == "" else f"column {twice[0]!r}"
         raise DataError(
-            f"{path}: {shown} stands {Counter(names)[twice[0]]} times in the header; "
-            "rename all but one"
+            f"{path}: {shown} stands {names[twice[0]]} times in the header, which is the first "
+            "line; rename all but one, or put a header there"
         )
     return delimiter
 
@@ -122,19 +175,26 @@ def _explain_text(path: Path) -> None:
                 ) from None
 
 
-def _explain_ragged(path: Path, delimiter: str) -> None:
-    """Raise DataError with the first row whose number of fields differs from the header's, if there
-    is one.
+def _rows_of(path: Path, delimiter: str) -> list[bool]:
+    """For each line after the header: is it a row, rather than blank?
+
+    Raises DataError with the first row whose number of fields differs from the header's.
     """
+    is_row: list[bool] = []
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, delimiter=delimiter)
-        width = len(next(reader))
-        for row in reader:
-            if row and len(row) != width:
-                raise DataError(
-                    f"{path}, line {reader.line_num}: {len(row)} fields where the header has "
-                    f"{width}; mend that row (a text that holds the delimiter must stand in quotes)"
-                )
+        try:
+            width = len(next(row for row in reader if row))
+            for row in reader:
+                is_row.append(len(row) > 1 or "".join(row).strip() != "")
+                if is_row[-1] and len(row) != width:
+                    raise DataError(
+                        f"{path}, line {reader.line_num}: {len(row)} fields where the header has "
+                        f"{width}; mend that row (a text with {delimiter!r} in it needs quotes)"
+                    )
+        except csv.Error:  # a field longer than Python's reader takes: nothing can be said
+            return []
+    return is_row
 
 
 def _first_line(error: Exception) -> str:

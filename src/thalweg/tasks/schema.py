@@ -1,5 +1,4 @@
-"""What each column is, and how it enters the model: found once, saved with the run, applied ever
-after.
+"""What each column is, and how it enters the model: found once, saved with the run.
 
 A schema is built from the training rows alone, so nothing about validation or test leaks into it.
 """
@@ -26,6 +25,12 @@ IDENTIFIER_SHARE, IDENTIFIER_COUNT = 0.5, 100
 
 MOST_CLASSES = 20
 """Whole numbers with at most so many distinct values are taken as classes."""
+
+LARGEST = 1e150
+"""Numbers of at least this size count as infinite: their squares would be."""
+
+_EXACT = 2**53
+"""Up to here every whole number is a float."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +127,9 @@ def find_target(frame: pl.DataFrame, name: str, source: str) -> str:
     """`name` if it is a column. Raises DataError with the nearest names otherwise."""
     if name in frame.columns:
         return name
-    near = get_close_matches(name, frame.columns, n=1, cutoff=0.5)
+    folded = {column.strip().casefold(): column for column in frame.columns}
+    close = get_close_matches(name.strip().casefold(), folded, n=1, cutoff=0.5)
+    near = [folded[match] for match in close]
     hint = f"did you mean {near[0]!r}?" if near else f"its columns are {_listed(frame.columns)}"
     raise DataError(f"{source} has no column {name!r}: {hint}")
 
@@ -132,19 +139,25 @@ def describe_target(frame: pl.DataFrame, name: str, task: str) -> Target:
     learnt.
     """
     column = frame.get_column(name)
-    _check_complete(column)
+    if not _is_understood(column):
+        raise DataError(
+            f"the target {name!r} holds values of type {column.dtype}: it must be numbers or texts"
+        )
+    check_complete(column)
     kind = _task_of(column) if task == "auto" else task
     if column.n_unique() == 1:
         raise DataError(
             f"the target {name!r} has only one value, {column[0]!r}: there is nothing to learn"
         )
+    if task != "classification" and (column.n_unique() > MOST_CLASSES or kind == "regression"):
+        _check_stray(column)
     if kind == "classification":
         classes, class_type = _classes(column)
         return Target(name, "classification", classes, class_type)
     if not column.dtype.is_numeric() and column.dtype != pl.Boolean:
         raise DataError(
-            f"the target {name!r} is text, such as {column[0]!r}: regression needs numbers "
-            "(or leave out --task regression)"
+            f"the target {name!r} holds no numbers, but {column[0]!r} and the like: "
+            "regression needs numbers (or leave out --task regression)"
         )
     return Target(name, "regression")
 
@@ -164,11 +177,6 @@ def describe_columns(frame: pl.DataFrame) -> tuple[tuple[Column, ...], tuple[Dro
             dropped.append(Dropped(series.name, reason))
         else:
             columns.append(_number(series) if is_number(series) else _category(series))
-    if not columns:
-        reasons = "; ".join(f"{row.name}: {row.reason}" for row in dropped)
-        raise DataError(
-            f"no column is left to learn from ({reasons or 'there is only the target'})"
-        )
     return tuple(columns), tuple(dropped)
 
 
@@ -178,23 +186,39 @@ def is_number(series: pl.Series) -> bool:
 
 
 def as_floats(series: pl.Series) -> np.ndarray:
-    """A number column as float64 of shape (n,); missing and infinite values are NaN; times are
-    counted units.
+    """A number column as float64 of shape (n,); missing and infinite values are NaN; dates and
+    times are counted in microseconds, a time of day in nanoseconds.
     """
+    if series.dtype == pl.Date:
+        series = series.cast(pl.Datetime)
+    if series.dtype in (pl.Datetime, pl.Duration):
+        series = series.dt.cast_time_unit("us")
     if series.dtype.is_temporal():
         series = series.to_physical()
     values = series.cast(pl.Float64).to_numpy().astype(np.float64, copy=True)
-    values[~np.isfinite(values)] = np.nan
+    values[~(np.abs(values) < LARGEST)] = np.nan
     return values
 
 
-def class_texts(series: pl.Series) -> pl.Series:
-    """Classes as text, the same for 3, 3.0 and "3"."""
-    if series.dtype.is_float():
-        whole = series.drop_nulls()
-        if (whole == whole.round()).all():
-            series = series.cast(pl.Int64)
-    return series.cast(pl.String)
+def class_texts(series: pl.Series, class_type: str) -> pl.Series:
+    """Classes of one type as text, the same for 3, 3.0 and "3"; what is not of the type stays as
+    it is.
+    """
+    texts = series.cast(pl.String)
+    if class_type == "boolean":
+        return texts.str.to_lowercase()
+    if class_type == "float":
+        return _first(series.cast(pl.Float64, strict=False).cast(pl.String), texts)
+    if class_type == "integer" and not series.dtype.is_integer():
+        floats = series.cast(pl.Float64, strict=False)
+        whole = floats.cast(pl.Int64, strict=False)
+        return _first(whole.set(whole.cast(pl.Float64) != floats, None).cast(pl.String), texts)
+    return texts
+
+
+def _first(series: pl.Series, other: pl.Series) -> pl.Series:
+    """The values of `series`, those of `other` where it has none."""
+    return series.zip_with(series.is_not_null(), other)
 
 
 def _number(series: pl.Series) -> Column:
@@ -219,20 +243,29 @@ def _category(series: pl.Series) -> Column:
     return Column(series.name, "category", levels=levels, has_missing=texts.null_count() > 0)
 
 
+def _is_understood(series: pl.Series) -> bool:
+    return not series.dtype.is_nested() and series.dtype not in (pl.Binary, pl.Object)
+
+
 def _reason_to_drop(series: pl.Series) -> str | None:
-    if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
+    if not _is_understood(series):
         return f"values of type {series.dtype} are not understood"
     if series.null_count() == len(series):
         return "every value is missing"
-    if is_number(series):
-        return _reason_to_drop_number(series)
+    return _reason_to_drop_number(series) if is_number(series) else _reason_to_drop_text(series)
+
+
+def _reason_to_drop_text(series: pl.Series) -> str | None:
     known = series.drop_nulls()
     distinct = known.n_unique()
     if distinct == 1 and len(known) == len(series):
         return f"constant: every value is {_short(known[0])}"
-    if distinct > max(IDENTIFIER_COUNT, IDENTIFIER_SHARE * len(known)):
-        return f"identifier-like: {distinct:,} distinct texts in {len(known):,} rows"
-    return None
+    if distinct <= max(IDENTIFIER_COUNT, IDENTIFIER_SHARE * len(known)):
+        return None
+    stray = _stray(series)
+    if len(stray):
+        return f"numbers, but {len(stray):,} rows hold text, such as {_short(stray[0])}"
+    return f"identifier-like: {distinct:,} distinct texts in {len(known):,} rows"
 
 
 def _reason_to_drop_number(series: pl.Series) -> str | None:
@@ -282,27 +315,57 @@ def _classes(column: pl.Series) -> tuple[tuple[str, ...], Any]:
             f"the target {column.name!r} has {len(distinct):,} distinct values in "
             f"{len(column):,} rows: too many to be classes; for numbers use --task regression"
         )
-    dtype = column.dtype
+    class_type = _class_type(distinct)
+    return tuple(class_texts(distinct, class_type)), class_type
+
+
+def _class_type(distinct: pl.Series) -> str:
+    dtype = distinct.dtype
     if dtype.is_float():
-        is_whole = bool((distinct == distinct.round()).all())
-        return tuple(class_texts(distinct)), "integer" if is_whole else "float"
-    kind = "boolean" if dtype == pl.Boolean else "integer" if dtype.is_integer() else "text"
-    return tuple(class_texts(distinct)), kind
+        is_whole = (distinct == distinct.round()) & (distinct.abs() <= _EXACT)
+        return "integer" if is_whole.all() else "float"
+    if dtype.is_integer():
+        is_plain = distinct.cast(pl.Int64, strict=False).null_count() == 0
+        return "integer" if is_plain else "text"
+    return "boolean" if dtype == pl.Boolean else "text"
 
 
-def _check_complete(column: pl.Series) -> None:
+def _stray(series: pl.Series) -> pl.Series:
+    """The few texts in a column that holds numbers otherwise; none where most of it is text."""
+    if series.dtype != pl.String:
+        return series.clear()
+    texts = series.filter(series.cast(pl.Float64, strict=False).is_null() & series.is_not_null())
+    return texts if 2 * len(texts) < series.len() - series.null_count() else series.clear()
+
+
+def _check_stray(column: pl.Series) -> None:
+    """Raise DataError for a target of numbers with a few texts among them."""
+    stray = _stray(column)
+    if len(stray):
+        row = int((column == stray[0]).arg_max() or 0) + 1
+        raise DataError(
+            f"the target {column.name!r} is {stray[0]!r} in row {row:,} ({len(stray):,} such rows) "
+            f"and a number in most others: remove or mend those rows"
+        )
+
+
+def check_complete(column: pl.Series) -> None:
+    """Raise DataError, with the row, for a target with missing or infinite values."""
     if column.null_count():
         row = int(column.is_null().arg_max() or 0) + 1
         raise DataError(
             f"the target {column.name!r} is missing in {column.null_count():,} rows "
             f"(first: row {row:,}); remove those rows"
         )
-    if column.dtype.is_float() and not column.is_finite().all():
-        bad = ~column.is_finite()
+    if not column.dtype.is_float():
+        return
+    bad = ~(column.abs() < LARGEST)
+    if bad.any():
         row = int(bad.arg_max() or 0) + 1
         raise DataError(
             f"the target {column.name!r} is {column[row - 1]} in row {row:,} "
-            f"({int(bad.sum()):,} such rows): it must be finite; remove or mend those rows"
+            f"({int(bad.sum()):,} such rows): it must be finite and below {LARGEST:g}; "
+            "remove or mend those rows"
         )
 
 

@@ -27,7 +27,8 @@ def split(
     train.
 
     strata: class ids of shape (num_rows,); each class is then shared out alike, and every class is
-    trained on Raises DataError for fewer than LEAST_ROWS rows.
+    trained on (at a share of up to 0.1)
+    Raises DataError for fewer than LEAST_ROWS rows, or of classes that have more than one.
     """
     if num_rows < LEAST_ROWS:
         raise DataError(
@@ -36,11 +37,11 @@ def split(
     order = np.random.default_rng(seed).permutation(num_rows)
     if strata is not None:
         order = _by_class(order, strata)
-    held = max(1, round(num_rows * share))
-    if len(order) < 2 * held:
+    if len(order) < LEAST_ROWS:
         raise DataError(
             "nearly every class has only one row: classes need several rows each to be learnt"
         )
+    held = max(1, round(len(order) * share))
     places = np.linspace(0, len(order) - 1, 2 * held + 2)[1:-1].round().astype(np.int64)
     validation, test = np.sort(order[places[0::2]]), np.sort(order[places[1::2]])
     train = np.setdiff1d(np.arange(num_rows), np.concatenate([validation, test]))

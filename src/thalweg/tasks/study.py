@@ -1,5 +1,4 @@
-"""Data made ready for a fit: three sources, what they mean, and what stays beside them for the
-baselines.
+"""Data made ready for a fit: three sources, what they mean, and what the baselines need.
 
 A `Study` comes from a table (`of_table`), or from arrays or a Dataset with the user's own model
 (`of_arrays`).
@@ -16,7 +15,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from thalweg.errors import DataError, UsageError
+from thalweg.errors import DataError, UsageError, about
 from thalweg.tasks import baselines
 from thalweg.tasks.encode import encode_inputs, encode_target, tree_inputs
 from thalweg.tasks.metrics import METRICS, Metric
@@ -24,6 +23,8 @@ from thalweg.tasks.objectives import OBJECTIVES
 from thalweg.tasks.schema import (
     Dropped,
     Schema,
+    Target,
+    as_floats,
     describe_columns,
     describe_target,
     find_target,
@@ -81,12 +82,12 @@ def of_table(frame: pl.DataFrame, target: str, *, task: str, seed: int, source: 
     from.
     """
     find_target(frame, target, source)
-    described = describe_target(frame, target, task)
-    is_classification = described.task == "classification"
-    labels = encode_target(frame, described, source)
-    parts = split(frame.height, seed=seed, strata=labels if is_classification else None)
-
-    schema = _schema(frame, described, parts.train, labels)
+    with about(source):
+        described = describe_target(frame, target, task)
+        is_classification = described.task == "classification"
+        strata = encode_target(frame, described) if is_classification else None
+        parts = split(frame.height, seed=seed, strata=strata)
+        schema = _schema(frame, described, parts.train)
     labels = encode_target(frame, schema.target, source)
     inputs = encode_inputs(frame, schema, source)
     train, validation, test = (
@@ -146,14 +147,21 @@ def of_arrays(data: Any, *, loss: Any, seed: int) -> Study:
     )
 
 
-def _schema(frame: pl.DataFrame, described: Any, train: np.ndarray, labels: np.ndarray) -> Schema:
-    counting = row_numbers(frame.drop(described.name))
-    names = [described.name, *(row.name for row in counting)]
-    columns, dropped = describe_columns(frame.drop(names)[train])
-    target = (
-        described if described.task == "classification" else with_scale(described, labels[train])
-    )
-    return Schema(columns, (*counting, *dropped), target)
+def _schema(frame: pl.DataFrame, target: Target, train: np.ndarray) -> Schema:
+    """The schema, from the training rows. Raises DataError where no column is left."""
+    counting = row_numbers(frame.drop(target.name))
+    names = [target.name, *(row.name for row in counting)]
+    columns, left_out = describe_columns(frame.drop(names)[train])
+    dropped = (*counting, *left_out)
+    if not columns:
+        reasons = "; ".join(f"{row.name!r}: {row.reason}" for row in dropped)
+        raise DataError(
+            f"no column is left to learn from ({reasons or 'there is only the target'}): "
+            "give the model a column that differs from row to row"
+        )
+    if target.task == "regression":
+        target = with_scale(target, as_floats(frame.get_column(target.name))[train])
+    return Schema(columns, dropped, target)
 
 
 def _metrics(kind: Kind | None, mean: float, deviation: float) -> tuple[Metric, ...]:
