@@ -17,7 +17,7 @@ import thalweg
 SOURCE = Path(thalweg.__file__).parent
 
 FLOORS = (
-    ("types", "errors"),
+    ("types", "errors", "version"),
     ("rules", "schedules", "guard"),
     ("backends", "record", "scale"),
     ("optim", "state", "tasks", "probes", "health", "draw"),
@@ -33,6 +33,7 @@ FLOORS = (
 OUTSIDE = {
     "types": "",
     "errors": "",
+    "version": "",
     "rules": "",
     "schedules": "",
     "guard": "",
@@ -141,8 +142,8 @@ def broken(row: Import) -> str:
         is_door = {(row.folder, row.target), (row.folder, "*")} & LATE_DOORS
         return "" if is_door else "imported inside a function"
     if not row.is_inside:
-        is_known = row.target in sys.stdlib_module_names or row.target in OUTSIDE[row.folder].split()
-        return "" if is_known else "not this folder's package"
+        known = {*sys.stdlib_module_names, *OUTSIDE[row.folder].split()}
+        return "" if row.target in known else "not this folder's package"
     if row.target == "__init__":
         return "" if row.folder in FLOORS[-1] else "the face"
     if row.target not in FLOOR:

@@ -59,18 +59,26 @@ def pick(rule: Rule, params: Sequence[Tensor]) -> tuple[Backend, str]:
     """The backend for these parameters and, in a few words, why."""
     if rule.name not in _KERNELS:
         return Eager(), f"torch has no fused kernel for {rule.name}"
+    if len({(p.device, p.dtype) for p in params}) > 1:
+        return Eager(), "a fused kernel takes parameters of one type on one device"
     for p in params:
-        if p.device.type not in _FUSED_DEVICES:
-            return Eager(), f"torch has no fused kernels on {p.device.type}"
-        if not p.is_floating_point():
-            return Eager(), f"torch's fused kernels take no {p.dtype} parameters"
-        if p.device.type == "cpu" and p.dtype in _HALVES:
-            return Eager(), f"torch's fused SGD for the CPU leaves {p.dtype} as it was (torch 2.13)"
-        if (p.device, p.dtype) != (params[0].device, params[0].dtype):
-            return Eager(), "a fused kernel takes parameters of one type on one device"
-        if not p.is_contiguous():
-            return Eager(), "torch's fused kernels would ignore the strides of a parameter"
+        obstacle = _obstacle(p)
+        if obstacle is not None:
+            return Eager(), obstacle
     return Fused(), f"torch has a fused {rule.name} kernel"
+
+
+def _obstacle(p: Tensor) -> str | None:
+    """Why torch's fused kernels cannot take this parameter; None where they can."""
+    if p.device.type not in _FUSED_DEVICES:
+        return f"torch has no fused kernels on {p.device.type}"
+    if not p.is_floating_point():
+        return f"torch's fused kernels take no {p.dtype} parameters"
+    if p.device.type == "cpu" and p.dtype in _HALVES:
+        return f"torch's fused SGD for the CPU leaves {p.dtype} as it was (torch 2.13)"
+    if not p.is_contiguous():
+        return "torch's fused kernels would ignore the strides of a parameter"
+    return None
 
 
 def norm_of(grads: Sequence[Tensor]) -> Tensor | float:
@@ -79,9 +87,15 @@ def norm_of(grads: Sequence[Tensor]) -> Tensor | float:
     On the CPU, where reading costs nothing, a float; elsewhere a 0-d tensor, not waited for.
     """
     if not grads or grads[0].device.type == "cpu":
-        return math.hypot(*(torch.linalg.vector_norm(g).item() for g in grads))
+        return math.hypot(*(_norm(g).item() for g in grads))
     norms = torch._foreach_norm(list(grads))  # pyright: ignore[reportPrivateImportUsage]
     return torch.linalg.vector_norm(torch.stack([norm.float() for norm in norms]))
+
+
+def _norm(grad: Tensor) -> Tensor:
+    """Norm of one gradient; that of a float16 one would overflow at 65,504."""
+    dtype = torch.float32 if grad.dtype in _HALVES else None
+    return torch.linalg.vector_norm(grad, dtype=dtype)
 
 
 def _advance(group: Group, skip: Tensor | None) -> None:

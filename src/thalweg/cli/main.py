@@ -59,8 +59,7 @@ def fit(
         data, settings = _job("config", "repeated")(config, data, settings)
     if data is None:
         raise UsageError("no data was given: thalweg fit FILE --target COL")
-    progress = _open_progress(quiet)
-    return _end(_job("fit", "run_fit")(data, settings, progress), json)
+    return _end(_job("fit", "run_fit")(data, settings, quiet=quiet), json)
 
 
 @app.command
@@ -72,7 +71,7 @@ def demo(*, seed: int = 0, out: _OUT = "runs", json: _JSON = False, quiet: _QUIE
     seed:
         of the split, the first weights and the order
     """
-    return _end(_job("demo", "demo")(out=out, seed=seed, progress=_open_progress(quiet)), json)
+    return _end(_job("demo", "demo")(out=out, seed=seed, quiet=quiet), json)
 
 
 @app.command
@@ -172,10 +171,6 @@ def _end(run: Any, json: bool) -> int:
 def _job(module: str, name: str) -> Any:
     """A function of jobs/, imported now."""
     return getattr(import_module(f"thalweg.jobs.{module}"), name)
-
-
-def _open_progress(quiet: bool) -> Any:
-    return import_module("thalweg.draw.progress").open_progress(quiet=quiet)
 
 
 if __name__ == "__main__":

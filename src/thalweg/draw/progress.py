@@ -96,11 +96,10 @@ class Progress:
             self._draw()
 
     def close(self) -> None:
-        """End the live line; closing twice is fine."""
+        """Wipe the live line, as the result follows; closing twice is fine."""
         self._closing.set()
         if self._is_live and self._shown:
-            self._draw()
-            self._stream.write("\n")
+            self._stream.write("\r\x1b[K")
             self._stream.flush()
             self._shown = 0.0
 

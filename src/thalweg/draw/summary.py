@@ -36,8 +36,8 @@ def _rows(result: Result) -> list[tuple[str, str, str]]:
     if kind is None:
         return [("test loss", _shown(test["loss"], ".4g"), "on unseen rows")]
     metric, spec = ("accuracy", ".1%") if kind == "classification" else ("rmse", ".4g")
-    own = (f"test {metric}", _shown(test[metric], spec), _note(result))
-    return [own] + [
+    rows = [(f"test {metric}", _shown(test[metric], spec), _note(result))]
+    return rows + [
         (row["label"], _shown(row[metric], spec), NOTES[metric, name])
         for name, row in result["baselines"].items()
     ]

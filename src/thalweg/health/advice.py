@@ -42,12 +42,13 @@ def _constant(result: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def next_step(result: Mapping[str, Any]) -> str:
     """The one thing to try next, or how to use the model."""
-    remedy = _remedy(result)
-    if remedy:
-        return remedy
+    return _remedy(result) or _use(result)
+
+
+def _use(result: Mapping[str, Any]) -> str:
     if result["run"] is None:
-        return "predict new rows: run.predict(frame)"
-    return f"predict new rows: thalweg predict {result['run']} NEW.csv"
+        return "predict new rows, run.predict(frame)"
+    return f"predict new rows, thalweg predict {result['run']} NEW.csv"
 
 
 def _remedy(result: Mapping[str, Any]) -> str | None:
@@ -58,11 +59,11 @@ def _remedy(result: Mapping[str, Any]) -> str | None:
     if result["status"] == "interrupted":
         return "run it again without stopping it, for a result you can judge"
     if verdict["state"] == "improving":
-        return f"train longer: --epochs {_twice(result['epochs'])}"
+        return f"{_use(result)}; or train longer: --epochs {_twice(result['epochs'])}"
     if beats_tree(result) is False:
         return "a tree does better here: try --lr three times lower and higher, or use the tree"
     if verdict["state"] == "stalled":
-        return "try --lr three times lower and higher; more steps alone will not help"
+        return f"{_use(result)}; more steps alone will not help, another --lr may"
     return None
 
 

@@ -20,5 +20,7 @@ def repeated(config: str, data: str | None, settings: Settings) -> tuple[str | N
         raise UsageError(f"--config {config} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"--config {config} is not TOML: {error}") from None
-    asked = Settings.of({**values.get("settings", {}), **settings.given()})
-    return data or values.get("data"), asked
+    chosen, source = values.get("settings", {}), values.get("data")
+    if not isinstance(chosen, dict) or not isinstance(source, str | None):
+        raise UsageError(f"--config {config} is no run.toml: it needs a [settings] table")
+    return data or source, Settings.of({**chosen, **settings.given()})

@@ -6,8 +6,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from thalweg.draw.progress import Plan, Progress, Silent, open_progress
 from thalweg.jobs.environment import environment_of
 from thalweg.jobs.interrupt import stop_on_interrupt
@@ -43,17 +41,15 @@ def fit(data: Any, *, quiet: bool = False, **settings: Any) -> Run:
     >>> run.result["test"]["accuracy"] > 0.8
     True
     """
-    return run_fit(data, Settings.of(settings), open_progress(quiet=quiet))
+    return run_fit(data, Settings.of(settings), quiet=quiet)
 
 
-def run_fit(
-    data: Any, settings: Settings, progress: Progress | Silent, *, stem: str | None = None
-) -> Run:
-    """`fit` with settings and progress in hand; stem: of the run's name, by default the data's."""
+def run_fit(data: Any, settings: Settings, *, quiet: bool, stem: str | None = None) -> Run:
+    """`fit` with its settings in hand; stem: of the run's name, by default the data's."""
     own = Path(data).name.partition(".")[0] if isinstance(data, str | Path) else "data"
+    progress = open_progress(quiet=quiet)
     try:
-        with torch.random.fork_rng(devices=[]):
-            return _fit(data, settings, progress, stem or own)
+        return _fit(data, settings, progress, stem or own)
     finally:
         progress.close()
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from torch import nn
-
 from thalweg.errors import RunError
 from thalweg.jobs.run import Run
 from thalweg.record import read
@@ -14,11 +12,12 @@ from thalweg.state import folder as files
 from thalweg.state.folder import Folder, find
 from thalweg.state.weights import load_weights
 from thalweg.tasks.models import build
+from thalweg.tasks.predictor import Predictor, loss_of_kind
 from thalweg.tasks.schema import Schema
 from thalweg.types import Finding, Verdict
 
 
-def load(run: str | os.PathLike[str], *, model: nn.Module | None = None, out: str = "runs") -> Run:
+def load(run: str | os.PathLike[str], *, model: Any = None, out: str = "runs") -> Run:
     """The run in a folder; its `.model` holds the weights that were kept.
 
     run: a path, a name below `out`, or "last"; model: for a run whose model was given as an object,
@@ -34,10 +33,10 @@ def load(run: str | os.PathLike[str], *, model: nn.Module | None = None, out: st
     module = model if model is not None else _rebuilt(folder, schema)
     load_weights(module, folder.path / files.WEIGHTS)
     result = results["summary"]
+    kind = result["task"]["kind"]
     return Run(
-        model=module,
+        predictor=Predictor(module, schema, kind, loss_of_kind(kind) if kind else None),
         folder=folder.path,
-        schema=schema,
         result=result,
         verdict=_verdict(result["verdict"]),
         history=lambda: read(folder.path),
@@ -56,7 +55,7 @@ def _schema(folder: Folder) -> Schema | None:
         ) from None
 
 
-def _rebuilt(folder: Folder, schema: Schema | None) -> nn.Module:
+def _rebuilt(folder: Folder, schema: Schema | None) -> Any:
     """The model that fit built, from its name."""
     settings: dict[str, Any] = folder.read_toml(files.SETTINGS)["settings"]
     name = settings.get("model")
@@ -64,7 +63,7 @@ def _rebuilt(folder: Folder, schema: Schema | None) -> nn.Module:
         raise RunError(
             f"the model of {folder.path} was given as an object: load(..., model=one like it)"
         )
-    return build(name, schema.width, len(schema.target.classes) or 1)
+    return build(name, schema.width, len(schema.target.classes) or 1, seed=0)
 
 
 def _verdict(values: dict[str, Any]) -> Verdict:

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 from thalweg import optim, schedules
 from thalweg.errors import DataError, UsageError
 from thalweg.jobs import defaults
@@ -17,6 +14,7 @@ from thalweg.jobs.settings import Settings
 from thalweg.loop.batches import CHUNK, BatchSize, num_batches
 from thalweg.loop.descent import Descent, descend
 from thalweg.loop.stopping import Until, budget, converged, reached
+from thalweg.optim import Optimizer
 from thalweg.scale import threads
 from thalweg.scale.device import choose
 from thalweg.schedules import Schedule
@@ -33,7 +31,7 @@ class FitPlan:
 
     settings: Settings
     task: Task
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     batch_size: BatchSize
     epochs: float | None
     threads: int
@@ -86,7 +84,7 @@ def study_of(data: Any, settings: Settings) -> Study:
     """The data made ready: a table where columns have names or the model is built here, else arrays
     as they are.
     """
-    is_own_model = isinstance(settings.model, nn.Module)
+    is_own_model = not isinstance(settings.model, str)
     if isinstance(data, str | Path) or hasattr(data, "columns"):
         if is_own_model:
             raise UsageError("a model of your own needs arrays: fit((X, y), model=net, loss=...)")
@@ -130,9 +128,8 @@ def _task(study: Study, settings: Settings) -> Task:
     """The model, built from the seed or the user's own, with its data, on its device."""
     model = settings.model
     if isinstance(model, str):
-        torch.manual_seed(settings.seed)
         num_inputs = study.schema.width if study.schema else study.num_features
-        model = build(model, num_inputs, study.num_outputs)
+        model = build(model, num_inputs, study.num_outputs, seed=settings.seed)
     device = choose(settings.device)
     model.to(device)
     return Task(
@@ -144,7 +141,7 @@ def _task(study: Study, settings: Settings) -> Task:
     )
 
 
-_OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+_OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "sgd": optim.SGD,
     "momentum": lambda params, momentum=defaults.MOMENTUM, **given: optim.SGD(
         params, momentum=momentum, **given
@@ -154,7 +151,7 @@ _OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 }
 
 
-def _optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+def _optimizer(model: Any, settings: Settings) -> Optimizer:
     name, hyper = settings.parsed_optimizer
     try:
         return _OPTIMIZERS[name](model.parameters(), lr=settings.rate, **hyper)
@@ -174,7 +171,7 @@ def _until(settings: Settings, epochs: float | None) -> Until:
     return until | reached(**settings.goal) if settings.goal else until
 
 
-def _threads(model: nn.Module, batch_size: BatchSize, rows: int) -> int:
+def _threads(model: Any, batch_size: BatchSize, rows: int) -> int:
     samples = min(rows, CHUNK) if batch_size == "full" else batch_size
     return threads.choose(sum(p.numel() for p in model.parameters()), samples)
 

@@ -13,8 +13,10 @@ from thalweg.state.folder import find
 def report(run: str, *, out: str) -> Path:
     """Write the page and return its path. Raises RunError where there is no run with a record."""
     folder = find(run, out)
+    if folder.is_finished:
+        folder.check(files.RECORD)
     page = render(read(folder.path), title=folder.name)
     folder.write(files.REPORT, page)
     if folder.is_finished:
-        folder.seal()
+        folder.reseal(files.REPORT)
     return folder.path / files.REPORT

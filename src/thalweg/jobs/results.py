@@ -7,18 +7,12 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from thalweg.health.advice import comparison, next_step
 from thalweg.loop.descent import Descent
-from thalweg.loop.evaluate import chunks_of, evaluating, measure
+from thalweg.tasks.measure import measure
+from thalweg.tasks.pictures import picture_of
 from thalweg.tasks.study import Study
-from thalweg.types import Source, Verdict
-
-MOST_RESIDUALS = 2000
-"""Test rows that are kept for the picture of the residuals."""
+from thalweg.types import Verdict
 
 
 def result_of(
@@ -80,17 +74,8 @@ def verdict_object(verdict: Verdict) -> dict[str, Any]:
 
 
 def pictures_of(study: Study, descent: Descent) -> dict[str, Any]:
-    """What the report draws besides the curves: the confusion matrix or the residuals, and the
-    columns.
-    """
-    found: dict[str, Any] = {}
-    if study.kind is not None:
-        outputs, targets = _outputs(descent, study.test)
-        found = (
-            _confusion(study, outputs, targets)
-            if study.kind == "classification"
-            else _residuals(study, outputs, targets)
-        )
+    """What the report draws besides the curves: confusion matrix or residuals, and columns."""
+    found = picture_of(study, descent.task)
     if study.schema is not None:
         used = [
             {"name": c.name, "kind": c.kind, "use": c.use, "note": ""} for c in study.schema.columns
@@ -114,44 +99,3 @@ def tidy(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value
-
-
-@torch.no_grad()
-def _outputs(descent: Descent, source: Source) -> tuple[Tensor, Tensor]:
-    """The model's outputs and the targets of a whole set, on the CPU."""
-    task = descent.task
-    outputs, targets = [], []
-    with evaluating(task.model):
-        for _, (inputs, target) in chunks_of(source.to(task.device)):
-            outputs.append(task.model(inputs).cpu())
-            targets.append(target.cpu())
-    return torch.cat(outputs), torch.cat(targets)
-
-
-def _confusion(study: Study, outputs: Tensor, targets: Tensor) -> dict[str, Any]:
-    count = max(outputs.shape[1], int(targets.max()) + 1)
-    names = study.classes or tuple(str(i) for i in range(count))
-    matrix = np.zeros((count, count), dtype=np.int64)
-    np.add.at(matrix, (targets.numpy(), outputs.argmax(dim=1).numpy()), 1)
-    names = [*names, *(str(i) for i in range(len(names), count))]
-    return {"confusion": {"classes": names, "matrix": matrix.tolist()}}
-
-
-def _residuals(study: Study, outputs: Tensor, targets: Tensor) -> dict[str, Any]:
-    """Evenly spread rows of the test set, at most MOST_RESIDUALS, in the target's own unit."""
-    actual = targets.double().reshape(len(targets), -1)[:, 0].numpy() * study.deviation + study.mean
-    predicted = (
-        outputs.double().reshape(len(outputs), -1)[:, 0].numpy() * study.deviation + study.mean
-    )
-    chosen = np.unique(
-        np.linspace(0, len(actual) - 1, min(MOST_RESIDUALS, len(actual))).round().astype(int)
-    )
-    name = study.schema.target.name if study.schema else "target"
-    return {
-        "residuals": {
-            "actual": actual[chosen].tolist(),
-            "predicted": predicted[chosen].tolist(),
-            "name": name,
-            "unit": "",
-        }
-    }

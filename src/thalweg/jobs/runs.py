@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from thalweg.errors import RunError
 from thalweg.state import folder as files
 from thalweg.state.folder import Folder, every, find
 
@@ -28,17 +28,10 @@ def delete_run(run: str, *, out: str) -> dict[str, Any]:
 
 
 def _row(folder: Folder) -> dict[str, Any]:
-    values = folder.read_toml(files.SETTINGS)
-    verdict = folder.path / files.VERDICT
-    state = (
-        json.loads(verdict.read_text(encoding="utf-8"))["state"]
-        if verdict.is_file()
-        else "unfinished"
-    )
-    return {
-        "name": folder.name,
-        "state": state,
-        "data": values.get("data"),
-        "optimizer": values["settings"]["optimizer"],
-        "bytes": folder.size,
-    }
+    try:
+        values = folder.read_toml(files.SETTINGS)
+        state = folder.read_json(files.VERDICT)["state"] if folder.is_finished else "unfinished"
+        found = {"data": values.get("data"), "optimizer": values["settings"]["optimizer"]}
+    except (RunError, LookupError, TypeError):
+        state, found = "damaged", {"data": None, "optimizer": None}
+    return {"name": folder.name, "state": state, **found, "bytes": folder.size}

@@ -16,6 +16,7 @@ from thalweg.loop.descent import Descent
 from thalweg.state import folder as files
 from thalweg.state.folder import Folder
 from thalweg.state.weights import save_weights
+from thalweg.tasks.predictor import Predictor
 from thalweg.tasks.study import Study
 
 
@@ -42,9 +43,8 @@ def score(study: Study, plan: FitPlan, descent: Descent, place: Place, seconds: 
     )
     place.record.facts(results=tidy({"summary": result, **pictures_of(study, descent)}))
     return Run(
-        model=descent.task.model,
+        predictor=Predictor(descent.task.model, study.schema, study.kind, study.loss),
         folder=place.folder.path if place.folder else None,
-        schema=study.schema,
         result=result,
         verdict=verdict,
         history=place.record.history,

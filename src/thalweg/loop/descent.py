@@ -215,7 +215,7 @@ class Descent:
             step.evaluation = self.evaluate()
         if self._restore_best and self.best is not None:
             self.best.restore(self.task.model)
-            text = f"weights of step {self.best.number:,} restored, the lowest validation loss"
+            text = f"best weights restored, of the lowest validation loss, {self.best.loss:.4g}"
             self._tell(step, Event(self.best.number, "best", text))
         self._tell(
             step, Event(step.number, "stop", self.ending.reason, {"status": self.ending.status})

@@ -8,10 +8,10 @@ import time
 import torch
 
 from thalweg.loop.batches import Batches, Position
-from thalweg.loop.evaluate import measure
 from thalweg.loop.step import take_step
 from thalweg.loop.stopping import Pace
 from thalweg.optim.updater import updater
+from thalweg.tasks.measure import measure
 from thalweg.tasks.task import Task
 
 WARM_UP, TIMED = 3, 20

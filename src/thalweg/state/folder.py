@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,10 @@ WEIGHTS, REPORT, VERDICT, MANIFEST = (
     "run.manifest",
 )
 
-_NAME = re.compile(r"[\w][\w.+-]*")
+MOST_LETTERS = 60
+"""Of a run's name: even where each takes four bytes, the file system takes it."""
+
+_NAME = re.compile(rf"\w[\w.+-]{{,{MOST_LETTERS - 1}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class Folder:
 
     @property
     def name(self) -> str:
-        return self.path.name
+        return self.path.name or self.path.resolve().name
 
     @property
     def is_finished(self) -> bool:
@@ -60,42 +63,74 @@ class Folder:
 
     def read_toml(self, name: str) -> dict[str, Any]:
         """Raises RunError where the file is missing or no TOML."""
+        return self._parsed(name, tomllib.loads)
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Raises RunError where the file is missing or no JSON object."""
+        return self._parsed(name, json.loads)
+
+    def _parsed(self, name: str, parse: Callable[[str], Any]) -> dict[str, Any]:
         try:
-            return tomllib.loads((self.path / name).read_text(encoding="utf-8"))
+            values = parse((self.path / name).read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise RunError(f"{self.path} holds no {name}: the run was not finished") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise RunError(f"{self.path / name} is damaged: {error}") from None
+        if not isinstance(values, dict):
+            raise RunError(f"{self.path / name} is damaged: it holds no table")
+        return values
 
     def seal(self) -> None:
         """List every file with its size and checksum (xxh3); a run with this list was finished in
         order.
         """
-        files = {
-            file.name: {
-                "size": file.stat().st_size,
-                "xxh3": xxhash.xxh3_64_hexdigest(file.read_bytes()),
-            }
-            for file in sorted(self.path.iterdir())
-            if file.is_file() and file.name != MANIFEST
-        }
-        self.write(MANIFEST, json.dumps({"schema": 1, "files": files}, indent=1) + "\n")
+        files = [file for file in sorted(self.path.iterdir()) if file.is_file()]
+        self._list({file.name: _entry(file) for file in files if file.name != MANIFEST})
+
+    def reseal(self, name: str) -> None:
+        """List one file anew; what is known of the others stays, so that damage is still found."""
+        self._list(self._sealed() | {name: _entry(self.path / name)})
 
     def check(self, name: str) -> None:
         """Raises RunError where a file is not the one that the run was sealed with."""
         if not self.is_finished:
             raise RunError(f"{self.path} was not finished: it holds no {MANIFEST}")
         path = self.path / name
-        known = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))["files"].get(name)
+        known = self._sealed().get(name)
         if known is None or not path.is_file():
             raise RunError(f"{self.path} holds no {name}")
-        if known["xxh3"] != xxhash.xxh3_64_hexdigest(path.read_bytes()):
+        if known != _entry(path):
             raise RunError(
-                f"{path} was changed or damaged since the run ended (its checksum differs)"
+                f"{path} was changed or damaged since the run ended (its checksum differs): "
+                "bring the file back from a copy, or train again"
             )
 
+    def _sealed(self) -> dict[str, Any]:
+        known = self.read_json(MANIFEST).get("files")
+        return known if isinstance(known, dict) else {}
+
+    def _list(self, files: dict[str, Any]) -> None:
+        self.write(MANIFEST, json.dumps({"schema": 1, "files": files}, indent=1) + "\n")
+
     def remove(self) -> None:
-        shutil.rmtree(self.path)
+        """Raises UsageError where it cannot be deleted."""
+        try:
+            self.path.unlink() if self.path.is_symlink() else shutil.rmtree(self.path.resolve())
+        except OSError as error:
+            raise UsageError(f"{self.path} cannot be deleted: {error.strerror}") from None
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    return {"size": path.stat().st_size, "xxh3": fingerprint(path)}
+
+
+def fingerprint(path: Path) -> str:
+    """The xxh3 checksum of a file, 16 hex digits."""
+    hasher = xxhash.xxh3_64()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            hasher.update(block)
+    return hasher.hexdigest()
 
 
 def create(out: str | os.PathLike[str], name: str | None, stem: str) -> Folder:
@@ -106,11 +141,15 @@ def create(out: str | os.PathLike[str], name: str | None, stem: str) -> Folder:
     root = Path(out)
     if name is not None and (not _NAME.fullmatch(name) or name == "last"):
         raise UsageError(
-            f"name {name!r} cannot be used: take letters, digits, '.', '-', '_' (and not 'last')"
+            f"name {name!r} cannot be used: take at most {MOST_LETTERS} letters, digits, "
+            "'.', '-', '_' (and not 'last')"
         )
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"{root} is a file, not a folder: choose another --out")
     try:
         root.mkdir(parents=True, exist_ok=True)
-        return _claim(root, name, re.sub(r"[^\w.+-]+", "-", stem).strip("-.") or "run")
+        plain = re.sub(r"[^\w.+-]+", "-", stem).strip("-.")[:MOST_LETTERS]
+        return _claim(root, name, plain or "run")
     except FileExistsError:
         place = root / name if name else root
         raise UsageError(f"{place} exists already: choose another --name, or delete it") from None
@@ -143,10 +182,11 @@ def find(run: str | os.PathLike[str], out: str | os.PathLike[str] = "runs") -> F
             raise RunError(f"there is no run in {out} yet: make one with thalweg fit")
         return found[-1]
     for path in (Path(run), Path(out) / run):
-        if (path / SETTINGS).is_file():
+        if is_run(path):
             return Folder(path)
-    if Path(run).exists():
-        raise RunError(f"{run} is not the folder of a run: it holds no {SETTINGS}")
+    for path in (Path(run), Path(out) / run):
+        if os.path.exists(path):
+            raise RunError(f"{path} is not the folder of a run: it holds no {SETTINGS} and record")
     known = ", ".join(folder.name for folder in every(out)[-5:])
     raise RunError(
         f"there is no run {str(run)!r}, neither here nor in {out}"
@@ -156,6 +196,12 @@ def find(run: str | os.PathLike[str], out: str | os.PathLike[str] = "runs") -> F
 
 def every(out: str | os.PathLike[str] = "runs") -> list[Folder]:
     """All runs below `out`, oldest first."""
-    files = [path / SETTINGS for path in Path(out).iterdir()] if Path(out).is_dir() else []
-    made = [(file.stat().st_mtime_ns, file.parent) for file in files if file.is_file()]
+    paths = list(Path(out).iterdir()) if Path(out).is_dir() else []
+    made = [((path / SETTINGS).stat().st_mtime_ns, path) for path in paths if is_run(path)]
     return [Folder(path) for _, path in sorted(made)]
+
+
+def is_run(path: Path) -> bool:
+    """Is it a run's folder? A copy of run.toml alone makes none."""
+    has_record = os.path.isfile(path / RECORD) or os.path.isfile(path / MANIFEST)
+    return has_record and os.path.isfile(path / SETTINGS)

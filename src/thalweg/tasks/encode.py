@@ -65,7 +65,7 @@ def encode_target(frame: pl.DataFrame, target: Target, source: str = "the data")
             f"{source}, row {row + 1:,}: class {series[row]!r} of {target.name!r} "
             "is unknown to the run"
         )
-    return codes.to_numpy()
+    return codes.to_numpy(writable=True)
 
 
 def tree_inputs(frame: pl.DataFrame, schema: Schema) -> np.ndarray:

@@ -48,3 +48,17 @@ METRICS = {
 
 RISING = frozenset(metric.name for metric in METRICS.values() if metric.rises)
 """Names of the metrics that are better when larger; a loss is better when smaller."""
+
+
+def metrics_of(kind: str | None, deviation: float = 1.0) -> tuple[Metric, ...]:
+    """The metrics of a kind of task; rmse in the target's own unit, whose deviation is given."""
+    if kind is None:
+        return ()
+    if kind == "classification":
+        return (METRICS["accuracy"],)
+    own = METRICS["rmse"]
+
+    def measure(outputs: Any, targets: Any) -> float:
+        return own.measure(outputs, targets) * deviation
+
+    return (Metric(own.name, own.rises, measure, own.words), METRICS["r2"])

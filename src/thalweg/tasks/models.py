@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
 from torch import nn
 
 from thalweg.errors import UsageError
@@ -11,16 +12,19 @@ from thalweg.errors import UsageError
 SPELLING = "linear, or mlp:WIDTH,WIDTH,... such as mlp:256,256"
 
 
-def build(name: str, num_inputs: int, num_outputs: int) -> nn.Module:
+def build(name: str, num_inputs: int, num_outputs: int, *, seed: int) -> nn.Module:
     """The model called `name`: input of shape (n, num_inputs), output of shape (n, num_outputs).
+    Its first weights are a function of the seed; torch's generator is left as it was.
 
     Raises UsageError for an unknown name, or a model that is too large.
     """
     widths = widths_of(name)
     try:
-        if not widths:
-            return nn.Linear(num_inputs, num_outputs)
-        return mlp(num_inputs, widths, num_outputs)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            if not widths:
+                return nn.Linear(num_inputs, num_outputs)
+            return mlp(num_inputs, widths, num_outputs)
     except RuntimeError:
         raise UsageError(f"model {name!r} does not fit into memory: take smaller widths") from None
 

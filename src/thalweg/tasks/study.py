@@ -18,7 +18,7 @@ from torch import Tensor
 from thalweg.errors import DataError, UsageError, about
 from thalweg.tasks import baselines
 from thalweg.tasks.encode import encode_inputs, encode_target, tree_inputs
-from thalweg.tasks.metrics import METRICS, Metric
+from thalweg.tasks.metrics import Metric, metrics_of
 from thalweg.tasks.objectives import OBJECTIVES
 from thalweg.tasks.schema import (
     Dropped,
@@ -98,7 +98,7 @@ def of_table(frame: pl.DataFrame, target: str, *, task: str, seed: int, source: 
         name=source,
         kind=described.task,
         loss="cross_entropy" if is_classification else "mse",
-        metrics=_metrics(described.task, schema.target.mean, schema.target.deviation),
+        metrics=metrics_of(described.task, schema.target.deviation),
         train=train,
         validation=validation,
         test=test,
@@ -136,7 +136,7 @@ def of_arrays(data: Any, *, loss: Any, seed: int) -> Study:
         name="data",
         kind=kind,
         loss=loss,
-        metrics=_metrics(kind, 0.0, 1.0),
+        metrics=metrics_of(kind),
         train=train,
         validation=validation,
         test=test,
@@ -162,20 +162,6 @@ def _schema(frame: pl.DataFrame, target: Target, train: np.ndarray) -> Schema:
     if target.task == "regression":
         target = with_scale(target, as_floats(frame.get_column(target.name))[train])
     return Schema(columns, dropped, target)
-
-
-def _metrics(kind: Kind | None, mean: float, deviation: float) -> tuple[Metric, ...]:
-    """The metrics of a kind of task; rmse in the target's own unit."""
-    if kind is None:
-        return ()
-    if kind == "classification":
-        return (METRICS["accuracy"],)
-    own = METRICS["rmse"]
-
-    def measure(outputs: Tensor, targets: Tensor) -> float:
-        return own.measure(outputs, targets) * deviation
-
-    return (Metric(own.name, own.rises, measure, own.words), METRICS["r2"])
 
 
 def _table_baselines(

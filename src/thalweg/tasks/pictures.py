@@ -1,0 +1,51 @@
+"""The numbers behind the report's pictures of a test set: confusion matrix, residuals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from thalweg.tasks.measure import outputs_of
+from thalweg.tasks.study import Study
+from thalweg.tasks.task import Task
+
+MOST_RESIDUALS = 2000
+"""Test rows that are kept for the picture of the residuals."""
+
+
+def picture_of(study: Study, task: Task) -> dict[str, Any]:
+    """{"confusion": {...}} or {"residuals": {...}} of the test set; empty for one's own loss."""
+    if study.kind is None:
+        return {}
+    outputs, targets = outputs_of(task, study.test)
+    if study.kind == "classification":
+        return {"confusion": _confusion(study, outputs, targets)}
+    return {"residuals": _residuals(study, outputs, targets)}
+
+
+def _confusion(study: Study, outputs: Tensor, targets: Tensor) -> dict[str, Any]:
+    count = max(outputs.shape[1], int(targets.max()) + 1)
+    names = study.classes or tuple(str(i) for i in range(count))
+    matrix = np.zeros((count, count), dtype=np.int64)
+    np.add.at(matrix, (targets.numpy(), outputs.argmax(dim=1).numpy()), 1)
+    names = [*names, *(str(i) for i in range(len(names), count))]
+    return {"classes": names, "matrix": matrix.tolist()}
+
+
+def _residuals(study: Study, outputs: Tensor, targets: Tensor) -> dict[str, Any]:
+    """Evenly spread rows of the test set, at most MOST_RESIDUALS, in the target's own unit."""
+    actual, predicted = (
+        values.double().reshape(len(values), -1)[:, 0].numpy() * study.deviation + study.mean
+        for values in (targets, outputs)
+    )
+    count = min(MOST_RESIDUALS, len(actual))
+    chosen = np.unique(np.linspace(0, len(actual) - 1, count).round().astype(int))
+    name = study.schema.target.name if study.schema else "target"
+    return {
+        "actual": actual[chosen].tolist(),
+        "predicted": predicted[chosen].tolist(),
+        "name": name,
+        "unit": "",
+    }

@@ -1,0 +1,89 @@
+"""A trained model with what it takes to predict and to score rows of anybody's data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor, nn
+
+from thalweg.errors import DataError
+from thalweg.tasks.encode import encode_inputs, encode_target
+from thalweg.tasks.measure import measure, outputs_of
+from thalweg.tasks.metrics import metrics_of
+from thalweg.tasks.predictions import as_frame
+from thalweg.tasks.read import frame_of_arrays, read_table
+from thalweg.tasks.schema import Schema
+from thalweg.tasks.sources import Arrays, as_source, as_tensor
+from thalweg.tasks.task import Task
+
+
+class Predictor:
+    """model, the schema of its table (None: arrays), its kind of task and the loss of that kind."""
+
+    def __init__(self, model: nn.Module, schema: Schema | None, kind: str | None, loss: Any):
+        self.model = model
+        self.schema = schema
+        self.kind = kind
+        self.loss = loss
+
+    def predict(self, data: Any) -> Any:
+        """A frame of `prediction` and, for classes, `probability_<class>` for each.
+
+        data: a path, a frame, or an array of inputs of shape (n, ...); pandas gives pandas
+        Raises DataError where columns do not match, naming them.
+        """
+        if self.schema is None:
+            inputs = as_tensor(data, "inputs")
+        else:
+            frame, name = self._read(data)
+            inputs = torch.from_numpy(encode_inputs(frame, self.schema, name))
+        outputs, _ = outputs_of(self._task(inputs), Arrays(inputs, torch.zeros(len(inputs))))
+        return as_frame(outputs, self.schema, self.kind, like=data)
+
+    def evaluate(self, data: Any) -> dict[str, float]:
+        """Rows, loss and metrics on data that holds the target as well.
+
+        data: a path or a frame for a table, else (inputs, targets) or a Dataset
+        Raises DataError where columns do not match, naming them, or a class is unknown.
+        """
+        source = as_source(data) if self.schema is None else self._labelled(data, self.schema)
+        task = self._task(source)
+        values, _ = measure(task, source.to(task.device))
+        return {"rows": len(source), **values}
+
+    def _labelled(self, data: Any, schema: Schema) -> Arrays:
+        frame, name = self._read(data)
+        targets = encode_target(frame, schema.target, name)
+        inputs = encode_inputs(frame, schema, name)
+        return Arrays(torch.from_numpy(inputs), torch.from_numpy(targets))
+
+    def _task(self, data: Any) -> Task:
+        """The model with its loss and metrics; `data` only fills the place of a training set."""
+        source = Arrays(data, torch.zeros(len(data))) if isinstance(data, Tensor) else data
+        deviation = self.schema.target.deviation if self.schema else 1.0
+        metrics = metrics_of(self.kind, deviation)
+        return Task(self.model, source, loss=self.loss, metrics=metrics)
+
+    def _read(self, data: Any) -> tuple[pl.DataFrame, str]:
+        """Rows as a table, and what to call it in messages."""
+        assert self.schema is not None
+        if isinstance(data, np.ndarray | Tensor | list):
+            return frame_of_arrays(data), "the data"
+        if isinstance(data, Sequence) and not isinstance(data, str) and len(data) == 2:
+            return frame_of_arrays(*data), "the data"
+        texts = [column.name for column in self.schema.columns if column.kind == "category"]
+        return read_table(data, texts=texts), str(data) if isinstance(
+            data, str | Path
+        ) else "the data"
+
+
+def loss_of_kind(kind: str | None) -> str:
+    """The loss of a kind of task. Raises DataError where it was the user's own."""
+    if kind is None:
+        raise DataError("this run has a loss of its own: score it with the function that made it")
+    return "cross_entropy" if kind == "classification" else "mse"

@@ -1,0 +1,15 @@
+"""Data that ships with a dependency, for the demo."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+from sklearn.datasets import load_digits
+
+
+def digits() -> pl.DataFrame:
+    """Handwritten digits: 1,797 rows of 64 pixels (0 .. 16) and the column `digit`."""
+    table: Any = load_digits()
+    pixels = {name: table.data[:, i] for i, name in enumerate(table.feature_names)}
+    return pl.DataFrame({**pixels, "digit": table.target})
