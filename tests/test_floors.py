@@ -17,7 +17,7 @@ import thalweg
 SOURCE = Path(thalweg.__file__).parent
 
 FLOORS = (
-    ("types", "errors", "version"),
+    ("types", "errors", "version", "strict"),
     ("rules", "schedules", "guard"),
     ("backends", "record", "scale"),
     ("optim", "state", "tasks", "probes", "health", "draw"),
@@ -34,6 +34,7 @@ OUTSIDE = {
     "types": "",
     "errors": "",
     "version": "",
+    "strict": "",
     "rules": "",
     "schedules": "",
     "guard": "",

@@ -6,10 +6,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from thalweg.strict import strict
+
 
 def print_json(value: Any) -> None:
-    """Exactly one JSON object."""
-    print(json.dumps(value, indent=1, allow_nan=False))
+    """Exactly one JSON object; a number that is not finite is spelled out, as in "NaN"."""
+    print(json.dumps(strict(value), indent=1, allow_nan=False))
 
 
 def print_scores(result: Mapping[str, Any]) -> None:

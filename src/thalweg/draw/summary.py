@@ -34,11 +34,11 @@ def _rows(result: Result) -> list[tuple[str, str, str]]:
     """(label, value, note) of the test score and of each baseline."""
     test, kind = result["test"], result["task"]["kind"]
     if kind is None:
-        return [("test loss", _shown(test["loss"], ".4g"), "on unseen rows")]
+        return [("test loss", format(test["loss"], ".4g"), "on unseen rows")]
     metric, spec = ("accuracy", ".1%") if kind == "classification" else ("rmse", ".4g")
-    rows = [(f"test {metric}", _shown(test[metric], spec), _note(result))]
+    rows = [(f"test {metric}", format(test[metric], spec), _note(result))]
     return rows + [
-        (row["label"], _shown(row[metric], spec), NOTES[metric, name])
+        (row["label"], format(row[metric], spec), NOTES[metric, name])
         for name, row in result["baselines"].items()
     ]
 
@@ -48,12 +48,7 @@ def _note(result: Result) -> str:
     test, rows = result["test"], result["task"]["test_rows"]
     if "accuracy" in test:
         return f"{round((1 - test['accuracy']) * rows):,} of {rows:,} unseen rows wrong"
-    return f"typical error on unseen rows; {_shown(test['r2'], '.1%')} of the variation explained"
-
-
-def _shown(value: float | str, spec: str) -> str:
-    """A number as `spec` says; one that is not finite is spelled out already."""
-    return value if isinstance(value, str) else format(value, spec)
+    return f"typical error on unseen rows; {test['r2']:.1%} of the variation explained"
 
 
 def _trained(result: Result) -> str:

@@ -12,7 +12,6 @@ from thalweg.jobs.interrupt import stop_on_interrupt
 from thalweg.jobs.opening import opening_lines
 from thalweg.jobs.place import Place, opened
 from thalweg.jobs.plan import FitPlan, plan_of, study_of
-from thalweg.jobs.results import tidy
 from thalweg.jobs.run import Run
 from thalweg.jobs.settings import Settings
 from thalweg.jobs.write import score, write, write_settings
@@ -75,7 +74,7 @@ def _begin(data: Any, plan: FitPlan, place: Place) -> Descent:
     """The descent, and from its start on record what was asked and where it runs."""
     descent = plan.descend(place.record)
     chosen = plan.chosen(descent)
-    place.record.facts(settings=tidy(chosen), environment=environment_of(data))
+    place.record.facts(settings=chosen, environment=environment_of(data))
     if place.folder is not None:
         write_settings(place.folder, chosen, data)
     return descent

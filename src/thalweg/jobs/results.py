@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from pathlib import Path
 from typing import Any
 
@@ -86,16 +85,3 @@ def pictures_of(study: Study, descent: Descent) -> dict[str, Any]:
         ]
         found["columns"] = used + left
     return found
-
-
-def tidy(value: Any) -> Any:
-    """The value as strict JSON can hold it: a number that is not finite is spelled out, as in
-    "NaN".
-    """
-    if isinstance(value, dict):
-        return {str(name): tidy(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [tidy(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    return value

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
+from numbers import Integral, Real
+from os import PathLike
 from typing import Any
 
 from thalweg.errors import UsageError
@@ -14,10 +16,12 @@ from thalweg.jobs import defaults
 
 TASKS = ("auto", "classification", "regression")
 SCHEDULES = ("cosine", "linear", "step", "constant")
+_PAIR = {"optimizer": "weight_decay=0.1", "until": "accuracy=0.98"}
 
 
-def _setting(default: Any, help: str) -> Any:
-    return field(default=default, metadata={"help": help})
+def _setting(default: Any, help: str, **allowed: float) -> Any:
+    """A setting; allowed: `least`, `most` of a whole number, or what a number must be `above`."""
+    return field(default=default, metadata={"help": help, "allowed": allowed})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,32 +35,43 @@ class Settings:
     optimizer: str = _setting(
         defaults.OPTIMIZER, "sgd, momentum, adam or adamw; with settings as adamw:weight_decay=0.1"
     )
-    lr: float | None = _setting(None, "learning rate, > 0")
+    lr: float | None = _setting(None, "learning rate, > 0", above=0)
     schedule: str = _setting(
         defaults.SCHEDULE, "cosine, linear, step or constant, after the warm-up"
     )
-    warmup: int | None = _setting(None, "steps over which the learning rate rises, 0 or more")
+    warmup: int | None = _setting(
+        None, "steps over which the learning rate rises, 0 or more", least=0
+    )
     batch_size: int | str = _setting("auto", "rows a gradient sees: auto, full, or a number >= 1")
-    epochs: float | None = _setting(None, "end after so many passes over the training rows")
-    steps: int | None = _setting(None, "end after so many steps")
+    epochs: float | None = _setting(
+        None, "end after so many passes over the training rows", above=0
+    )
+    steps: int | None = _setting(None, "end after so many steps", least=1)
     time: float | str | None = _setting(None, "end after so long: 90s, 5m, 2h, or seconds")
     until: str | None = _setting(None, "end when validation reaches a goal: accuracy=0.98")
-    patience: int | None = _setting(None, "evaluations without improvement before it stops early")
-    evaluate_every: int | None = _setting(None, "steps between looks at the validation rows")
-    seed: int = _setting(0, "of the split, the first weights, the order and dropout")
+    patience: int | None = _setting(
+        None, "evaluations without improvement before it stops early", least=1
+    )
+    evaluate_every: int | None = _setting(
+        None, "steps between looks at the validation rows", least=1
+    )
+    seed: int = _setting(
+        0, "of the split, the first weights, the order and dropout", least=0, most=2**32 - 1
+    )
     device: str = _setting("auto", "auto, cpu, cuda, cuda:1 or mps")
-    threads: int | None = _setting(None, "CPU threads to compute with")
+    threads: int | None = _setting(None, "CPU threads to compute with", least=1, most=1024)
     out: str | None = _setting("runs", "folder in which the run's own folder is made")
     name: str | None = _setting(
         None, "name of the run's folder; by default the data's and a number"
     )
     horizon: int | None = _setting(
-        None, "steps that the schedule is planned for; with --time measured once"
+        None, "steps that the schedule is planned for; with --time measured once", least=1
     )
 
     def __post_init__(self) -> None:
+        for row in fields(self):
+            self._check(row)
         self._check_choices()
-        self._check_numbers()
         self.parsed_optimizer  # noqa: B018  (raises what is wrong with it)
         self.seconds  # noqa: B018
         self.goal  # noqa: B018
@@ -107,28 +122,29 @@ class Settings:
         """The goal that ends the fit, such as {"accuracy": 0.98}."""
         return _pairs("until", self.until or "")
 
+    def _check(self, row: Field[Any]) -> None:
+        """Raise UsageError for a value of the wrong type, or out of its range."""
+        value, allowed = getattr(self, row.name), row.metadata["allowed"]
+        if value is None and "None" in str(row.type):
+            return
+        if row.type in ("str", "str | None") and not isinstance(value, str | PathLike):
+            raise UsageError(f"{row.name} is {value!r}: it must be a text")
+        if allowed:
+            number = _number(row.name.replace("_", "-"), value, **allowed)
+            object.__setattr__(self, row.name, number)
+
     def _check_choices(self) -> None:
         _choice("task", self.task, TASKS)
         _choice("schedule", self.schedule, SCHEDULES)
-        is_number = isinstance(self.batch_size, int) and not isinstance(self.batch_size, bool)
-        if not is_number and self.batch_size not in ("auto", "full"):
+        if self.batch_size in ("auto", "full"):
+            return
+        try:
+            number = _number("batch-size", self.batch_size, least=1)
+        except UsageError:
             raise UsageError(
                 f"batch-size is {self.batch_size!r}: it must be auto, full, or a whole number >= 1"
-            )
-
-    def _check_numbers(self) -> None:
-        _number("lr", self.lr, above=0)
-        _number(
-            "batch-size", self.batch_size if isinstance(self.batch_size, int) else None, least=1
-        )
-        _number("epochs", self.epochs, above=0)
-        _number("steps", self.steps, least=1)
-        _number("warmup", self.warmup, least=0)
-        _number("patience", self.patience, least=1)
-        _number("evaluate-every", self.evaluate_every, least=1)
-        _number("horizon", self.horizon, least=1)
-        _number("threads", self.threads, least=1)
-        _number("seed", self.seed, least=0)
+            ) from None
+        object.__setattr__(self, "batch_size", number)
 
 
 def _choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
@@ -140,20 +156,23 @@ def _choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
 
 
 def _number(
-    name: str, value: Any, *, above: float | None = None, least: float | None = None
-) -> None:
-    if value is None:
-        return
-    allowed = f"larger than {above:g}" if above is not None else f"{least:g} or more"
-    is_number = (
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    )
-    if (
-        not is_number
-        or (above is not None and value <= above)
-        or (least is not None and value < least)
-    ):
-        raise UsageError(f"{name} is {value!r}: it must be a number {allowed}")
+    name: str, value: Any, *, above: float | None = None, least: int = 0, most: int | None = None
+) -> float:
+    """The value as a plain number. Raises UsageError unless it is above `above`, or whole and
+    within `least` .. `most`.
+    """
+    if above is not None:
+        if _is(value, Real) and math.isfinite(value) and value > above:
+            return float(value)
+        raise UsageError(f"{name} is {value!r}: it must be a number larger than {above:g}")
+    if _is(value, Integral) and least <= value <= (value if most is None else most):
+        return int(value)
+    allowed = f"{least} or more" if most is None else f"{least} .. {most:,}"
+    raise UsageError(f"{name} is {value!r}: it must be a whole number, {allowed}")
+
+
+def _is(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def _pairs(name: str, text: str) -> dict[str, float]:
@@ -162,9 +181,10 @@ def _pairs(name: str, text: str) -> dict[str, float]:
     for part in filter(None, text.split(",")):
         key, _, value = part.partition("=")
         try:
-            pairs[key.strip()] = float(value)
+            number = float(value)
         except ValueError:
-            raise UsageError(
-                f"{name}: {part!r} is not NAME=NUMBER, such as weight_decay=0.1"
-            ) from None
+            number = math.nan
+        if not key.strip() or not math.isfinite(number):
+            raise UsageError(f"{name}: {part!r} is not NAME=NUMBER, such as {_PAIR[name]}")
+        pairs[key.strip()] = number
     return pairs

@@ -10,12 +10,13 @@ from thalweg.draw.report import render
 from thalweg.health.verdict import judge
 from thalweg.jobs.place import Place
 from thalweg.jobs.plan import FitPlan
-from thalweg.jobs.results import pictures_of, result_of, tidy
+from thalweg.jobs.results import pictures_of, result_of
 from thalweg.jobs.run import Run
 from thalweg.loop.descent import Descent
 from thalweg.state import folder as files
 from thalweg.state.folder import Folder
 from thalweg.state.weights import save_weights
+from thalweg.strict import strict
 from thalweg.tasks.predictor import Predictor
 from thalweg.tasks.study import Study
 
@@ -23,7 +24,7 @@ from thalweg.tasks.study import Study
 def write_settings(folder: Folder, chosen: dict[str, Any], data: Any) -> None:
     """run.toml: the data, where it was a file, and every setting with its value."""
     source = {"data": str(data)} if isinstance(data, str | Path) else {}
-    folder.write_toml(files.SETTINGS, {"schema": 1, **source, "settings": tidy(chosen)})
+    folder.write_toml(files.SETTINGS, {"schema": 1, **source, "settings": chosen})
 
 
 def score(study: Study, plan: FitPlan, descent: Descent, place: Place, seconds: float) -> Run:
@@ -31,17 +32,15 @@ def score(study: Study, plan: FitPlan, descent: Descent, place: Place, seconds: 
     assert descent.ending is not None
     status, reason = descent.ending.status, descent.ending.reason
     verdict = judge(status, reason, descent.evaluations, descent.events, lr=plan.settings.rate)
-    result = tidy(
-        result_of(
-            study,
-            descent,
-            chosen=plan.chosen(descent),
-            verdict=verdict,
-            folder=place.folder.path if place.folder else None,
-            seconds=seconds,
-        )
+    result = result_of(
+        study,
+        descent,
+        chosen=plan.chosen(descent),
+        verdict=verdict,
+        folder=place.folder.path if place.folder else None,
+        seconds=seconds,
     )
-    place.record.facts(results=tidy({"summary": result, **pictures_of(study, descent)}))
+    place.record.facts(results={"summary": result, **pictures_of(study, descent)})
     return Run(
         predictor=Predictor(descent.task.model, study.schema, study.kind, study.loss),
         folder=place.folder.path if place.folder else None,
@@ -56,6 +55,6 @@ def write(folder: Folder, run: Run, study: Study) -> None:
     save_weights(run.model, folder.path / files.WEIGHTS)
     schema = study.schema.to_dict() if study.schema else {"classes": list(study.classes or ())}
     folder.write_toml(files.SCHEMA, schema)
-    folder.write(files.VERDICT, json.dumps(run.result["verdict"], indent=1) + "\n")
+    folder.write(files.VERDICT, json.dumps(strict(run.result["verdict"]), indent=1) + "\n")
     folder.write(files.REPORT, render(run.record, title=folder.name))
     folder.seal()

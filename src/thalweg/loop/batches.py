@@ -79,8 +79,10 @@ class Batches:
         return ((1.0, self.source.fetch(self._indices(epoch, start, end))),)
 
     def _chunks(self, epoch: int, start: int, end: int) -> Iterable[tuple[float, Any]]:
-        for first in range(start, end, CHUNK):
-            last = min(first + CHUNK, end)
+        num_chunks = num_batches(end - start, CHUNK)
+        for i in range(num_chunks):
+            first = start + i * CHUNK
+            last = end if i == num_chunks - 1 else first + CHUNK
             yield (
                 (last - first) / (end - start),
                 self.source.fetch(self._indices(epoch, first, last)),

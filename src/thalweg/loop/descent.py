@@ -7,8 +7,10 @@ Everything behind "step" looks at blocks of drained steps, in the order in which
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
+from numbers import Integral
 from types import TracebackType
 
 import torch
@@ -75,10 +77,16 @@ def descend(
     >>> step.number, round(net.weight.item(), 2)
     (100, 3.0)
     """
-    if batch_size != "full" and (isinstance(batch_size, bool) or batch_size < 1):
+    if batch_size != "full" and not _is_count(batch_size):
         raise UsageError(f'batch_size is {batch_size!r}: it must be 1 or more, or "full"')
-    if evaluate_every is not None and evaluate_every < 1:
-        raise UsageError(f"evaluate_every is {evaluate_every!r}: it must be 1 or more")
+    for name, count in (("evaluate_every", evaluate_every), ("horizon", horizon)):
+        if count is not None and not _is_count(count):
+            raise UsageError(f"{name} is {count!r}: it must be a whole number, 1 or more")
+    if until is not None and until.looks_at_validation and task.validation is None:
+        raise UsageError(
+            "until=converged(...) and reached(...) look at the validation set, and the task has "
+            "none: give Task(..., validation=...), or only a budget"
+        )
     batches = Batches(task.data, batch_size, seed)
     descent = Descent(task, optimizer, batches, record or Memory(), seed)
     descent.plan(schedule or constant(), until, horizon)
@@ -149,10 +157,11 @@ class Descent:
         return self
 
     def __next__(self) -> Step:
-        if self._wish and self._step and self.ending is None:
-            self._finish(self._step, self._wish)
+        self._heed()
         if self.ending is not None:
             raise StopIteration
+        if self._is_closed:
+            raise UsageError("this descent was closed: take its steps inside the with block")
         step = self._step = self._advance()
         if step.number % self._drain_every == 0:
             self._drain()
@@ -163,8 +172,13 @@ class Descent:
             self._finish(step, ending)
         return step
 
+    def _heed(self) -> None:
+        """End now if the loop's body has asked for it."""
+        if self._wish and self._step and self.ending is None:
+            self._finish(self._step, self._wish)
+
     def _advance(self) -> Step:
-        """One step of the corridor, up to the handle."""
+        """One step of the corridor, up to the handle; its gradients stay until the next."""
         start = time.perf_counter()
         if self._started is None:
             self._started = start
@@ -172,12 +186,12 @@ class Descent:
         changes = self._rates.set(number)
         batch = self.batches.at(self._position)
 
-        loss, norm = take_step(
-            self.task, batch, self._update, number=number, seed=self.seed, device=self._device
-        )
         for group in self.optimizer.param_groups:
             for p in group["params"]:
                 p.grad = None
+        loss, norm = take_step(
+            self.task, batch, self._update, number=number, seed=self.seed, device=self._device
+        )
 
         self._number = number
         self._samples += batch.samples
@@ -242,13 +256,15 @@ class Descent:
         evaluation = self._evaluator(self._number)
         self.evaluations.append(evaluation)
         self.record.evaluation(evaluation)
-        if self._restore_best and (self.best is None or evaluation.values["loss"] < self.best.loss):
-            self.best = Weights.of(self.task.model, evaluation.number, evaluation.values["loss"])
+        loss = evaluation.values["loss"]
+        is_best = loss < (math.inf if self.best is None else self.best.loss)
+        if self._restore_best and is_best:
+            self.best = Weights.of(self.task.model, evaluation.number, loss)
         return evaluation
 
     def log(self, **values: float) -> None:
         """Record numbers of your own beside the current step."""
-        self.record.scalars(self._number, values)
+        self.record.scalars(self._number, {name: float(values[name]) for name in values})
 
     def stop(self, reason: str = "stopped by the caller", status: Status = "stopped") -> None:
         """End the descent: from the loop's body at once, from elsewhere after the step that is
@@ -282,9 +298,16 @@ class Descent:
         if self._is_closed:
             return
         self._is_closed = True
-        self._drain()
-        self.record.close()
-        torch.set_rng_state(self._generator)
+        try:
+            self._heed()
+            self._drain()
+            self.record.close()
+        finally:
+            torch.set_rng_state(self._generator)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1
 
 
 def _read(loss: Tensor, norm: Tensor | float) -> dict[str, float]:

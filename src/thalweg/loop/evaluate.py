@@ -39,4 +39,5 @@ class Evaluator:
     def _noise(self, losses: Tensor | None) -> float | None:
         if losses is None or self._best_losses is None or len(losses) < 2:
             return None
-        return float((losses - self._best_losses).double().std() / math.sqrt(len(losses)))
+        noise = float((losses - self._best_losses).double().std()) / math.sqrt(len(losses))
+        return noise if math.isfinite(noise) else None

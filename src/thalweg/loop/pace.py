@@ -25,7 +25,7 @@ def pace_of(
     away.
     """
     seconds = _seconds_per_step(task, optimizer, batches, seed) if must_time else None
-    return Pace(batches.per_epoch, batches.batch_size, seconds)
+    return Pace(batches.per_epoch, batches.batch_size, batches.size, seconds)
 
 
 def _seconds_per_step(

@@ -28,13 +28,21 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What turns a budget into a number of steps; `seconds_per_step` is None where no clock was
-    asked.
+    """What turns a budget into a number of steps.
+
+    steps_per_epoch, batch_size: of the batches; size: samples in an epoch
+    seconds_per_step: None where no clock was asked
     """
 
     steps_per_epoch: int
     batch_size: int
+    size: int
     seconds_per_step: float | None = None
+
+    def steps(self, samples: float) -> int:
+        """Steps after which so many samples have been seen; the last batch of an epoch is short."""
+        epochs, rest = divmod(samples, self.size)
+        return int(epochs) * self.steps_per_epoch + math.ceil(rest / self.batch_size)
 
 
 class Until:
@@ -53,6 +61,11 @@ class Until:
     @property
     def is_timed(self) -> bool:
         """Whether a clock may end it."""
+        return False
+
+    @property
+    def looks_at_validation(self) -> bool:
+        """Whether it needs evaluations of the validation set."""
         return False
 
     def __or__(self, other: Until) -> Until:
@@ -78,6 +91,10 @@ class Either(Until):
     def is_timed(self) -> bool:
         return self.first.is_timed or self.second.is_timed
 
+    @property
+    def looks_at_validation(self) -> bool:
+        return self.first.looks_at_validation or self.second.looks_at_validation
+
 
 @dataclass(frozen=True, slots=True)
 class Both(Until):
@@ -97,6 +114,10 @@ class Both(Until):
     @property
     def is_timed(self) -> bool:
         return self.first.is_timed or self.second.is_timed
+
+    @property
+    def looks_at_validation(self) -> bool:
+        return self.first.looks_at_validation or self.second.looks_at_validation
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +143,9 @@ class Budget(Until):
         if self.steps is not None:
             known.append(self.steps)
         if self.epochs is not None:
-            known.append(math.ceil(self.epochs * pace.steps_per_epoch))
+            known.append(pace.steps(self.epochs * pace.size))
         if self.samples is not None:
-            known.append(math.ceil(self.samples / pace.batch_size))
+            known.append(pace.steps(self.samples))
         if self.time is not None and pace.seconds_per_step is not None:
             known.append(max(1, round(self.time / pace.seconds_per_step)))
         return min(known, default=None)
@@ -144,6 +165,10 @@ class Converged(Until):
             return None
         return Ending("converged", f"validation loss had not improved for {count} evaluations")
 
+    @property
+    def looks_at_validation(self) -> bool:
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class Reached(Until):
@@ -162,6 +187,10 @@ class Reached(Until):
                 return None
         text = " and ".join(f"{name} {goal:g}" for name, goal in self.goals)
         return Ending("reached", f"the goal of {text} on validation was reached")
+
+    @property
+    def looks_at_validation(self) -> bool:
+        return True
 
 
 def budget(

@@ -126,7 +126,7 @@ def warmup(steps: int | float) -> Schedule:
 
     To be followed by another schedule: warmup(100) >> cosine().
     """
-    if steps < 0 or (isinstance(steps, float) and steps > 1):
+    if not steps >= 0 or (isinstance(steps, float) and steps > 1):
         raise UsageError(f"warmup({steps}): give a number of steps >= 0, or a share in 0 .. 1")
     return Schedule(((steps, Warmup()),) if steps else ())
 
