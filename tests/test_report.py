@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from thalweg.draw import report, sentences
+from thalweg.draw import curves, scores, sentences
 from thalweg.draw.report import render
 from thalweg.types import Evaluation, Event
 
@@ -274,30 +274,30 @@ def test_thinning_keeps_extremes_ends_and_every_step_that_was_not_finite():
     values = np.random.default_rng(0).random(100_000)
     values[[31_234, 77_777]] = [9.0, -9.0]
     values[50_000:50_003] = NAN
-    kept = report.thin(values, 2_000)
+    kept = curves.thin(values, 2_000)
     assert len(kept) <= 2_000
     assert kept[0] == 0
     assert kept[-1] == 99_999
     assert {31_234, 77_777, 50_000, 50_002} <= set(kept.tolist())
-    assert report.stretches(np.arange(100_000), values) == [(50_000, 50_002)]
-    assert report.thin(values[:2_000], 2_000).tolist() == list(range(2_000))
+    assert curves.stretches(np.arange(100_000), values) == [(50_000, 50_002)]
+    assert curves.thin(values[:2_000], 2_000).tolist() == list(range(2_000))
 
 
 def test_thinning_survives_a_run_that_is_broken_everywhere():
     values = np.where(np.arange(20_000) % 2, NAN, 1.0)
-    assert len(report.thin(values, 2_000)) <= 2_000
-    assert len(report.stretches(np.arange(20_000), values)) == 10_000
-    assert len(report.thin(np.full(20_000, NAN), 2_000)) == 2
+    assert len(curves.thin(values, 2_000)) <= 2_000
+    assert len(curves.stretches(np.arange(20_000), values)) == 10_000
+    assert len(curves.thin(np.full(20_000, NAN), 2_000)) == 2
 
 
 def test_smoothing_is_the_mean_around_each_step_and_skips_what_is_not_finite():
     numbers, values = np.arange(800), np.arange(800.0)
     values[400] = NAN
-    at, means = report.smooth(numbers, values)
+    at, means = curves.smooth(numbers, values)
     inner = (at > 10) & (at < 789) & (abs(at - 400) > 10)
     assert np.allclose(means[inner], at[inner])
     assert np.isfinite(means).all()
-    assert len(report.smooth(numbers[:50], values[:50])[0]) == 0
+    assert len(curves.smooth(numbers[:50], values[:50])[0]) == 0
 
 
 def test_the_loss_is_drawn_on_a_log_scale_when_it_spans_more_than_a_decade_and_a_half():
@@ -451,12 +451,12 @@ def test_residuals_sentence(actual, predicted, words):
 
 
 def test_result_sentence():
-    ours = sentences.result(summary(0.978, 0.839, 0.1), 180)
+    ours = scores.result(summary(0.978, 0.839, 0.1), 180)
     assert ours.startswith("The model answered 97.8% of 180 test rows rightly.")
     assert ours.endswith('decision tree, depth 6: 83.9%; always "3": 10%.')
-    theirs = sentences.result(summary(31.0, 45.0, 99.0, "regression"), 0)
+    theirs = scores.result(summary(31.0, 45.0, 99.0, "regression"), 0)
     assert theirs.startswith("The model's typical error (rmse) on the test set is 31.")
-    assert sentences.result({}, 0) == "The model was not scored on a test set."
+    assert scores.result({}, 0) == "The model was not scored on a test set."
 
 
 def test_columns_sentence():
@@ -466,8 +466,8 @@ def test_columns_sentence():
         {"name": "id", "kind": "text", "use": "dropped", "note": "unique"},
     ]
     words = "The model sees 2 of 3 columns (1 number, 1 category)"
-    assert sentences.columns(described) == f"{words}; dropped: “id” (unique)."
-    assert sentences.columns(described[:1]).endswith("1 of 1 column (1 number); none was dropped.")
+    assert scores.columns(described) == f"{words}; dropped: “id” (unique)."
+    assert scores.columns(described[:1]).endswith("1 of 1 column (1 number); none was dropped.")
 
 
 NUMBERS = [(1260, "1,260"), (1.92, "1.92"), (0.083, "0.083"), (8143.2, "8,143"), (-3.5, "-3.5"),

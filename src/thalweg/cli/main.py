@@ -6,10 +6,11 @@ What a command needs is imported when it runs, so that --help answers at once.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, ArgumentCollection, CycloptsError, Parameter, Token, convert
 
 from thalweg.cli.output import print_json, print_scores, size_text
 from thalweg.errors import ThalwegError, UsageError
@@ -25,6 +26,30 @@ _QUIET = Annotated[
 _OUT = Annotated[str, Parameter(name="--out", help="the folder that holds the runs")]
 _RUN = Annotated[str, Parameter(help='a folder, a name below --out, or "last"')]
 
+
+def _convert(kind: Any, tokens: Sequence[Token]) -> Any:
+    """cyclopts' own conversion, but a text with a point is no whole number: it would be rounded."""
+    allowed = get_args(kind) or (kind,)
+    if int in allowed and float not in allowed and "." in tokens[0].value:
+        if str in allowed:
+            return tokens[0].value
+        raise ValueError(f"{tokens[0].value} is not a whole number")
+    return convert(kind, tokens)
+
+
+def _repeat(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Fill what the command line leaves open from the run.toml that --config names."""
+    asked = {argument.name: argument for argument in arguments}
+    config = asked.get("--config")
+    if config is None or not config.tokens:
+        return
+    path = config.tokens[0].value
+    for name, value in _job("config", "values_of")(path).items():
+        argument = asked["DATA" if name == "data" else f"--{name.replace('_', '-')}"]
+        if not argument.tokens:
+            argument.append(Token(keyword=argument.name, value=str(value), source=path))
+
+
 _DEFAULTS = "\n\n".join(f"{row.name}: {row.rule}." for row in defaults.TABLE)
 
 app = App(
@@ -33,6 +58,8 @@ app = App(
     version=__version__,
     version_flags=["--version"],
     result_action="return_value",
+    default_parameter=Parameter(converter=_convert),
+    config=_repeat,
 )
 
 
@@ -55,8 +82,6 @@ def fit(
     config:
         run.toml of an earlier run, to repeat it; options given beside it come first
     """
-    if config is not None:
-        data, settings = _job("config", "repeated")(config, data, settings)
     if data is None:
         raise UsageError("no data was given: thalweg fit FILE --target COL")
     return _end(_job("fit", "run_fit")(data, settings, quiet=quiet), json)
@@ -125,7 +150,8 @@ def list_runs(*, out: _OUT = "runs", json: _JSON = False) -> int:
         return 0
     for row in result["runs"]:
         print(
-            f"{row['name']:<24}{row['state']:<12}{row['optimizer']:<12}{size_text(row['bytes']):>10}"
+            f"{row['name']:<24}{row['state']:<12}{row['optimizer'] or '-':<12}"
+            f"{size_text(row['bytes']):>10}"
         )
     if not result["runs"]:
         print(f"no run in {out} yet")
@@ -145,7 +171,8 @@ def main(words: list[str] | None = None) -> int:
     try:
         return app(words, exit_on_error=False, print_error=False) or 0
     except CycloptsError as error:
-        return _say(" ".join(str(error).split()), UsageError.exit_code)
+        text = " ".join(str(error).split()).removesuffix(".")
+        return _say(f"{text} (see thalweg --help)", UsageError.exit_code)
     except ThalwegError as error:
         return _say(str(error), error.exit_code)
     except BrokenPipeError:

@@ -1,16 +1,17 @@
-"""Repeating a run: its settings from run.toml, and what was asked beside them."""
+"""Repeating a run: the data and the settings in its run.toml."""
 
 from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from thalweg.errors import UsageError
 from thalweg.jobs.settings import Settings
 
 
-def repeated(config: str, data: str | None, settings: Settings) -> tuple[str | None, Settings]:
-    """Data and settings of `config`, under the settings that were given beside it.
+def values_of(config: str) -> dict[str, Any]:
+    """The settings in a run.toml by name, and `data` where it was a file.
 
     Raises UsageError where the file is missing, no TOML, or holds something that is no setting.
     """
@@ -20,7 +21,8 @@ def repeated(config: str, data: str | None, settings: Settings) -> tuple[str | N
         raise UsageError(f"--config {config} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"--config {config} is not TOML: {error}") from None
-    chosen, source = values.get("settings", {}), values.get("data")
-    if not isinstance(chosen, dict) or not isinstance(source, str | None):
+    chosen, data = values.get("settings"), values.get("data")
+    if not isinstance(chosen, dict) or not isinstance(data, str | None):
         raise UsageError(f"--config {config} is no run.toml: it needs a [settings] table")
-    return data or source, Settings.of({**chosen, **settings.given()})
+    Settings.of(chosen)
+    return chosen if data is None else {**chosen, "data": data}

@@ -21,10 +21,11 @@ def load(run: str | os.PathLike[str], *, model: Any = None, out: str = "runs") -
     """The run in a folder; its `.model` holds the weights that were kept.
 
     run: a path, a name below `out`, or "last"; model: for a run whose model was given as an object,
-    one like it Raises RunError where there is no such run, or it is unfinished, changed or damaged.
+    one like it
+    Raises RunError where there is no such run, or it is unfinished, changed or damaged.
     """
     folder = find(run, out)
-    for name in (files.WEIGHTS, files.SCHEMA):
+    for name in (files.SETTINGS, files.SCHEMA, files.RECORD, files.WEIGHTS):
         folder.check(name)
     results = read(folder.path).results
     if "summary" not in results:

@@ -15,6 +15,7 @@ from thalweg.loop.batches import CHUNK, BatchSize, num_batches
 from thalweg.loop.descent import Descent, descend
 from thalweg.loop.stopping import Until, budget, converged, reached
 from thalweg.optim import Optimizer
+from thalweg.rules import RULES
 from thalweg.scale import threads
 from thalweg.scale.device import choose
 from thalweg.schedules import Schedule
@@ -104,7 +105,11 @@ def study_of(data: Any, settings: Settings) -> Study:
 
 
 def plan_of(study: Study, settings: Settings) -> FitPlan:
-    """Resolve every setting that was left open."""
+    """Resolve every setting that was left open.
+
+    Raises UsageError for a setting that does not fit the data.
+    """
+    _check_fit(study, settings)
     rows = len(study.train)
     size = settings.batch_size
     batch_size: Any = defaults.batch_size(rows) if size == "auto" else size
@@ -122,6 +127,22 @@ def plan_of(study: Study, settings: Settings) -> FitPlan:
         schedule=_schedule(settings),
         until=_until(settings, epochs),
     )
+
+
+def _check_fit(study: Study, settings: Settings) -> None:
+    """Raise UsageError for a loss or a goal that the data's task does not have."""
+    if settings.loss not in (None, study.loss):
+        raise UsageError(
+            f"loss {settings.loss!r} does not fit: {study.kind} of a table is trained with "
+            f"{study.loss}; leave the loss out, or choose another task"
+        )
+    measured = ["loss", *(metric.name for metric in study.metrics)]
+    for name in settings.goal:
+        if name not in measured:
+            raise UsageError(
+                f"until: {name!r} is not measured here, so it cannot be reached: "
+                f"choose one of {', '.join(measured)}"
+            )
 
 
 def _task(study: Study, settings: Settings) -> Task:
@@ -153,10 +174,14 @@ _OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 
 def _optimizer(model: Any, settings: Settings) -> Optimizer:
     name, hyper = settings.parsed_optimizer
-    try:
-        return _OPTIMIZERS[name](model.parameters(), lr=settings.rate, **hyper)
-    except TypeError:
-        raise UsageError(f"optimizer {name!r} has no such setting: {', '.join(hyper)}") from None
+    known = {row.name: row.default for row in RULES[name].hypers if row.name != "lr"}
+    for key in hyper:
+        if key not in known:
+            has = ", ".join(known)
+            raise UsageError(f"optimizer {name!r} has no setting {key!r}: it has {has} (and --lr)")
+    if "beta1" in known:
+        hyper["betas"] = tuple(hyper.pop(key, known[key]) for key in ("beta1", "beta2"))
+    return _OPTIMIZERS[name](model.parameters(), lr=settings.rate, **hyper)
 
 
 def _schedule(settings: Settings) -> Schedule:

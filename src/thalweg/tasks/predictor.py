@@ -77,6 +77,7 @@ class Predictor:
         if isinstance(data, Sequence) and not isinstance(data, str) and len(data) == 2:
             return frame_of_arrays(*data), "the data"
         texts = [column.name for column in self.schema.columns if column.kind == "category"]
+        texts += [self.schema.target.name] if self.schema.target.class_type == "text" else []
         return read_table(data, texts=texts), str(data) if isinstance(
             data, str | Path
         ) else "the data"

@@ -82,12 +82,15 @@ def _read_parquet(path: Path, head: bytes) -> pl.DataFrame:
             f"{path} is no Parquet file, though its name says so: it lacks the mark PAR1"
         )
     try:
-        return _simple(pl.read_parquet(path, glob=False))
+        frame = _simple(pl.read_parquet(path, glob=False))
     except (PolarsError, OSError) as error:
         line = _first_line(error)
         raise DataError(
             f"{path} is a Parquet file that is cut short or damaged ({line}): write it again"
         ) from None
+    if frame.height == 0:
+        raise DataError(f"{path} has columns but no rows")
+    return frame
 
 
 def _read_csv(path: Path, head: bytes, texts: list[str]) -> pl.DataFrame:
