@@ -172,7 +172,7 @@ def main(words: list[str] | None = None) -> int:
         return app(words, exit_on_error=False, print_error=False) or 0
     except CycloptsError as error:
         text = " ".join(str(error).split()).removesuffix(".")
-        return _say(f"{text} (see thalweg --help)", UsageError.exit_code)
+        return _say(f"{text} (thalweg --help shows what there is)", UsageError.exit_code)
     except ThalwegError as error:
         return _say(str(error), error.exit_code)
     except BrokenPipeError:

@@ -173,8 +173,9 @@ _OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 
 
 def _optimizer(model: Any, settings: Settings) -> Optimizer:
-    name, hyper = settings.parsed_optimizer
+    name, given = settings.parsed_optimizer
     known = {row.name: row.default for row in RULES[name].hypers if row.name != "lr"}
+    hyper: dict[str, Any] = dict(given)
     for key in hyper:
         if key not in known:
             has = ", ".join(known)

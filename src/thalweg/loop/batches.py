@@ -64,6 +64,11 @@ class Batches:
         """Steps in one epoch."""
         return num_batches(self.size, self.batch_size)
 
+    @property
+    def is_chunked(self) -> bool:
+        """Is one batch held in several chunks?"""
+        return self.is_full and self.size > CHUNK
+
     def at(self, position: Position) -> Batch:
         start = position.cursor
         end = min(start + self.batch_size, self.size)

@@ -15,6 +15,7 @@ from types import TracebackType
 
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from thalweg import guard
 from thalweg.errors import UsageError
@@ -91,6 +92,8 @@ def descend(
     descent = Descent(task, optimizer, batches, record or Memory(), seed)
     descent.plan(schedule or constant(), until, horizon)
     descent.watch(evaluate_every, restore_best)
+    if batches.is_chunked and any(isinstance(m, _BatchNorm) for m in task.model.modules()):
+        descent.tell(Event(0, "notice", _INEXACT))
     return descent
 
 
@@ -306,8 +309,14 @@ class Descent:
             torch.set_rng_state(self._generator)
 
 
+_INEXACT = (
+    "not exact: the full batch is streamed in chunks, and batch norm takes its statistics from each "
+    "chunk apart"
+)
+
+
 def _is_count(value: object) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
 
 
 def _read(loss: Tensor, norm: Tensor | float) -> dict[str, float]:

@@ -40,9 +40,10 @@ class Pace:
     seconds_per_step: float | None = None
 
     def steps(self, samples: float) -> int:
-        """Steps after which so many samples have been seen; the last batch of an epoch is short."""
+        """Steps after which so many samples have been seen; an epoch's last batch may be short."""
         epochs, rest = divmod(samples, self.size)
-        return int(epochs) * self.steps_per_epoch + math.ceil(rest / self.batch_size)
+        last = min(math.ceil(rest / self.batch_size), self.steps_per_epoch)
+        return int(epochs) * self.steps_per_epoch + last
 
 
 class Until:

@@ -1,0 +1,886 @@
+"""The loop: order, batches, the descent and when it ends. Everything random is counted."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import thalweg
+from thalweg import budget, constant, converged, cosine, descend, linear, reached, warmup
+from thalweg.errors import UsageError
+from thalweg.loop import batches, stopping
+from thalweg.loop.batches import Batches, Position, num_batches
+from thalweg.loop.order import Shuffled, key
+from thalweg.loop.stopping import Pace
+from thalweg.record import Memory
+from thalweg.tasks.sources import Arrays
+from thalweg.types import Evaluation, Progress
+
+SIZES = (1, 2, 3, 4, 7, 16, 17, 31, 100, 255, 256, 257, 1000, 5000)
+NAN, INF = math.nan, math.inf
+
+
+def net(*, dropout: float = 0.0, width: int = 8) -> nn.Module:
+    torch.manual_seed(1)
+    return nn.Sequential(
+        nn.Linear(3, width), nn.Tanh(), nn.Dropout(dropout), nn.Linear(width, 1)
+    ).double()
+
+
+def samples(size: int = 40, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Three numbers and a smooth function of them, with a little noise."""
+    source = torch.Generator().manual_seed(seed)
+    x = torch.randn(size, 3, generator=source, dtype=torch.float64)
+    noise = torch.randn(size, generator=source, dtype=torch.float64)
+    return x, x[:, 0] * x[:, 1] + x[:, 2] + 0.1 * noise
+
+
+def task_of(model: nn.Module, *, size: int = 40, has_validation: bool = False, loss: Any = "mse"):
+    """A task in float64: the sources are given ready, so that nothing is cast."""
+    validation = Arrays(*samples(30, seed=1)) if has_validation else None
+    return thalweg.Task(model, Arrays(*samples(size)), loss=loss, validation=validation)
+
+
+def train(model: nn.Module, *, optimizer: Any = None, validation: bool = False, **settings: Any):
+    """Run to the end; the closed descent."""
+    optimizer = optimizer or thalweg.AdamW(model.parameters(), lr=0.01)
+    task = task_of(model, has_validation=validation)
+    with descend(task, optimizer, **{"batch_size": 8, "until": budget(steps=20), **settings}) as d:
+        for _ in d:
+            pass
+    return d
+
+
+def weights(model: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def equal(model: nn.Module, other: nn.Module) -> bool:
+    """Are all weights equal to the bit?"""
+    return bool(torch.equal(weights(model), weights(other)))
+
+
+# The order.
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_an_epoch_is_a_permutation(size):
+    order = Shuffled(size, seed=3)
+    for epoch in (0, 1, 10**6):
+        indices = order.indices(epoch, 0, size)
+        assert indices.dtype == np.int64
+        assert sorted(indices.tolist()) == list(range(size))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_any_stretch_is_had_alone(size):
+    whole = Shuffled(size, seed=3).indices(5, 0, size)
+    for start in {0, size // 3, size - 1}:
+        for count in {1, (size - start) // 2, size - start}:
+            part = Shuffled(size, seed=3).indices(5, start, count)
+            assert np.array_equal(part, whole[start : start + count])
+
+
+def test_it_is_a_function_of_seed_and_epoch():
+    orders = {
+        (seed, epoch): tuple(Shuffled(100, seed).indices(epoch, 0, 100))
+        for seed in (0, 1, 2, -1, 2**40)
+        for epoch in (0, 1, 2)
+    }
+    assert len(set(orders.values())) == len(orders)
+    assert orders[1, 2] == tuple(Shuffled(100, 1).indices(2, 0, 100))
+
+
+def test_every_place_goes_everywhere():
+    """Over 2,000 epochs each sample stands at each of 20 places 100 times, give or take 5 sigma."""
+    size, epochs = 20, 2000
+    seen = np.zeros((size, size))
+    for epoch in range(epochs):
+        seen[np.arange(size), Shuffled(size, 0).indices(epoch, 0, size)] += 1
+    mean = epochs / size
+    assert float(np.abs(seen - mean).max()) < 5 * math.sqrt(mean)
+
+
+def test_keys_differ_and_stay():
+    numbers = (0, 1, 2, 7, 2**33, -5)
+    keys = {key(a, b) for a in numbers for b in numbers}
+    assert len(keys) == len(numbers) ** 2
+    assert all(0 <= value < 2**63 for value in keys)
+    assert key(0) == 8101105759335211007
+    assert key(1, 2, 3) == key(1, 2, 3) != key(3, 2, 1)
+
+
+# Batches.
+
+
+def walk(batches: Batches, epochs: int = 1) -> list[list[int]]:
+    """The sample numbers of each batch; the targets are the numbers."""
+    found, position = [], Position()
+    while position.epoch < epochs:
+        batch = batches.at(position)
+        numbers = [int(i) for _, (_, targets) in batch.parts for i in targets]
+        assert len(numbers) == batch.samples
+        found.append(numbers)
+        position = batch.following
+    return found
+
+
+def numbered(size: int) -> Arrays:
+    return Arrays(torch.zeros(size, 1), torch.arange(size))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 16, 100, "full"])
+def test_an_epoch_is_covered_once(size, batch_size):
+    parts = Batches(numbered(size), batch_size, seed=1)
+    found = walk(parts)
+    assert sorted(sum(found, [])) == list(range(size))
+    assert len(found) == parts.per_epoch == num_batches(size, batch_size)
+
+    if batch_size != 1 and size > 1:
+        assert min(map(len, found)) > 1, "a lone last sample joins the batch before it"
+    sizes = [len(batch) for batch in found]
+    assert all(n == sizes[0] for n in sizes[:-1])
+
+
+@pytest.mark.parametrize(("size", "batch_size"), [(10, 3), (7, 2), (33, 32)])
+def test_a_lone_last_sample_joins(size, batch_size):
+    sizes = [len(batch) for batch in walk(Batches(numbered(size), batch_size, seed=0))]
+    assert sizes[-1] == batch_size + 1
+
+
+def test_epochs_follow_each_other_in_other_orders():
+    first, second = (walk(Batches(numbered(12), 12, seed=0), epochs=2)[i] for i in (0, 1))
+    assert sorted(first) == sorted(second)
+    assert first != second
+
+
+def test_a_batch_depends_on_its_position_alone(monkeypatch):
+    monkeypatch.setattr(batches, "BLOCK", 10)
+    parts = Batches(numbered(50), 8, seed=2)
+    whole = walk(parts, epochs=2)
+    positions = [Position(epoch, cursor) for epoch in (0, 1) for cursor in range(0, 48, 8)]
+    for i in (11, 3, 9, 0, 6):
+        ((_, (_, targets)),) = Batches(numbered(50), 8, seed=2).at(positions[i]).parts
+        assert targets.tolist() == whole[i + i // 6][: len(targets)]
+
+
+# The full batch.
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 13, 39, 40, 41])
+def test_full_is_the_exact_gradient(chunk, monkeypatch):
+    """One step of plain descent from the gradient of all 40 samples at once; 40 = 5 * 7 + 5."""
+    monkeypatch.setattr(batches, "CHUNK", chunk)
+    model, other = net(), net()
+    optimizer = thalweg.SGD(model.parameters(), lr=0.5)
+    descent = train(model, optimizer=optimizer, batch_size="full", until=budget(steps=1))
+
+    x, y = samples()
+    loss = nn.functional.mse_loss(other(x).squeeze(-1), y)
+    loss.backward()
+    norm = torch.cat([p.grad.flatten() for p in other.parameters()]).norm()
+    with torch.no_grad():
+        for p in other.parameters():
+            p -= 0.5 * p.grad
+    assert torch.allclose(weights(model), weights(other), rtol=1e-13, atol=1e-14)
+
+    steps = descent.record.history().steps
+    assert steps["loss"][0] == pytest.approx(loss.item(), rel=1e-13)
+    assert steps["gradient_norm"][0] == pytest.approx(norm.item(), rel=1e-6)
+    assert steps["samples"][0] == 40
+    assert steps["epoch"][0] == 1
+
+
+def test_half_the_data_is_not_the_exact_gradient():
+    model, other = net(), net()
+    for each, size in ((model, "full"), (other, 20)):
+        optimizer = thalweg.SGD(each.parameters(), lr=0.5)
+        train(each, optimizer=optimizer, batch_size=size, until=budget(steps=1))
+    assert not torch.allclose(weights(model), weights(other), rtol=1e-6)
+
+
+def test_a_chunk_never_holds_a_lone_sample(monkeypatch):
+    """Batch statistics need two."""
+    monkeypatch.setattr(batches, "CHUNK", 13)
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)).double()
+    train(model, batch_size="full", until=budget(steps=2))
+
+
+# The same seed, the same bits.
+
+BATCH_SIZES = (1, 8, "full")
+
+
+@pytest.mark.parametrize("batch_size", BATCH_SIZES)
+def test_same_seed_same_bits(batch_size):
+    runs = [net(dropout=0.5) for _ in range(2)]
+    for model, draws in zip(runs, (0, 5), strict=True):
+        torch.rand(draws)
+        train(model, batch_size=batch_size, seed=4)
+    assert equal(*runs)
+
+
+@pytest.mark.parametrize("batch_size", BATCH_SIZES)
+def test_another_seed_other_bits(batch_size):
+    runs = [net(dropout=0.5) for _ in range(2)]
+    for seed, model in enumerate(runs):
+        train(model, batch_size=batch_size, seed=seed)
+    assert not equal(*runs)
+
+
+@pytest.mark.parametrize("at", [1, 4, 7])
+def test_two_halves_are_one_whole(at):
+    whole, halves = net(dropout=0.5), net(dropout=0.5)
+    expected = train(whole, schedule=warmup(3) >> cosine(), validation=True, evaluate_every=3)
+
+    optimizer = thalweg.AdamW(halves.parameters(), lr=0.01)
+    settings = {"schedule": warmup(3) >> cosine(), "evaluate_every": 3, "batch_size": 8}
+    task = task_of(halves, has_validation=True)
+    with descend(task, optimizer, until=budget(steps=20), **settings) as descent:
+        for step in descent:
+            if step.number == at:
+                break
+        numbers = [step.number for step in descent]
+    assert numbers == list(range(at + 1, 21))
+    assert equal(whole, halves)
+    assert same_but_time(descent, expected)
+
+
+def same_but_time(descent, other) -> bool:
+    """Do two descents tell the same steps and evaluations, the seconds apart?"""
+    own, theirs = descent.record.history(), other.record.history()
+    names = own.steps.keys() - {"seconds"}
+    values = [(row.number, row.values, row.noise) for row in own.evaluations]
+    return all(np.array_equal(own.steps[name], theirs.steps[name]) for name in names) and (
+        values == [(row.number, row.values, row.noise) for row in theirs.evaluations]
+    )
+
+
+def test_telling_the_same_can_fail():
+    first, second = (train(net(), seed=seed) for seed in (0, 1))
+    assert same_but_time(first, first)
+    assert not same_but_time(first, second)
+
+
+def test_what_the_body_draws_changes_nothing():
+    quiet, loud = net(dropout=0.5), net(dropout=0.5)
+    train(quiet)
+    optimizer = thalweg.AdamW(loud.parameters(), lr=0.01)
+    with descend(task_of(loud), optimizer, batch_size=8, until=budget(steps=20)) as descent:
+        for step in descent:
+            torch.rand(step.number)
+            torch.manual_seed(step.number)
+    assert equal(quiet, loud)
+
+
+@pytest.mark.parametrize("has_failed", [False, True])
+def test_the_generator_is_put_back(has_failed):
+    model = net(dropout=0.5)
+    torch.manual_seed(9)
+    expected = torch.rand(3)
+    torch.manual_seed(9)
+    if has_failed:
+        with pytest.raises(RuntimeError, match="body"):
+            fail_in_body(model)
+    else:
+        train(model)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def fail_in_body(model):
+    optimizer = thalweg.AdamW(model.parameters())
+    with descend(task_of(model), optimizer, until=budget(steps=3)) as descent:
+        for _ in descent:
+            raise RuntimeError("body")
+
+
+def test_a_gradient_from_before_does_not_count():
+    clean, stained = net(), net()
+    for p in stained.parameters():
+        p.grad = torch.full_like(p, 7.0)
+    train(clean)
+    train(stained)
+    assert equal(clean, stained)
+
+
+# Optimizers of torch's own.
+
+
+def test_torch_sgd_takes_the_same_way():
+    ours, theirs = net(), net()
+    train(ours, optimizer=thalweg.SGD(ours.parameters(), lr=0.05, momentum=0.9))
+    train(theirs, optimizer=torch.optim.SGD(theirs.parameters(), lr=0.05, momentum=0.9))
+    assert torch.allclose(weights(ours), weights(theirs), rtol=1e-12, atol=1e-14)
+
+
+OPTIMIZERS = {
+    "thalweg SGD": thalweg.SGD,
+    "thalweg AdamW": thalweg.AdamW,
+    "torch SGD": torch.optim.SGD,
+    "torch Adam": torch.optim.Adam,
+}
+every_optimizer = pytest.mark.parametrize("build", OPTIMIZERS.values(), ids=OPTIMIZERS)
+
+
+# When it ends.
+
+
+def progress(**parts: Any) -> Progress:
+    empty = {"steps": 0, "samples": 0, "epochs": 0.0, "seconds": 0.0, "evaluations": ()}
+    return Progress(**{**empty, **parts})
+
+
+def checks(*losses: float, noise: float | None = None, **more: float) -> list[Evaluation]:
+    return [
+        Evaluation(i, "validation", {"loss": loss, **more}, noise) for i, loss in enumerate(losses)
+    ]
+
+
+FALLING = checks(5, 4, 3, 2, 1)
+FLAT = checks(1, 1, 1, 1)
+ENDINGS = {
+    "steps": (budget(steps=10), progress(steps=10), progress(steps=9), "budget"),
+    "epochs": (budget(epochs=2), progress(epochs=2.0), progress(epochs=1.9), "budget"),
+    "samples": (budget(samples=99), progress(samples=100), progress(samples=98), "budget"),
+    "time": (budget(time=3), progress(seconds=3.1), progress(seconds=2.9), "budget"),
+    "first of two": (
+        budget(steps=10, epochs=1),
+        progress(steps=10, epochs=0.5),
+        progress(steps=9, epochs=0.9),
+        "budget",
+    ),
+    "converged": (
+        converged(patience=3),
+        progress(evaluations=FLAT),
+        progress(evaluations=FALLING),
+        "converged",
+    ),
+    "converged, first falling": (
+        converged(patience=2),
+        progress(evaluations=checks(3, 2, 2, 2)),
+        progress(evaluations=checks(3, 2, 2, 1)),
+        "converged",
+    ),
+    "no gain beyond noise": (
+        converged(patience=3),
+        progress(evaluations=checks(1.0, 0.99, 0.98, 0.97, noise=0.1)),
+        progress(evaluations=checks(1.0, 0.99, 0.98, 0.97, noise=0.001)),
+        "converged",
+    ),
+    "small gains add up": (
+        converged(patience=3),
+        progress(evaluations=checks(1.0, 0.96, 0.97, 0.96, noise=0.1)),
+        progress(evaluations=checks(1.0, 0.96, 0.92, 0.88, noise=0.1)),
+        "converged",
+    ),
+    "not a number": (
+        converged(patience=2),
+        progress(evaluations=checks(1.0, NAN, NAN)),
+        progress(evaluations=checks(1.0, NAN, 0.5)),
+        "converged",
+    ),
+    "reached a loss": (
+        reached(loss=0.5),
+        progress(evaluations=checks(0.9, 0.5)),
+        progress(evaluations=checks(0.4, 0.6)),
+        "reached",
+    ),
+    "reached an accuracy": (
+        reached(accuracy=0.9),
+        progress(evaluations=checks(1.0, accuracy=0.95)),
+        progress(evaluations=checks(1.0, accuracy=0.85)),
+        "reached",
+    ),
+    "reached both": (
+        reached(accuracy=0.9, loss=0.5),
+        progress(evaluations=checks(0.4, accuracy=0.95)),
+        progress(evaluations=checks(0.6, accuracy=0.95)),
+        "reached",
+    ),
+    "a or b, a": (
+        budget(steps=10) | converged(patience=3),
+        progress(steps=10),
+        progress(steps=9, evaluations=FALLING),
+        "budget",
+    ),
+    "a or b, b": (
+        budget(steps=10) | converged(patience=3),
+        progress(steps=5, evaluations=FLAT),
+        progress(steps=5),
+        "converged",
+    ),
+    "a and b": (
+        budget(steps=10) & converged(patience=3),
+        progress(steps=10, evaluations=FLAT),
+        progress(steps=10, evaluations=FALLING),
+        "budget",
+    ),
+    "a and b, a alone": (
+        converged(patience=3) & budget(steps=10),
+        progress(steps=10, evaluations=FLAT),
+        progress(steps=9, evaluations=FLAT),
+        "converged",
+    ),
+}
+
+
+@pytest.mark.parametrize(("until", "at", "before", "status"), ENDINGS.values(), ids=ENDINGS)
+def test_a_rule_ends_then_and_not_before(until, at, before, status):
+    ending = until(at)
+    assert ending is not None
+    assert ending.status == status
+    assert ending.reason
+    assert until(before) is None
+
+
+@dataclass(frozen=True)
+class Size:
+    """Sizes of a run whose horizon must be right, down to the step."""
+
+    size: int
+    batch_size: int | str
+
+
+RUNS = [
+    Size(40, 8),
+    Size(40, 7),
+    Size(10, 3),
+    Size(35, 32),
+    Size(33, 32),
+    Size(5, "full"),
+    Size(3, 1),
+]
+BUDGETS = {
+    "steps": budget(steps=13),
+    "an epoch": budget(epochs=1),
+    "epochs": budget(epochs=7),
+    "half an epoch": budget(epochs=0.5),
+    "a bit of one": budget(epochs=2.65),
+    "samples": budget(samples=100),
+    "two": budget(epochs=3, samples=1000),
+    "or": budget(epochs=3) | budget(steps=11),
+    "and": budget(epochs=3) & budget(steps=11),
+}
+
+
+@pytest.mark.parametrize("run", RUNS, ids=str)
+@pytest.mark.parametrize("until", BUDGETS.values(), ids=BUDGETS)
+def test_the_horizon_is_where_it_ends(run, until):
+    model = net(width=1)
+    optimizer = thalweg.SGD(model.parameters(), lr=0.01)
+    task = task_of(model, size=run.size)
+    with descend(task, optimizer, batch_size=run.batch_size, until=until) as descent:
+        *_, last = descent
+    assert last.number == descent.horizon
+    assert descent.ending.status == "budget"
+
+
+HORIZONS = {
+    "unknown": (converged(), None),
+    "reached": (reached(loss=1), None),
+    "or": (converged() | budget(steps=7), 7),
+    "and": (converged() & budget(steps=7), None),
+    "smaller": (budget(steps=7) | budget(epochs=2), 7),
+    "larger": (budget(steps=7) & budget(epochs=2), 8),
+    "time": (budget(time=10), 100),
+    "time or steps": (budget(time=10) | budget(steps=5), 5),
+}
+
+
+@pytest.mark.parametrize(("until", "steps"), HORIZONS.values(), ids=HORIZONS)
+def test_the_horizon_of_rules(until, steps):
+    pace = Pace(steps_per_epoch=4, batch_size=10, size=40, seconds_per_step=0.1)
+    assert until.horizon(pace) == steps
+
+
+@pytest.mark.parametrize("build", [thalweg.AdamW, torch.optim.AdamW])
+def test_a_budget_of_time_is_measured_on_a_copy(build):
+    """The steps that are timed leave model, optimizer and generator alone."""
+    model, untouched = net(dropout=0.5), net(dropout=0.5)
+    optimizer = build(model.parameters(), lr=0.01)
+    torch.manual_seed(3)
+    with descend(task_of(model), optimizer, schedule=cosine(), until=budget(time=30)) as descent:
+        assert descent.horizon is not None
+        assert descent.horizon >= 1
+    assert equal(model, untouched)
+    assert not optimizer.state
+    assert torch.equal(torch.rand(2), torch.rand(2, generator=torch.Generator().manual_seed(3)))
+
+
+def test_a_given_horizon_comes_first():
+    descent = train(net(), horizon=50, schedule=linear())
+    assert descent.horizon == 50
+    assert descent.record.history().steps["lr"][-1] == pytest.approx(0.01 * (1 - 19 / 50))
+
+
+def test_without_an_end_it_goes_on():
+    model = net()
+    optimizer = thalweg.SGD(model.parameters())
+    with descend(task_of(model), optimizer, batch_size=1) as descent:
+        for step in descent:
+            if step.number == 300:
+                break
+        assert descent.ending is None
+
+
+def test_time_ends_it(monkeypatch):
+    clock = iter(range(10**6))
+    monkeypatch.setattr("thalweg.loop.descent.time.perf_counter", lambda: float(next(clock)))
+    descent = train(net(), until=budget(time=30))
+    assert descent.ending.status == "budget"
+    assert "30 seconds" in descent.ending.reason
+
+
+def test_convergence_ends_it_and_the_best_weights_come_back():
+    """With far too large a rate at the end, the last weights are not the best ones."""
+    model = net()
+    optimizer = thalweg.SGD(model.parameters(), lr=0.05)
+    task = task_of(model, has_validation=True)
+    settings = {"evaluate_every": 2, "restore_best": True, "until": converged(patience=4)}
+    seen = {}
+    with descend(task, optimizer, batch_size=8, **settings) as descent:
+        for step in descent:
+            if step.number == 10:
+                optimizer.param_groups[0]["lr"] = 0.5
+            if step.evaluation and descent.ending is None:
+                seen[step.number] = weights(model)
+    best = min(descent.evaluations, key=lambda row: row.values["loss"])
+    assert descent.ending.status == "converged"
+    assert best.number < step.number
+    assert torch.equal(weights(model), seen[best.number])
+    assert [event.kind for event in step.events] == ["best", "stop"]
+    assert step.events[0].number == best.number
+
+
+def test_a_nan_is_never_the_best():
+    """The first evaluation is not finite, the later ones are."""
+    calls = iter(range(10**6))
+
+    def loss(outputs, targets):
+        value = (outputs.squeeze(-1) - targets).square().mean()
+        is_first = not outputs.requires_grad and next(calls) == 0
+        return value * NAN if is_first else value
+
+    model = net()
+    optimizer = thalweg.SGD(model.parameters(), lr=0.05)
+    task = task_of(model, has_validation=True, loss=loss)
+    settings = {"evaluate_every": 2, "restore_best": True, "until": budget(steps=10)}
+    with descend(task, optimizer, batch_size=8, **settings) as descent:
+        for _ in descent:
+            pass
+    assert math.isnan(descent.evaluations[0].values["loss"])
+    assert descent.best.number > 2
+
+
+# Non-finite steps.
+
+
+def poisoned(number: int, *, in_gradient: bool, value: float):
+    """A loss that is spoilt at one step: itself, or its gradient alone."""
+    calls = iter(range(1, 10**6))
+
+    def loss(outputs, targets):
+        sound = (outputs.squeeze(-1) - targets).square().mean()
+        if not outputs.requires_grad or next(calls) != number:
+            return sound
+        if in_gradient:
+            outputs.register_hook(lambda grad: grad * value)
+            return sound
+        return sound * value
+
+    return loss
+
+
+@every_optimizer
+@pytest.mark.parametrize("in_gradient", [False, True], ids=["loss", "gradient"])
+@pytest.mark.parametrize("value", [NAN, INF])
+def test_a_nonfinite_step_stops_it_and_is_not_applied(build, in_gradient, value):
+    model, sound = net(), net()
+    loss = poisoned(6, in_gradient=in_gradient, value=value)
+    optimizer = build(model.parameters(), lr=0.01)
+    with descend(task_of(model, loss=loss), optimizer, batch_size=8) as descent:
+        *_, last = descent
+    train(sound, optimizer=build(sound.parameters(), lr=0.01), until=budget(steps=5))
+
+    assert last.number == 6
+    assert descent.ending.status == "stopped"
+    assert [event.kind for event in last.events] == ["nonfinite", "stop"]
+    assert "step 6" in last.events[0].text
+    assert equal(model, sound)
+
+    history = descent.record.history()
+    assert [event.kind for event in history.events] == ["nonfinite", "stop"]
+    name = "gradient_norm" if in_gradient else "loss"
+    assert not math.isfinite(history.steps[name][-1])
+    assert np.isfinite(history.steps[name][:-1]).all()
+
+
+def test_a_stopped_run_gets_its_best_weights_back():
+    model = net()
+    loss = poisoned(6, in_gradient=False, value=NAN)
+    task = task_of(model, has_validation=True, loss=loss)
+    optimizer = thalweg.SGD(model.parameters(), lr=0.01)
+    with descend(task, optimizer, evaluate_every=4, restore_best=True) as descent:
+        for step in descent:
+            if step.number == 4:
+                at_4 = weights(model)
+    assert [row.number for row in descent.evaluations] == [4]
+    assert torch.equal(weights(model), at_4)
+
+
+def test_a_block_is_judged_at_its_end():
+    """On a GPU several steps are drained at once; the run stops at the first bad one's block."""
+    model = net()
+    task = task_of(model, loss=poisoned(3, in_gradient=False, value=NAN))
+    optimizer = thalweg.SGD(model.parameters(), lr=0.01)
+    with descend(task, optimizer, batch_size=8) as descent:
+        descent._drain_every = 8
+        numbers = [step.number for step in descent]
+    assert numbers == list(range(1, 9))
+    assert descent.events[0].number == 3
+    assert np.isfinite(weights(model).numpy()).all()
+
+
+# The learning rate.
+
+
+@every_optimizer
+def test_the_schedule_sets_the_rate(build):
+    model = net()
+    optimizer = build(model.parameters(), lr=0.01)
+    descent = train(model, optimizer=optimizer, schedule=warmup(4) >> cosine())
+    schedule = warmup(4) >> cosine()
+    expected = [0.01 * schedule(number, 20) for number in range(1, 21)]
+    assert descent.record.history().steps["lr"].tolist() == pytest.approx(expected)
+
+
+@every_optimizer
+def test_a_rate_set_from_outside_counts_and_is_told(build):
+    model = net()
+    optimizer = build(model.parameters(), lr=0.01)
+    task = task_of(model)
+    with descend(task, optimizer, schedule=linear(), until=budget(steps=20)) as descent:
+        steps = []
+        for step in descent:
+            steps.append(step)
+            if step.number == 10:
+                optimizer.param_groups[0]["lr"] = 0.5
+    factor = [1 - (number - 1) / 20 for number in range(1, 21)]
+    expected = [0.01 * f for f in factor[:10]] + [0.5 / factor[9] * f for f in factor[10:]]
+    assert [step.lr for step in steps] == pytest.approx(expected)
+
+    (event,) = steps[10].events
+    assert (event.kind, event.number, event.data["lr"]) == ("lr", 11, 0.5)
+    assert "0.5" in event.text
+    assert [step.number for step in steps if step.events] == [11, 20]
+
+
+def test_groups_keep_their_own_rates():
+    model = net()
+    groups = [{"params": model[0].parameters(), "lr": 0.1}, {"params": model[3].parameters()}]
+    optimizer = thalweg.SGD(groups, lr=0.01)
+    with descend(task_of(model), optimizer, schedule=linear(), until=budget(steps=4)) as descent:
+        for _ in descent:
+            rates = [group["lr"] for group in optimizer.param_groups]
+            assert rates[0] == pytest.approx(10 * rates[1])
+
+
+def test_a_group_may_come_late():
+    model = net()
+    optimizer = thalweg.SGD(model[0].parameters(), lr=0.01)
+    head = weights(model[3])
+    with descend(task_of(model), optimizer, schedule=linear(), until=budget(steps=10)) as descent:
+        for step in descent:
+            if step.number == 5:
+                assert torch.equal(weights(model[3]), head)
+                optimizer.add_param_group({"params": list(model[3].parameters()), "lr": 0.1})
+    assert not torch.equal(weights(model[3]), head)
+    assert optimizer.param_groups[1]["lr"] == pytest.approx(0.1 * (1 - 9 / 10))
+
+
+# What the body may do.
+
+
+def test_stop_ends_it_at_once():
+    model = net()
+    optimizer = thalweg.SGD(model.parameters())
+    with descend(task_of(model), optimizer, until=budget(steps=20)) as descent:
+        for step in descent:
+            if step.number == 7:
+                descent.stop("seen enough")
+    assert step.number == 7
+    assert (descent.ending.status, descent.ending.reason) == ("stopped", "seen enough")
+    assert descent.record.history().events[-1].text == "seen enough"
+
+
+def test_stop_and_break_says_why_too():
+    model = net()
+    with descend(task_of(model), thalweg.SGD(model.parameters())) as descent:
+        for _ in descent:
+            descent.stop("seen enough", status="interrupted")
+            break
+    assert (descent.ending.status, descent.ending.reason) == ("interrupted", "seen enough")
+
+
+def test_stop_before_the_first_step_takes_one():
+    model = net()
+    with descend(task_of(model), thalweg.SGD(model.parameters())) as descent:
+        descent.stop()
+        assert [step.number for step in descent] == [1]
+
+
+def test_what_is_logged_is_recorded_at_its_step():
+    model = net()
+    with descend(task_of(model), thalweg.SGD(model.parameters()), until=budget(steps=3)) as descent:
+        for step in descent:
+            number = torch.tensor(float(step.number))
+            descent.log(mine=number, other=NAN)
+            number.zero_()
+    scalars = descent.record.history().scalars
+    assert scalars["mine"] == [(1, 1.0), (2, 2.0), (3, 3.0)]
+    assert [number for number, value in scalars["other"] if math.isnan(value)] == [1, 2, 3]
+
+
+def test_after_closing_there_are_no_more_steps():
+    model = net()
+    with descend(task_of(model), thalweg.SGD(model.parameters())) as descent:
+        next(descent)
+    with pytest.raises(UsageError, match="closed"):
+        next(descent)
+    descent.close()
+
+    ended = train(net())
+    assert list(ended) == []
+
+
+# Evaluations.
+
+WHEN = {
+    "every 5": (5, 20, [5, 10, 15, 20]),
+    "every 8": (8, 20, [8, 16, 20]),
+    "beyond the end": (50, 20, [20]),
+    "by default": (None, 45, [20, 40, 45]),
+}
+
+
+@pytest.mark.parametrize(("every", "steps", "numbers"), WHEN.values(), ids=WHEN)
+def test_it_evaluates_every_so_often_and_at_the_end(every, steps, numbers):
+    descent = train(net(), validation=True, evaluate_every=every, until=budget(steps=steps))
+    assert [row.number for row in descent.evaluations] == numbers
+    assert [row.number for row in descent.record.history().evaluations] == numbers
+
+
+def test_an_evaluation_is_the_mean_over_the_set():
+    model = net(dropout=0.5)
+    descent = train(model, validation=True)
+    x, y = samples(30, seed=1)
+    with torch.no_grad():
+        outputs = model.eval()(x).squeeze(-1)
+    last = descent.evaluations[-1].values
+    assert last["loss"] == pytest.approx((outputs - y).square().mean().item(), rel=1e-12)
+    assert last["rmse"] == pytest.approx(math.sqrt(last["loss"]), rel=1e-12)
+
+
+def test_one_can_ask_for_an_evaluation():
+    model = net()
+    task = task_of(model, has_validation=True)
+    with descend(task, thalweg.SGD(model.parameters()), until=budget(steps=3)) as descent:
+        for step in descent:
+            if step.number == 2:
+                assert descent.evaluate().number == 2
+    assert [row.number for row in descent.evaluations] == [2, 3]
+
+    with pytest.raises(UsageError, match="no validation data"):
+        train(net()).evaluate()
+
+
+def test_evaluating_changes_nothing():
+    often, never = net(dropout=0.5), net(dropout=0.5)
+    train(often, validation=True, evaluate_every=1)
+    train(never)
+    assert equal(often, never)
+
+
+def test_modes_are_put_back_after_an_evaluation():
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 1))
+    model = model.double().train()
+    model[1].eval()
+    modes = [module.training for module in model.modules()]
+    task = task_of(model, has_validation=True)
+    optimizer = thalweg.SGD(model.parameters(), lr=0.01)
+    frozen = model[1].running_mean.clone()
+    with descend(task, optimizer, evaluate_every=1, until=budget(steps=3)) as descent:
+        for step in descent:
+            assert step.evaluation is not None
+            assert [module.training for module in model.modules()] == modes
+    assert torch.equal(model[1].running_mean, frozen)
+
+
+def test_noise_is_that_of_the_change():
+    """Two evaluations of one model differ by nothing, so their change has no noise."""
+    model = net()
+    task = task_of(model, has_validation=True)
+    optimizer = thalweg.SGD(model.parameters(), lr=0.0)
+    with descend(task, optimizer, evaluate_every=1, until=budget(steps=3)) as descent:
+        for _ in descent:
+            pass
+    assert [row.noise for row in descent.evaluations] == [None, 0.0, 0.0]
+
+
+# Settings.
+
+BAD = {
+    "batch_size 0": ({"batch_size": 0}, "batch_size is 0"),
+    "batch_size -1": ({"batch_size": -1}, "batch_size is -1"),
+    "batch_size 2.5": ({"batch_size": 2.5}, "batch_size is 2.5"),
+    "batch_size true": ({"batch_size": True}, "batch_size is True"),
+    "batch_size text": ({"batch_size": "all"}, "batch_size is 'all'"),
+    "evaluate_every": ({"evaluate_every": 0}, "evaluate_every is 0"),
+    "horizon": ({"horizon": 0}, "horizon is 0"),
+    "no end": ({"schedule": cosine(), "until": None}, "no end is planned"),
+    "no validation": ({"until": converged()}, "validation"),
+    "no validation or": ({"until": budget(steps=3) | reached(loss=1)}, "validation"),
+}
+
+
+@pytest.mark.parametrize(("settings", "message"), BAD.values(), ids=BAD)
+def test_a_setting_out_of_range_is_told(settings, message):
+    with pytest.raises(UsageError, match=message) as caught:
+        train(net(), **settings)
+    assert "\n" not in str(caught.value)
+
+
+BAD_RULES = {
+    "no budget": (lambda: budget(), "needs one of"),
+    "steps": (lambda: budget(steps=0), "steps=0"),
+    "epochs": (lambda: budget(epochs=-1), "epochs=-1"),
+    "samples": (lambda: budget(samples=0), "samples=0"),
+    "time": (lambda: budget(time=NAN), "time=nan"),
+    "patience": (lambda: converged(patience=0), "patience=0"),
+    "no goal": (lambda: reached(), "needs a goal"),
+}
+
+
+@pytest.mark.parametrize(("build", "message"), BAD_RULES.values(), ids=BAD_RULES)
+def test_a_rule_out_of_range_is_told(build, message):
+    with pytest.raises(UsageError, match=message):
+        build()
+
+
+def test_a_goal_that_is_not_measured_is_told():
+    with pytest.raises(UsageError, match="accuracy.*rmse"):
+        train(net(), validation=True, until=reached(accuracy=1) | budget(steps=50))
+
+
+def test_the_record_given_is_used():
+    record = Memory()
+    assert train(net(), record=record, schedule=constant()).record is record
+    assert len(record.history().steps["loss"]) == 20
+    assert stopping.__all__
