@@ -43,6 +43,9 @@ def fit(data: Any, *, quiet: bool = False, **settings: Any) -> Run:
     return run_fit(data, Settings.of(settings), quiet=quiet)
 
 
+fit.__signature__ = Settings.signature_beside(fit)  # what help() and notebooks show
+
+
 def run_fit(data: Any, settings: Settings, *, quiet: bool, stem: str | None = None) -> Run:
     """`fit` with its settings in hand; stem: of the run's name, by default the data's."""
     own = Path(data).name.partition(".")[0] if isinstance(data, str | Path) else "data"

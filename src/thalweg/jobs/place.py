@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from thalweg.errors import UsageError
 from thalweg.record import Memory, Record
 from thalweg.state.folder import Folder, create
 
@@ -29,7 +30,8 @@ def opened(out: str | None, name: str | None, stem: str) -> Iterator[Place]:
     try:
         yield Place(folder, record)
     except BaseException:
-        record.close()
+        with suppress(UsageError):
+            record.close()
         if record.is_empty:
             folder.remove()
         raise

@@ -19,7 +19,7 @@ from thalweg.rules import RULES
 from thalweg.scale import threads
 from thalweg.scale.device import choose
 from thalweg.schedules import Schedule
-from thalweg.tasks.models import build
+from thalweg.tasks.models import build, check_module
 from thalweg.tasks.read import frame_of_arrays, read_table
 from thalweg.tasks.study import Study, of_arrays, of_table
 from thalweg.tasks.task import Task
@@ -151,6 +151,7 @@ def _task(study: Study, settings: Settings) -> Task:
     if isinstance(model, str):
         num_inputs = study.schema.width if study.schema else study.num_features
         model = build(model, num_inputs, study.num_outputs, seed=settings.seed)
+    check_module(model)
     device = choose(settings.device)
     model.to(device)
     return Task(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
+from inspect import Parameter, Signature, signature
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any
@@ -86,6 +87,17 @@ class Settings:
                 hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
                 raise UsageError(f"{name!r} is not a setting of fit: {hint}")
         return cls(**given)
+
+    @classmethod
+    def signature_beside(cls, function: Callable[..., Any]) -> Signature:
+        """The signature of `function` with every setting in the place of its **settings."""
+        own = signature(function)
+        first = [row for row in own.parameters.values() if row.kind is not row.VAR_KEYWORD]
+        settings = [
+            Parameter(row.name, Parameter.KEYWORD_ONLY, default=row.default, annotation=row.type)
+            for row in fields(cls)
+        ]
+        return own.replace(parameters=[*first, *settings])
 
     def given(self) -> dict[str, Any]:
         """What differs from the defaults, by name."""

@@ -310,8 +310,8 @@ class Descent:
 
 
 _INEXACT = (
-    "not exact: the full batch is streamed in chunks, and batch norm takes its statistics from each "
-    "chunk apart"
+    "not exact: the full batch is streamed in chunks, and batch norm takes its statistics from "
+    "each chunk apart"
 )
 
 

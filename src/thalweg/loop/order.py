@@ -9,12 +9,15 @@ and Rogaway's, 2002.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 _WORD = (1 << 64) - 1
 _ROUNDS = 6
 _MIN_BITS = 8
+_TABLE_BITS = 12
+"""Below this many bits the permutation is looked up in a table, so that long walks cost little."""
 
 
 def key(*numbers: int) -> int:
@@ -47,10 +50,13 @@ class Shuffled:
         bits = max(_MIN_BITS, (self.size - 1).bit_length())
         places = np.arange(start, start + count, dtype=np.uint32 if bits <= 32 else np.uint64)
 
-        places = _permute(places, bits, keys)
+        walk = partial(_permute, bits=bits, keys=keys)
+        if bits <= _TABLE_BITS:
+            walk = walk(np.arange(1 << bits, dtype=places.dtype)).__getitem__
+        places = walk(places)
         outside = np.flatnonzero(places >= self.size)
         while len(outside):
-            places[outside] = _permute(places[outside], bits, keys)
+            places[outside] = walk(places[outside])
             outside = outside[places[outside] >= self.size]
         return places.astype(np.int64)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 from thalweg.record.history import History, columns_of, row_of
@@ -45,6 +46,7 @@ class Memory:
         pass
 
     def history(self) -> History:
-        """What was recorded so far."""
-        self._history.steps = columns_of(row_of(step) for step in self._steps)
-        return self._history
+        """What was recorded so far; it does not grow afterwards."""
+        history = deepcopy(self._history)
+        history.steps = columns_of(row_of(step) for step in self._steps)
+        return history

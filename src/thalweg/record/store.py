@@ -6,13 +6,15 @@ ms later. Readers open the file read-only, while the run is on or after it.
 
 from __future__ import annotations
 
+import atexit
 import json
 import math
 import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ _TABLES = f"""
 CREATE TABLE steps(attempt INTEGER, phase TEXT, number INTEGER, samples INTEGER, {_REALS},
     nans INTEGER);
 CREATE TABLE evaluations(attempt INTEGER, phase TEXT, number INTEGER, split TEXT, values_json TEXT,
-    noise REAL, seconds REAL);
+    noise REAL, seconds REAL, nans INTEGER);
 CREATE TABLE events(attempt INTEGER, phase TEXT, number INTEGER, kind TEXT, text TEXT,
     data_json TEXT);
 CREATE TABLE scalars(attempt INTEGER, phase TEXT, number INTEGER, name TEXT, value REAL,
@@ -39,7 +41,7 @@ CREATE TABLE facts(name TEXT PRIMARY KEY, value_json TEXT);
 """
 _INSERT = {
     "steps": f"INSERT INTO steps VALUES (1, 'main', {', '.join('?' * len(COLUMNS))}, ?)",
-    "evaluations": "INSERT INTO evaluations VALUES (1, 'main', ?, ?, ?, ?, ?)",
+    "evaluations": "INSERT INTO evaluations VALUES (1, 'main', ?, ?, ?, ?, ?, ?)",
     "events": "INSERT INTO events VALUES (1, 'main', ?, ?, ?, ?)",
     "scalars": "INSERT INTO scalars VALUES (1, 'main', ?, ?, ?, ?)",
     "facts": "INSERT OR REPLACE INTO facts VALUES (?, ?)",
@@ -50,28 +52,36 @@ class Record:
     """Write a record into `folder`/record.sqlite; the folder is made where it is missing.
 
     Raises UsageError where the place cannot be written, or holds a record already; a write that
-    fails later raises at the next call, or at `close`.
+    fails later raises at the next call, or at `close`. What was not closed is closed when Python
+    ends.
     """
 
     def __init__(self, folder: str | os.PathLike[str]):
         self.path = Path(folder) / FILE
-        self._queue: deque[tuple[str, Any]] = deque()
+        self._queue: deque[tuple[str, Sequence[Any]]] = deque()
+        self._is_ready = threading.Event()
         self._wake = threading.Event()
         self._is_closing = False
         self._error: Exception | None = None
+        self._was_told = False
         self._process = os.getpid()
         self.is_empty = True
         self._facts: dict[str, dict[str, Any]] = {}
         self._make()
         self._thread = threading.Thread(target=self._run, name="thalweg-record", daemon=True)
         self._thread.start()
+        self._is_ready.wait()
+        if self._error is not None:
+            self.path.unlink()
+            raise UsageError(f"{self.path} cannot be written: {self._error}")
+        atexit.register(self.close)
 
     def _make(self) -> None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.touch(exist_ok=False)
-        except FileExistsError:
-            raise UsageError(f"{self.path} exists already: choose another folder") from None
+        except FileExistsError as error:
+            raise UsageError(f"{error.filename} exists already: choose another folder") from None
         except OSError as error:
             raise UsageError(f"{self.path} cannot be written: {error.strerror}") from None
 
@@ -80,13 +90,17 @@ class Record:
         self._put("steps", steps)
 
     def evaluation(self, evaluation: Evaluation) -> None:
-        self._put("evaluations", evaluation)
+        values = json.dumps(dict(evaluation.values))
+        spelt = _spell_nans((evaluation.noise, evaluation.seconds))
+        self._put("evaluations", [(evaluation.number, evaluation.split, values, *spelt)])
 
     def event(self, event: Event) -> None:
-        self._put("events", event)
+        row = (event.number, event.kind, event.text, json.dumps(dict(event.data)))
+        self._put("events", [row])
 
     def scalars(self, number: int, values: Mapping[str, float]) -> None:
-        self._put("scalars", (number, dict(values)))
+        rows = [(number, name, *_spell_nans((float(values[name]),))) for name in values]
+        self._put("scalars", rows)
 
     def facts(
         self,
@@ -100,22 +114,34 @@ class Record:
         for name, values in given.items():
             if values is not None:
                 self._facts.setdefault(name, {}).update(values)
-                self._put("facts", (name, json.dumps(self._facts[name])))
+                self._put("facts", [(name, json.dumps(self._facts[name]))])
 
-    def _put(self, table: str, item: Any) -> None:
+    def _put(self, table: str, rows: Sequence[Any]) -> None:
+        self._check()
+        if self._is_closing:
+            raise UsageError(f"{self.path} was closed: nothing more can be recorded in it")
+        self._queue.append((table, rows))
+
+    def _check(self) -> None:
+        """Raise what went wrong in the background."""
         if self._error is not None:
-            raise UsageError(f"{self.path} could not be written: {self._error}")
-        self._queue.append((table, item))
+            self._was_told = True
+            why = str(self._error) if self.path.exists() else "it was deleted or moved"
+            raise UsageError(f"{self.path} could not be written: {why}")
 
     def close(self) -> None:
-        """Commit what is left and end as one ordinary file; closing twice is fine."""
+        """Commit what is left and end as one ordinary file; closing twice is fine.
+
+        Raises UsageError where that fails, unless an earlier call has said so.
+        """
         if self._is_closing or os.getpid() != self._process:
             return
+        atexit.unregister(self.close)
         self._is_closing = True
         self._wake.set()
         self._thread.join()
-        if self._error is not None:
-            raise UsageError(f"{self.path} could not be written: {self._error}")
+        if not self._was_told:
+            self._check()
 
     def history(self) -> History:
         """What was recorded, once it is closed; before that, what has been committed."""
@@ -123,19 +149,25 @@ class Record:
 
     def _run(self) -> None:
         try:
-            connection = sqlite3.connect(self.path)
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
-            connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version={SCHEMA}; COMMIT;")
-            while not self._is_closing:
-                self._wake.wait(COMMIT_EVERY)
-                self._commit(connection)
-            self._commit(connection)
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            connection.execute("PRAGMA journal_mode=DELETE")
-            connection.close()
+            with closing(sqlite3.connect(self.path)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.execute("PRAGMA synchronous=NORMAL")
+                connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version={SCHEMA}; COMMIT;")
+                self._is_ready.set()
+                self._write(connection)
         except Exception as error:  # handed to the training thread, which raises it
             self._error = error
+        finally:
+            self._is_ready.set()
+
+    def _write(self, connection: sqlite3.Connection) -> None:
+        """Commit what comes until it is closed, and leave one ordinary file."""
+        while not self._is_closing:
+            self._wake.wait(COMMIT_EVERY)
+            self._commit(connection)
+        self._commit(connection)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute("PRAGMA journal_mode=DELETE")
 
     def _commit(self, connection: sqlite3.Connection) -> None:
         """Write all that waits, in one transaction."""
@@ -143,22 +175,10 @@ class Record:
             return
         with connection:
             for _ in range(len(self._queue)):
-                table, item = self._queue.popleft()
-                connection.executemany(_INSERT[table], _rows(table, item))
-
-
-def _rows(table: str, item: Any) -> Iterable[tuple]:
-    """What was put for a table, as rows of it."""
-    if table == "steps":
-        return [_spell_nans(row_of(step)) for step in item]
-    if table == "evaluations":
-        return [(item.number, item.split, json.dumps(dict(item.values)), item.noise, item.seconds)]
-    if table == "events":
-        return [(item.number, item.kind, item.text, json.dumps(dict(item.data)))]
-    if table == "scalars":
-        number, values = item
-        return [(number, name, *_spell_nans((float(value),))) for name, value in values.items()]
-    return [item]
+                table, rows = self._queue.popleft()
+                if table == "steps":
+                    rows = [_spell_nans(row_of(step)) for step in rows]
+                connection.executemany(_INSERT[table], rows)
 
 
 def _spell_nans(row: Row) -> tuple:
@@ -202,10 +222,11 @@ def _read(file: Path, how: str) -> History:
         names = ", ".join(COLUMNS)
         steps = connection.execute(f"SELECT {names}, nans FROM steps ORDER BY number")
         history = History(steps=columns_of(_restore_nans(row) for row in steps))
-        for row in connection.execute("SELECT * FROM evaluations ORDER BY number, rowid"):
-            _, _, number, split, values, noise, seconds = row
+        for row in connection.execute("SELECT * FROM evaluations ORDER BY rowid"):
+            _, _, number, split, values, *spelt = row
+            noise, seconds = _restore_nans(tuple(spelt))
             history.evaluations.append(
-                Evaluation(number, split, json.loads(values), noise, seconds)
+                Evaluation(number, split, json.loads(values), noise, seconds or 0.0)
             )
         for _, _, number, kind, text, data in connection.execute(
             "SELECT * FROM events ORDER BY rowid"

@@ -8,6 +8,7 @@ import re
 import shutil
 import tomllib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,11 +53,16 @@ class Folder:
         return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
 
     def write(self, name: str, text: str) -> None:
-        """Write a text file whole or not at all."""
+        """Write a text file whole or not at all. Raises UsageError where that fails."""
         path = self.path / name
         part = path.with_name(f".{name}.part")
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
+        try:
+            part.write_text(text, encoding="utf-8")
+            os.replace(part, path)
+        except OSError as error:
+            with suppress(OSError):
+                part.unlink()
+            raise UsageError(f"{path} cannot be written: {error.strerror}") from None
 
     def write_toml(self, name: str, values: Mapping[str, Any]) -> None:
         self.write(name, tomli_w.dumps(values))
@@ -144,7 +150,7 @@ def create(out: str | os.PathLike[str], name: str | None, stem: str) -> Folder:
             f"name {name!r} cannot be used: take at most {MOST_LETTERS} letters, digits, "
             "'.', '-', '_' (and not 'last')"
         )
-    if root.exists() and not root.is_dir():
+    if os.path.isfile(root):
         raise UsageError(f"{root} is a file, not a folder: choose another --out")
     try:
         root.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
-from thalweg.errors import RunError
+from thalweg.errors import RunError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,14 @@ class Weights:
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
-    """Write all parameters and buffers; tensors that are shared are stored once."""
-    save_model(model, str(path))
+    """Write all parameters and buffers; tensors that are shared are stored once.
+
+    Raises UsageError where the place cannot be written.
+    """
+    try:
+        save_model(model, str(path))
+    except (SafetensorError, OSError) as error:
+        raise UsageError(f"{path} cannot be written: {error}") from None
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

@@ -35,12 +35,18 @@ def tree(
     (n,).
     """
     kind = DecisionTreeClassifier if is_classification else DecisionTreeRegressor
-    model = kind(max_depth=TREE_DEPTH, random_state=seed).fit(*train)
-    predicted = model.predict(test[0])
+    model = kind(max_depth=TREE_DEPTH, random_state=seed).fit(_bounded(train[0]), train[1])
+    predicted = model.predict(_bounded(test[0]))
     label = f"decision tree, depth {TREE_DEPTH}"
     if is_classification:
         return {"label": label, "accuracy": float((predicted == test[1]).mean())}
     return {"label": label, **errors(predicted, test[1])}
+
+
+def _bounded(inputs: np.ndarray) -> np.ndarray:
+    """Within the range of float32, beyond which scikit-learn refuses numbers; NaN stays NaN."""
+    most = np.finfo(np.float32).max
+    return inputs.clip(-most, most) if inputs.dtype.kind == "f" else inputs
 
 
 def errors(predicted: np.ndarray, actual: np.ndarray) -> dict[str, float]:

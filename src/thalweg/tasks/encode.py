@@ -51,10 +51,12 @@ def encode_target(frame: pl.DataFrame, target: Target, source: str = "the data")
     if target.name not in frame.columns:
         raise DataError(f"{source} lacks the target column {target.name!r}, so it cannot be scored")
     series = frame.get_column(target.name)
+    if target.task == "regression":
+        series = _numbers(series, source)
     with about(source):
         check_complete(series)
     if target.task == "regression":
-        values = as_floats(_numbers(series, source))
+        values = as_floats(series)
         return ((values - target.mean) / target.deviation).astype(np.float32)
     ids = {name: i for i, name in enumerate(target.classes)}
     texts = class_texts(series, target.class_type)
@@ -69,15 +71,14 @@ def encode_target(frame: pl.DataFrame, target: Target, source: str = "the data")
 
 
 def tree_inputs(frame: pl.DataFrame, schema: Schema) -> np.ndarray:
-    """The input columns for a decision tree, float32 of shape (rows, columns): categories as codes,
+    """The input columns for a decision tree, float64 of shape (rows, columns): categories as codes,
     missing as NaN.
     """
     blocks = []
     for column in schema.columns:
         series = frame.get_column(column.name)
         blocks.append(as_floats(series) if column.kind == "number" else _codes(series, column))
-    most = np.finfo(np.float32).max
-    return np.stack(blocks, axis=1).clip(-most, most).astype(np.float32)
+    return np.stack(blocks, axis=1)
 
 
 def _fill(block: np.ndarray, column: Column, series: pl.Series, source: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import nn
@@ -27,6 +28,15 @@ def build(name: str, num_inputs: int, num_outputs: int, *, seed: int) -> nn.Modu
             return mlp(num_inputs, widths, num_outputs)
     except RuntimeError:
         raise UsageError(f"model {name!r} does not fit into memory: take smaller widths") from None
+
+
+def check_module(model: Any) -> nn.Module:
+    """A model of the user's own. Raises UsageError for anything but an nn.Module."""
+    if not isinstance(model, nn.Module):
+        raise UsageError(
+            f"model is {model!r}: give an nn.Module such as nn.Linear(4, 3), or write {SPELLING}"
+        )
+    return model
 
 
 def mlp(num_inputs: int, widths: list[int], num_outputs: int) -> nn.Sequential:

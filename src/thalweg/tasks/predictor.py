@@ -20,6 +20,7 @@ from thalweg.tasks.read import frame_of_arrays, read_table
 from thalweg.tasks.schema import Schema
 from thalweg.tasks.sources import Arrays, as_source, as_tensor
 from thalweg.tasks.task import Task
+from thalweg.types import Source
 
 
 class Predictor:
@@ -42,7 +43,8 @@ class Predictor:
         else:
             frame, name = self._read(data)
             inputs = torch.from_numpy(encode_inputs(frame, self.schema, name))
-        outputs, _ = outputs_of(self._task(inputs), Arrays(inputs, torch.zeros(len(inputs))))
+        source = Arrays(inputs, torch.zeros(len(inputs)))
+        outputs, _ = outputs_of(self._task(source, loss="mse"), source)
         return as_frame(outputs, self.schema, self.kind, like=data)
 
     def evaluate(self, data: Any) -> dict[str, float]:
@@ -52,7 +54,7 @@ class Predictor:
         Raises DataError where columns do not match, naming them, or a class is unknown.
         """
         source = as_source(data) if self.schema is None else self._labelled(data, self.schema)
-        task = self._task(source)
+        task = self._task(source, loss=self.loss or loss_of_kind(self.kind))
         values, _ = measure(task, source.to(task.device))
         return {"rows": len(source), **values}
 
@@ -62,12 +64,13 @@ class Predictor:
         inputs = encode_inputs(frame, schema, name)
         return Arrays(torch.from_numpy(inputs), torch.from_numpy(targets))
 
-    def _task(self, data: Any) -> Task:
-        """The model with its loss and metrics; `data` only fills the place of a training set."""
-        source = Arrays(data, torch.zeros(len(data))) if isinstance(data, Tensor) else data
+    def _task(self, source: Source, loss: Any) -> Task:
+        """The model with a loss and its metrics; `source` only fills the place of a training
+        set.
+        """
         deviation = self.schema.target.deviation if self.schema else 1.0
         metrics = metrics_of(self.kind, deviation)
-        return Task(self.model, source, loss=self.loss, metrics=metrics)
+        return Task(self.model, source, loss=loss, metrics=metrics)
 
     def _read(self, data: Any) -> tuple[pl.DataFrame, str]:
         """Rows as a table, and what to call it in messages."""
@@ -77,7 +80,8 @@ class Predictor:
         if isinstance(data, Sequence) and not isinstance(data, str) and len(data) == 2:
             return frame_of_arrays(*data), "the data"
         texts = [column.name for column in self.schema.columns if column.kind == "category"]
-        texts += [self.schema.target.name] if self.schema.target.class_type == "text" else []
+        target = self.schema.target
+        texts += [target.name] if target.classes and target.class_type == "text" else []
         return read_table(data, texts=texts), str(data) if isinstance(
             data, str | Path
         ) else "the data"

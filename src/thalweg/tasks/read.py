@@ -11,8 +11,10 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 import polars as pl
+from narwhals.exceptions import NarwhalsError
 from polars import selectors
 from polars.exceptions import PolarsError
+from torch import Tensor
 
 from thalweg.errors import DataError
 
@@ -21,6 +23,16 @@ MISSING = ["", "NA", "N/A", "na", "n/a", "NaN", "nan", "NULL", "null", "None", "
 
 _DELIMITERS = ",;\t"
 _PARQUET = b"PAR1"
+
+_NO_TABLE = (
+    NarwhalsError,
+    PolarsError,
+    ImportError,
+    TypeError,
+    ValueError,
+    NotImplementedError,
+)
+"""What pandas, pyarrow, narwhals and polars raise for a frame that polars cannot hold."""
 
 _FOREIGN = {
     b"\x1f\x8b": "is compressed (gzip): unpack it first, with gunzip",
@@ -40,13 +52,15 @@ def read_table(data: Any, *, texts: list[str] | None = None) -> pl.DataFrame:
     """
     if isinstance(data, str | Path):
         return _read_file(Path(data), texts or [])
-    try:
-        frame = nw.from_native(data, eager_only=True)
-    except TypeError:
+    if not nw.dependencies.is_into_dataframe(data):
         raise DataError(
             f"data is a {type(data).__name__}: give a path to a CSV or Parquet file, or a frame"
-        ) from None
-    return _simple(frame.to_polars())
+        )
+    try:
+        return _simple(nw.from_native(data, eager_only=True).to_polars())
+    except _NO_TABLE as error:
+        words = " ".join(" ".join(map(str, error.args)).split())
+        raise DataError(f"the data cannot be taken as a table: {words}") from None
 
 
 def _simple(frame: pl.DataFrame) -> pl.DataFrame:
@@ -152,6 +166,8 @@ def _check_header(path: Path, head: bytes) -> str:
     """The delimiter, from the first line; raises DataError for names that stand twice."""
     text = head.decode("utf-8-sig", errors="replace").lstrip("\r\n")
     line = text.splitlines()[0]
+    if "\ufffd" in line:  # polars reads such a name, wrongly
+        _explain_text(path)
     delimiter = max(_DELIMITERS, key=line.count)
     names = Counter(name.strip() for name in next(csv.reader([line], delimiter=delimiter)))
     twice = [name for name, count in names.items() if count > 1]
@@ -205,21 +221,37 @@ def _first_line(error: Exception) -> str:
 
 
 def frame_of_arrays(inputs: Any, targets: Any = None) -> pl.DataFrame:
-    """Arrays as a table: inputs of shape (n, k) become columns x0 .. x<k-1>, targets of shape (n,)
-    the column y.
+    """Arrays as a table: inputs of shape (n, k) become columns x0 .. x<k-1>, or those of a frame;
+    targets of shape (n,) become the column y.
     """
-    rows = np.asarray(inputs)
-    if rows.ndim != 2:
+    is_frame = nw.dependencies.is_into_dataframe(inputs)
+    frame = read_table(inputs) if is_frame else _frame_of_rows(_array(inputs))
+    if targets is None:
+        return frame
+    column = _array(targets)
+    if column.shape != (frame.height,):
+        raise DataError(
+            f"{frame.height:,} inputs but targets of shape {column.shape}: "
+            "there must be one for each"
+        )
+    if "y" in frame.columns:
+        raise DataError("the inputs hold a column 'y' already: give the whole frame, and target=")
+    return frame.with_columns(_series("y", column))
+
+
+def _frame_of_rows(rows: np.ndarray) -> pl.DataFrame:
+    if rows.ndim != 2 or rows.shape[1] == 0:
         raise DataError(
             f"inputs have shape {rows.shape}: a table needs (rows, columns); "
             "for anything else bring a model of your own, fit((X, y), model=net, loss=...)"
         )
-    frame = pl.DataFrame({f"x{i}": rows[:, i] for i in range(rows.shape[1])})
-    if targets is None:
-        return frame
-    column = np.asarray(targets)
-    if column.shape != (len(rows),):
-        raise DataError(
-            f"{len(rows):,} inputs but targets of shape {column.shape}: there must be one for each"
-        )
-    return frame.with_columns(pl.Series("y", column))
+    return pl.DataFrame([_series(f"x{i}", rows[:, i]) for i in range(rows.shape[1])])
+
+
+def _array(values: Any) -> np.ndarray:
+    return values.numpy(force=True) if isinstance(values, Tensor) else np.asarray(values)
+
+
+def _series(name: str, values: np.ndarray) -> pl.Series:
+    """A column; the type of Python objects is found by looking at them."""
+    return pl.Series(name, values.tolist() if values.dtype == object else values, strict=False)

@@ -139,7 +139,7 @@ def describe_target(frame: pl.DataFrame, name: str, task: str) -> Target:
     learnt.
     """
     column = frame.get_column(name)
-    if not _is_understood(column):
+    if not _is_understood(column) or column.dtype.is_temporal():
         raise DataError(
             f"the target {name!r} holds values of type {column.dtype}: it must be numbers or texts"
         )
@@ -244,7 +244,7 @@ def _category(series: pl.Series) -> Column:
 
 
 def _is_understood(series: pl.Series) -> bool:
-    return not series.dtype.is_nested() and series.dtype not in (pl.Binary, pl.Object)
+    return is_number(series) or series.dtype in (pl.String, pl.Null)
 
 
 def _reason_to_drop(series: pl.Series) -> str | None:
