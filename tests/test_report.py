@@ -452,7 +452,7 @@ def test_residuals_sentence(actual, predicted, words):
 
 def test_result_sentence():
     ours = scores.result(summary(0.978, 0.839, 0.1), 180)
-    assert ours.startswith("The model answered 97.8% of 180 test rows rightly.")
+    assert ours.startswith("The model answered 97.8% of 180 test rows correctly.")
     assert ours.endswith('decision tree, depth 6: 83.9%; always "3": 10%.')
     theirs = scores.result(summary(31.0, 45.0, 99.0, "regression"), 0)
     assert theirs.startswith("The model's typical error (rmse) on the test set is 31.")

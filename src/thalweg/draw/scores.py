@@ -19,7 +19,7 @@ def result(summary: Mapping[str, Any], num_rows: int) -> str:
     beside = f". For comparison, {others}." if others else "; no baseline was measured."
     if name == "accuracy":
         rows = f"{several(num_rows, 'test row')}" if num_rows else "the test rows"
-        return f"The model answered {percent(value)} of {rows} rightly{beside}"
+        return f"The model answered {percent(value)} of {rows} correctly{beside}"
     rows = f"the {several(num_rows, 'test row')}" if num_rows else "the test set"
     return f"The model's typical error ({name}) on {rows} is {number(value)}{beside}"
 

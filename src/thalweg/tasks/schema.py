@@ -233,13 +233,9 @@ def _number(series: pl.Series) -> Column:
 
 
 def _category(series: pl.Series) -> Column:
-    texts = series.cast(pl.String)
-    counts = (
-        texts.drop_nulls()
-        .value_counts(sort=True)
-        .sort(["count", series.name], descending=[True, False])
-    )
-    levels = tuple(counts.get_column(series.name).head(MOST_LEVELS).to_list())
+    texts = series.cast(pl.String).alias("level")
+    counts = texts.drop_nulls().value_counts().sort(["count", "level"], descending=[True, False])
+    levels = tuple(counts.get_column("level").head(MOST_LEVELS).to_list())
     return Column(series.name, "category", levels=levels, has_missing=texts.null_count() > 0)
 
 
