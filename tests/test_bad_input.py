@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import io
 import os
+import resource
 import shlex
 import shutil
 import subprocess
@@ -274,7 +275,7 @@ OPTIONS = [
     of_option("--batch-size big", "batch-size is 'big'", "auto, full"),
     of_option("--nosuch 1", "--nosuch", "--help"),
     of_option("--learning-rate 1", "--learning-rate", "--help"),
-    of_option("another.csv", "another.csv", "--help"),
+    of_option("another.csv", "nothing is expected at 'another.csv'", "--help"),
     of_option("--lr", "--lr", "requires an argument"),
     of_option("--steps 5 --steps 6", "--steps", "multiple times"),
     of_option("--schedule cos", "'cos'", "did you mean cosine?"),
@@ -313,6 +314,16 @@ OPTIONS = [
     of_option("--seed -1", "seed is -1", "0 .. 4,294,967,295"),
     of_option("--seed 99999999999999999999", "seed is", "0 .. 4,294,967,295"),
     of_option("--seed x", "--seed", '"x"'),
+]
+
+COMMANDS = [
+    Bad("an unknown command", "nosuch", USAGE, ('"nosuch"', "fit, demo, predict")),
+    Bad("predict without a run", "predict", USAGE, ("RUN requires an argument",)),
+    Bad("predict without data", "predict kinds", USAGE, ("DATA requires an argument",)),
+    Bad("a word too many", "runs extra", USAGE, ("nothing is expected at 'extra'",)),
+    Bad("demo with a wrong seed", "demo --seed -1", USAGE, ("seed is -1", "0 .. 4,294,967,295")),
+    Bad("demo into a file", "demo --out good.csv", USAGE, ("good.csv is a file", "--out")),
+    Bad("a line break in a name", "fit 'a\nb.csv' --target y", DATA, ("b.csv does not exist",)),
 ]
 
 TOMLS = [
@@ -470,7 +481,7 @@ RUNS = [
     ),
 ]
 
-BAD = [*FILES, *TARGETS, *OPTIONS, *TOMLS, *PLACES, *NEW_DATA, *RUNS]
+BAD = [*FILES, *TARGETS, *OPTIONS, *COMMANDS, *TOMLS, *PLACES, *NEW_DATA, *RUNS]
 
 
 @pytest.fixture(scope="module")
@@ -516,7 +527,7 @@ def test_bad_input_gets_one_line_and_leaves_nothing_behind(bad, place, capsys):
     assert line.startswith("thalweg: ")
     for part in bad.says:
         assert part in line, (part, line)
-    assert len(progress) <= 1
+    assert len(progress) <= 2
     assert not any(other.startswith("thalweg: ") for other in progress)
     assert "Traceback" not in err
     assert content_of(place) == before
@@ -551,6 +562,24 @@ def test_the_same_from_a_real_process(bad, place):
     assert all(part in done.stderr.splitlines()[-1] for part in bad.says)
     assert "Traceback" not in done.stderr
     assert "\r" not in done.stderr
+
+
+def test_a_full_disk_leaves_no_run_that_looks_whole(place):
+    words = "-m thalweg fit good.csv --target kind --steps 5 --model mlp:200 --quiet --name full"
+    done = subprocess.run(
+        [sys.executable, *shlex.split(words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000)),
+    )
+    assert (done.returncode, done.stdout) == (USAGE, "")
+    assert done.stderr.startswith("thalweg: runs/full/")
+    assert "cannot be written" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not Path("runs/full/run.manifest").exists()
+    assert not Path("runs/full/model.safetensors").exists()
 
 
 def test_a_report_does_not_bless_damage(place, capsys):

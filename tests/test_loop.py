@@ -96,8 +96,28 @@ def test_half_the_data_is_not_the_exact_gradient():
 def test_a_chunk_never_holds_a_lone_sample(monkeypatch):
     """Batch statistics need two."""
     monkeypatch.setattr(batches, "CHUNK", 13)
-    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)).double()
-    train(model, batch_size="full", until=budget(steps=2))
+    train(normed(), batch_size="full", until=budget(steps=2))
+
+
+def normed() -> nn.Module:
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)).double()
+
+
+INEXACT = {
+    "batch norm over chunks": (normed, "full", 13, True),
+    "batch norm over one chunk": (normed, "full", 40, False),
+    "a lone sample that joins": (normed, "full", 39, False),
+    "batch norm over batches": (normed, 8, 13, False),
+    "no batch norm": (net, "full", 13, False),
+}
+
+
+@pytest.mark.parametrize(("build", "batch_size", "chunk", "is_told"), INEXACT.values(), ids=INEXACT)
+def test_a_full_batch_that_is_not_exact_is_told(build, batch_size, chunk, is_told, monkeypatch):
+    monkeypatch.setattr(batches, "CHUNK", chunk)
+    descent = train(build(), batch_size=batch_size, until=budget(steps=1))
+    notices = [event.text for event in descent.record.history().events if event.kind == "notice"]
+    assert [text.startswith("not exact") for text in notices] == [True] * is_told
 
 
 # The same seed, the same bits.

@@ -87,15 +87,10 @@ def norm_of(grads: Sequence[Tensor]) -> Tensor | float:
     On the CPU, where reading costs nothing, a float; elsewhere a 0-d tensor, not waited for.
     """
     if not grads or grads[0].device.type == "cpu":
-        return math.hypot(*(_norm(g).item() for g in grads))
+        wide = (g.float() if g.dtype in _HALVES else g for g in grads)  # float16 ends at 65,504
+        return math.hypot(*(torch.linalg.vector_norm(g).item() for g in wide))
     norms = torch._foreach_norm(list(grads))  # pyright: ignore[reportPrivateImportUsage]
     return torch.linalg.vector_norm(torch.stack([norm.float() for norm in norms]))
-
-
-def _norm(grad: Tensor) -> Tensor:
-    """Norm of one gradient; that of a float16 one would overflow at 65,504."""
-    dtype = torch.float32 if grad.dtype in _HALVES else None
-    return torch.linalg.vector_norm(grad, dtype=dtype)
 
 
 def _advance(group: Group, skip: Tensor | None) -> None:

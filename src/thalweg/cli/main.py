@@ -10,7 +10,15 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Annotated, Any, get_args
 
-from cyclopts import App, ArgumentCollection, CycloptsError, Parameter, Token, convert
+from cyclopts import (
+    App,
+    ArgumentCollection,
+    CycloptsError,
+    Parameter,
+    Token,
+    UnusedCliTokensError,
+    convert,
+)
 
 from thalweg.cli.output import print_json, print_scores, size_text
 from thalweg.errors import ThalwegError, UsageError
@@ -58,6 +66,7 @@ app = App(
     version=__version__,
     version_flags=["--version"],
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
     default_parameter=Parameter(converter=_convert),
     config=_repeat,
 )
@@ -171,8 +180,7 @@ def main(words: list[str] | None = None) -> int:
     try:
         return app(words, exit_on_error=False, print_error=False) or 0
     except CycloptsError as error:
-        text = " ".join(str(error).split()).removesuffix(".")
-        return _say(f"{text} (thalweg --help shows what there is)", UsageError.exit_code)
+        return _say(_usage(error), UsageError.exit_code)
     except ThalwegError as error:
         return _say(str(error), error.exit_code)
     except BrokenPipeError:
@@ -182,8 +190,16 @@ def main(words: list[str] | None = None) -> int:
         return _say("interrupted", 130)
 
 
+def _usage(error: CycloptsError) -> str:
+    """What is wrong with a command line, in one line."""
+    text = " ".join(str(error).split()).removesuffix(".")
+    if isinstance(error, UnusedCliTokensError):
+        text = f"nothing is expected at {' '.join(error.unused_tokens or [])!r}"
+    return f"{text} (thalweg --help shows what there is)"
+
+
 def _say(message: str, code: int) -> int:
-    print(f"thalweg: {message}", file=sys.stderr)
+    print(f"thalweg: {' '.join(message.splitlines())}", file=sys.stderr)
     return code
 
 

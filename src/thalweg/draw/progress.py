@@ -115,9 +115,8 @@ class Progress:
 
     def _draw(self) -> None:
         """Draw the live line anew, cut to the terminal's width."""
-        width = (
-            os.get_terminal_size(self._stream.fileno()).columns if self._stream.isatty() else 100
-        )
+        is_terminal = self._stream.isatty()
+        width = (is_terminal and os.get_terminal_size(self._stream.fileno()).columns) or 100
         text = self._line()
         chart = chart_of(self._losses)
         if chart and len(text) + len(chart) + 2 < width:

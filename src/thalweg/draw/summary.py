@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,7 +49,10 @@ def _note(result: Result) -> str:
     test, rows = result["test"], result["task"]["test_rows"]
     if "accuracy" in test:
         return f"{round((1 - test['accuracy']) * rows):,} of {rows:,} unseen rows wrong"
-    return f"typical error on unseen rows; {test['r2']:.1%} of the variation explained"
+    if math.isnan(test["r2"]):
+        return "typical error on unseen rows"
+    explained = f"{test['r2']:.1%}" if test["r2"] > 0 else "nothing"
+    return f"typical error on unseen rows; {explained} of the variation explained"
 
 
 def _trained(result: Result) -> str:

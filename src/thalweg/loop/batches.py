@@ -67,7 +67,7 @@ class Batches:
     @property
     def is_chunked(self) -> bool:
         """Is one batch held in several chunks?"""
-        return self.is_full and self.size > CHUNK
+        return self.is_full and num_batches(self.size, CHUNK) > 1
 
     def at(self, position: Position) -> Batch:
         start = position.cursor

@@ -100,8 +100,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def _update(self, groups: list[Group], skip: Tensor | None) -> None:
         for group in groups:
-            pairs = zip(group.params, group.grads, strict=True)
-            regular = all(p.is_contiguous() and g.is_contiguous() for p, g in pairs)
+            regular = all(map(Tensor.is_contiguous, (*group.params, *group.grads)))
             backend = self.backend if regular else Eager()
             backend.update(self.rule, group, skip)
 

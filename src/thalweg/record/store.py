@@ -16,6 +16,8 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from shutil import copyfile
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from thalweg.errors import RunError, UsageError
@@ -173,6 +175,8 @@ class Record:
         """Write all that waits, in one transaction."""
         if not self._queue:
             return
+        if not self.path.exists():  # SQLite would write on, into a file that has no name
+            raise FileNotFoundError
         with connection:
             for _ in range(len(self._queue)):
                 table, rows = self._queue.popleft()
@@ -205,19 +209,28 @@ def read(path: str | os.PathLike[str]) -> History:
     if not file.is_file():
         raise RunError(f"{file} does not exist: this is not the folder of a run")
     try:
-        return _read(file, "mode=ro")
+        return _read(file)
     except sqlite3.OperationalError:
-        pass  # a read-only folder, where SQLite cannot make the WAL's side files
+        pass  # a killed run in a read-only folder: SQLite cannot make the WAL's side file there
     except sqlite3.DatabaseError as error:
         raise RunError(f"{file} is not a record that thalweg wrote: {error}") from None
     try:
-        return _read(file, "immutable=1")
+        return _read_copy(file)
     except sqlite3.DatabaseError as error:
         raise RunError(f"{file} is not a record that thalweg wrote: {error}") from None
 
 
-def _read(file: Path, how: str) -> History:
-    connection = sqlite3.connect(f"{file.resolve().as_uri()}?{how}", uri=True)
+def _read_copy(file: Path) -> History:
+    """With its WAL, which holds what the killed run wrote last."""
+    with TemporaryDirectory() as folder:
+        for path in (file, file.with_name(f"{file.name}-wal")):
+            if path.exists():
+                copyfile(path, Path(folder, path.name))
+        return _read(Path(folder, file.name))
+
+
+def _read(file: Path) -> History:
+    connection = sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)
     try:
         names = ", ".join(COLUMNS)
         steps = connection.execute(f"SELECT {names}, nans FROM steps ORDER BY number")

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from narwhals.exceptions import NarwhalsError
 from polars import selectors
-from polars.exceptions import PolarsError
+from polars.exceptions import PanicException, PolarsError
 from torch import Tensor
 
 from thalweg.errors import DataError
@@ -97,7 +97,7 @@ def _read_parquet(path: Path, head: bytes) -> pl.DataFrame:
         )
     try:
         frame = _simple(pl.read_parquet(path, glob=False))
-    except (PolarsError, OSError) as error:
+    except (PolarsError, PanicException, OSError) as error:
         line = _first_line(error)
         raise DataError(
             f"{path} is a Parquet file that is cut short or damaged ({line}): write it again"
@@ -216,7 +216,7 @@ def _rows_of(path: Path, delimiter: str) -> list[bool]:
     return is_row
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
 
 
