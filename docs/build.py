@@ -50,7 +50,7 @@ def defaults_page() -> str:
         "|---|---|",
         *(f"| `{row.name}` | {row.rule} |" for row in defaults.TABLE),
         "",
-        "Every setting; on the command line with dashes (`--batch-size`), in Python with underscores.",
+        "Every setting: `--batch-size` on the command line is `batch_size` in Python.",
         "",
         "| setting | what it is |",
         "|---|---|",

@@ -1,4 +1,4 @@
-"""The docs say what is true: generated pages are fresh, and the README's examples run as they stand."""
+"""The docs say what is true: generated pages are fresh, and the README's examples run."""
 
 from __future__ import annotations
 

@@ -483,8 +483,23 @@ def test_a_group_may_come_late():
             if step.number == 5:
                 assert torch.equal(weights(model[3]), head)
                 optimizer.add_param_group({"params": list(model[3].parameters()), "lr": 0.1})
+        assert optimizer.param_groups[1]["lr"] == pytest.approx(0.1 * (1 - 9 / 10))
     assert not torch.equal(weights(model[3]), head)
-    assert optimizer.param_groups[1]["lr"] == pytest.approx(0.1 * (1 - 9 / 10))
+    assert [group["lr"] for group in optimizer.param_groups] == [0.01, 0.1], "put back"
+
+
+def test_lbfgs_is_refused():
+    model = net()
+    with pytest.raises(UsageError, match="LBFGS"):
+        descend(task_of(model), torch.optim.LBFGS(model.parameters()))
+
+
+def test_a_setting_without_effect_warns():
+    model = net()
+    task = task_of(model)
+    task.validation = None
+    with pytest.warns(UserWarning, match="no validation data"):
+        descend(task, thalweg.SGD(model.parameters()), evaluate_every=5)
 
 
 # What the body may do.

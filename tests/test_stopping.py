@@ -15,6 +15,9 @@ from thalweg.types import Evaluation, Progress
 NAN = math.nan
 
 
+RISING = frozenset({"accuracy"})
+
+
 def progress(**parts: Any) -> Progress:
     empty = {"steps": 0, "samples": 0, "epochs": 0.0, "seconds": 0.0, "evaluations": ()}
     return Progress(**{**empty, **parts})
@@ -77,14 +80,14 @@ ENDINGS = {
     ),
     "reached an accuracy": (
         reached(accuracy=0.9),
-        progress(evaluations=checks(1.0, accuracy=0.95)),
-        progress(evaluations=checks(1.0, accuracy=0.85)),
+        progress(evaluations=checks(1.0, accuracy=0.95), rising=RISING),
+        progress(evaluations=checks(1.0, accuracy=0.85), rising=RISING),
         "reached",
     ),
     "reached both": (
         reached(accuracy=0.9, loss=0.5),
-        progress(evaluations=checks(0.4, accuracy=0.95)),
-        progress(evaluations=checks(0.6, accuracy=0.95)),
+        progress(evaluations=checks(0.4, accuracy=0.95), rising=RISING),
+        progress(evaluations=checks(0.6, accuracy=0.95), rising=RISING),
         "reached",
     ),
     "a or b, a": (

@@ -186,7 +186,8 @@ class Action:
 class Progress:
     """How far a descent has come; all that a stopping rule may look at.
 
-    `seconds` is the time spent so far; `evaluations` are those of the validation set, oldest first.
+    `seconds` is the time spent so far; `evaluations` are those of the validation set, oldest first;
+    `rising` names the metrics that are better when larger.
     """
 
     steps: int
@@ -194,6 +195,7 @@ class Progress:
     epochs: float
     seconds: float
     evaluations: Sequence[Evaluation]
+    rising: frozenset[str] = frozenset()
 
 
 class Order(Protocol):

@@ -26,7 +26,11 @@ def opened(out: str | None, name: str | None, stem: str) -> Iterator[Place]:
         yield Place(None, Memory())
         return
     folder = create(out, name, stem)
-    record = Record(folder.path)
+    try:
+        record = Record(folder.path)
+    except BaseException:
+        folder.remove()
+        raise
     try:
         yield Place(folder, record)
     except BaseException:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Iterator
 from numbers import Integral
 from types import TracebackType
@@ -88,6 +89,9 @@ def descend(
             "until=converged(...) and reached(...) look at the validation set, and the task has "
             "none: give Task(..., validation=...), or only a budget"
         )
+    if task.validation is None and (evaluate_every is not None or restore_best):
+        text = "evaluate_every and restore_best have no effect: the task has no validation data"
+        warnings.warn(text, stacklevel=2)
     batches = Batches(task.data, batch_size, seed)
     descent = Descent(task, optimizer, batches, record or Memory(), seed)
     descent.plan(schedule or constant(), until, horizon)
@@ -131,6 +135,7 @@ class Descent:
         self._started: float | None = None
         self._undrained: list[Step] = []
         self._device = task.device
+        self._rising = frozenset(metric.name for metric in task.metrics if metric.rises)
         self._drain_every = DRAIN_EVERY.get(self._device.type, 32)
         self._generator = torch.get_rng_state()
         self._step: Step | None = None
@@ -279,7 +284,14 @@ class Descent:
     def progress(self) -> Progress:
         """How far it has come."""
         elapsed = 0.0 if self._started is None else time.perf_counter() - self._started
-        return Progress(self._number, self._samples, self._epochs, elapsed, self.evaluations)
+        return Progress(
+            steps=self._number,
+            samples=self._samples,
+            epochs=self._epochs,
+            seconds=elapsed,
+            evaluations=self.evaluations,
+            rising=self._rising,
+        )
 
     @property
     def _epochs(self) -> float:
@@ -297,7 +309,10 @@ class Descent:
         self.close()
 
     def close(self) -> None:
-        """Drain, flush the record, put torch's generator back; closing twice is fine."""
+        """Drain, flush the record, put back torch's generator and the optimizer's own rates.
+
+        Closing twice is fine.
+        """
         if self._is_closed:
             return
         self._is_closed = True
@@ -307,6 +322,7 @@ class Descent:
             self.record.close()
         finally:
             torch.set_rng_state(self._generator)
+            self._rates.put_back()
 
 
 _INEXACT = (

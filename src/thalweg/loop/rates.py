@@ -36,6 +36,11 @@ class Rates:
             self._last[i] = group["lr"] = self._base[i] * self._factor
         return events
 
+    def put_back(self) -> None:
+        """Give every group its own rate again, as it was before the schedule."""
+        for group, base in zip(self._groups, self._base, strict=False):
+            group["lr"] = base
+
     def _changed(self, number: int) -> tuple[Event, ...]:
         events: list[Event] = []
         for i, group in enumerate(self._groups):

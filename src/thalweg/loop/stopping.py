@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from thalweg.errors import UsageError
 from thalweg.health.improvement import num_without_improvement
-from thalweg.tasks.metrics import RISING
 from thalweg.types import Progress, Status
 
 __all__ = ["Ending", "Pace", "Until", "budget", "converged", "reached"]
@@ -183,7 +182,7 @@ class Reached(Until):
             if name not in values:
                 known = ", ".join(values)
                 raise UsageError(f"reached({name}=...): validation measures {known}, not {name}")
-            is_short = values[name] < goal if name in RISING else values[name] > goal
+            is_short = values[name] < goal if name in progress.rising else values[name] > goal
             if is_short:
                 return None
         text = " and ".join(f"{name} {goal:g}" for name, goal in self.goals)

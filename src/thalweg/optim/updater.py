@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from thalweg.backends.torch import norm_of
+from thalweg.errors import UsageError
 from thalweg.optim.optimizer import Optimizer
 
 
@@ -21,6 +22,8 @@ def updater(optimizer: torch.optim.Optimizer) -> Callable[[Tensor], Tensor | flo
     """
     if isinstance(optimizer, Optimizer):
         return optimizer.apply
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise UsageError("LBFGS evaluates the loss several times a step: use it outside descend")
     return partial(_update_foreign, optimizer)
 
 

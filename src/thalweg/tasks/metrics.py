@@ -46,9 +46,6 @@ METRICS = {
     )
 }
 
-RISING = frozenset(metric.name for metric in METRICS.values() if metric.rises)
-"""Names of the metrics that are better when larger; a loss is better when smaller."""
-
 
 def metrics_of(kind: str | None, deviation: float = 1.0) -> tuple[Metric, ...]:
     """The metrics of a kind of task; rmse in the target's own unit, whose deviation is given."""

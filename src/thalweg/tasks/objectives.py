@@ -32,7 +32,8 @@ class Objective:
 
 
 def _cross_entropy_each(outputs: Tensor, targets: Tensor) -> Tensor:
-    return functional.cross_entropy(outputs, targets, reduction="none")
+    losses = functional.cross_entropy(outputs, targets, reduction="none")
+    return losses.flatten(1).mean(dim=1) if losses.dim() > 1 else losses
 
 
 def _mse(outputs: Tensor, targets: Tensor) -> Tensor:
