@@ -565,7 +565,9 @@ def test_the_same_from_a_real_process(bad, place):
 
 
 def test_a_full_disk_leaves_no_run_that_looks_whole(place):
-    words = "-m thalweg fit good.csv --target kind --steps 5 --model mlp:200 --quiet --name full"
+    words = (
+        "-m thalweg fit good.csv --target kind --steps 5 --model mlp:256,256 --quiet --name full"
+    )
     done = subprocess.run(
         [sys.executable, *shlex.split(words)],
         capture_output=True,
