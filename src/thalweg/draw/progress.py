@@ -139,15 +139,14 @@ class Progress:
             return f"{self._doing} ..."
         seconds = max(1e-9, time.perf_counter() - self._began)
         of = f"/{self._plan.horizon:,}" if self._plan.horizon else ""
-        parts = [f"step {step.number:,}{of}", f"epoch {step.epoch:.1f}", f"loss {step.loss:.4g}"]
-        if self._validation is not None:
-            values = self._validation.values
-            parts.append(
-                "validation " + " ".join(f"{k} {v:.4g}" for k, v in list(values.items())[:2])
-            )
-        parts += [f"lr {step.lr:.2g}", f"{step.number / seconds:,.0f} steps/s"]
         left = self._left(step, seconds)
-        return "  ".join(parts + ([f"{left} left"] if left else []))
+        parts = [f"step {step.number:,}{of}", f"{left} left" if left else ""]
+        parts += [f"epoch {step.epoch:.1f}", f"loss {step.loss:.4g}"]
+        if self._validation is not None:
+            values = list(self._validation.values.items())[:2]
+            parts.append("validation " + " ".join(f"{name} {v:.4g}" for name, v in values))
+        parts += [f"lr {step.lr:.2g}", f"{step.number / seconds:,.0f} steps/s"]
+        return "  ".join(filter(None, parts))
 
     def _left(self, step: Step, seconds: float) -> str:
         """Time left at this pace, if it runs to the end of its budget."""

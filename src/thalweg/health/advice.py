@@ -3,41 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 METRICS = {"classification": "accuracy", "regression": "rmse"}
 
+Side = Literal["better", "equal", "worse"]
 
-def beats_tree(result: Mapping[str, Any]) -> bool | None:
-    """Did the model score better on test than the decision tree? None where there is nothing to
-    compare.
-    """
+
+def beside(result: Mapping[str, Any], baseline: str) -> Side | None:
+    """The model's test score beside that of the "tree" or the "constant"; None: not comparable."""
     metric = METRICS.get(result["task"]["kind"])
-    tree = result["baselines"].get("tree")
-    if metric is None or tree is None or metric not in result["test"]:
+    row = result["baselines"].get(baseline)
+    if metric is None or row is None or metric not in result["test"]:
         return None
-    own, other = result["test"][metric], tree[metric]
-    return own >= other if metric == "accuracy" else own <= other
+    own, other = result["test"][metric], row[metric]
+    if own == other:
+        return "equal"
+    is_better = own > other if metric == "accuracy" else own < other
+    return "better" if is_better else "worse"
 
 
 def comparison(result: Mapping[str, Any]) -> str | None:
     """The model beside the baselines, in a few words; None where there is nothing to compare."""
-    better = beats_tree(result)
-    if better is None:
+    tree, constant = beside(result, "tree"), beside(result, "constant")
+    if constant is None:
         return None
-    worse = [] if _beats_constant(result) else [f"no better than {_constant(result)['label']}"]
-    worse += [] if better else ["worse than a depth-6 tree"]
-    return " and ".join(worse) or "better than both baselines"
-
-
-def _beats_constant(result: Mapping[str, Any]) -> bool:
-    if "accuracy" in _constant(result):
-        return result["test"]["accuracy"] > _constant(result)["accuracy"]
-    return result["test"]["rmse"] < _constant(result)["rmse"]
-
-
-def _constant(result: Mapping[str, Any]) -> Mapping[str, Any]:
-    return result["baselines"]["constant"]
+    if constant != "better":
+        also = ", and worse than a depth-6 tree" if tree == "worse" else ""
+        return f"no better than {result['baselines']['constant']['label']}{also}"
+    words = {
+        "better": "better than both baselines",
+        "equal": "as good as a depth-6 tree, which is simpler",
+        "worse": "worse than a depth-6 tree",
+        None: f"better than {result['baselines']['constant']['label']}",
+    }
+    return words[tree]
 
 
 def next_step(result: Mapping[str, Any]) -> str:
@@ -53,18 +53,30 @@ def _use(result: Mapping[str, Any]) -> str:
 
 def _remedy(result: Mapping[str, Any]) -> str | None:
     """What to change, where something is to be changed."""
-    verdict = result["verdict"]
+    verdict, rates = result["verdict"], _rates(result["lr"])
     if verdict["findings"]:
         return verdict["findings"][0]["advice"]
     if result["status"] == "interrupted":
         return "run it again without stopping it, for a result you can judge"
-    if verdict["state"] == "improving":
-        return f"{_use(result)}; or train longer: --epochs {_twice(result['epochs'])}"
-    if beats_tree(result) is False:
-        return "a tree does better here: try --lr three times lower and higher, or use the tree"
-    if verdict["state"] == "stalled":
-        return f"{_use(result)}; more steps alone will not help, another --lr may"
-    return None
+    if beside(result, "constant") in ("equal", "worse"):
+        return f"it has learnt nothing of use: try other rates, --lr {rates}"
+    if beside(result, "tree") == "worse" and verdict["state"] != "improving":
+        return f"a tree does better: try other rates, --lr {rates}, or use the tree"
+    return None if result["test"].get("accuracy") == 1.0 else _more(result)
+
+
+def _more(result: Mapping[str, Any]) -> str | None:
+    """How a model that is of use may become better yet."""
+    more = {
+        "improving": f"or train longer, --epochs {_twice(result['epochs'])}",
+        "stalled": "more steps alone will not help, another --lr may",
+    }.get(result["verdict"]["state"])
+    return None if more is None else f"{_use(result)}; {more}"
+
+
+def _rates(lr: float) -> str:
+    """A lower and a higher learning rate."""
+    return f"{lr / 3:.1g} and {lr * 3:.1g}"
 
 
 def _twice(epochs: float) -> int:

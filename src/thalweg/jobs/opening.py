@@ -36,9 +36,11 @@ def _columns(schema: Schema) -> list[str]:
         for column in schema.columns
         if column.kind == "category"
     ]
-    lines = [f"{len(numbers)} numbers, standardised: {_listed(numbers)}"] if numbers else []
+    lines = [f"{len(numbers)} numbers, brought to one scale: {_listed(numbers)}"] if numbers else []
     return lines + (
-        [f"{len(categories)} categories, one-hot: {_listed(categories)}"] if categories else []
+        [f"{len(categories)} categories, one input for each value: {_listed(categories)}"]
+        if categories
+        else []
     )
 
 
@@ -54,13 +56,14 @@ def _descent(plan: FitPlan, descent: Descent) -> str:
     backend = getattr(getattr(plan.optimizer, "backend", None), "name", "torch")
     size = "full batch" if chosen["batch_size"] == "full" else f"batch size {chosen['batch_size']}"
     horizon = descent.horizon or 0
+    falls = "stays" if chosen["schedule"] == "constant" else f"falls ({chosen['schedule']})"
     return "; ".join(
         (
             f"{chosen['optimizer']} ({backend}), lr {chosen['lr']:g}, {size}",
-            f"at most {horizon:,} steps ({horizon / descent.batches.per_epoch:.3g} epochs): "
-            f"{chosen['warmup']} of warm-up, then {chosen['schedule']}",
-            f"stops early after {chosen['patience']} evaluations without improvement "
-            f"(one every {chosen['evaluate_every']} steps)",
+            f"at most {horizon:,} steps ({horizon / descent.batches.per_epoch:.3g} passes over the "
+            f"training rows): lr rises over {chosen['warmup']} of them, then {falls}",
+            f"stops early when {chosen['patience']} looks at the validation rows, one every "
+            f"{chosen['evaluate_every']} steps, bring no improvement",
         )
     )
 

@@ -239,9 +239,9 @@ class Descent:
             self.best.restore(self.task.model)
             text = f"best weights restored, of the lowest validation loss, {self.best.loss:.4g}"
             self._tell(step, Event(self.best.number, "best", text))
-        self._tell(
-            step, Event(step.number, "stop", self.ending.reason, {"status": self.ending.status})
-        )
+        status, reason = self.ending.status, self.ending.reason
+        text = reason if is_sound else "the guard stopped the run"
+        self._tell(step, Event(step.number, "stop", text, {"status": status}))
 
     def _was_evaluated(self, number: int) -> bool:
         return bool(self.evaluations) and self.evaluations[-1].number == number

@@ -131,7 +131,7 @@ class Budget(Until):
         if self.steps is not None and progress.steps >= self.steps:
             return Ending("budget", f"the budget of {self.steps:,} steps was used up")
         if self.epochs is not None and progress.epochs >= self.epochs:
-            return Ending("budget", f"the budget of {self.epochs:,g} epochs was used up")
+            return Ending("budget", f"the budget of {_plain(self.epochs)} epochs was used up")
         if self.samples is not None and progress.samples >= self.samples:
             return Ending("budget", f"the budget of {self.samples:,} samples was used up")
         if self.time is not None and progress.seconds >= self.time:
@@ -163,7 +163,7 @@ class Converged(Until):
         count = num_without_improvement(progress.evaluations)
         if count < self.patience:
             return None
-        return Ending("converged", f"validation loss had not improved for {count} evaluations")
+        return Ending("converged", f"validation loss had not improved for {_several(count)}")
 
     @property
     def looks_at_validation(self) -> bool:
@@ -222,3 +222,12 @@ def reached(**goals: float) -> Until:
     if not goals:
         raise UsageError("reached() needs a goal, such as reached(accuracy=0.98)")
     return Reached(tuple(goals.items()))
+
+
+def _several(count: int) -> str:
+    return "1 evaluation" if count == 1 else f"{count} evaluations"
+
+
+def _plain(count: float) -> str:
+    """A count as people write it: 100,000 and not 1e+05."""
+    return f"{count:,.0f}" if float(count).is_integer() else f"{count:,g}"

@@ -67,7 +67,7 @@ class Record:
         self._error: Exception | None = None
         self._was_told = False
         self._process = os.getpid()
-        self.is_empty = True
+        self._num_steps = 0
         self._facts: dict[str, dict[str, Any]] = {}
         self._make()
         self._thread = threading.Thread(target=self._run, name="thalweg-record", daemon=True)
@@ -87,8 +87,12 @@ class Record:
         except OSError as error:
             raise UsageError(f"{self.path} cannot be written: {error.strerror}") from None
 
+    @property
+    def is_empty(self) -> bool:
+        """Is no step on disk yet?"""
+        return self._num_steps == 0
+
     def steps(self, steps: Sequence[Step]) -> None:
-        self.is_empty = False
         self._put("steps", steps)
 
     def evaluation(self, evaluation: Evaluation) -> None:
@@ -177,12 +181,15 @@ class Record:
             return
         if not self.path.exists():  # SQLite would write on, into a file that has no name
             raise FileNotFoundError
+        num_steps = self._num_steps
         with connection:
             for _ in range(len(self._queue)):
                 table, rows = self._queue.popleft()
                 if table == "steps":
                     rows = [_spell_nans(row_of(step)) for step in rows]
+                    num_steps += len(rows)
                 connection.executemany(_INSERT[table], rows)
+        self._num_steps = num_steps
 
 
 def _spell_nans(row: Row) -> tuple:
@@ -200,6 +207,10 @@ def _restore_nans(row: tuple) -> Row:
     return tuple(math.nan if nans >> i & 1 else value for i, value in enumerate(values))
 
 
+_UNREADABLE = (sqlite3.DatabaseError, ValueError, AttributeError, TypeError)
+"""What a damaged record provokes: in SQLite, or in the values read from it."""
+
+
 def read(path: str | os.PathLike[str]) -> History:
     """The history in a record, given its file or its folder. Raises RunError where there is none
     that can be read.
@@ -212,11 +223,11 @@ def read(path: str | os.PathLike[str]) -> History:
         return _read(file)
     except sqlite3.OperationalError:
         pass  # a killed run in a read-only folder: SQLite cannot make the WAL's side file there
-    except sqlite3.DatabaseError as error:
+    except _UNREADABLE as error:
         raise RunError(f"{file} is not a record that thalweg wrote: {error}") from None
     try:
         return _read_copy(file)
-    except sqlite3.DatabaseError as error:
+    except _UNREADABLE as error:
         raise RunError(f"{file} is not a record that thalweg wrote: {error}") from None
 
 
