@@ -82,9 +82,8 @@ class Predictor:
         texts = [column.name for column in self.schema.columns if column.kind == "category"]
         target = self.schema.target
         texts += [target.name] if target.classes and target.class_type == "text" else []
-        return read_table(data, texts=texts), str(data) if isinstance(
-            data, str | Path
-        ) else "the data"
+        name = str(data) if isinstance(data, str | Path) else "the data"
+        return read_table(data, texts=texts), name
 
 
 def loss_of_kind(kind: str | None) -> str:

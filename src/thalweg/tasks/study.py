@@ -18,10 +18,10 @@ from torch import Tensor
 from thalweg.errors import DataError, UsageError, about
 from thalweg.tasks import baselines
 from thalweg.tasks.encode import encode_inputs, encode_target, tree_inputs
+from thalweg.tasks.measure import chunks_of
 from thalweg.tasks.metrics import Metric, metrics_of
 from thalweg.tasks.objectives import OBJECTIVES
 from thalweg.tasks.schema import (
-    Dropped,
     Schema,
     Target,
     as_floats,
@@ -213,14 +213,14 @@ def _score(
 
 
 def _flat(source: Source) -> tuple[np.ndarray | None, np.ndarray]:
-    """All inputs as (n, values), or None where they are no numbers of one shape, and all targets,
-    (n,).
-    """
-    batch = source.fetch(np.arange(len(source)))
-    inputs, targets = batch
-    flat = inputs.reshape(len(inputs), -1).numpy(force=True) if isinstance(inputs, Tensor) else None
-    targets = targets.numpy(force=True)
-    return flat, targets.reshape(len(targets), -1)[:, 0]
+    """All inputs as (n, values), None where there are too many or no numbers; all targets, (n,)."""
+    is_small = 0 < len(source) * _num_features(source) <= MOST_TREE_VALUES
+    inputs, targets = [], []
+    for _, (some, target) in chunks_of(source):
+        targets.append(target.reshape(len(target), -1)[:, 0].numpy(force=True))
+        if is_small:
+            inputs.append(some.reshape(len(some), -1).numpy(force=True))
+    return np.concatenate(inputs) if is_small else None, np.concatenate(targets)
 
 
 def _names(labels: np.ndarray) -> tuple[str, ...]:
@@ -254,6 +254,3 @@ def _check_labels(labels: np.ndarray | None, kind: Kind | None) -> tuple[str, ..
     if labels.min() == labels.max():
         raise DataError(f"every target is class {labels.min()}: there is nothing to learn")
     return _names(labels)
-
-
-__all__ = ["Dropped", "Study", "of_arrays", "of_table"]
