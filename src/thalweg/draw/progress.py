@@ -28,9 +28,7 @@ CHART_WIDTH = 20
 
 @dataclass(slots=True)
 class Plan:
-    """What there is to do: planned steps (None: not known), steps an epoch, seconds (None: no
-    limit).
-    """
+    """What there is to do: planned steps, steps an epoch, seconds; None where there is no limit."""
 
     horizon: int | None
     steps_per_epoch: int
@@ -54,9 +52,7 @@ class Silent:
 
 
 class Progress:
-    """Shows steps as they come; `close` ends the line. Use `open_progress` to get the one that
-    fits.
-    """
+    """Shows steps as they come; `open_progress` gives the one that fits."""
 
     def __init__(self, stream: TextIO, *, is_live: bool):
         self._stream = stream

@@ -8,9 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """code and name; severity: "act" makes a run unhealthy; advice: what to change, with {lr} and
-    {lower} filled in.
-    """
+    """A row: code, name, severity ("act": unhealthy), advice with {lr} and {lower} open."""
 
     code: str
     name: str

@@ -22,9 +22,7 @@ def judge(
     *,
     lr: float,
 ) -> Verdict:
-    """What can be said of a run that ended with `status` for `reason`; lr: the rate that was asked
-    for.
-    """
+    """What can be said of a run that ended with `status` for `reason`; lr: the rate asked for."""
     for event in events:
         if event.kind == "nonfinite":
             return _diverging(event, evaluations, lr)

@@ -23,8 +23,7 @@ from thalweg.types import Event
 
 
 def fit(data: Any, *, quiet: bool = False, **settings: Any) -> Run:
-    """Train a model on `data` and return the finished run; everything stands in the run's folder as
-    well.
+    """Train a model on `data`: the finished run, which stands in the run's folder as well.
 
     data: a path to CSV or Parquet, a frame, a pair (inputs, targets), or a Dataset of such pairs
     quiet: no progress on standard error

@@ -13,9 +13,7 @@ from thalweg.loop.descent import Descent
 
 @contextmanager
 def stop_on_interrupt(descent: Descent) -> Iterator[None]:
-    """Inside, the first Ctrl-C stops the descent. In the main thread only; the handler is put back
-    afterwards.
-    """
+    """Inside, in the main thread, the first Ctrl-C stops the descent; put back afterwards."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -82,9 +82,7 @@ class FitPlan:
 
 
 def study_of(data: Any, settings: Settings) -> Study:
-    """The data made ready: a table where columns have names or the model is built here, else arrays
-    as they are.
-    """
+    """The data made ready: a table, or for a model of the user's own arrays as they are."""
     is_own_model = not isinstance(settings.model, str)
     if isinstance(data, str | Path) or hasattr(data, "columns"):
         if is_own_model:

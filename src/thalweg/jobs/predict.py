@@ -12,8 +12,7 @@ from thalweg.jobs.load import load
 
 
 def predict(run: str, data: Any, *, to: str | None, out: str, stream: TextIO) -> Path | None:
-    """Write predictions as CSV to `stream`, or whole to the file `to` (.csv or .parquet), which is
-    returned.
+    """Write predictions as CSV to `stream`, or whole to the file `to`, which is returned.
 
     Raises UsageError where the file cannot be written, and what load and Run.predict raise.
     """

@@ -170,9 +170,7 @@ def _choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
 def _number(
     name: str, value: Any, *, above: float | None = None, least: int = 0, most: int | None = None
 ) -> float:
-    """The value as a plain number. Raises UsageError unless it is above `above`, or whole and
-    within `least` .. `most`.
-    """
+    """A plain number. Raises UsageError unless above `above`, or whole in `least` .. `most`."""
     if above is not None:
         if _is(value, Real) and math.isfinite(value) and value > above:
             return float(value)

@@ -31,8 +31,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Parts of one batch with their shares of it: one part with share 1.0, or the chunks of a full
-    batch.
+    """Parts of one batch with their shares: one with share 1.0, or a full batch's chunks.
 
     The parts of a full batch are fetched as they are asked for, and can be gone through once.
     """

@@ -102,8 +102,7 @@ def descend(
 
 
 class Descent:
-    """An iterator of steps. Leave it with `break` and iterating again goes on; close it to flush
-    the record.
+    """An iterator of steps: `break` and iterating again goes on; closing flushes the record.
 
     ending: None while it runs, then why it ended
     horizon: the planned number of steps, or None
@@ -256,9 +255,7 @@ class Descent:
         self.record.event(event)
 
     def evaluate(self) -> Evaluation:
-        """Evaluate the validation set now; the result is recorded and counts for the stopping
-        rules.
-        """
+        """Evaluate the validation set now; recorded, and counted by the stopping rules."""
         if self._evaluator is None:
             raise UsageError("there is nothing to evaluate: the task has no validation data")
         evaluation = self._evaluator(self._number)
@@ -275,9 +272,7 @@ class Descent:
         self.record.scalars(self._number, {name: float(values[name]) for name in values})
 
     def stop(self, reason: str = "stopped by the caller", status: Status = "stopped") -> None:
-        """End the descent: from the loop's body at once, from elsewhere after the step that is
-        being taken.
-        """
+        """End the descent: from the loop's body at once, from elsewhere after the running step."""
         self._wish = Ending(status, reason)
 
     @property

@@ -33,8 +33,7 @@ def key(*numbers: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Shuffled:
-    """A fresh pseudo-random order of 0 .. size - 1 in every epoch, a function of (seed, epoch)
-    only.
+    """A fresh pseudo-random order of 0 .. size - 1 in every epoch, from (seed, epoch) alone.
 
     >>> order = Shuffled(size=5, seed=0)
     >>> sorted(order.indices(epoch=0, start=0, count=5).tolist())
@@ -72,9 +71,7 @@ class InOrder:
 
 
 def _permute(places: np.ndarray, bits: int, keys: list[np.uint32]) -> np.ndarray:
-    """A bijection of 0 .. 2^bits - 1. The halves may differ by a bit, so they swap widths every
-    round.
-    """
+    """A bijection of 0 .. 2^bits - 1; the halves may differ by a bit, so they swap widths."""
     low_bits, high_bits = bits // 2, bits - bits // 2
     low = places & _mask(low_bits, places.dtype)
     high = places >> places.dtype.type(low_bits)

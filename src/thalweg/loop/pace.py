@@ -21,9 +21,7 @@ WARM_UP, TIMED = 3, 20
 def pace_of(
     task: Task, optimizer: torch.optim.Optimizer, batches: Batches, seed: int, *, must_time: bool
 ) -> Pace:
-    """The pace of this descent; with `must_time` some steps are taken on a copy, which is thrown
-    away.
-    """
+    """The pace of this descent; with `must_time` it is measured on a copy, then thrown away."""
     seconds = _seconds_per_step(task, optimizer, batches, seed) if must_time else None
     return Pace(batches.per_epoch, batches.batch_size, batches.size, seconds)
 

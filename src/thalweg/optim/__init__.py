@@ -73,8 +73,7 @@ class Adam(Optimizer):
 
 
 class AdamW(Optimizer):
-    """Adam with decoupled weight decay: parameters shrink by lr * weight_decay, whatever the
-    gradient.
+    """Adam with decoupled weight decay: parameters shrink by lr * weight_decay each step.
 
     Arguments, ranges and errors as `Adam`; the default weight_decay is torch's, 0.01.
     Source: Loshchilov and Hutter, Decoupled weight decay regularization, ICLR 2019.

@@ -73,9 +73,7 @@ class Optimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """One update from the gradients that stand in `.grad`; returns the closure's value, if
-        there is one.
-        """
+        """One update from the gradients in `.grad`; returns what the closure returned, if any."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -85,9 +83,7 @@ class Optimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def apply(self, loss: Tensor) -> Tensor | float:
-        """One update, skipped on the device where `loss` or the gradient is not finite; the
-        gradient's norm, 0-d.
-        """
+        """One update, skipped where `loss` or a gradient is not finite; the gradient's norm."""
         groups = self._filled()
         norm = self.backend.norm([g for group in groups for g in group.grads])
         if isinstance(norm, float):
@@ -120,9 +116,7 @@ class Optimizer(torch.optim.Optimizer):
         return filled
 
     def _table(self, params: list[Tensor]) -> Group:
-        """The table of one group; states that do not exist yet start at zero, and a loaded one
-        takes its parameter's layout.
-        """
+        """The table of one group; new states start at zero, loaded ones take the right layout."""
         for p in params:
             for name in self.rule.states:
                 kept = self.state[p].get(name)
@@ -137,9 +131,7 @@ class Optimizer(torch.optim.Optimizer):
         )
 
     def _steps(self, params: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """The counts of these parameters as one flat tensor; the state's `step` entries become its
-        views.
-        """
+        """These parameters' counts as one flat tensor, whose views are the state's `step`."""
         counts = [float(self.state[p].get("step", 0.0)) for p in params]
         steps = torch.tensor(counts, dtype=torch.float32, device=params[0].device)
         views = list(steps.unbind())

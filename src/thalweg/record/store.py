@@ -193,9 +193,7 @@ class Record:
 
 
 def _spell_nans(row: Row) -> tuple:
-    """The row with a bit mask of the places that hold NaN: SQLite would turn each into NULL, "not
-    measured".
-    """
+    """The row and a bit mask of its NaNs: SQLite would store each as NULL, "not measured"."""
     nans = sum(1 << i for i, value in enumerate(row) if value is not None and math.isnan(value))
     return (*row, nans)
 
@@ -212,9 +210,7 @@ _UNREADABLE = (sqlite3.DatabaseError, ValueError, AttributeError, TypeError)
 
 
 def read(path: str | os.PathLike[str]) -> History:
-    """The history in a record, given its file or its folder. Raises RunError where there is none
-    that can be read.
-    """
+    """The history in a record, its file or its folder. Raises RunError where there is none."""
     file = Path(path)
     file = file / FILE if file.is_dir() else file
     if not file.is_file():

@@ -13,8 +13,7 @@ import torch
 
 @contextmanager
 def deterministic(tell: Callable[[str], None]) -> Iterator[None]:
-    """Only deterministic operations inside; `tell` is called once with the name of each that torch
-    lacks one for.
+    """Deterministic operations only; `tell` hears once the name of each that torch lacks.
 
     Memory is not filled before use (torch's default under this switch), which would cost time and
     change nothing.

@@ -21,9 +21,7 @@ Length = int | float | None
 
 
 class Shape(Protocol):
-    """One stretch of a schedule: a frozen record whose call gives the factor; its horizon is the
-    stretch's own.
-    """
+    """One stretch of a schedule: called with a step and the stretch's length, it gives a factor."""
 
     @property
     def needs_horizon(self) -> bool: ...
@@ -152,9 +150,7 @@ def linear(floor: float = 0.0) -> Schedule:
 
 
 def step(factor: float = 0.1, stages: int = 3) -> Schedule:
-    """`stages` equal stretches; the rate is multiplied by `factor` (0 .. 1) at the start of each
-    after the first.
-    """
+    """`stages` equal stretches; at the start of each but the first the rate falls by `factor`."""
     _check_share("factor", factor)
     if stages < 1:
         raise UsageError(f"step(stages={stages}): there must be at least 1 stage")

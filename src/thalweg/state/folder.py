@@ -87,9 +87,7 @@ class Folder:
         return values
 
     def seal(self) -> None:
-        """List every file with its size and checksum (xxh3); a run with this list was finished in
-        order.
-        """
+        """List every file with its size and checksum (xxh3): this run was finished in order."""
         files = [file for file in sorted(self.path.iterdir()) if file.is_file()]
         self._list({file.name: _entry(file) for file in files if file.name != MANIFEST})
 
@@ -179,9 +177,7 @@ def _claim(root: Path, name: str | None, stem: str) -> Folder:
 
 
 def find(run: str | os.PathLike[str], out: str | os.PathLike[str] = "runs") -> Folder:
-    """The run that RUN means: a path, a name below `out`, or "last". Raises RunError where there is
-    none.
-    """
+    """The run that RUN means: a path, a name below `out`, or "last". Raises RunError if none."""
     if str(run) == "last":
         found = every(out)
         if not found:

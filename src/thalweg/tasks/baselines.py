@@ -13,9 +13,7 @@ Scores = dict[str, Any]
 
 
 def constant(train: np.ndarray, test: np.ndarray, names: tuple[str, ...] | None) -> Scores:
-    """The commonest class (`names` by id) or, with names None, the mean: scores on the test
-    targets, shape (n,).
-    """
+    """Scores of the commonest class (`names` by id) or, with names None, of the mean."""
     if names is not None:
         commonest = int(np.bincount(train).argmax())
         label = f"always {names[commonest]}"
@@ -31,9 +29,7 @@ def tree(
     is_classification: bool,
     seed: int,
 ) -> Scores:
-    """A decision tree of depth TREE_DEPTH: scores on the test rows; inputs (n, columns), targets
-    (n,).
-    """
+    """Test scores of a tree of depth TREE_DEPTH; inputs (n, columns), targets (n,)."""
     kind = DecisionTreeClassifier if is_classification else DecisionTreeRegressor
     model = kind(max_depth=TREE_DEPTH, random_state=seed).fit(_bounded(train[0]), train[1])
     predicted = model.predict(_bounded(test[0]))

@@ -71,9 +71,7 @@ def encode_target(frame: pl.DataFrame, target: Target, source: str = "the data")
 
 
 def tree_inputs(frame: pl.DataFrame, schema: Schema) -> np.ndarray:
-    """The input columns for a decision tree, float64 of shape (rows, columns): categories as codes,
-    missing as NaN.
-    """
+    """Inputs for a tree, float64 (rows, columns): categories as codes, missing as NaN."""
     blocks = []
     for column in schema.columns:
         series = frame.get_column(column.name)

@@ -19,9 +19,7 @@ CHUNK = 4096
 
 @torch.no_grad()
 def measure(task: Task, source: Source) -> tuple[dict[str, float], Tensor | None]:
-    """Mean loss and metrics by name, and the loss of each sample, shape (n,), where the loss can
-    tell.
-    """
+    """Mean loss and metrics by name; and each sample's loss, (n,), if the loss can tell."""
     objective = task.objective
     losses, outputs, targets = [], [], []
     with evaluating(task.model):

@@ -12,9 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """name; rises: larger is better; measure(outputs, targets) -> float; words: what it means, for
-    anyone.
-    """
+    """rises: larger is better; measure(outputs, targets) -> float; words: what it means."""
 
     name: str
     rises: bool

@@ -21,9 +21,7 @@ def probabilities_of(outputs: Tensor) -> np.ndarray:
 
 
 def as_frame(outputs: Tensor, schema: Schema | None, kind: str | None, like: Any = None) -> Any:
-    """A frame of `prediction` and, for classes, one `probability_<class>` each; pandas if `like` is
-    pandas.
-    """
+    """A frame of `prediction` and one `probability_<class>` each; pandas like `like`."""
     if kind == "classification":
         frame = _classes(probabilities_of(outputs), schema)
     else:

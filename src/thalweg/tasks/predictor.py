@@ -65,9 +65,7 @@ class Predictor:
         return Arrays(torch.from_numpy(inputs), torch.from_numpy(targets))
 
     def _task(self, source: Source, loss: Any) -> Task:
-        """The model with a loss and its metrics; `source` only fills the place of a training
-        set.
-        """
+        """The model with a loss and metrics; `source` only fills the training set's place."""
         deviation = self.schema.target.deviation if self.schema else 1.0
         metrics = metrics_of(self.kind, deviation)
         return Task(self.model, source, loss=loss, metrics=metrics)

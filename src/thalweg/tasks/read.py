@@ -133,9 +133,7 @@ def _read_csv(path: Path, head: bytes, texts: list[str]) -> pl.DataFrame:
 
 
 def _stripped(frame: pl.DataFrame, texts: list[str]) -> pl.DataFrame:
-    """Texts and column names without the blanks around them; a column is numbers where all of them
-    then are.
-    """
+    """Without blanks around texts and names; then a column of numbers is one of numbers."""
     columns = []
     for series in frame.rename(str.strip).iter_columns():
         if series.dtype == pl.String:

@@ -74,9 +74,7 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is predicted. classification: the classes, as text; regression: mean and deviation of
-    the column.
-    """
+    """What is predicted: its classes, as text, or its mean and deviation."""
 
     name: str
     task: Literal["classification", "regression"]
@@ -135,9 +133,7 @@ def find_target(frame: pl.DataFrame, name: str, source: str) -> str:
 
 
 def describe_target(frame: pl.DataFrame, name: str, task: str) -> Target:
-    """The target's task (unless given) and classes. Raises DataError for a target that cannot be
-    learnt.
-    """
+    """The target's task and classes. Raises DataError for one that cannot be learnt."""
     column = frame.get_column(name)
     if not _is_understood(column) or column.dtype.is_temporal():
         raise DataError(
@@ -201,9 +197,7 @@ def as_floats(series: pl.Series) -> np.ndarray:
 
 
 def class_texts(series: pl.Series, class_type: str) -> pl.Series:
-    """Classes of one type as text, the same for 3, 3.0 and "3"; what is not of the type stays as
-    it is.
-    """
+    """Classes of one type as text, the same for 3, 3.0 and "3"; others stay as they are."""
     texts = series.cast(pl.String)
     if class_type == "boolean":
         return texts.str.to_lowercase()
@@ -275,9 +269,7 @@ def _reason_to_drop_number(series: pl.Series) -> str | None:
 
 
 def row_numbers(frame: pl.DataFrame) -> list[Dropped]:
-    """Columns of the whole table, in its order, that only count the rows: 0, 1, 2, ... or 1, 2, 3,
-    ...
-    """
+    """Columns that only count the rows in the table's order: 0, 1, 2 or 1, 2, 3."""
     found = []
     for series in frame.iter_columns():
         if not series.dtype.is_integer() or series.null_count() or len(series) < 3:

@@ -103,9 +103,7 @@ def as_source(data: Any) -> Source:
 
 
 def as_tensor(values: Any, name: str) -> Tensor:
-    """Numbers of any container as a tensor: floats in torch's default dtype, whole-number targets
-    as int64.
-    """
+    """Numbers as a tensor: floats in torch's default dtype, whole-number targets int64."""
     if hasattr(values, "to_numpy"):
         values = values.to_numpy()
     try:

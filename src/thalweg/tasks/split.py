@@ -23,8 +23,7 @@ class Split:
 def split(
     num_rows: int, *, seed: int, strata: np.ndarray | None = None, share: float = 0.1
 ) -> Split:
-    """Random parts: `share` (0 .. 0.5) of the rows for validation, as much for test, the rest to
-    train.
+    """Random parts: `share` (0 .. 0.5) of the rows to validate, as much to test.
 
     strata: class ids of shape (num_rows,); each class is then shared out alike, and every class is
     trained on (at a share of up to 0.1)

@@ -75,8 +75,7 @@ class Study:
 
 
 def of_table(frame: pl.DataFrame, target: str, *, task: str, seed: int, source: str) -> Study:
-    """A study of one table: kinds inferred, rows split, columns encoded from the training rows
-    alone.
+    """A study of one table: kinds inferred, rows split, encoded from the training rows alone.
 
     source: what to call the data in messages. Raises DataError for a table that cannot be learnt
     from.
@@ -114,8 +113,7 @@ def of_table(frame: pl.DataFrame, target: str, *, task: str, seed: int, source: 
 
 
 def of_arrays(data: Any, *, loss: Any, seed: int) -> Study:
-    """A study of (inputs, targets) or a Dataset, for a model of the user's own; nothing is
-    standardised.
+    """A study of (inputs, targets) or a Dataset, for the user's own model; nothing is scaled.
 
     Raises DataError for targets that are not finite or too few samples, UsageError for an unknown
     loss.
