@@ -9,6 +9,7 @@ import pytest
 
 from thalweg import budget, converged, reached
 from thalweg.errors import UsageError
+from thalweg.health.improvement import num_without_improvement
 from thalweg.loop.stopping import Pace
 from thalweg.types import Evaluation, Progress
 
@@ -20,7 +21,8 @@ RISING = frozenset({"accuracy"})
 
 def progress(**parts: Any) -> Progress:
     empty = {"steps": 0, "samples": 0, "epochs": 0.0, "seconds": 0.0, "evaluations": ()}
-    return Progress(**{**empty, **parts})
+    stale = num_without_improvement(parts.get("evaluations", ()))
+    return Progress(**{**empty, "num_stale": stale, **parts})
 
 
 def checks(*losses: float, noise: float | None = None, **more: float) -> list[Evaluation]:

@@ -287,9 +287,9 @@ SOURCES = {
 @pytest.mark.parametrize("source", SOURCES)
 def test_every_source_gives_the_same_inputs_to_the_bit(source, task, tmp_path):
     target = "price" if task == "regression" else "count"
-    ours = of_table(MIXED, target, task=task, seed=3, source="ours")
+    ours = of_table(MIXED, target, task=task, seed=3, share=0.1, source="ours")
     table = read_table(SOURCES[source](MIXED, tmp_path))
-    other = of_table(table, target, task=task, seed=3, source="other")
+    other = of_table(table, target, task=task, seed=3, share=0.1, source="other")
 
     assert other.schema == ours.schema
     for name in ("train", "validation", "test"):
@@ -482,7 +482,7 @@ class TestSplit:
 
     def parts(self, counts, seed):
         strata = strata_of(counts, seed)
-        return strata, split(len(strata), seed=seed, strata=strata)
+        return strata, split(len(strata), seed=seed, share=0.1, strata=strata)
 
     def test_every_row_is_in_one_part(self, name, counts, seed):
         strata, parts = self.parts(counts, seed)
@@ -505,42 +505,44 @@ class TestSplit:
 
     def test_the_seed_decides(self, name, counts, seed):
         strata, parts = self.parts(counts, seed)
-        again = split(len(strata), seed=seed, strata=strata)
+        again = split(len(strata), seed=seed, share=0.1, strata=strata)
         np.testing.assert_array_equal(parts.test, again.test)
         np.testing.assert_array_equal(parts.validation, again.validation)
 
 
 @pytest.mark.parametrize("num_rows", [LEAST_ROWS, 11, 99, 1000])
 def test_a_split_without_classes(num_rows):
-    parts = split(num_rows, seed=1)
+    parts = split(num_rows, seed=1, share=0.1)
     assert len(parts.validation) == len(parts.test) == max(1, round(num_rows / 10))
     assert len(np.unique(np.concatenate([parts.train, parts.validation, parts.test]))) == num_rows
 
 
 def test_another_seed_gives_another_split():
-    assert not np.array_equal(split(100, seed=1).test, split(100, seed=2).test)
+    assert not np.array_equal(
+        split(100, seed=1, share=0.1).test, split(100, seed=2, share=0.1).test
+    )
 
 
 def test_too_few_rows_are_refused():
     with pytest.raises(DataError, match="9 rows are too few"):
-        split(LEAST_ROWS - 1, seed=0)
+        split(LEAST_ROWS - 1, seed=0, share=0.1)
     with pytest.raises(DataError, match="only one row"):
-        split(50, seed=0, strata=np.arange(50))
+        split(50, seed=0, share=0.1, strata=np.arange(50))
 
 
 def test_nothing_but_the_training_rows_is_learnt_from():
     numbers = np.random.default_rng(0).normal(size=100)
     frame = pl.DataFrame({"n": numbers, "c": ["a", "b"] * 50, "y": numbers * 3})
-    study = of_table(frame, "y", task="regression", seed=0, source="data")
+    study = of_table(frame, "y", task="regression", seed=0, share=0.1, source="data")
 
-    parts = split(100, seed=0)
+    parts = split(100, seed=0, share=0.1)
     held = np.concatenate([parts.validation, parts.test])
     changed = frame.with_columns(
         pl.Series("n", np.where(np.isin(np.arange(100), held), 1e9, numbers)),
         pl.Series("c", np.where(np.isin(np.arange(100), held), "other", frame["c"])),
         pl.Series("y", np.where(np.isin(np.arange(100), held), -1e9, numbers * 3)),
     )
-    other = of_table(changed, "y", task="regression", seed=0, source="data")
+    other = of_table(changed, "y", task="regression", seed=0, share=0.1, source="data")
     assert other.schema == study.schema
     assert other.train.inputs.numpy().tobytes() == study.train.inputs.numpy().tobytes()
     assert other.train.targets.numpy().tobytes() == study.train.targets.numpy().tobytes()
@@ -548,14 +550,17 @@ def test_nothing_but_the_training_rows_is_learnt_from():
     moved = frame.with_columns(
         pl.Series("n", np.where(np.arange(100) == parts.train[0], 9, numbers))
     )
-    assert of_table(moved, "y", task="regression", seed=0, source="data").schema != study.schema
+    assert (
+        of_table(moved, "y", task="regression", seed=0, share=0.1, source="data").schema
+        != study.schema
+    )
 
 
 def test_a_target_far_from_zero_keeps_its_digits():
     target = 1.7e9 + np.arange(100) / 100
     frame = pl.DataFrame({"n": np.arange(100) % 7, "y": target})
-    schema = of_table(frame, "y", task="regression", seed=0, source="data").schema
-    train = split(100, seed=0).train
+    schema = of_table(frame, "y", task="regression", seed=0, share=0.1, source="data").schema
+    train = split(100, seed=0, share=0.1).train
     assert schema is not None
     assert schema.target.mean == pytest.approx(target[train].mean(), abs=1e-6)
     assert schema.target.deviation == pytest.approx(target[train].std(), rel=1e-6)

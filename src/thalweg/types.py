@@ -27,8 +27,8 @@ MEASURES = (
 class Measures:
     """What was measured of one update: read from the device once, when first asked for.
 
-    `read` is called at most once and returns the values by name; a name that is missing was not
-    measured.
+    `read` returns the values by name, and is kept no longer than needed; a name that is missing
+    was not measured.
     """
 
     __slots__ = ("_read", "_values")
@@ -38,8 +38,10 @@ class Measures:
         self._values: Mapping[str, float] = {}
 
     def values(self) -> Mapping[str, float]:
-        if self._read is not None:
-            self._values, self._read = self._read(), None
+        read = self._read
+        if read is not None:
+            self._values = read()
+            self._read = None
         return self._values
 
 
@@ -187,7 +189,8 @@ class Progress:
     """How far a descent has come; all that a stopping rule may look at.
 
     `seconds` is the time spent so far; `evaluations` are those of the validation set, oldest first;
-    `rising` names the metrics that are better when larger.
+    `num_stale` counts those since the last improvement; `rising` names the metrics that are better
+    when larger.
     """
 
     steps: int
@@ -195,6 +198,7 @@ class Progress:
     epochs: float
     seconds: float
     evaluations: Sequence[Evaluation]
+    num_stale: int = 0
     rising: frozenset[str] = frozenset()
 
 

@@ -44,8 +44,8 @@ class Backend(Protocol):
         """Euclidean norm of all gradients: a float on the CPU, else a 0-d tensor, with no sync."""
         ...
 
-    def update(self, rule: Rule, group: Group, skip: Any | None) -> None:
-        """Apply one update in place; nothing at all changes where `skip` (0-d, 0.0 or 1.0) is 1."""
+    def update(self, rule: Rule, groups: Sequence[Group], skip: Any | None) -> None:
+        """One update of the whole optimizer, in place; none where `skip` (0-d) is 1.0."""
         ...
 
 

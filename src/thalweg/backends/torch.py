@@ -28,9 +28,14 @@ class Fused:
     def norm(self, grads: Sequence[Tensor]) -> Tensor | float:
         return norm_of(grads)
 
-    def update(self, rule: Rule, group: Group, skip: Tensor | None) -> None:
-        _advance(group, skip)
-        _KERNELS[rule.name](group, skip)
+    def update(self, rule: Rule, groups: Sequence[Group], skip: Tensor | None) -> None:
+        for group in groups:
+            is_regular = all(map(Tensor.is_contiguous, (*group.params, *group.grads)))
+            if is_regular:
+                _advance(group, skip)
+                _KERNELS[rule.name](group, skip)
+            else:  # the kernels would ignore the strides
+                _update_eagerly(rule, group, skip)
 
 
 class Eager:
@@ -41,18 +46,28 @@ class Eager:
     def norm(self, grads: Sequence[Tensor]) -> Tensor | float:
         return norm_of(grads)
 
-    def update(self, rule: Rule, group: Group, skip: Tensor | None) -> None:
-        _advance(group, skip)
-        update = bind(rule.update, **_PRIMITIVES)
-        coefficients = bind(rule.coefficients, **_PRIMITIVES)
-        states = [group.states[name] for name in rule.states]
+    def update(self, rule: Rule, groups: Sequence[Group], skip: Tensor | None) -> None:
+        for group in groups:
+            _update_eagerly(rule, group, skip)
 
-        for i, (p, g) in enumerate(zip(group.params, group.grads, strict=True)):
-            t = group.step_views[i].double() if rule.counts_steps else None
-            old = (p, *(state[i] for state in states))
-            new = update(old[0], g, *old[1:], *coefficients(t, **group.hyper))
-            for target, value in zip(old, new, strict=True):
-                target.copy_(value if skip is None else torch.where(skip > 0, target, value))
+
+def _update_eagerly(rule: Rule, group: Group, skip: Tensor | None) -> None:
+    _advance(group, skip)
+    update = bind(rule.update, **_PRIMITIVES)
+    coefficients = bind(rule.coefficients, **_PRIMITIVES)
+    states = [group.states[name] for name in rule.states]
+
+    for i, (p, g) in enumerate(zip(group.params, group.grads, strict=True)):
+        t = _exact(group.step_views[i]) if rule.counts_steps else None
+        old = (p, *(state[i] for state in states))
+        new = update(old[0], g, *old[1:], *coefficients(t, **group.hyper))
+        for target, value in zip(old, new, strict=True):
+            target.copy_(value if skip is None else torch.where(skip > 0, target, value))
+
+
+def _exact(t: Tensor) -> Tensor:
+    """The count in float64, or as it is on a device that has none."""
+    return t if t.device.type == "mps" else t.double()
 
 
 def pick(rule: Rule, params: Sequence[Tensor]) -> tuple[Backend, str]:
@@ -87,10 +102,18 @@ def norm_of(grads: Sequence[Tensor]) -> Tensor | float:
     On the CPU, where reading costs nothing, a float; elsewhere a 0-d tensor, not waited for.
     """
     if not grads or grads[0].device.type == "cpu":
-        wide = (g.float() if g.dtype in _HALVES else g for g in grads)  # float16 ends at 65,504
-        return math.hypot(*(torch.linalg.vector_norm(g).item() for g in wide))
-    norms = torch._foreach_norm(list(grads))  # pyright: ignore[reportPrivateImportUsage]
-    return torch.linalg.vector_norm(torch.stack([norm.float() for norm in norms]))
+        return _norm_on_cpu(grads)
+    norms = torch._foreach_norm(list(grads), 2, torch.float32)  # pyright: ignore[reportPrivateImportUsage]
+    return torch.linalg.vector_norm(torch.stack(norms))
+
+
+def _norm_on_cpu(grads: Sequence[Tensor]) -> float:
+    """In the gradients' own precision, and in double only where that overflows."""
+    wide = [g.float() if g.dtype in _HALVES else g for g in grads]  # float16 ends at 65,504
+    norm = math.hypot(*(torch.linalg.vector_norm(g).item() for g in wide))
+    if math.isinf(norm):
+        norm = math.hypot(*(torch.linalg.vector_norm(g.double()).item() for g in wide))
+    return norm
 
 
 def _advance(group: Group, skip: Tensor | None) -> None:

@@ -109,7 +109,9 @@ def demo(*, seed: int = 0, out: _OUT = "runs", json: _JSON = False, quiet: _QUIE
 
 
 @app.command
-def predict(run: _RUN, data: str, /, *, to: str | None = None, out: _OUT = "runs") -> int:
+def predict(
+    run: _RUN, data: str, /, *, to: str | None = None, out: _OUT = "runs", json: _JSON = False
+) -> int:
     """Predict new rows: CSV on standard output, or a file.
 
     Parameters
@@ -119,9 +121,13 @@ def predict(run: _RUN, data: str, /, *, to: str | None = None, out: _OUT = "runs
     to:
         write to this file instead, .csv or .parquet
     """
-    path = _job("predict", "predict")(run, data, to=to, out=out, stream=sys.stdout)
-    if path is not None:
-        print(f"wrote {path}", file=sys.stderr)
+    result, frame = _job("predict", "predict")(run, data, to=to, out=out)
+    if json:
+        print_json(result)
+    elif to is None:
+        sys.stdout.write(frame.write_csv())
+    if to is not None:
+        print(f"wrote {to}", file=sys.stderr)
     return 0
 
 
@@ -140,9 +146,10 @@ def evaluate(run: _RUN, data: str, /, *, out: _OUT = "runs", json: _JSON = False
 
 
 @app.command
-def report(run: _RUN, /, *, out: _OUT = "runs") -> int:
+def report(run: _RUN, /, *, out: _OUT = "runs", json: _JSON = False) -> int:
     """Build the page of a run anew and say where it is."""
-    print(_job("report", "report")(run, out=out))
+    result = _job("report", "report")(run, out=out)
+    print_json(result) if json else print(result["report"])
     return 0
 
 

@@ -1,7 +1,8 @@
 """The stability guard: blocks of drained steps in, an action out.
 
-Today it has one rung: a step whose loss or gradient was not finite stops the run. The update of
-such a step was never applied (the optimizer's no-op), so the weights are those of the step before.
+Today it has one rung: a step whose loss or gradient was not finite stops the run, and so does an
+evaluation. The update of such a step was never applied and batch norm's statistics were put back,
+so that no NaN stands in the model. On a GPU the steps up to the next drain are still taken.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from thalweg.types import Action, Step
+from thalweg.types import Action, Evaluation, Step
 
 GO = Action("go")
 
@@ -23,6 +24,16 @@ def judge(block: Sequence[Step]) -> Action:
             if not math.isfinite(value):
                 return _stop(step.number, name, value)
     return GO
+
+
+def judge_evaluation(evaluation: Evaluation) -> Action:
+    """Go, or stop where the validation loss is not finite."""
+    loss = evaluation.values["loss"]
+    if math.isfinite(loss):
+        return GO
+    reason = f"the loss on the {evaluation.split} set was {loss} after step {evaluation.number}"
+    evidence = {"quantity": f"{evaluation.split} loss", "value": str(loss)}
+    return Action("stop", evaluation.number, reason, evidence)
 
 
 def _stop(number: int, name: str, value: float) -> Action:

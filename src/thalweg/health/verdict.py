@@ -28,7 +28,7 @@ def judge(
             return _diverging(event, evaluations, lr)
     if status in ("converged", "reached"):
         return Verdict("finished", f"{reason}, so training stopped{_kept(evaluations)}")
-    if status == "budget" and evaluations:
+    if status == "budget" and len(evaluations) > 1:
         return _out_of_budget(reason, evaluations)
     return Verdict("unknown", f"{reason}, too early to judge the curve{_kept(evaluations)}")
 

@@ -84,22 +84,22 @@ class FitPlan:
 def study_of(data: Any, settings: Settings) -> Study:
     """The data made ready: a table, or for a model of the user's own arrays as they are."""
     is_own_model = not isinstance(settings.model, str)
+    chosen: Any = {"seed": settings.seed, "share": defaults.SHARE}
     if isinstance(data, str | Path) or hasattr(data, "columns"):
         if is_own_model:
             raise UsageError("a model of your own needs arrays: fit((X, y), model=net, loss=...)")
         if settings.target is None:
             raise UsageError("no target was given: name the column to predict, --target COL")
         frame, name = read_table(data), str(data) if isinstance(data, str | Path) else "the data"
-        return of_table(frame, settings.target, task=settings.task, seed=settings.seed, source=name)
+        return of_table(frame, settings.target, task=settings.task, source=name, **chosen)
     if is_own_model:
-        return of_arrays(data, loss=settings.loss or "cross_entropy", seed=settings.seed)
+        return of_arrays(data, loss=settings.loss or "cross_entropy", **chosen)
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise DataError(
             f"data is a {type(data).__name__}: give a path, a frame or (inputs, targets); "
             "for a Dataset bring a model of your own, fit(dataset, model=net, loss=...)"
         )
-    frame = frame_of_arrays(*data)
-    return of_table(frame, "y", task=settings.task, seed=settings.seed, source="data")
+    return of_table(frame_of_arrays(*data), "y", task=settings.task, source="data", **chosen)
 
 
 def plan_of(study: Study, settings: Settings) -> FitPlan:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from thalweg.errors import UsageError
 from thalweg.jobs.load import load
 
 
-def predict(run: str, data: Any, *, to: str | None, out: str, stream: TextIO) -> Path | None:
-    """Write predictions as CSV to `stream`, or whole to the file `to`, which is returned.
+def predict(run: str, data: Any, *, to: str | None, out: str) -> tuple[dict[str, Any], Any]:
+    """The object that `predict --json` prints, and the frame of predictions.
 
+    With `to` they are written whole to that file, and the object names it instead of holding them.
     Raises UsageError where the file cannot be written, and what load and Run.predict raise.
     """
     path = None if to is None else Path(to)
@@ -21,10 +22,22 @@ def predict(run: str, data: Any, *, to: str | None, out: str, stream: TextIO) ->
         raise UsageError(f"--to {to}: write a name that ends in .csv or .parquet")
     if path is not None and isinstance(data, str) and os.path.exists(path):
         _check_apart(path, data)
-    frame = load(run, out=out).predict(data)
+    loaded = load(run, out=out)
+    frame = loaded.predict(data)
+    result = {
+        "schema": 1,
+        "command": "predict",
+        "run": str(loaded.folder),
+        "rows": frame.height,
+    }
     if path is None:
-        stream.write(frame.write_csv())
-        return None
+        return {**result, "predictions": frame.to_dicts()}, frame
+    _write(path, frame)
+    return {**result, "to": str(path)}, frame
+
+
+def _write(path: Path, frame: Any) -> None:
+    """Write a frame as CSV or Parquet, whole or not at all."""
     part = path.with_name(f".thalweg-{os.getpid()}.part")
     try:
         with part.open("wb") as file:
@@ -34,7 +47,6 @@ def predict(run: str, data: Any, *, to: str | None, out: str, stream: TextIO) ->
         with suppress(OSError):
             part.unlink()
         raise UsageError(f"{path} cannot be written: {error.strerror or error}") from None
-    return path
 
 
 def _check_apart(path: Path, data: str) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from thalweg.draw.report import render
 from thalweg.record import read
 from thalweg.state import folder as files
 from thalweg.state.folder import find
 
 
-def report(run: str, *, out: str) -> Path:
-    """Write the page and return its path. Raises RunError where there is no run with a record."""
+def report(run: str, *, out: str) -> dict[str, str | int]:
+    """Write the page; the object that says where. Raises RunError where there is no record."""
     folder = find(run, out)
     if folder.is_finished:
         folder.check(files.RECORD)
@@ -19,4 +17,5 @@ def report(run: str, *, out: str) -> Path:
     folder.write(files.REPORT, page)
     if folder.is_finished:
         folder.reseal(files.REPORT)
-    return folder.path / files.REPORT
+    page_path = str(folder.path / files.REPORT)
+    return {"schema": 1, "command": "report", "run": str(folder.path), "report": page_path}

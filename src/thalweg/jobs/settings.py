@@ -99,14 +99,6 @@ class Settings:
         ]
         return own.replace(parameters=[*first, *settings])
 
-    def given(self) -> dict[str, Any]:
-        """What differs from the defaults, by name."""
-        return {
-            row.name: getattr(self, row.name)
-            for row in fields(self)
-            if getattr(self, row.name) != row.default
-        }
-
     @property
     def parsed_optimizer(self) -> tuple[str, dict[str, float]]:
         """Name and hyperparameters of "adamw:weight_decay=0.1"."""

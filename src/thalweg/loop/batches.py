@@ -33,7 +33,7 @@ class Position:
 class Batch:
     """Parts of one batch with their shares: one with share 1.0, or a full batch's chunks.
 
-    The parts of a full batch are fetched as they are asked for, and can be gone through once.
+    They are fetched as they are asked for, and can be gone through once.
     """
 
     parts: Iterable[tuple[float, Any]]
@@ -80,7 +80,7 @@ class Batches:
         return Batch(parts(position.epoch, start, end), end - start, following)
 
     def _whole(self, epoch: int, start: int, end: int) -> Iterable[tuple[float, Any]]:
-        return ((1.0, self.source.fetch(self._indices(epoch, start, end))),)
+        yield 1.0, self.source.fetch(self._indices(epoch, start, end))
 
     def _chunks(self, epoch: int, start: int, end: int) -> Iterable[tuple[float, Any]]:
         num_chunks = num_batches(end - start, CHUNK)

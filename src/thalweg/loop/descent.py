@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from numbers import Integral
 from types import TracebackType
 
@@ -20,18 +20,19 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from thalweg import guard
 from thalweg.errors import UsageError
+from thalweg.health.improvement import num_without_improvement
 from thalweg.loop.batches import Batches, BatchSize, Position
 from thalweg.loop.evaluate import Evaluator
 from thalweg.loop.pace import pace_of
 from thalweg.loop.rates import Rates
-from thalweg.loop.step import take_step
+from thalweg.loop.step import Statistics, take_step
 from thalweg.loop.stopping import Ending, Until
 from thalweg.optim.updater import updater
 from thalweg.record import Memory
 from thalweg.schedules import Schedule, constant
 from thalweg.state.weights import Weights
 from thalweg.tasks.task import Task
-from thalweg.types import Evaluation, Event, Measures, Progress, Recorder, Status, Step
+from thalweg.types import Action, Evaluation, Event, Measures, Progress, Recorder, Status, Step
 
 DRAIN_EVERY = {"cpu": 1}
 """Steps between drains by device; any other device: 32."""
@@ -81,6 +82,8 @@ def descend(
     """
     if batch_size != "full" and not _is_count(batch_size):
         raise UsageError(f'batch_size is {batch_size!r}: it must be 1 or more, or "full"')
+    if not isinstance(seed, Integral):
+        raise UsageError(f"seed is {seed!r}: it must be a whole number")
     for name, count in (("evaluate_every", evaluate_every), ("horizon", horizon)):
         if count is not None and not _is_count(count):
             raise UsageError(f"{name} is {count!r}: it must be a whole number, 1 or more")
@@ -92,7 +95,8 @@ def descend(
     if task.validation is None and (evaluate_every is not None or restore_best):
         text = "evaluate_every and restore_best have no effect: the task has no validation data"
         warnings.warn(text, stacklevel=2)
-    batches = Batches(task.data, batch_size, seed)
+    batch_size, seed = "full" if batch_size == "full" else int(batch_size), int(seed)
+    batches = Batches(task.data.to(task.device), batch_size, seed)
     descent = Descent(task, optimizer, batches, record or Memory(), seed)
     descent.plan(schedule or constant(), until, horizon)
     descent.watch(evaluate_every, restore_best)
@@ -128,6 +132,8 @@ class Descent:
         self.horizon: int | None = None
         self.best: Weights | None = None
         self._update = updater(optimizer)
+        self._statistics = Statistics(task.model)
+        self._num_stale = 0
         self._position = Position()
         self._number = 0
         self._samples = 0
@@ -136,7 +142,7 @@ class Descent:
         self._device = task.device
         self._rising = frozenset(metric.name for metric in task.metrics if metric.rises)
         self._drain_every = DRAIN_EVERY.get(self._device.type, 32)
-        self._generator = torch.get_rng_state()
+        self._generator: Tensor | None = torch.get_rng_state()
         self._step: Step | None = None
         self._wish: Ending | None = None
         self._is_closed = False
@@ -158,6 +164,8 @@ class Descent:
         self.evaluate_every = evaluate_every or epoch
         self._restore_best = restore_best
         validation = self.task.validation
+        if validation is not None:
+            validation = validation.to(self._device)
         self._evaluator = Evaluator(self.task, validation, "validation") if validation else None
 
     def __iter__(self) -> Iterator[Step]:
@@ -174,6 +182,7 @@ class Descent:
             self._drain()
         if self._evaluator and self.ending is None and step.number % self.evaluate_every == 0:
             step.evaluation = self.evaluate()
+            self._obey(guard.judge_evaluation(step.evaluation), step)
         ending = self.ending or self._wish or (self._until(self.progress) if self._until else None)
         if ending is not None:
             self._finish(step, ending)
@@ -196,9 +205,11 @@ class Descent:
         for group in self.optimizer.param_groups:
             for p in group["params"]:
                 p.grad = None
-        loss, norm = take_step(
+        self._statistics.keep()
+        measured = take_step(
             self.task, batch, self._update, number=number, seed=self.seed, device=self._device
         )
+        self._statistics.undo_if_skipped(measured)
 
         self._number = number
         self._samples += batch.samples
@@ -209,7 +220,7 @@ class Descent:
             epoch=self._epochs,
             lr=self._rates.lr,
             seconds=time.perf_counter() - start,
-            measures=Measures(lambda: _read(loss, norm)),
+            measures=Measures(lambda: _read(measured)),
         )
         for event in changes:
             self._tell(step, event)
@@ -223,17 +234,23 @@ class Descent:
             return
         action = guard.judge(block)
         self.record.steps(block)
+        self._obey(action, block[-1])
+
+    def _obey(self, action: Action, step: Step) -> None:
+        """Do what the guard wants, and say so at this step."""
         if action.kind == "stop":
-            self._tell(block[-1], Event(action.number, "nonfinite", action.reason, action.evidence))
+            self._tell(step, Event(action.number, "nonfinite", action.reason, action.evidence))
             self.ending = Ending("stopped", action.reason)
 
     def _finish(self, step: Step, ending: Ending) -> None:
         """The last step was taken: drain, look once more, restore, and say why it ended."""
         self._drain()
+        if self._evaluator and self.ending is None and not self._was_evaluated(step.number):
+            step.evaluation = self.evaluate()
+            self._obey(guard.judge_evaluation(step.evaluation), step)
+            ending = (self._until and self._until(self.progress)) or ending
         is_sound = self.ending is None
         self.ending = self.ending or ending
-        if self._evaluator and is_sound and not self._was_evaluated(step.number):
-            step.evaluation = self.evaluate()
         if self._restore_best and self.best is not None:
             self.best.restore(self.task.model)
             text = f"best weights restored, of the lowest validation loss, {self.best.loss:.4g}"
@@ -241,6 +258,7 @@ class Descent:
         status, reason = self.ending.status, self.ending.reason
         text = reason if is_sound else "the guard stopped the run"
         self._tell(step, Event(step.number, "stop", text, {"status": status}))
+        self._put_back()
 
     def _was_evaluated(self, number: int) -> bool:
         return bool(self.evaluations) and self.evaluations[-1].number == number
@@ -260,6 +278,7 @@ class Descent:
             raise UsageError("there is nothing to evaluate: the task has no validation data")
         evaluation = self._evaluator(self._number)
         self.evaluations.append(evaluation)
+        self._num_stale = num_without_improvement(self.evaluations)
         self.record.evaluation(evaluation)
         loss = evaluation.values["loss"]
         is_best = loss < (math.inf if self.best is None else self.best.loss)
@@ -285,6 +304,7 @@ class Descent:
             epochs=self._epochs,
             seconds=elapsed,
             evaluations=self.evaluations,
+            num_stale=self._num_stale,
             rising=self._rising,
         )
 
@@ -314,9 +334,15 @@ class Descent:
         try:
             self._heed()
             self._drain()
-            self.record.close()
         finally:
+            self._put_back()
+            self.record.close()
+
+    def _put_back(self) -> None:
+        """torch's generator of the CPU as it was before, and the optimizer's own rates."""
+        if self._generator is not None:
             torch.set_rng_state(self._generator)
+            self._generator = None
             self._rates.put_back()
 
 
@@ -330,5 +356,5 @@ def _is_count(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
 
 
-def _read(loss: Tensor, norm: Tensor | float) -> dict[str, float]:
-    return {"loss": loss.item(), "gradient_norm": float(norm)}
+def _read(measured: Mapping[str, Tensor | float]) -> dict[str, float]:
+    return {name: float(value) for name, value in measured.items()}

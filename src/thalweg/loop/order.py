@@ -9,6 +9,7 @@ and Rogaway's, 2002.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import partial
 
 import numpy as np
@@ -18,6 +19,13 @@ _ROUNDS = 6
 _MIN_BITS = 8
 _TABLE_BITS = 12
 """Below this many bits the permutation is looked up in a table, so that long walks cost little."""
+
+
+class Purpose(IntEnum):
+    """What a key is for: the first number of each, so that no two uses share their draws."""
+
+    ORDER = 1
+    STEP = 2
 
 
 def key(*numbers: int) -> int:
@@ -45,7 +53,10 @@ class Shuffled:
 
     def indices(self, epoch: int, start: int, count: int) -> np.ndarray:
         """Dataset indices at positions start .. start + count - 1: int64 of shape (count,)."""
-        keys = [np.uint32(key(self.seed, epoch, turn) & 0xFFFFFFFF) for turn in range(_ROUNDS)]
+        keys = [
+            np.uint32(key(Purpose.ORDER, self.seed, epoch, turn) & 0xFFFFFFFF)
+            for turn in range(_ROUNDS)
+        ]
         bits = max(_MIN_BITS, (self.size - 1).bit_length())
         places = np.arange(start, start + count, dtype=np.uint32 if bits <= 32 else np.uint64)
 

@@ -14,8 +14,8 @@ from thalweg.optim.updater import updater
 from thalweg.tasks.measure import measure
 from thalweg.tasks.task import Task
 
-WARM_UP, TIMED = 3, 20
-"""Steps that are taken before the clock starts, and while it runs."""
+MOST_STEPS, MOST_SECONDS = 20, 1.0
+"""The clock runs over so many steps, or for so long; a first step comes before it."""
 
 
 def pace_of(
@@ -32,21 +32,21 @@ def _seconds_per_step(
     """Wall seconds of a step, its share of one evaluation an epoch included."""
     trial = copy.copy(task)
     trial.model, twin = copy.deepcopy((task.model, optimizer))
-    update = updater(twin)
-    position = Position()
-    start = 0.0
-    for number in range(1, WARM_UP + TIMED + 1):
-        if number == WARM_UP + 1:
+    update, device = updater(twin), task.device
+    position, start, number = Position(), time.perf_counter(), 0
+    while number <= MOST_STEPS and (number < 2 or time.perf_counter() - start < MOST_SECONDS):
+        if number == 1:
             start = time.perf_counter()
         batch = batches.at(position)
-        loss, _ = take_step(trial, batch, update, number=number, seed=seed, device=task.device)
-        loss.item()
+        number += 1
+        step = take_step(trial, batch, update, number=number, seed=seed, device=device)
+        float(step["loss"])
         twin.zero_grad()
         position = batch.following
-    step = (time.perf_counter() - start) / TIMED
+    seconds = (time.perf_counter() - start) / (number - 1)
 
     if task.validation is None:
-        return step
+        return seconds
     start = time.perf_counter()
-    measure(trial, task.validation)
-    return step + (time.perf_counter() - start) / batches.per_epoch
+    measure(trial, task.validation.to(device))
+    return seconds + (time.perf_counter() - start) / batches.per_epoch

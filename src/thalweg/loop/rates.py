@@ -37,9 +37,10 @@ class Rates:
         return events
 
     def put_back(self) -> None:
-        """Give every group its own rate again, as it was before the schedule."""
-        for group, base in zip(self._groups, self._base, strict=False):
-            group["lr"] = base
+        """Give every group its own rate again, unless somebody else has set one meanwhile."""
+        for group, base, last in zip(self._groups, self._base, self._last, strict=False):
+            if group["lr"] == last:
+                group["lr"] = base
 
     def _changed(self, number: int) -> tuple[Event, ...]:
         events: list[Event] = []

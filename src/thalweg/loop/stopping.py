@@ -11,7 +11,6 @@ import math
 from dataclasses import dataclass
 
 from thalweg.errors import UsageError
-from thalweg.health.improvement import num_without_improvement
 from thalweg.types import Progress, Status
 
 __all__ = ["Ending", "Pace", "Until", "budget", "converged", "reached"]
@@ -23,6 +22,16 @@ class Ending:
 
     status: Status
     reason: str
+
+
+_RANK: dict[Status, int] = {
+    "reached": 0,
+    "converged": 1,
+    "stopped": 2,
+    "interrupted": 3,
+    "budget": 4,
+}
+"""Which ending is named where several rules end at the same step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +90,8 @@ class Either(Until):
     second: Until
 
     def __call__(self, progress: Progress) -> Ending | None:
-        return self.first(progress) or self.second(progress)
+        found = [ending for rule in (self.first, self.second) if (ending := rule(progress))]
+        return min(found, key=lambda ending: _RANK[ending.status], default=None)
 
     def horizon(self, pace: Pace) -> int | None:
         both = (self.first.horizon(pace), self.second.horizon(pace))
@@ -160,7 +170,7 @@ class Converged(Until):
     patience: int
 
     def __call__(self, progress: Progress) -> Ending | None:
-        count = num_without_improvement(progress.evaluations)
+        count = progress.num_stale
         if count < self.patience:
             return None
         return Ending("converged", f"validation loss had not improved for {_several(count)}")
@@ -182,8 +192,9 @@ class Reached(Until):
             if name not in values:
                 known = ", ".join(values)
                 raise UsageError(f"reached({name}=...): validation measures {known}, not {name}")
-            is_short = values[name] < goal if name in progress.rising else values[name] > goal
-            if is_short:
+            value = values[name]
+            is_met = value >= goal if name in progress.rising else value <= goal
+            if not is_met:  # a NaN meets nothing
                 return None
         text = " and ".join(f"{name} {goal:g}" for name, goal in self.goals)
         return Ending("reached", f"the goal of {text} on validation was reached")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from thalweg.backends.base import Backend, Group
-from thalweg.backends.torch import Eager, pick
+from thalweg.backends.torch import pick
 from thalweg.errors import UsageError
 from thalweg.rules import RULES, Rule
 
@@ -68,7 +68,7 @@ class Optimizer(torch.optim.Optimizer):
         """What runs the rule for these parameters."""
         if self._backend is None:
             params = [p for group in self.param_groups for p in group["params"]]
-            self._backend, self.reason = pick(self.rule, params)
+            self._backend, _ = pick(self.rule, params)
         return self._backend
 
     @torch.no_grad()
@@ -78,27 +78,21 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        self._update(self._filled(), skip=None)
+        self.backend.update(self.rule, self._filled(), skip=None)
         return loss
 
     @torch.no_grad()
-    def apply(self, loss: Tensor) -> Tensor | float:
-        """One update, skipped where `loss` or a gradient is not finite; the gradient's norm."""
+    def apply(self, loss: Tensor) -> dict[str, Tensor | float]:
+        """One update, skipped where `loss` or a gradient is not finite; what was measured of it."""
         groups = self._filled()
         norm = self.backend.norm([g for group in groups for g in group.grads])
         if isinstance(norm, float):
             if math.isfinite(norm + loss.item()):
-                self._update(groups, skip=None)
-            return norm
-        skip = torch.isfinite(norm + loss).logical_not_().to(torch.float32)
-        self._update(groups, skip)
-        return norm
-
-    def _update(self, groups: list[Group], skip: Tensor | None) -> None:
-        for group in groups:
-            regular = all(map(Tensor.is_contiguous, (*group.params, *group.grads)))
-            backend = self.backend if regular else Eager()
-            backend.update(self.rule, group, skip)
+                self.backend.update(self.rule, groups, skip=None)
+        else:
+            skip = torch.isfinite(norm + loss).logical_not_().to(torch.float32)
+            self.backend.update(self.rule, groups, skip)
+        return {"gradient_norm": norm}
 
     def _filled(self) -> list[Group]:
         """The groups that have gradients, each with this step's gradients and hyperparameters."""

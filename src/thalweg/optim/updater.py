@@ -14,8 +14,8 @@ from thalweg.errors import UsageError
 from thalweg.optim.optimizer import Optimizer
 
 
-def updater(optimizer: torch.optim.Optimizer) -> Callable[[Tensor], Tensor | float]:
-    """update(loss) -> the gradient's norm: applies the gradients that stand in `.grad`.
+def updater(optimizer: torch.optim.Optimizer) -> Callable[[Tensor], dict[str, Tensor | float]]:
+    """update(loss) -> what was measured: applies the gradients that stand in `.grad`.
 
     With thalweg's optimizers a step that is not finite is skipped on the device. With any other the
     host decides, which costs one sync a step on a GPU.
@@ -27,9 +27,9 @@ def updater(optimizer: torch.optim.Optimizer) -> Callable[[Tensor], Tensor | flo
     return partial(_update_foreign, optimizer)
 
 
-def _update_foreign(optimizer: torch.optim.Optimizer, loss: Tensor) -> Tensor | float:
+def _update_foreign(optimizer: torch.optim.Optimizer, loss: Tensor) -> dict[str, Tensor | float]:
     params = (p for group in optimizer.param_groups for p in group["params"])
     norm = norm_of([p.grad for p in params if p.grad is not None])
     if math.isfinite(norm + loss):
         optimizer.step()
-    return norm
+    return {"gradient_norm": norm}

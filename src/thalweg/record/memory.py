@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
-from thalweg.record.history import History, columns_of, row_of
+from thalweg.record.history import History, Row, columns_of, row_of
 from thalweg.types import Evaluation, Event, Step
 
 
@@ -14,11 +14,11 @@ class Memory:
     """Keeps everything in lists; `history()` gives it as columns."""
 
     def __init__(self) -> None:
-        self._steps: list[Step] = []
+        self._rows: list[Row] = []
         self._history = History(steps={})
 
     def steps(self, steps: Sequence[Step]) -> None:
-        self._steps.extend(steps)
+        self._rows.extend(row_of(step) for step in steps)
 
     def evaluation(self, evaluation: Evaluation) -> None:
         self._history.evaluations.append(evaluation)
@@ -48,5 +48,5 @@ class Memory:
     def history(self) -> History:
         """What was recorded so far; it does not grow afterwards."""
         history = deepcopy(self._history)
-        history.steps = columns_of(row_of(step) for step in self._steps)
+        history.steps = columns_of(self._rows)
         return history

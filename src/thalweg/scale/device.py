@@ -10,7 +10,7 @@ from thalweg.errors import UsageError
 def choose(name: str) -> torch.device:
     """The device called `name`; "auto": a GPU, else the CPU. Raises UsageError if absent."""
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -9,6 +10,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+
+_INEXACT = re.compile(
+    r"(?:(\S+) does not have a deterministic implementation|Deterministic behavior was enabled)"
+)
 
 
 @contextmanager
@@ -27,21 +32,22 @@ def deterministic(tell: Callable[[str], None]) -> Iterator[None]:
     def hear(
         message: Warning | str, category: type[Warning], *place: object, **more: object
     ) -> None:
-        name = re.match(r"(\S+) does not have a deterministic implementation", str(message))
+        name = _INEXACT.match(str(message))
         if name is None:
             show(message, category, *place, **more)  # pyright: ignore[reportArgumentType, reportCallIssue]
         elif name[1] not in told:
             told.add(name[1])
-            tell(name[1])
+            tell(
+                name[1] or "matrix products on this GPU (CUBLAS_WORKSPACE_CONFIG was set too late)"
+            )
 
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read with CUDA's first product
     show = warnings.showwarning
     torch.use_deterministic_algorithms(True, warn_only=True)
     switch.fill_uninitialized_memory = False
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "always", message=".*does not have a deterministic implementation.*"
-            )
+            warnings.filterwarnings("always", message=_INEXACT.pattern)
             warnings.showwarning = hear
             yield
     finally:

@@ -26,12 +26,12 @@ def measure(task: Task, source: Source) -> tuple[dict[str, float], Tensor | None
         for _, (inputs, target) in chunks_of(source):
             output = task.model(inputs)
             if objective.each is not None:
-                losses.append(objective.each(output, target))
+                losses.append(objective.each(output, target).cpu())
             else:
-                losses.append(objective.mean(output, target).reshape(1) * len(target))
+                losses.append(objective.mean(output, target).reshape(1).cpu() * len(target))
             if task.metrics:
-                outputs.append(output)
-                targets.append(target)
+                outputs.append(output.cpu())
+                targets.append(target.cpu())
 
     all_losses = torch.cat(losses)
     values = {"loss": float(all_losses.double().sum()) / len(source)}

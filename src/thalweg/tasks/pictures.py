@@ -20,6 +20,8 @@ def picture_of(study: Study, task: Task) -> dict[str, Any]:
     if study.kind is None:
         return {}
     outputs, targets = outputs_of(task, study.test)
+    if study.kind == "regression" and targets[0].numel() > 1:
+        return {}
     if study.kind == "classification":
         return {"confusion": _confusion(study, outputs, targets)}
     return {"residuals": _residuals(study, outputs, targets)}

@@ -25,13 +25,18 @@ def as_frame(outputs: Tensor, schema: Schema | None, kind: str | None, like: Any
     if kind == "classification":
         frame = _classes(probabilities_of(outputs), schema)
     else:
-        values = outputs.double().reshape(len(outputs), -1)[:, 0].numpy()
-        target = schema.target if schema else None
-        frame = pl.DataFrame(
-            {"prediction": values * target.deviation + target.mean if target else values}
-        )
+        frame = _numbers(outputs.double().reshape(len(outputs), -1).numpy(), schema)
     is_pandas = nw.dependencies.is_pandas_dataframe(like)
     return frame.to_pandas() if is_pandas else frame
+
+
+def _numbers(values: np.ndarray, schema: Schema | None) -> pl.DataFrame:
+    """Values of shape (n, k) in the target's own unit; for k > 1 the columns are numbered."""
+    if schema is not None:
+        values = values * schema.target.deviation + schema.target.mean
+    count = values.shape[1]
+    names = ["prediction"] if count == 1 else [f"prediction_{i}" for i in range(count)]
+    return pl.DataFrame({name: values[:, i] for i, name in enumerate(names)})
 
 
 def _classes(probabilities: np.ndarray, schema: Schema | None) -> pl.DataFrame:

@@ -109,7 +109,7 @@ def _read_parquet(path: Path, head: bytes) -> pl.DataFrame:
 
 def _read_csv(path: Path, head: bytes, texts: list[str]) -> pl.DataFrame:
     _check_text(path, head)
-    delimiter = _check_header(path, head)
+    delimiter, names = _check_header(path, head)
     try:
         frame = pl.read_csv(
             path,
@@ -117,7 +117,7 @@ def _read_csv(path: Path, head: bytes, texts: list[str]) -> pl.DataFrame:
             separator=delimiter,
             null_values=MISSING,
             infer_schema_length=None,
-            schema_overrides=dict.fromkeys(texts, pl.String),
+            schema_overrides={name: pl.String for name in names if name.strip() in texts},
             raise_if_empty=False,
         )
     except (PolarsError, OSError) as error:
@@ -160,22 +160,23 @@ def _check_text(path: Path, head: bytes) -> None:
         raise DataError(f"{path} has lines that end in CR alone: save it with ordinary line ends")
 
 
-def _check_header(path: Path, head: bytes) -> str:
-    """The delimiter, from the first line; raises DataError for names that stand twice."""
+def _check_header(path: Path, head: bytes) -> tuple[str, list[str]]:
+    """Delimiter and names, as they stand in the first line. Raises DataError for a name twice."""
     text = head.decode("utf-8-sig", errors="replace").lstrip("\r\n")
     line = text.splitlines()[0]
     if "\ufffd" in line:  # polars reads such a name, wrongly
         _explain_text(path)
     delimiter = max(_DELIMITERS, key=line.count)
-    names = Counter(name.strip() for name in next(csv.reader([line], delimiter=delimiter)))
-    twice = [name for name, count in names.items() if count > 1]
+    names = next(csv.reader([line], delimiter=delimiter))
+    counts = Counter(name.strip() for name in names)
+    twice = [name for name, count in counts.items() if count > 1]
     if twice:
         shown = "a column without a name" if twice[0] == "" else f"column {twice[0]!r}"
         raise DataError(
-            f"{path}: {shown} stands {names[twice[0]]} times in the header, which is the first "
+            f"{path}: {shown} stands {counts[twice[0]]} times in the header, which is the first "
             "line; rename all but one, or put a header there"
         )
-    return delimiter
+    return delimiter, names
 
 
 def _explain_text(path: Path) -> None:

@@ -34,7 +34,7 @@ class Arrays:
 
     def fetch(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
         """The samples at `indices` (int64, shape (b,)), in that order."""
-        where = torch.from_numpy(indices).to(self.inputs.device)
+        where = torch.from_numpy(indices).to(self.inputs.device, non_blocking=True)
         return self.inputs.index_select(0, where), self.targets.index_select(0, where)
 
     def to(self, device: torch.device) -> Arrays:
@@ -61,10 +61,22 @@ class Items:
                 "it must be a pair (input, target)"
             )
         inputs, targets = default_collate(items)
-        return inputs.to(self.device), targets.to(self.device)
+        return _moved(inputs, self.device), _moved(targets, self.device)
 
     def to(self, device: torch.device) -> Items:
         return Items(self.dataset, device)
+
+
+def _moved(batch: Any, device: torch.device) -> Any:
+    """Tensors on the device, with float64 in torch's default dtype, in whatever holds them."""
+    if isinstance(batch, Tensor):
+        is_double = batch.dtype == torch.float64
+        return batch.to(device, torch.get_default_dtype() if is_double else batch.dtype)
+    if isinstance(batch, dict):
+        return {name: _moved(item, device) for name, item in batch.items()}
+    if isinstance(batch, list | tuple):
+        return [_moved(item, device) for item in batch]
+    return batch
 
 
 class Part:

@@ -20,9 +20,7 @@ class Split:
     test: np.ndarray
 
 
-def split(
-    num_rows: int, *, seed: int, strata: np.ndarray | None = None, share: float = 0.1
-) -> Split:
+def split(num_rows: int, *, seed: int, strata: np.ndarray | None = None, share: float) -> Split:
     """Random parts: `share` (0 .. 0.5) of the rows to validate, as much to test.
 
     strata: class ids of shape (num_rows,); each class is then shared out alike, and every class is

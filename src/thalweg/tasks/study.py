@@ -74,7 +74,9 @@ class Study:
         return len(self.classes) if self.classes else 1
 
 
-def of_table(frame: pl.DataFrame, target: str, *, task: str, seed: int, source: str) -> Study:
+def of_table(
+    frame: pl.DataFrame, target: str, *, task: str, seed: int, share: float, source: str
+) -> Study:
     """A study of one table: kinds inferred, rows split, encoded from the training rows alone.
 
     source: what to call the data in messages. Raises DataError for a table that cannot be learnt
@@ -85,7 +87,7 @@ def of_table(frame: pl.DataFrame, target: str, *, task: str, seed: int, source: 
         described = describe_target(frame, target, task)
         is_classification = described.task == "classification"
         strata = encode_target(frame, described) if is_classification else None
-        parts = split(frame.height, seed=seed, strata=strata)
+        parts = split(frame.height, seed=seed, strata=strata, share=share)
         schema = _schema(frame, described, parts.train)
     labels = encode_target(frame, schema.target, source)
     inputs = encode_inputs(frame, schema, source)
@@ -112,7 +114,7 @@ def of_table(frame: pl.DataFrame, target: str, *, task: str, seed: int, source: 
     )
 
 
-def of_arrays(data: Any, *, loss: Any, seed: int) -> Study:
+def of_arrays(data: Any, *, loss: Any, seed: int, share: float) -> Study:
     """A study of (inputs, targets) or a Dataset, for the user's own model; nothing is scaled.
 
     Raises DataError for targets that are not finite or too few samples, UsageError for an unknown
@@ -124,9 +126,11 @@ def of_arrays(data: Any, *, loss: Any, seed: int) -> Study:
         raise UsageError(
             f"loss {loss!r} is unknown: choose one of {', '.join(OBJECTIVES)}, or give a function"
         )
+    _check_inputs(source)
     labels = source.targets.numpy(force=True) if isinstance(source, Arrays) else None
     classes = _check_labels(labels, kind)
-    parts = split(len(source), seed=seed, strata=labels if kind == "classification" else None)
+    strata = labels if kind == "classification" else None
+    parts = split(len(source), seed=seed, strata=strata, share=share)
     train, validation, test = (
         take(source, rows) for rows in (parts.train, parts.validation, parts.test)
     )
@@ -187,7 +191,7 @@ def _array_baselines(
     train: Source, test: Source, kind: Kind | None, classes: tuple[str, ...] | None
 ) -> Callable[[int], dict[str, baselines.Scores]]:
     def score(seed: int) -> dict[str, baselines.Scores]:
-        if kind is None:
+        if kind is None or _num_targets(train) > 1:
             return {}
         samples = [_flat(source) for source in (train, test)]
         names = classes or _names(samples[0][1]) if kind == "classification" else None
@@ -228,6 +232,23 @@ def _names(labels: np.ndarray) -> tuple[str, ...]:
 def _num_features(source: Source) -> int:
     inputs, _ = source.fetch(np.arange(1))
     return int(inputs[0].numel()) if isinstance(inputs, Tensor) else 0
+
+
+def _num_targets(source: Source) -> int:
+    _, targets = source.fetch(np.arange(1))
+    return int(targets[0].numel())
+
+
+def _check_inputs(source: Source) -> None:
+    """Raise DataError for inputs in memory that are not finite: every loss would be NaN."""
+    if isinstance(source, Arrays) and source.inputs.is_floating_point():
+        flat = source.inputs.reshape(len(source), -1)
+        bad = torch.nonzero(~torch.isfinite(flat).all(dim=1))
+        if len(bad):
+            raise DataError(
+                f"the inputs of sample {int(bad[0]):,} are not finite ({len(bad):,} such samples): "
+                "fill or remove them first"
+            )
 
 
 def _check_labels(labels: np.ndarray | None, kind: Kind | None) -> tuple[str, ...] | None:
