@@ -177,8 +177,8 @@ def test_fit_json_is_one_object_with_the_names_that_were_promised(name, kind, fi
         assert metrics <= set(result["baselines"][baseline])
     verdict = result["verdict"]
     assert {"state", "healthy", "findings", "not_checkable"} <= set(verdict)
-    assert verdict["state"] in ("improving", "stalled")
-    assert verdict["healthy"] is True
+    assert verdict["state"] in ("improving", "stalled", "unknown")
+    assert verdict["healthy"] is (None if verdict["state"] == "unknown" else True)
     assert verdict["findings"] == []
 
 
@@ -364,8 +364,9 @@ def test_a_budget_of_time_fixes_the_horizon_and_a_repeat_reuses_it(fitted):
     result = fitted(f"{words} --time 1 --name first")
     horizon = settings_of("first")["horizon"]
     assert result["status"] == "budget"
-    assert "1 seconds" in result["reason"]
-    assert 0.9 < result["seconds"] < 3
+    assert "1 seconds" in result["reason"] or "time budget" in result["reason"]
+    assert result["seconds"] < 3
+    assert result["steps"] <= horizon
     assert horizon > 50
 
     fitted("--config runs/first/run.toml --time 0.2s --quiet --name second")
@@ -418,7 +419,7 @@ def test_status_converged(fitted):
 def test_status_budget(fitted):
     result = fitted("iris.csv --target species --steps 7 --quiet")
     assert (result["status"], result["steps"]) == ("budget", 7)
-    assert result["verdict"]["state"] in ("improving", "stalled")
+    assert result["verdict"]["state"] == "unknown", "one evaluation is no curve"
 
 
 def test_status_reached(fitted):

@@ -341,24 +341,61 @@ def test_convergence_ends_it_and_the_best_weights_come_back():
     assert step.events[0].number == best.number
 
 
-def test_a_nan_is_never_the_best():
-    """The first evaluation is not finite, the later ones are."""
+def test_an_evaluation_that_is_not_finite_stops_the_run_and_is_never_the_best():
     calls = iter(range(10**6))
 
     def loss(outputs, targets):
         value = (outputs.squeeze(-1) - targets).square().mean()
-        is_first = not outputs.requires_grad and next(calls) == 0
-        return value * NAN if is_first else value
+        is_third = not outputs.requires_grad and next(calls) == 2
+        return value * NAN if is_third else value
 
     model = net()
     optimizer = thalweg.SGD(model.parameters(), lr=0.05)
     task = task_of(model, has_validation=True, loss=loss)
     settings = {"evaluate_every": 2, "restore_best": True, "until": budget(steps=10)}
     with descend(task, optimizer, batch_size=8, **settings) as descent:
+        numbers = [step.number for step in descent]
+    assert numbers[-1] == 6
+    assert math.isnan(descent.evaluations[-1].values["loss"])
+    assert descent.best.number <= 4
+    assert descent.ending.status == "stopped"
+    assert [event.kind for event in descent.events] == ["nonfinite", "best", "stop"]
+
+
+def test_a_skipped_step_leaves_no_nan_in_batch_norm():
+    inputs = torch.full((8, 3), NAN)
+    model = torch.nn.Sequential(
+        torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 1)
+    )
+    task = thalweg.Task(model, (inputs, torch.ones(8)), loss="mse")
+    before = [value.clone() for value in model.state_dict().values()]
+    with descend(task, thalweg.SGD(model.parameters()), batch_size=8) as descent:
         for _ in descent:
             pass
-    assert math.isnan(descent.evaluations[0].values["loss"])
-    assert descent.best.number > 2
+    assert descent.ending.status == "stopped"
+    floats = [b for b in before if b.is_floating_point()]
+    after = [b for b in model.state_dict().values() if b.is_floating_point()]
+    assert all(map(torch.equal, after, floats))
+
+
+def test_data_of_random_items_is_a_function_of_the_seed():
+    class Noisy:
+        def __len__(self):
+            return 16
+
+        def __getitem__(self, i):
+            return torch.randn(3, dtype=torch.float32), torch.tensor(float(i))
+
+    def last_loss():
+        torch.rand(int(torch.randint(1, 50, ())))
+        model = net().float()
+        task = thalweg.Task(model, Noisy(), loss="mse")
+        with descend(
+            task, thalweg.SGD(model.parameters()), until=budget(steps=4), seed=3
+        ) as descent:
+            return [step.loss for step in descent]
+
+    assert last_loss() == last_loss()
 
 
 # Non-finite steps.
@@ -483,7 +520,8 @@ def test_a_group_may_come_late():
             if step.number == 5:
                 assert torch.equal(weights(model[3]), head)
                 optimizer.add_param_group({"params": list(model[3].parameters()), "lr": 0.1})
-        assert optimizer.param_groups[1]["lr"] == pytest.approx(0.1 * (1 - 9 / 10))
+            elif step.number == 9:
+                assert optimizer.param_groups[1]["lr"] == pytest.approx(0.1 * (1 - 8 / 10))
     assert not torch.equal(weights(model[3]), head)
     assert [group["lr"] for group in optimizer.param_groups] == [0.01, 0.1], "put back"
 

@@ -23,6 +23,8 @@ METRICS = {
 """By name: the words for a metric, and whether higher is better."""
 
 NOT_FINITE = "not a finite number (NaN or infinity)"
+LEAST_CHECKS = 5
+"""Evaluations that it takes to say that a model memorised."""
 RISE = 0.05
 """A change of loss by a smaller share than this is not called a rise or a fall."""
 
@@ -175,8 +177,10 @@ def _never_fell(values: np.ndarray, at: np.ndarray, losses: np.ndarray) -> str:
     text = f"Validation loss was lowest at its first measurement, {lowest}"
     first, last = _ends(values)
     moved = f"from {number(first)} to {number(last)}"
-    if first - last > RISE * abs(first):
+    if first - last > RISE * abs(first) and len(losses) >= LEAST_CHECKS and last < losses[0]:
         return f"{text}, while training loss fell {moved}: the model memorised the training rows."
+    if first - last > RISE * abs(first):
+        return f"{text}; training loss fell {moved}."
     return f"{text}; training loss went {moved}: little was learned."
 
 

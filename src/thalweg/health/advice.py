@@ -47,7 +47,9 @@ def next_step(result: Mapping[str, Any]) -> str:
 
 def _use(result: Mapping[str, Any]) -> str:
     if result["run"] is None:
-        return "predict new rows, run.predict(frame)"
+        return "predict new rows, run.predict(...)"
+    if result["target"] is None:
+        return f"predict in Python, thalweg.load({result['run']!r}, model=one like it).predict(...)"
     return f"predict new rows, thalweg predict {result['run']} NEW.csv"
 
 
@@ -57,7 +59,9 @@ def _remedy(result: Mapping[str, Any]) -> str | None:
     if verdict["findings"]:
         return verdict["findings"][0]["advice"]
     if result["status"] == "interrupted":
-        return "run it again without stopping it, for a result you can judge"
+        return f"{_use(result)}; or run it again to its end"
+    if verdict["state"] == "unknown":
+        return f"{_use(result)}; or train longer, --epochs {_twice(result['epochs'])}"
     if beside(result, "constant") in ("equal", "worse"):
         return f"it has learnt nothing of use: try other rates, --lr {rates}"
     if beside(result, "tree") == "worse" and verdict["state"] != "improving":

@@ -24,4 +24,10 @@ NON_FINITE = Code(
     "if it happens again at the first steps, look for extreme values in the data",
 )
 
+NON_FINITE_AT_ONCE = (
+    "no update had been made yet, so the learning rate is not the cause: look for values in the "
+    "data that are NaN, infinite or extreme, and for a loss that cannot take these outputs"
+)
+"""The advice for TW001 where it stands at the first step."""
+
 CODES = {row.code: row for row in (NON_FINITE,)}

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from thalweg.health.codes import NON_FINITE
+from thalweg.health.codes import NON_FINITE, NON_FINITE_AT_ONCE
 from thalweg.health.improvement import improvements, lowest
 from thalweg.types import Evaluation, Event, Finding, Status, Verdict
+
+LEAST = 4
+"""Evaluations that it takes to call a run stalled."""
 
 STILL = 0.25
 """A run whose last improvement lies within this share of its evaluations, counted from the end, was
@@ -30,10 +33,12 @@ def judge(
         return Verdict("finished", f"{reason}, so training stopped{_kept(evaluations)}")
     if status == "budget" and len(evaluations) > 1:
         return _out_of_budget(reason, evaluations)
-    return Verdict("unknown", f"{reason}, too early to judge the curve{_kept(evaluations)}")
+    count = "1 evaluation" if len(evaluations) == 1 else f"{len(evaluations)} evaluations"
+    return Verdict("unknown", f"{reason}, after {count}{_kept(evaluations)}")
 
 
 def _diverging(event: Event, evaluations: Sequence[Evaluation], lr: float) -> Verdict:
+    advice = NON_FINITE_AT_ONCE if event.number <= 1 else NON_FINITE.advice
     finding = Finding(
         code=NON_FINITE.code,
         name=NON_FINITE.name,
@@ -41,7 +46,7 @@ def _diverging(event: Event, evaluations: Sequence[Evaluation], lr: float) -> Ve
         since_step=event.number,
         confidence=1.0,
         evidence=dict(event.data),
-        advice=NON_FINITE.advice.format(lr=lr, lower=lr / 10),
+        advice=advice.format(lr=lr, lower=lr / 10),
     )
     return Verdict("diverging", f"{event.text}{_kept(evaluations)}", (finding,))
 
@@ -50,10 +55,13 @@ def _out_of_budget(reason: str, evaluations: Sequence[Evaluation]) -> Verdict:
     """Improving or stalled, by where the last improvement lies."""
     marks = improvements(evaluations)
     late = max(1, round(STILL * len(marks)))
+    if not any(marks[-late:]) and len(marks) < LEAST:
+        text = f"{reason} after {len(marks)} evaluations, too few to tell whether it levelled off"
+        return Verdict("unknown", f"{text}{_kept(evaluations)}")
     if any(marks[-late:]):
         text = f"{reason} while validation loss was still falling{_kept(evaluations)}"
         return Verdict("improving", text)
-    text = f"{reason}; validation loss had not improved in the last {late} evaluations"
+    text = f"{reason}; validation loss had not improved beyond its own noise lately"
     return Verdict("stalled", f"{text}{_kept(evaluations)}")
 
 

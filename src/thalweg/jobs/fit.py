@@ -63,12 +63,13 @@ def _fit(data: Any, settings: Settings, progress: Progress | Silent, stem: str) 
         descent = _begin(data, plan, place)
         for line in opening_lines(study, plan, descent):
             progress.say(line)
-        with descent:
-            seconds = _train(study, descent, progress, settings)
-            progress.say("scoring")
-            run = score(study, plan, descent, place, seconds)
-        if place.folder is not None:
-            write(place.folder, run, study)
+        with stop_on_interrupt(descent):
+            with descent:
+                seconds = _train(study, descent, progress, settings)
+                progress.say("scoring")
+                run = score(study, plan, descent, place, seconds)
+            if place.folder is not None:
+                write(place.folder, run, study)
     return run
 
 
@@ -85,7 +86,7 @@ def _begin(data: Any, plan: FitPlan, place: Place) -> Descent:
 def _train(
     study: Study, descent: Descent, progress: Progress | Silent, settings: Settings
 ) -> float:
-    """Take every step, exactly and interruptibly; wall seconds."""
+    """Take every step, exactly; wall seconds."""
     for notice in study.notices:
         descent.tell(Event(0, "notice", notice))
 
@@ -93,7 +94,7 @@ def _train(
         descent.tell(Event(descent.progress.steps, "notice", f"not exact: {name}"))
 
     start = time.perf_counter()
-    with deterministic(tell), stop_on_interrupt(descent):
+    with deterministic(tell):
         progress.start(Plan(descent.horizon, descent.batches.per_epoch, settings.seconds))
         for step in descent:
             progress.step(step)

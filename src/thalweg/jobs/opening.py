@@ -36,12 +36,15 @@ def _columns(schema: Schema) -> list[str]:
         for column in schema.columns
         if column.kind == "category"
     ]
-    lines = [f"{len(numbers)} numbers, brought to one scale: {_listed(numbers)}"] if numbers else []
-    return lines + (
-        [f"{len(categories)} categories, one input for each value: {_listed(categories)}"]
-        if categories
-        else []
-    )
+    lines = [
+        (numbers, "number", "numbers", "brought to one scale"),
+        (categories, "category", "categories", "one input for each value"),
+    ]
+    return [
+        f"{len(names):,} {one if len(names) == 1 else many}, {use}: {_listed(names)}"
+        for names, one, many, use in lines
+        if names
+    ]
 
 
 def _model(plan: FitPlan) -> str:

@@ -45,6 +45,7 @@ def result_of(
             "classes": len(study.classes) if study.classes else None,
             **{f"{name}_rows": len(source) for name, source in sets.items() if source is not None},
         },
+        "target": study.schema.target.name if study.schema else None,
         "model": chosen.get("model", type(task.model).__name__),
         "optimizer": chosen["optimizer"].partition(":")[0],
         "lr": chosen["lr"],

@@ -38,6 +38,9 @@ class Run:
         self._predictor = predictor
         self._history = history
 
+    def __repr__(self) -> str:
+        return f"<Run {self.folder or 'in memory'}: {self.verdict}>"
+
     def __str__(self) -> str:
         return summary_text(self.result)
 

@@ -26,7 +26,7 @@ from thalweg.loop.evaluate import Evaluator
 from thalweg.loop.pace import pace_of
 from thalweg.loop.rates import Rates
 from thalweg.loop.step import Statistics, take_step
-from thalweg.loop.stopping import Ending, Until
+from thalweg.loop.stopping import Ending, Planned, Until
 from thalweg.optim.updater import updater
 from thalweg.record import Memory
 from thalweg.schedules import Schedule, constant
@@ -155,6 +155,8 @@ class Descent:
             must_time = until.is_timed and schedule.needs_horizon
             pace = pace_of(self.task, self.optimizer, self.batches, self.seed, must_time=must_time)
             self.horizon = until.horizon(pace)
+        if until is not None and until.is_timed and self.horizon is not None:
+            self._until = Planned(self.horizon) | until
         schedule(1, self.horizon)
         self._rates = Rates(self.optimizer, schedule, self.horizon)
 

@@ -166,6 +166,18 @@ class Budget(Until):
 
 
 @dataclass(frozen=True, slots=True)
+class Planned(Until):
+    """The end of a horizon that was measured for a time budget: the rate is at its floor."""
+
+    steps: int
+
+    def __call__(self, progress: Progress) -> Ending | None:
+        if progress.steps < self.steps:
+            return None
+        return Ending("budget", f"the {self.steps:,} steps planned for the time budget were taken")
+
+
+@dataclass(frozen=True, slots=True)
 class Converged(Until):
     patience: int
 
@@ -173,7 +185,10 @@ class Converged(Until):
         count = progress.num_stale
         if count < self.patience:
             return None
-        return Ending("converged", f"validation loss had not improved for {_several(count)}")
+        return Ending(
+            "converged",
+            f"validation loss had not improved beyond its own noise for {_several(count)}",
+        )
 
     @property
     def looks_at_validation(self) -> bool:

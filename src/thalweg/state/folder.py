@@ -98,7 +98,9 @@ class Folder:
     def check(self, name: str) -> None:
         """Raises RunError where a file is not the one that the run was sealed with."""
         if not self.is_finished:
-            raise RunError(f"{self.path} was not finished: it holds no {MANIFEST}")
+            raise RunError(
+                f"{self.path} was not finished (no {MANIFEST}): it still runs, or was cut off"
+            )
         path = self.path / name
         known = self._sealed().get(name)
         if known is None or not path.is_file():

@@ -14,7 +14,6 @@ import polars as pl
 from narwhals.exceptions import NarwhalsError
 from polars import selectors
 from polars.exceptions import PanicException, PolarsError
-from torch import Tensor
 
 from thalweg.errors import DataError
 
@@ -71,7 +70,8 @@ def _simple(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _read_file(path: Path, texts: list[str]) -> pl.DataFrame:
+def first_bytes(path: Path) -> bytes:
+    """Up to 65,536 bytes of a file. Raises DataError where there is none, or it is empty."""
     try:
         if path.is_dir():
             raise DataError(f"{path} is a folder: give one CSV or Parquet file")
@@ -85,6 +85,11 @@ def _read_file(path: Path, texts: list[str]) -> pl.DataFrame:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     if not head.removeprefix(BOM_UTF8).strip():
         raise DataError(f"{path} is empty: there are no columns and no rows")
+    return head
+
+
+def _read_file(path: Path, texts: list[str]) -> pl.DataFrame:
+    head = first_bytes(path)
     if head.startswith(_PARQUET) or path.suffix == ".parquet":
         return _read_parquet(path, head)
     return _read_csv(path, head, texts)
@@ -248,7 +253,7 @@ def _frame_of_rows(rows: np.ndarray) -> pl.DataFrame:
 
 
 def _array(values: Any) -> np.ndarray:
-    return values.numpy(force=True) if isinstance(values, Tensor) else np.asarray(values)
+    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
 
 
 def _series(name: str, values: np.ndarray) -> pl.Series:

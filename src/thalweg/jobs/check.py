@@ -1,0 +1,16 @@
+"""What can be refused before torch is imported, so that a slip is answered at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from thalweg.errors import UsageError
+from thalweg.jobs.settings import Settings
+from thalweg.tasks.read import first_bytes
+
+
+def check(data: str, settings: Settings) -> None:
+    """Raise UsageError without a target, DataError for a file that is not there or is empty."""
+    first_bytes(Path(data))
+    if settings.target is None:
+        raise UsageError("no target was given: name the column to predict, --target COL")
