@@ -6,9 +6,10 @@ Every row is a whole `thalweg.fit` with one default changed; the figures are mea
 """
 
 import argparse
+import math
 import statistics
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -88,11 +89,17 @@ def measured(loaded: Any, change: Change, seeds: int) -> dict[str, Any]:
         "set": loaded.name,
         "change": change.name,
         "metric": metric,
-        "test": round(statistics.mean(result["test"][metric] for result in results), 4),
-        "validation loss": round(statistics.mean(r["validation"]["loss"] for r in results), 4),
+        "test": mean_or_none(result["test"][metric] for result in results),
+        "validation loss": mean_or_none(result["validation"]["loss"] for result in results),
         "steps": round(statistics.mean(result["steps"] for result in results)),
         "seconds": round(statistics.mean(result["seconds"] for result in results), 1),
     }
+
+
+def mean_or_none(values: Iterable[float]) -> float | None:
+    """The mean to four places; None where a run diverged."""
+    mean = statistics.mean(values)
+    return round(mean, 4) if math.isfinite(mean) else None
 
 
 @contextmanager

@@ -53,7 +53,7 @@ TABLE = (
     Default(
         "split",
         f"{1 - 2 * SHARE:.0%} train, {SHARE:.0%} validation, {SHARE:.0%} test; "
-        "classes alike in each",
+        "classes alike in each (a Dataset: at random)",
     ),
 )
 
