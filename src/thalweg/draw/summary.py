@@ -60,7 +60,7 @@ def _trained(result: Result) -> str:
     shown = "full batch" if batch == "full" else f"batch size {batch}"
     return (
         f"{result['optimizer']}, lr {result['lr']:g}, {shown}: {result['steps']:,} steps "
-        f"({result['epochs']:.4g} epochs) in {result['seconds']:.1f} s"
+        f"({result['epochs']:.4g} {'epoch' if result['epochs'] == 1 else 'epochs'}) in {result['seconds']:.1f} s"
     )
 
 

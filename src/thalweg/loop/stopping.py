@@ -141,7 +141,7 @@ class Budget(Until):
         if self.steps is not None and progress.steps >= self.steps:
             return Ending("budget", f"the budget of {self.steps:,} steps was used up")
         if self.epochs is not None and progress.epochs >= self.epochs:
-            return Ending("budget", f"the budget of {_plain(self.epochs)} epochs was used up")
+            return Ending("budget", f"the budget of {_plain(self.epochs, 'epoch')} was used up")
         if self.samples is not None and progress.samples >= self.samples:
             return Ending("budget", f"the budget of {self.samples:,} samples was used up")
         if self.time is not None and progress.seconds >= self.time:
@@ -254,6 +254,7 @@ def _several(count: int) -> str:
     return "1 evaluation" if count == 1 else f"{count} evaluations"
 
 
-def _plain(count: float) -> str:
-    """A count as people write it: 100,000 and not 1e+05."""
-    return f"{count:,.0f}" if float(count).is_integer() else f"{count:,g}"
+def _plain(count: float, noun: str) -> str:
+    """A count as people write it: 1 epoch, 100,000 epochs and not 1e+05."""
+    shown = f"{count:,.0f}" if float(count).is_integer() else f"{count:,g}"
+    return f"{shown} {noun}" if count == 1 else f"{shown} {noun}s"
