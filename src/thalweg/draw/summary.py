@@ -57,10 +57,11 @@ def _note(result: Result) -> str:
 
 def _trained(result: Result) -> str:
     batch = result["batch_size"]
-    shown = "full batch" if batch == "full" else f"batch size {batch}"
+    size = "full batch" if batch == "full" else f"batch size {batch}"
+    epochs = f"{result['epochs']:.4g} {'epoch' if result['epochs'] == 1 else 'epochs'}"
     return (
-        f"{result['optimizer']}, lr {result['lr']:g}, {shown}: {result['steps']:,} steps "
-        f"({result['epochs']:.4g} {'epoch' if result['epochs'] == 1 else 'epochs'}) in {result['seconds']:.1f} s"
+        f"{result['optimizer']}, lr {result['lr']:g}, {size}: {result['steps']:,} steps "
+        f"({epochs}) in {result['seconds']:.1f} s"
     )
 
 
