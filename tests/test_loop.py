@@ -526,6 +526,31 @@ def test_a_group_may_come_late():
     assert [group["lr"] for group in optimizer.param_groups] == [0.01, 0.1], "put back"
 
 
+@pytest.mark.parametrize("status", ["stopped", "interrupted"])
+def test_a_wish_is_not_renamed_by_the_last_look(status):
+    """The evaluation after the last step meets the goal, but somebody had ended the run."""
+    model = net()
+    task = task_of(model, has_validation=True)
+    until = budget(steps=20) | reached(loss=1e9)
+    optimizer = thalweg.SGD(model.parameters())
+    with descend(task, optimizer, until=until, evaluate_every=19) as descent:
+        for step in descent:
+            if step.number == 3:
+                descent.stop("enough", status=status)
+    assert descent.evaluations[-1].number == 3
+    assert (descent.ending.status, descent.ending.reason) == (status, "enough")
+
+
+def test_epochs_that_end_before_the_time_are_named():
+    model = net()
+    until = budget(epochs=2, time=1000)
+    optimizer = thalweg.SGD(model.parameters())
+    with descend(task_of(model), optimizer, schedule=cosine(), until=until) as descent:
+        for _ in descent:
+            pass
+    assert descent.ending.reason == "the budget of 2 epochs was used up"
+
+
 def test_lbfgs_is_refused():
     model = net()
     with pytest.raises(UsageError, match="LBFGS"):

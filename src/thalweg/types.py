@@ -50,8 +50,8 @@ class Evaluation:
     """One pass over a set without training.
 
     `values` holds the mean loss and the metrics by name; `noise` is the standard error of the
-    change of the mean
-    loss since the last counted improvement (None: not known); `seconds` is the time the pass took.
+    change of the mean loss since the last counted improvement (None: not known); `seconds` is the
+    time the pass took.
     """
 
     number: int

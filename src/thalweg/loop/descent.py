@@ -57,13 +57,11 @@ def descend(
     """Train `task.model` step by step: an iterator of `Step`, and a context manager that closes it.
 
     optimizer: thalweg's or any torch optimizer over the model's parameters
-    batch_size: samples a gradient sees: a whole number >= 1, or "full" for the exact gradient of
-    the whole set
+    batch_size: samples a gradient sees, >= 1; "full" is the exact gradient of the whole set
     schedule: factor of the learning rate, such as warmup(100) >> cosine(); constant by default
     until: when to end, such as budget(epochs=20) | converged(patience=5); None: until you break
     seed: of the order of the samples and of dropout
-    evaluate_every: steps between evaluations of the validation set; by default an epoch, within 20
-    .. 1,000
+    evaluate_every: steps between evaluations; by default an epoch, within 20 .. 1,000
     record: where to write, such as Record("runs/mine"); by default the memory
     restore_best: at the end, give the model the weights of its lowest validation loss
     horizon: planned number of steps, for the schedule; by default from `until`
@@ -156,7 +154,7 @@ class Descent:
             pace = pace_of(self.task, self.optimizer, self.batches, self.seed, must_time=must_time)
             self.horizon = until.horizon(pace)
         if until is not None and until.is_timed and self.horizon is not None:
-            self._until = Planned(self.horizon) | until
+            self._until = until | Planned(self.horizon)
         schedule(1, self.horizon)
         self._rates = Rates(self.optimizer, schedule, self.horizon)
 
@@ -250,7 +248,8 @@ class Descent:
         if self._evaluator and self.ending is None and not self._was_evaluated(step.number):
             step.evaluation = self.evaluate()
             self._obey(guard.judge_evaluation(step.evaluation), step)
-            ending = (self._until and self._until(self.progress)) or ending
+            if self._until and ending.status == "budget":  # the last look may have met a goal
+                ending = self._until(self.progress) or ending
         is_sound = self.ending is None
         self.ending = self.ending or ending
         if self._restore_best and self.best is not None:

@@ -16,9 +16,8 @@ class Evaluator:
     """Evaluations of one set in a row, each with the noise of its change.
 
     The noise is the standard error of the mean change of the samples' losses since the last
-    evaluation that
-    improved by more than that: the same samples are compared, so it is far smaller than the spread
-    of the losses.
+    evaluation that improved by more than that: the same samples are compared, so it is far smaller
+    than the spread of the losses.
     """
 
     def __init__(self, task: Task, source: Source, split: str):

@@ -25,8 +25,7 @@ class Optimizer(torch.optim.Optimizer):
     hyper: the hyperparameters in torch's public spelling (`betas` for beta1 and beta2)
 
     A group without any gradient is left alone, as torch does. With `apply` a step whose loss or
-    gradients are not
-    finite changes nothing: neither parameters, nor state, nor the count of steps.
+    gradients are not finite changes nothing: neither parameters, nor state, nor the count of steps.
     """
 
     def __init__(self, params: Iterable[Any], rule: str, **hyper: Any):
