@@ -1,32 +1,18 @@
 """Writes the source of CPU kernels: a formula and how its arrays are stored, in; Python text, out.
 
 The text is compiled by Numba (`cpu.py`). A kernel takes one address, of the table of a launch
-(`Word` says what stands where), and works off its chunks together with the other threads.
+(`cpu_words.py` says what stands where), and works off its chunks together with the other threads.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
 
 from thalweg.backends.base import Rounding
 from thalweg.backends.rounding import SHIFTS
+from thalweg.backends.cpu_prologue import prologue
+from thalweg.backends.cpu_words import Word, spell, words
 from thalweg.rules.formula import Formula, Measure, input_of
-from thalweg.rules.language import Apply, Expression
-
-
-class Word(IntEnum):
-    """What stands in the table of a launch, as int64 words; addresses unless said otherwise."""
-
-    COUNTER = 0
-    NUM_CHUNKS = 1  # a count
-    CHUNKS = 2  # three int64 a chunk: tensor, first element, number of elements
-    SUMS = 3  # four float64 a chunk: g², step², p², elements of g that are not finite
-    COEFFICIENTS = 4  # float64, a row a tensor
-    FACTORS = 5  # float64 a tensor: its gradient counts this many times
-    SCALES = 6  # float64, a few a tensor: what measures came to
-    KEYS = 7  # int64 a tensor: the key of its draws in this step
-    ARRAYS = 8  # from here: addresses of int64 lists of addresses: p, g, the states
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,34 +37,6 @@ class Layout:
 
 SIZES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
-SPELLING = {
-    "add": "({} + {})",
-    "subtract": "({} - {})",
-    "multiply": "({} * {})",
-    "negative": "(-{})",
-    "less": "({} < {})",
-    "greater": "({} > {})",
-    "less_equal": "({} <= {})",
-    "greater_equal": "({} >= {})",
-    "div": "({} / {})",
-    "sqrt": "math.sqrt({})",
-    "absolute": "abs({})",
-    "sign": "sign({})",
-    "maximum": "maximum({}, {})",
-    "minimum": "minimum({}, {})",
-    "where": "where({}, {}, {})",
-}
-"""How Numba spells the operations of a formula."""
-
-
-def spell(expression: Expression) -> str:
-    """An expression as Python text for Numba."""
-    if isinstance(expression, Apply):
-        return SPELLING[expression.operation].format(*map(spell, expression.arguments))
-    assert isinstance(expression, str), "numbers come in as coefficients"
-    return f"_{expression}"  # so that no name of a rule meets one of the kernel's own
-
-
 _HEAD = '''"""Kernels written by thalweg: {title}."""
 
 import math
@@ -87,14 +45,15 @@ import numpy as np
 from numba import cfunc, njit, types
 
 from thalweg.backends.elements import (
-    draw, exact, load, number, put, rounded, store, store_by_chance, take, word,
+    draw, exact, load, number, put, put_word, rounded, store, store_by_chance, take, word,
 )
 
 F = np.{arithmetic}
 FAST = {{"reassoc", "contract", "nsz"}}
 inline = njit(inline="always", error_model="numpy", fastmath=FAST)
 compiled = njit(error_model="numpy", fastmath=FAST, nogil=True)
-entry = cfunc(types.void(types.int64), cache=True, error_model="numpy", fastmath=FAST)
+careful = njit(error_model="numpy", nogil=True)
+entry = cfunc(types.void(types.int64), cache=True, error_model="numpy")
 add = exact("add", "{arithmetic}")
 subtract = exact("subtract", "{arithmetic}")
 
@@ -137,7 +96,7 @@ def gradient_sum(g_at, n):
     return careful_sum(g_at, n)
 
 
-@compiled
+@careful
 def careful_sum(g_at, n):
     total = 0.0
     bad = 0.0
@@ -150,12 +109,12 @@ def careful_sum(g_at, n):
     return (total if bad == 0.0 else np.nan), bad
 
 
-@entry
+@compiled
 def norm(at):
     while True:
-        c = take(word(at, {counter}))
-        if c >= word(at, {num_chunks}):
-            break
+        c = word(at, {num_chunks}) - 1 - take(word(at, {counter}))
+        if c < 0:
+            break  # from the last to the first: what was read last is what the update reads first
         chunk = word(at, {chunks}) + 24 * c
         t = word(chunk, 0)
         g_at = word(word(at, {arrays} + 1), t)
@@ -165,12 +124,11 @@ def norm(at):
             total, bad = gradient_sum(g_at + {grad_size} * word(chunk, 1), word(chunk, 2))
         sums = word(at, {sums}) + 32 * c
         put(sums, 0, total)
-        put(sums, 3, bad)
-'''
+        put(sums, 3, bad)'''
 
 _KERNEL = '''
 
-@entry
+@compiled
 def {kernel}(at):
     while True:
         c = take(word(at, {counter}))
@@ -195,22 +153,27 @@ def {kernel}(at):
 
 
 def source(formula: Formula, layout: Layout) -> str:
-    """The module of a formula's kernels: `norm`, `measure0`, ..., `update`."""
+    """The module of a formula's kernel: its entry `main` does the task that the table names."""
     title = f"{formula.name}, stored as {layout.name}"
     parts = [
         _HEAD.format(title=title, arithmetic=layout.arithmetic),
         _NORM.format(
-            grad=layout.grad, arithmetic=layout.arithmetic, grad_size=SIZES[layout.grad], **_words()
+            grad=layout.grad, arithmetic=layout.arithmetic, grad_size=SIZES[layout.grad], **words()
         ),
         *_accessors(formula, layout),
         *(_measure(formula, layout, k) for k in range(len(formula.measures))),
         _update(formula, layout),
+        prologue(formula, is_by_chance=layout.rounding == "stochastic"),
+        _main(formula),
     ]
     return "".join(parts)
 
 
-def _words() -> dict[str, int]:
-    return {word.name.lower(): int(word) for word in Word}
+def tasks(formula: Formula) -> list[str]:
+    """What a kernel can be asked for; all threads run norm, measures and update, one the rest."""
+    numbers = range(len(formula.measures))
+    measures = [name for k in numbers for name in (f"measure{k}", f"scale{k}")]
+    return ["norm", "total", "settle", *measures, "update", "whole"]
 
 
 def _arrays(formula: Formula, layout: Layout) -> list[tuple[str, str]]:
@@ -328,8 +291,15 @@ def _kernel(
         zeros=", ".join(["F(0)"] * len(totals)) + ("," if len(totals) == 1 else ""),
         body=_indented(body, 12),
         ending=_indented(ending, 8),
-        **_words(),
+        **words(),
     )
+
+
+def _main(formula: Formula) -> str:
+    lines = ["\n\n@entry\ndef main(at):", f"    task = word(at, {Word.TASK:d})"]
+    for k, name in enumerate(tasks(formula)):
+        lines += [f"    {'el' if k else ''}if task == {k}:", f"        {name}(at)"]
+    return "\n".join(lines) + "\n"
 
 
 def _indented(lines: list[str], width: int) -> str:

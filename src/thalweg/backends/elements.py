@@ -120,6 +120,17 @@ def put(typing, address, i, value):  # noqa: ANN001, ANN201
 
 
 @intrinsic
+def put_word(typing, address, i, value):  # noqa: ANN001, ANN201
+    """Write the int64 number i behind an address."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        builder.store(given[2], _place(builder, _INT64, given[0], given[1]))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
 def take(typing, address):  # noqa: ANN001, ANN201
     """The next number of a counter that all threads share."""
 

@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_GOLDEN = 0x9E3779B97F4A7C15
+GOLDEN = 0x9E3779B97F4A7C15
+MIX_LONG = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
+"""(shift, factor) of each round that mixes a key's 64 bits (Stafford's mix 13)."""
 MIX = ((16, 0x7FEB352D), (15, 0x846CA68B))
 """(shift, factor) of each round of a draw."""
 SHIFTS = (0, 16, 8)
@@ -20,17 +22,17 @@ SHIFTS = (0, 16, 8)
 def keys_of(seed: int, parameters: np.ndarray, t: np.ndarray) -> np.ndarray:
     """The 32-bit keys, as int64, of these parameters' draws in their update t."""
     with np.errstate(over="ignore"):
-        x = np.uint64(seed & 0xFFFFFFFFFFFFFFFF) * np.uint64(_GOLDEN)
+        x = np.uint64(seed & 0xFFFFFFFFFFFFFFFF) * np.uint64(GOLDEN)
         x = _mixed(x + parameters.astype(np.uint64))
-        x = _mixed(x + t.astype(np.uint64) * np.uint64(_GOLDEN))
+        x = _mixed(x + t.astype(np.uint64) * np.uint64(GOLDEN))
     return (x >> np.uint64(32)).astype(np.int64)
 
 
 def _mixed(x: np.ndarray) -> np.ndarray:
-    """A bijection of 64-bit numbers that spreads every bit over all (Stafford's mix 13)."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    """A bijection of 64-bit numbers that spreads every bit over all."""
+    for shift, factor in MIX_LONG:
+        x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor)
+    return x
 
 
 def draws(key: Tensor | int, num_elements: int, device: torch.device) -> Tensor:

@@ -99,6 +99,10 @@ class EagerRunner:
         return True  # no addresses are kept
 
     def step(self, grads: Sequence[Sequence[Tensor | None]], request: Request) -> None:
+        with torch.set_grad_enabled(any(group.is_differentiable for group in self._groups)):
+            self._step(grads, request)
+
+    def _step(self, grads: Sequence[Sequence[Tensor | None]], request: Request) -> None:
         grads = [
             [None if g is None else dense(group.formula.rule, g) for g in given]
             for group, given in zip(self._groups, grads, strict=True)

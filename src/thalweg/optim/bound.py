@@ -62,9 +62,11 @@ class Bound:
             return False
         for held, group, signature in zip(self.params, settings, self.signatures, strict=True):
             params = group["params"]
-            if len(held) != len(params) or not all(map(operator.is_, held, params)):
-                return False
-            if signature_of(optimizer, group) != signature:
+            if (
+                len(held) != len(params)
+                or not all(map(operator.is_, held, params))
+                or signature_of(optimizer, group) != signature
+            ):
                 return False
         return self.is_whole or not self._has_newcomer(grads)
 
@@ -121,6 +123,11 @@ def signature_of(optimizer: Optimizer, settings: dict[str, Any]) -> tuple[Any, .
 
 def bind(optimizer: Optimizer, grads: Grads) -> Bound:
     """Make the states that are missing, and build the tables of all that has or had a gradient."""
+    with torch.set_grad_enabled(optimizer.defaults["differentiable"]):
+        return _bind(optimizer, grads)
+
+
+def _bind(optimizer: Optimizer, grads: Grads) -> Bound:
     settings = optimizer.param_groups
     segments: dict[Clip | None, int] = {}
     groups: list[Group] = []

@@ -30,14 +30,15 @@ Chooser = Callable[[Mapping[str, Any]], Rule]
 def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
     """torch's hooks and profiler range around a step; nothing where nobody listens."""
     full = torch.optim.Optimizer.profile_hook_step(step)
-    watching = (torchs._global_optimizer_pre_hooks, torchs._global_optimizer_post_hooks)
+    before, after = torchs._global_optimizer_pre_hooks, torchs._global_optimizer_post_hooks
 
     @wraps(step)
     def hooked(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
         is_watched = (
             self._optimizer_step_pre_hooks
             or self._optimizer_step_post_hooks
-            or any(watching)
+            or before
+            or after
             or torch.autograd.profiler._is_profiler_enabled
         )
         return full(self, *args, **kwargs) if is_watched else step(self, *args, **kwargs)
@@ -134,13 +135,7 @@ class Optimizer(torch.optim.Optimizer):
     def _check(self, settings: Mapping[str, Any]) -> None:
         """Raise UsageError for settings that are out of range, or do not go together."""
         rule = self.rule_of(settings)
-        hyper = rule.spread(settings)
-        lr = hyper["lr"]
-        if isinstance(lr, Tensor):
-            if lr.numel() != 1:
-                raise UsageError(f"lr is a tensor of {lr.numel()} numbers: it must hold one")
-            hyper["lr"] = lr.item()
-        rule.check(**hyper)
+        rule.check(settings)
         clip_of(settings["clip"])
         for option in settings["options"]:
             if type(option) not in OPTIONS.values():
@@ -179,14 +174,13 @@ class Optimizer(torch.optim.Optimizer):
         return {name: getattr(totals, name) for name in totals.__slots__}
 
     def _update(self) -> None:
-        with torch.set_grad_enabled(self.defaults["differentiable"]):
-            grads = [[p.grad for p in group["params"]] for group in self.param_groups]
-            bound = self._bound
-            if bound is None or not bound.fits(self, grads):
-                bound = self._bound = bind(self, grads)
-            if bound.groups:
-                bound.refresh(self)
-                bound.runner.step(bound.picked(grads), self._request(bound))
+        grads = [[p.grad for p in group["params"]] for group in self.param_groups]
+        bound = self._bound
+        if bound is None or not bound.fits(self, grads):
+            bound = self._bound = bind(self, grads)
+        if bound.groups:
+            bound.refresh(self)
+            bound.runner.step(bound.picked(grads), self._request(bound))
 
     def _request(self, bound: Bound) -> Request:
         """What this step is asked for: clipping, unscaling, skipping."""

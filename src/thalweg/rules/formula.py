@@ -69,7 +69,9 @@ class Formula:
         self, t: float, scalars: Sequence[float], hyper: Mapping[str, Any]
     ) -> tuple[list[float], list[float]]:
         """(scalars after this step, coefficients), in float64; t counts from 1."""
-        known = {"t": t, **dict(zip(self.rule.scalars, scalars, strict=True)), **hyper}
+        known = {"t": t, **hyper}
+        if scalars:
+            known.update(zip(self.rule.scalars, scalars, strict=True))
         made = call(self.rule.coefficients, known)
         cut = len(self.rule.scalars)
         return made[:cut], [*made[cut:], *self.option_values(hyper)]
@@ -78,13 +80,13 @@ class Formula:
         """The options' coefficients, which stand behind the rule's own."""
         values: list[Any] = []
         for function, own in self.sources:
-            values += call(function, {**hyper, **own})
+            values += call(function, {**hyper, **own} if own else hyper)
         return values
 
 
 def call(function: Callable[..., Any], known: Mapping[str, Any]) -> list[Any]:
     """What a function of plain numbers returns, its arguments taken by name, as a list."""
-    made = function(*(known[name] for name in argument_names(function)))
+    made = function(*map(known.__getitem__, argument_names(function)))
     return list(made) if isinstance(made, tuple) else [made]
 
 

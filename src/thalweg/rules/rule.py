@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from numbers import Real
 from typing import Any, Literal
 
@@ -46,7 +47,8 @@ class Hyper:
         return f"{low} {self.name} {'<' if self.below else '<='} {self.high:g}"
 
     def check(self, value: Any) -> None:
-        """Raise UsageError unless `value` is a finite number in range."""
+        """Raise UsageError unless `value`, or what a tensor of one number holds, is in range."""
+        value = value.item() if getattr(value, "numel", lambda: 0)() == 1 else value
         is_number = isinstance(value, Real) and not isinstance(value, bool)
         if not is_number or not math.isfinite(value):
             raise UsageError(f"{self.name} is {value!r}: it must be a number with {self.range}")
@@ -137,18 +139,26 @@ class Rule:
     def update_program(self) -> Program:
         return read(self.update)
 
+    @cached_property
+    def spelling(self) -> tuple[tuple[str, str, int | None], ...]:
+        """For each hyperparameter: its name, the setting it stands in, and where in it."""
+        return tuple((row.name, row.setting, row.index) for row in self.hypers)
+
     @property
     def by_name(self) -> dict[str, Hyper]:
         return {row.name: row for row in self.hypers}
 
-    def check(self, **hyper: object) -> None:
+    def check(self, settings: Mapping[str, Any]) -> None:
         """Raise UsageError for the first hyperparameter that is out of its range."""
         for row in self.hypers:
-            row.check(hyper[row.name])
+            row.check(_part(settings[row.setting], row))
 
     def spread(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """The hyperparameters under the rule's own names: `betas` becomes beta1 and beta2."""
-        return {row.name: _part(settings[row.setting], row) for row in self.hypers}
+        return {
+            name: settings[key] if index is None else settings[key][index]
+            for name, key, index in self.spelling
+        }
 
     @property
     def defaults(self) -> dict[str, Any]:
