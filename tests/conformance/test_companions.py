@@ -194,6 +194,9 @@ def test_train_eval_swap(subject):
     resumed = subject.build(others, **subject.settings)
     resumed.load_state_dict(saved)
     resumed.train()
+    assert_close(
+        others, base, "loaded in eval mode, train() does not go back", rtol=1e-5, atol=1e-6
+    )
     run(optimizer, params, range(5, 9))
     run(resumed, others, range(5, 9))
     assert_close(others, params, "resumed from a save in eval mode", rtol=1e-5, atol=1e-6)

@@ -175,11 +175,11 @@ def test_group_override_of_every_default(subject):
 
 
 def other_value(value: Any) -> Any:
-    """A legal value unlike this one; None for kinds of settings that have no obvious one."""
+    """A legal value that makes a difference; None for settings that have no obvious one."""
     if isinstance(value, bool):
         return not value
     if isinstance(value, float):
-        return 0.5 * value if value else 0.05
+        return 0.5 * value if value > 1e-3 else 0.05
     if isinstance(value, tuple | list) and value and all(isinstance(x, float) for x in value):
         return type(value)(0.9 * x for x in value)
     return None

@@ -131,7 +131,7 @@ def test_empty_tensor_and_scalar(subject):
     optimizer = subject.make([empty, scalar])
     run(optimizer, [empty, scalar], [0])
     assert all_finite([scalar])
-    assert float(scalar) != 1.0, "a scalar beside an empty tensor is not updated"
+    assert scalar.item() != 1.0, "a scalar beside an empty tensor is not updated"
     run(optimizer, [empty, scalar], [1])
     optimizer.state_dict()
 
