@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ __all__ = [
     "any_moved",
     "assert_close",
     "assert_equal",
+    "assert_same_trees",
+    "by_file",
     "copies",
     "has_state",
     "params_of",
@@ -58,6 +61,22 @@ def _bits(tensor: Tensor) -> bytes:
     return tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
+def assert_same_trees(tree: Any, other: Any, path: str, skip_tensors_below: str = "-") -> None:
+    """Equal keys, lengths and values all the way down."""
+    if isinstance(other, torch.Tensor):
+        assert path.startswith(skip_tensors_below) or torch.equal(tree, other), f"{path} changed"
+    elif isinstance(other, dict):
+        assert tree.keys() == other.keys(), f"{path}: keys {[*other]} became {[*tree]}"
+        for key in other:
+            assert_same_trees(tree[key], other[key], f"{path}.{key}", skip_tensors_below)
+    elif isinstance(other, list | tuple):
+        assert len(tree) == len(other), f"{path} changed its length"
+        for i, (a, b) in enumerate(zip(tree, other, strict=True)):
+            assert_same_trees(a, b, f"{path}.{i}", skip_tensors_below)
+    else:
+        assert tree == other, f"{path}: {other!r} became {tree!r}"
+
+
 def all_finite(tensors: Iterable[Tensor]) -> bool:
     return all(bool(torch.isfinite(t).all()) for t in tensors)
 
@@ -97,3 +116,11 @@ def run(optimizer: Any, params: Sequence[Tensor], steps: Iterable[int]) -> None:
     for k in steps:
         set_gradients(params, k)
         optimizer.step()
+
+
+def by_file(saved: Any) -> Any:
+    """Saved and loaded again, as a checkpoint of plain values and tensors."""
+    file = io.BytesIO()
+    torch.save(saved, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)

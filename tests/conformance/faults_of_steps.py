@@ -89,7 +89,7 @@ class StandsAtRateZero(Averaging):
 
 
 @plant("coupling_as_declared", couples_tensors=True)
-class LeaksNothing(Sound):
+class CouplesNothing(Sound):
     """Sound as it is; the row that declares it coupled is the fault."""
 
 
@@ -145,6 +145,11 @@ class OneCountForAll(Sound):
 
     def count(self, state):
         return torch.tensor(float(self._num_steps))
+
+
+@plant("flags_as_declared", matrices_only=True)
+class TakesVectors(Sound):
+    """Sound as it is; the row that excuses it from all but matrices is the fault."""
 
 
 @plant("freeze_unfreeze_step_count", shares_count=True)
@@ -312,12 +317,10 @@ class HidesMomentum(Sound):
 
 
 @plant("post_accumulate_grad_hook")
-class CountsForAllOptimizers(Sound):
-    num_steps = 0
-
-    def count(self, state):
-        CountsForAllOptimizers.num_steps += 1
-        return torch.tensor(float(self.num_steps))
+class RestsInBackward(Sound):
+    def step_group(self, group):
+        if torch._C._current_graph_task_id() == -1:
+            super().step_group(group)
 
 
 @plant("grad_scaler")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from conformance.compare import (
     all_finite,
@@ -231,6 +232,10 @@ def test_add_param_group_midway(subject):
 
 
 def test_flags_as_declared(subject):
-    """`averages_weights` is said of the classes with train() and eval(), and of no other."""
+    """What a row excuses is so: train() and eval() are there, all but matrices is refused."""
     has_modes = all(callable(getattr(subject.build, name, None)) for name in ("train", "eval"))
     assert has_modes == subject.averages_weights
+    if subject.matrices_only:
+        vector = [nn.Parameter(torch.zeros(3))]
+        with pytest.raises(ValueError, match=r"\S"):
+            run(subject.make(vector), vector, [0])

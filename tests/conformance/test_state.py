@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import io
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +21,8 @@ from conformance.compare import (
     any_moved,
     assert_close,
     assert_equal,
+    assert_same_trees,
+    by_file,
     copies,
     has_state,
     params_of,
@@ -78,13 +79,6 @@ def leaves(tree: Any, path: str) -> list[tuple[str, Any]]:
     return [leaf for key, branch in branches for leaf in leaves(branch, f"{path}.{key}")]
 
 
-def by_file(saved: Any) -> Any:
-    file = io.BytesIO()
-    torch.save(saved, file)
-    file.seek(0)
-    return torch.load(file, weights_only=True)
-
-
 def test_weights_only_roundtrip(subject):
     params, optimizer = subject.start()
     run(optimizer, params, range(2))
@@ -130,22 +124,6 @@ def test_load_does_not_alias_or_modify(subject):
         group["lr"] = 0.5 * group["lr"]
     run(loaded, others, range(2))
     assert_same_trees(saved, before, "state_dict", skip_tensors_below="state_dict.state")
-
-
-def assert_same_trees(tree: Any, other: Any, path: str, skip_tensors_below: str = "-") -> None:
-    """Equal keys, lengths and values all the way down."""
-    if isinstance(other, torch.Tensor):
-        assert path.startswith(skip_tensors_below) or torch.equal(tree, other), f"{path} changed"
-    elif isinstance(other, dict):
-        assert tree.keys() == other.keys(), f"{path}: keys {[*other]} became {[*tree]}"
-        for key in other:
-            assert_same_trees(tree[key], other[key], f"{path}.{key}", skip_tensors_below)
-    elif isinstance(other, list | tuple):
-        assert len(tree) == len(other), f"{path} changed its length"
-        for i, (a, b) in enumerate(zip(tree, other, strict=True)):
-            assert_same_trees(a, b, f"{path}.{i}", skip_tensors_below)
-    else:
-        assert tree == other, f"{path}: {other!r} became {tree!r}"
 
 
 def test_load_older_state_dict(subject):
