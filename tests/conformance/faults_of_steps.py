@@ -218,6 +218,25 @@ class MovesTheParameter(Sound):
         p.data = p.data.clone(memory_format=torch.contiguous_format)
 
 
+class KeepsFirstGradient(Sound):
+    """Reads a gradient when the first part of the batch has arrived; a law of ours sees it."""
+
+    def build(self, params, defaults):
+        super().build(params, defaults)
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.register_post_accumulate_grad_hook(self.read)
+
+    def read(self, p):
+        if not hasattr(p, "first"):
+            p.first = p.grad.clone()
+
+    def gradient(self, p, group):
+        first = p.first
+        del p.first
+        return first
+
+
 @plant("zero_grad")
 class AlwaysDropsGradients(Sound):
     def zero_grad(self, set_to_none=True):

@@ -45,6 +45,7 @@ class Subject:
     keeps_no_state: a step does not depend on earlier ones
     gradient_scale: what gradients that are c times as large do to the path: nothing, moves that
         are c times as large, or neither; with `scale_settings`
+    minimum_atol: how close 800 steps with `rates` must come to a known minimum
     """
 
     name: str
@@ -61,6 +62,7 @@ class Subject:
     gradient_scale: Literal["invariant", "linear", "neither"] = "neither"
     scale_settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     rates: Rates = Rates()
+    minimum_atol: float = 1e-3
 
     def make(self, params: Any, **more: Any) -> Any:
         """The optimizer over `params`; one that averages weights is in train mode."""
