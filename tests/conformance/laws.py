@@ -42,6 +42,9 @@ __all__ = [
 ]
 
 FLOATS = (torch.float64, torch.float32, torch.bfloat16)
+NUM_STEPS = 800
+"""Enough to a known minimum."""
+
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
 """In float64, where the order of a sum may differ."""
 
@@ -52,8 +55,8 @@ def finds_minimum(subject: Subject, name: str = "quadratic") -> None:
     p = nn.Parameter(start.view(1, -1) if subject.matrices_only else start)
     lr = getattr(subject.rates, name)
     optimizer = subject.make([p], lr=lr, **subject.undecayed())
-    for k in range(800):
-        optimizer.param_groups[0]["lr"] = lr * (1 - k / 800)
+    for k in range(NUM_STEPS):
+        optimizer.param_groups[0]["lr"] = lr * (1 - k / NUM_STEPS)
         optimizer.zero_grad()
         problem.value(p.view(-1)).backward()
         optimizer.step()
