@@ -127,6 +127,8 @@ class StateInFloat32(Sound):
 
 @plant("float64")
 class UpdatesInFloat32(Sound):
+    """Rates are powers of two here, whose product with a float32 number is one again."""
+
     def direction(self, grad, state, group):
         return super().direction(grad, state, group).float().to(grad.dtype)
 

@@ -292,7 +292,7 @@ class RoundsTheRoot(Sound):
 @plant("dcp_init_is_noop", "lr_zero_start")
 class DecaysAtRateZero(Sound):
     def update(self, p, group):
-        super().update(p, {**group, "lr": group["lr"], "weight_decay": 0.0})
+        super().update(p, {**group, "weight_decay": 0.0})
         p.mul_(1 - 0.01 * max(group["weight_decay"], 1e-2))
 
 
