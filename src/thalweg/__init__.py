@@ -18,6 +18,7 @@ _HOMES = {
     "Record": "record",
     "Run": "jobs.run",
     "RunError": "errors",
+    "Scheduler": "optim.scheduler",
     "Step": "types",
     "Task": "tasks.task",
     "ThalwegError": "errors",
@@ -28,18 +29,27 @@ _HOMES = {
     "converged": "loop.stopping",
     "cosine": "schedules",
     "descend": "loop.descent",
+    "draw_schedule": "draw.schedule",
+    "exponential": "schedules",
     "fit": "jobs.fit",
+    "inverse_sqrt": "schedules",
     "linear": "schedules",
     "load": "jobs.load",
+    "one_cycle": "schedules",
+    "plateau": "schedules",
+    "polynomial": "schedules",
     "reached": "loop.stopping",
+    "restarts": "schedules",
     "step": "schedules",
     "warmup": "schedules",
+    "wsd": "schedules",
 }
 """Every public name and the module that it lives in."""
 
 __all__ = ["__version__", *_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
+    from thalweg.draw.schedule import draw_schedule
     from thalweg.errors import DataError, RunError, ThalwegError, UsageError
     from thalweg.jobs.fit import fit
     from thalweg.jobs.load import load
@@ -47,8 +57,22 @@ if TYPE_CHECKING:
     from thalweg.loop.descent import descend
     from thalweg.loop.stopping import budget, converged, reached
     from thalweg.optim import SGD, Adam, AdamW
+    from thalweg.optim.scheduler import Scheduler
     from thalweg.record import Record
-    from thalweg.schedules import constant, cosine, linear, step, warmup
+    from thalweg.schedules import (
+        constant,
+        cosine,
+        exponential,
+        inverse_sqrt,
+        linear,
+        one_cycle,
+        plateau,
+        polynomial,
+        restarts,
+        step,
+        warmup,
+        wsd,
+    )
     from thalweg.tasks.task import Task
     from thalweg.types import Step, Verdict
 
