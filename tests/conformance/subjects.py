@@ -129,6 +129,7 @@ class Subject:
 
 SGD = {"build": thalweg.SGD, "reference": torch.optim.SGD, "gradient_scale": "linear"}
 ADAM = {"gradient_scale": "invariant", "scale_settings": {"eps": 0.0}}
+RMSPROP = {"build": thalweg.RMSprop, "reference": torch.optim.RMSprop, **ADAM}
 
 SUBJECTS: tuple[Subject, ...] = (
     Subject(
@@ -150,8 +151,58 @@ SUBJECTS: tuple[Subject, ...] = (
         settings={"lr": 0.1, "momentum": 0.9, "nesterov": True},
         rates=Rates(0.05, 0.01, 1.0),
     ),
+    Subject(
+        name="dampened",
+        **SGD,
+        settings={"lr": 0.1, "momentum": 0.9, "dampening": 0.1, "weight_decay": 0.01},
+        rates=Rates(0.05, 0.01, 1.0),
+        minimum_atol=0.05,  # weight decay moves the minimum
+    ),
+    Subject(
+        name="adagrad",
+        build=thalweg.Adagrad,
+        reference=torch.optim.Adagrad,
+        **ADAM,
+        rates=Rates(1, 1, 1),
+    ),
+    Subject(name="rmsprop", **RMSPROP),
+    Subject(name="rmsprop_centered", **RMSPROP, settings={"centered": True}),
+    Subject(name="rmsprop_momentum", **RMSPROP, settings={"momentum": 0.9}),
+    Subject(
+        name="rmsprop_centered_momentum",
+        **RMSPROP,
+        settings={"centered": True, "momentum": 0.9},
+    ),
     Subject(name="adam", build=thalweg.Adam, reference=torch.optim.Adam, **ADAM),
+    Subject(
+        name="adam_amsgrad",
+        build=thalweg.Adam,
+        reference=torch.optim.Adam,
+        settings={"amsgrad": True},
+        **ADAM,
+    ),
     Subject(name="adamw", build=thalweg.AdamW, reference=torch.optim.AdamW, **ADAM),
+    Subject(
+        name="adamw_amsgrad",
+        build=thalweg.AdamW,
+        reference=torch.optim.AdamW,
+        settings={"amsgrad": True},
+        **ADAM,
+    ),
+    Subject(
+        name="adadelta",
+        build=thalweg.Adadelta,
+        reference=torch.optim.Adadelta,
+        rates=Rates(30, 10, 30),
+    ),
+    Subject(name="adamax", build=thalweg.Adamax, reference=torch.optim.Adamax, **ADAM),
+    Subject(name="nadam", build=thalweg.NAdam, reference=torch.optim.NAdam, **ADAM),
+    Subject(name="nadam_constant", build=thalweg.NAdam, settings={"variant": "constant"}, **ADAM),
+    Subject(name="radam", build=thalweg.RAdam, reference=torch.optim.RAdam),
+    Subject(name="lion", build=thalweg.Lion, gradient_scale="invariant"),
+    Subject(name="lamb", build=thalweg.LAMB, **ADAM),
+    Subject(name="schedulefree_sgd", build=thalweg.ScheduleFreeSGD, averages_weights=True),
+    Subject(name="schedulefree_adamw", build=thalweg.ScheduleFreeAdamW, averages_weights=True),
 )
 
 every_subject = pytest.mark.parametrize("subject", SUBJECTS, ids=lambda row: row.name)
