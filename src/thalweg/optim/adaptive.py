@@ -7,8 +7,8 @@ from typing import Any, Literal, Unpack
 
 from thalweg.errors import UsageError
 from thalweg.optim.common import Common, Number, Params
+from thalweg.optim.family import Family
 from thalweg.optim.optimizer import Optimizer
-from thalweg.rules import RULES, Rule
 
 
 class Adagrad(Optimizer):
@@ -82,7 +82,7 @@ class RMSprop(Optimizer):
     ):
         super().__init__(
             params,
-            _rmsprop,
+            _RMSPROP,
             lr=lr,
             alpha=alpha,
             eps=eps,
@@ -93,10 +93,10 @@ class RMSprop(Optimizer):
         )
 
 
-def _rmsprop(settings: Mapping[str, Any]) -> Rule:
+def _choose_rmsprop(settings: Mapping[str, Any]) -> str:
     centered = "_centered" if settings["centered"] else ""
     momentum = "_momentum" if settings["momentum"] else ""
-    return RULES[f"rmsprop{centered}{momentum}"]
+    return f"rmsprop{centered}{momentum}"
 
 
 class Adam(Optimizer):
@@ -131,7 +131,7 @@ class Adam(Optimizer):
     ):
         super().__init__(
             params,
-            _adam,
+            _ADAM,
             lr=lr,
             betas=betas,
             eps=eps,
@@ -168,7 +168,7 @@ class AdamW(Optimizer):
     ):
         super().__init__(
             params,
-            _adamw,
+            _ADAMW,
             lr=lr,
             betas=betas,
             eps=eps,
@@ -178,13 +178,13 @@ class AdamW(Optimizer):
         )
 
 
-def _adam(settings: Mapping[str, Any]) -> Rule:
+def _choose_adam(settings: Mapping[str, Any]) -> str:
     family = "adamw" if settings["decoupled_weight_decay"] else "adam"
-    return RULES[f"{family}_amsgrad" if settings["amsgrad"] else family]
+    return f"{family}_amsgrad" if settings["amsgrad"] else family
 
 
-def _adamw(settings: Mapping[str, Any]) -> Rule:
-    return RULES["adamw_amsgrad" if settings["amsgrad"] else "adamw"]
+def _choose_adamw(settings: Mapping[str, Any]) -> str:
+    return "adamw_amsgrad" if settings["amsgrad"] else "adamw"
 
 
 class Adadelta(Optimizer):
@@ -278,7 +278,7 @@ class NAdam(Optimizer):
     ):
         super().__init__(
             params,
-            _nadam,
+            _NADAM,
             lr=lr,
             betas=betas,
             eps=eps,
@@ -319,7 +319,7 @@ class RAdam(Optimizer):
     ):
         super().__init__(
             params,
-            _radam,
+            _RADAM,
             lr=lr,
             betas=betas,
             eps=eps,
@@ -329,7 +329,7 @@ class RAdam(Optimizer):
         )
 
 
-def _nadam(settings: Mapping[str, Any]) -> Rule:
+def _choose_nadam(settings: Mapping[str, Any]) -> str:
     variants = {"torch": "nadam", "constant": "nadam_constant"}
     variant = settings["variant"]
     if variant not in variants:
@@ -337,10 +337,27 @@ def _nadam(settings: Mapping[str, Any]) -> Rule:
     return _with_decay(variants[variant], settings)
 
 
-def _radam(settings: Mapping[str, Any]) -> Rule:
+def _choose_radam(settings: Mapping[str, Any]) -> str:
     return _with_decay("radam", settings)
 
 
-def _with_decay(name: str, settings: Mapping[str, Any]) -> Rule:
+def _with_decay(name: str, settings: Mapping[str, Any]) -> str:
     """The rule, with its weight decay beside the gradient where that is asked for."""
-    return RULES[f"{name}_decoupled" if settings["decoupled_weight_decay"] else name]
+    return f"{name}_decoupled" if settings["decoupled_weight_decay"] else name
+
+
+_ADAMS = ("adam", "adam_amsgrad")
+_ADAMWS = ("adamw", "adamw_amsgrad")
+_RMSPROP = Family(
+    _choose_rmsprop,
+    ("rmsprop", "rmsprop_centered", "rmsprop_momentum", "rmsprop_centered_momentum"),
+    ("centered",),
+)
+_ADAM = Family(_choose_adam, (*_ADAMS, *_ADAMWS), ("amsgrad", "decoupled_weight_decay"))
+_ADAMW = Family(_choose_adamw, _ADAMWS, ("amsgrad",))
+_NADAM = Family(
+    _choose_nadam,
+    ("nadam", "nadam_constant", "nadam_decoupled", "nadam_constant_decoupled"),
+    ("variant", "decoupled_weight_decay"),
+)
+_RADAM = Family(_choose_radam, ("radam", "radam_decoupled"), ("decoupled_weight_decay",))

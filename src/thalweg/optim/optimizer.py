@@ -18,14 +18,11 @@ from thalweg.backends.pick import Wishes, pick
 from thalweg.errors import UsageError
 from thalweg.optim.bound import Bound, bind, signature_of
 from thalweg.optim.clip import clip_of
+from thalweg.optim.family import Family, Single
 from thalweg.optim.plain import decoded, encoded
 from thalweg.rules import RULES, Rule
 from thalweg.rules.formula import compose
 from thalweg.rules.options import EMA, OPTIONS
-
-Chooser = Callable[[Mapping[str, Any]], Rule]
-"""The rule of a group, from its settings (SGD is three rules, by momentum and nesterov)."""
-
 
 def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
     """torch's hooks and profiler range around a step; nothing where nobody listens."""
@@ -51,7 +48,7 @@ class Optimizer(torch.optim.Optimizer):
     """A torch optimizer over one update rule.
 
     params: parameters, named parameters or dicts of a group, as torch takes them
-    rule: a Rule, a name of `thalweg.rules.RULES`, or a function from a group's settings to a Rule
+    rule: a Rule, a name of `thalweg.rules.RULES`, or a Family of rules
     hyper: the rule's hyperparameters in torch's spelling (`betas` for beta1 and beta2)
     clip: largest norm of all gradients together, or ByNorm, PerTensor, ByValue; None: no clipping
     options: Cautious(), EMA(0.999), ...: see `thalweg.rules.options`
@@ -75,7 +72,7 @@ class Optimizer(torch.optim.Optimizer):
     def __init__(
         self,
         params: Iterable[Any],
-        rule: Rule | str | Chooser,
+        rule: Rule | str | Family,
         *,
         clip: Any = None,
         options: Iterable[Any] = (),
@@ -88,13 +85,13 @@ class Optimizer(torch.optim.Optimizer):
         fused: bool | None = None,
         **hyper: Any,
     ):
-        self._rule = RULES[rule] if isinstance(rule, str) else rule
+        if isinstance(rule, str):
+            rule = _named(rule)
+        self._family = Single(rule) if isinstance(rule, Rule) else rule
         self._bound: Bound | None = None
         self._loss: Tensor | None = None
-        if isinstance(self._rule, Rule):
-            hyper = _completed(self._rule, hyper)
         defaults = {
-            **hyper,
+            **_completed(self._family, hyper),
             "maximize": maximize,
             "foreach": foreach,
             "capturable": capturable,
@@ -110,7 +107,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def rule_of(self, settings: Mapping[str, Any]) -> Rule:
         """The rule of a parameter group."""
-        return self._rule if isinstance(self._rule, Rule) else self._rule(settings)
+        return self._family(settings)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         if isinstance(param_group, dict):
@@ -121,6 +118,7 @@ class Optimizer(torch.optim.Optimizer):
                     f"{type(self).__name__} does not know: it has {', '.join(self.defaults)}"
                 )
             self._check({**self.defaults, **param_group})
+            _check_distinct(param_group)
         super().add_param_group(param_group)
         self._complete(self.param_groups[-1])
         self._bound = None
@@ -134,8 +132,9 @@ class Optimizer(torch.optim.Optimizer):
 
     def _check(self, settings: Mapping[str, Any]) -> None:
         """Raise UsageError for settings that are out of range, or do not go together."""
+        for row in self._family.hypers():
+            row.check_in(settings)
         rule = self.rule_of(settings)
-        rule.check(settings)
         clip_of(settings["clip"])
         for option in settings["options"]:
             if type(option) not in OPTIONS.values():
@@ -283,7 +282,7 @@ class Optimizer(torch.optim.Optimizer):
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         whole = {key: _unshared(value) for key, value in state["state"].items()}
-        return {**state, "state": type(state["state"])(dict, whole), "_rule": self._rule}
+        return {**state, "state": type(state["state"])(dict, whole), "_family": self._family}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -315,13 +314,31 @@ def _outside_the_graph(optimizer: Optimizer) -> None:
     optimizer._update()
 
 
-def _completed(rule: Rule, given: Mapping[str, Any]) -> dict[str, Any]:
-    """All of a rule's settings. Raises TypeError for one that it does not have."""
-    known = rule.defaults
+def _named(name: str) -> Rule:
+    if name not in RULES:
+        raise UsageError(f"rule {name!r} is unknown: there are {', '.join(RULES)}")
+    return RULES[name]
+
+
+def _completed(family: Family | Single, given: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of the rules. Raises TypeError for one that they do not have."""
+    known: dict[str, Any] = {}
+    for row in family.hypers():
+        if row.index is None:
+            known[row.setting] = row.default
+        elif len(known.get(row.setting, ())) <= row.index:
+            known[row.setting] = (*known.get(row.setting, ()), row.default)
     for name in given:
-        if name not in known:
-            raise TypeError(f"{rule.name} has no setting {name!r}: it has {', '.join(known)}")
+        if name not in known and name not in family.switches:
+            raise TypeError(f"there is no setting {name!r} here: there are {', '.join(known)}")
     return {**known, **given}
+
+
+def _check_distinct(group: Mapping[str, Any]) -> None:
+    """Raise UsageError where a parameter stands twice in a group."""
+    params = group["params"]
+    if isinstance(params, list | tuple) and len(set(map(id, params))) < len(params):
+        raise UsageError("a parameter group holds a parameter twice: give each of them once")
 
 
 def _is_bad(loss: Tensor) -> bool:

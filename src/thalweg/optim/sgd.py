@@ -7,8 +7,8 @@ from typing import Any, Unpack
 
 from thalweg.errors import UsageError
 from thalweg.optim.common import Common, Number, Params
+from thalweg.optim.family import Family
 from thalweg.optim.optimizer import Optimizer
-from thalweg.rules import RULES, Rule
 
 
 class SGD(Optimizer):
@@ -42,7 +42,7 @@ class SGD(Optimizer):
     ):
         super().__init__(
             params,
-            _rule,
+            _FAMILY,
             lr=lr,
             momentum=momentum,
             dampening=dampening,
@@ -52,7 +52,7 @@ class SGD(Optimizer):
         )
 
 
-def _rule(settings: Mapping[str, Any]) -> Rule:
+def _choose(settings: Mapping[str, Any]) -> str:
     momentum, dampening = settings["momentum"], settings["dampening"]
     if settings["nesterov"]:
         if momentum == 0 or dampening != 0:
@@ -60,5 +60,8 @@ def _rule(settings: Mapping[str, Any]) -> Rule:
                 f"nesterov=True with momentum={momentum} and dampening={dampening}: "
                 "give a momentum, such as 0.9, and no dampening"
             )
-        return RULES["nesterov"]
-    return RULES["sgd"] if momentum == 0 else RULES["momentum"]
+        return "nesterov"
+    return "sgd" if momentum == 0 else "momentum"
+
+
+_FAMILY = Family(_choose, ("sgd", "momentum", "nesterov"), ("nesterov",))

@@ -57,6 +57,18 @@ class Hyper:
         if too_low or too_high:
             raise UsageError(f"{self.name} is {value!r}: allowed is {self.range}")
 
+    def check_in(self, settings: Mapping[str, Any]) -> None:
+        """Raise UsageError unless the settings hold it, in range."""
+        value = settings[self.setting]
+        if self.index is not None:
+            if not isinstance(value, tuple | list) or len(value) <= self.index:
+                raise UsageError(
+                    f"{self.setting} is {value!r}: it must be a pair of numbers, such as "
+                    "(0.9, 0.999)"
+                )
+            value = value[self.index]
+        self.check(value)
+
 
 Decay = Literal["coupled", "decoupled", "own"]
 """How weight decay enters: as part of the gradient, as a shrinking of p, or in the rule's own way.
@@ -148,36 +160,9 @@ class Rule:
     def by_name(self) -> dict[str, Hyper]:
         return {row.name: row for row in self.hypers}
 
-    def check(self, settings: Mapping[str, Any]) -> None:
-        """Raise UsageError for the first hyperparameter that is out of its range."""
-        for row in self.hypers:
-            row.check(_part(settings[row.setting], row))
-
     def spread(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """The hyperparameters under the rule's own names: `betas` becomes beta1 and beta2."""
         return {
             name: settings[key] if index is None else settings[key][index]
             for name, key, index in self.spelling
         }
-
-    @property
-    def defaults(self) -> dict[str, Any]:
-        """The hyperparameters as users spell them, each at its default."""
-        settings: dict[str, Any] = {}
-        for row in self.hypers:
-            if row.index is None:
-                settings[row.setting] = row.default
-            else:
-                settings[row.setting] = (*settings.get(row.setting, ()), row.default)
-        return settings
-
-
-def _part(value: Any, row: Hyper) -> Any:
-    """A setting's part that belongs to this row."""
-    if row.index is None:
-        return value
-    if not isinstance(value, tuple | list) or len(value) <= row.index:
-        raise UsageError(
-            f"{row.key} is {value!r}: it must be a tuple of numbers, such as (0.9, 0.999)"
-        )
-    return value[row.index]
