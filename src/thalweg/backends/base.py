@@ -151,9 +151,7 @@ def evaluate(
         known[name] = value_of(expression, known, operations)
 
 
-def value_of(
-    expression: Any, known: Mapping[str, Any], operations: Mapping[str, Callable]
-) -> Any:
+def value_of(expression: Any, known: Mapping[str, Any], operations: Mapping[str, Callable]) -> Any:
     """What an expression comes to."""
     if isinstance(expression, str):
         return known[expression]

@@ -44,12 +44,14 @@ class CpuRunner:
 
     def is_current(self) -> bool:
         """Do all parameters still lie where they lay when the groups were bound?"""
-        return all([launch.is_current() for launch in self._launches])
+        return all(launch.is_current() for launch in self._launches)
 
     def step(self, grads: Sequence[Sequence[Tensor | None]], request: Request) -> None:
         """One update of all groups."""
         for launch, members in zip(self._launches, self._members, strict=True):
-            given = grads[members[0]] if len(members) == 1 else [g for i in members for g in grads[i]]
+            given = (
+                grads[members[0]] if len(members) == 1 else [g for i in members for g in grads[i]]
+            )
             launch.take(given)
             launch.set_hyper()
             launch.copy_in()

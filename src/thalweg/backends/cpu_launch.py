@@ -11,7 +11,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ class Part:
     names: tuple[str, ...]
 
 
-@lru_cache(maxsize=None)
+@cache
 def compiled(formula: Formula, layout: Layout) -> tuple[int, Callable[[int], None]]:
     """The kernel of a formula: its address, and the same as a callable of a table's address."""
     import llvmlite

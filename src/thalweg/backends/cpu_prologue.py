@@ -201,7 +201,9 @@ def _main(
     is_by_chance: bool,
 ) -> str:
     scalars = list(formula.rule.scalars)
-    at = [f"word(word(at, {Word.SCALARS:d}), {len(scalars)} * t + {j})" for j in range(len(scalars))]
+    at = [
+        f"word(word(at, {Word.SCALARS:d}), {len(scalars)} * t + {j})" for j in range(len(scalars))
+    ]
     key = f"put_word(word(at, {Word.KEYS:d}), t, key_of(np.uint64(np.int64(number(hyper, 1))), "
     key += f"np.uint64(word(word(at, {Word.NAMES:d}), t)), c_t))"
     measures = [
@@ -213,9 +215,13 @@ def _main(
     return _TEMPLATE.format(
         key=_indented([key] if is_by_chance else [], 8),
         first_scalars=_indented([f"last_{name} = new_{name} = 0.0" for name in scalars], 4),
-        load_scalars=_indented([f"c_{n} = number({p}, 0)" for n, p in zip(scalars, at)], 8),
+        load_scalars=_indented(
+            [f"c_{n} = number({p}, 0)" for n, p in zip(scalars, at, strict=True)], 8
+        ),
         same="".join(f" and last_{name} == c_{name}" for name in scalars),
-        copy_scalars=_indented([f"put({p}, 0, new_{n})" for n, p in zip(scalars, at)], 12),
+        copy_scalars=_indented(
+            [f"put({p}, 0, new_{n})" for n, p in zip(scalars, at, strict=True)], 12
+        ),
         keep_scalars=_indented([f"last_{name} = c_{name}" for name in scalars], 8),
         compute=_indented(_coefficients(formula, places, at), 8),
         measures=_indented(measures, 8),
@@ -258,7 +264,11 @@ def _scale(formula: Formula, k: int, places: Mapping[str, str], sizes: Mapping[s
     known = {**places, **fields, **sums, "size": "size"}
     lines, (value,) = _inlined(measure.scale_program, "s_", known)
     return _SCALE.format(
-        k=k, lines=_indented(["size = row_elements(at, t)", *lines], 8), value=value, **sizes, **words()
+        k=k,
+        lines=_indented(["size = row_elements(at, t)", *lines], 8),
+        value=value,
+        **sizes,
+        **words(),
     )
 
 

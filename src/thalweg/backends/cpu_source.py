@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from thalweg.backends.base import Rounding
-from thalweg.backends.rounding import SHIFTS
 from thalweg.backends.cpu_prologue import prologue
 from thalweg.backends.cpu_words import Word, spell, words
+from thalweg.backends.rounding import SHIFTS
 from thalweg.rules.formula import Formula, Measure, input_of
 
 
@@ -126,7 +126,7 @@ def norm(at):
         put(sums, 0, total)
         put(sums, 3, bad)'''
 
-_KERNEL = '''
+_KERNEL = """
 
 @compiled
 def {kernel}(at):
@@ -149,7 +149,7 @@ def {kernel}(at):
         for i in range(n):
 {body}
 {ending}
-'''
+"""
 
 
 def source(formula: Formula, layout: Layout) -> str:

@@ -33,7 +33,7 @@ def load(dtype: str, arithmetic: str, number: int) -> Any:
         return _widened(builder, _marked(builder, builder.load(place), number), dtype, computed)
 
     @intrinsic
-    def element(typing, address, i):  # noqa: ANN001, ANN202
+    def element(typing, address, i):
         return kind(types.int64, types.int64), generate
 
     return element
@@ -50,7 +50,7 @@ def store(dtype: str, arithmetic: str, number: int) -> Any:
         return context.get_dummy_value()
 
     @intrinsic
-    def element(typing, address, i, value):  # noqa: ANN001, ANN202
+    def element(typing, address, i, value):
         return types.void(types.int64, types.int64, kind), generate
 
     return element
@@ -73,14 +73,14 @@ def store_by_chance(arithmetic: str, number: int, shift: int) -> Any:
         return context.get_dummy_value()
 
     @intrinsic
-    def element(typing, address, i, value, draw):  # noqa: ANN001, ANN202
+    def element(typing, address, i, value, draw):
         return types.void(types.int64, types.int64, kind, types.uint32), generate
 
     return element
 
 
 @intrinsic
-def draw(typing, key, i):  # noqa: ANN001, ANN201
+def draw(typing, key, i):
     """32 random bits of element i under a key: counted, not drawn (a bijective mix of both)."""
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
@@ -93,23 +93,20 @@ def draw(typing, key, i):  # noqa: ANN001, ANN201
     return types.uint32(types.uint32, types.int64), generate
 
 
-
-
-
 @intrinsic
-def word(typing, address, i):  # noqa: ANN001, ANN201
+def word(typing, address, i):
     """The int64 number i behind an address."""
     return types.int64(types.int64, types.int64), _plain_load(_INT64)
 
 
 @intrinsic
-def number(typing, address, i):  # noqa: ANN001, ANN201
+def number(typing, address, i):
     """The float64 number i behind an address."""
     return types.float64(types.int64, types.int64), _plain_load(_DOUBLE)
 
 
 @intrinsic
-def put(typing, address, i, value):  # noqa: ANN001, ANN201
+def put(typing, address, i, value):
     """Write the float64 number i behind an address."""
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
@@ -120,7 +117,7 @@ def put(typing, address, i, value):  # noqa: ANN001, ANN201
 
 
 @intrinsic
-def put_word(typing, address, i, value):  # noqa: ANN001, ANN201
+def put_word(typing, address, i, value):
     """Write the int64 number i behind an address."""
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
@@ -131,7 +128,7 @@ def put_word(typing, address, i, value):  # noqa: ANN001, ANN201
 
 
 @intrinsic
-def take(typing, address):  # noqa: ANN001, ANN201
+def take(typing, address):
     """The next number of a counter that all threads share."""
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
@@ -149,7 +146,7 @@ def exact(operation: str, arithmetic: str) -> Any:
         return {"add": builder.fadd, "subtract": builder.fsub}[operation](*given)
 
     @intrinsic
-    def element(typing, a, b):  # noqa: ANN001, ANN202
+    def element(typing, a, b):
         return kind(kind, kind), generate
 
     return element
@@ -164,7 +161,7 @@ def rounded(dtype: str, arithmetic: str) -> Any:
         return _widened(builder, stored, dtype, computed)
 
     @intrinsic
-    def element(typing, x):  # noqa: ANN001, ANN202
+    def element(typing, x):
         return kind(kind), generate
 
     return element

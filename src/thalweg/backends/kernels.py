@@ -15,7 +15,7 @@ import os
 import shutil
 import sys
 import tempfile
-from functools import lru_cache
+from functools import cache as remember
 from pathlib import Path
 from types import ModuleType
 
@@ -24,7 +24,7 @@ from thalweg import cache
 NAME = "kernels"
 
 
-@lru_cache(maxsize=None)
+@remember
 def module(name: str, text: str, depends_on: str) -> ModuleType:
     """The module of this source, imported from a file.
 
@@ -44,7 +44,7 @@ def module(name: str, text: str, depends_on: str) -> ModuleType:
     return made
 
 
-@lru_cache(maxsize=None)
+@remember
 def folder() -> Path:
     """Where kernels live: in the user's cache, else in a folder of this process."""
     found = cache.folder(NAME)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 
 import torch
 
@@ -26,7 +26,7 @@ def entry(address: int) -> Callable[[int], None]:
     return _Entry(address)
 
 
-@lru_cache(maxsize=None)
+@cache
 def pool() -> Callable[[int, int, int, int], None] | None:
     """GOMP_parallel(kernel, table, threads, 0) of torch's own library; None where there is none."""
     path = _library()

@@ -39,27 +39,33 @@ class Wishes:
 
 def pick(params: Sequence[Tensor], wishes: Wishes) -> tuple[Backend, str]:
     """The backend for these parameters and, in a few words, why."""
-    if wishes.is_differentiable:
-        return Eager(), "differentiable=True: autograd follows the step"
-    if wishes.fused is False and wishes.foreach is not None:
-        return Eager(), f"fused=False and foreach={wishes.foreach} ask for torch's operations"
-    if wishes.foreach and wishes.fused is None:
-        return Eager(), "foreach=True asks for torch's operations"
-    devices = {p.device.type for p in params}
-    if len(devices) > 1:
-        return Eager(), f"parameters on {' and '.join(sorted(devices))}"
-    other = next((type(p).__name__ for p in params if type(p) not in (Tensor, Parameter)), None)
-    if other is not None:
-        return Eager(), f"parameters are of type {other}"
-    if devices <= {"cpu"}:
-        return _for_cpu(params)
-    return Eager(), f"there are no own kernels for {devices.pop()}"
-
-
-def _for_cpu(params: Sequence[Tensor]) -> tuple[Backend, str]:
-    odd = next((p.dtype for p in params if p.dtype not in _CPU_TYPES), None)
-    if odd is not None:
-        return Eager(), f"own kernels take no {odd}"
-    if find_spec("numba") is None:
-        return Eager(), "numba is not installed, which compiles own kernels"
+    reason = _wish(wishes) or _obstacle(params)
+    if reason is not None:
+        return Eager(), reason
     return Cpu(), "own kernels for the CPU"
+
+
+def _wish(wishes: Wishes) -> str | None:
+    """Why torch's operations were asked for; None where they were not."""
+    if wishes.is_differentiable:
+        return "differentiable=True: autograd follows the step"
+    if wishes.fused is False and wishes.foreach is not None:
+        return f"fused=False and foreach={wishes.foreach} ask for torch's operations"
+    if wishes.foreach and wishes.fused is None:
+        return "foreach=True asks for torch's operations"
+    return None
+
+
+def _obstacle(params: Sequence[Tensor]) -> str | None:
+    """Why own kernels cannot take these parameters; None where they can."""
+    devices = sorted({p.device.type for p in params})
+    if devices != ["cpu"]:
+        return f"there are no own kernels for parameters on {' and '.join(devices)}"
+    for p in params:
+        if type(p) not in (Tensor, Parameter):
+            return f"own kernels take no {type(p).__name__}"
+        if p.dtype not in _CPU_TYPES:
+            return f"own kernels take no {p.dtype}"
+    if find_spec("numba") is None:
+        return "numba is not installed, which compiles own kernels"
+    return None

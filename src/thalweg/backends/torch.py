@@ -321,7 +321,10 @@ def _update(
         return _nothing(group.params[i])
     moved = torch.zeros_like(step) if skip is True else step
     numbers = [
-        (g * g).sum(), (moved * moved).sum(), (new[0] * new[0]).sum(), (~torch.isfinite(g)).sum(),
+        (g * g).sum(),
+        (moved * moved).sum(),
+        (new[0] * new[0]).sum(),
+        (~torch.isfinite(g)).sum(),
     ]
     return torch.stack([_whole(number).double() for number in numbers])
 

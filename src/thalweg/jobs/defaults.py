@@ -8,8 +8,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-LR = {"sgd": 0.1, "momentum": 0.1, "adam": 1e-3, "adamw": 1e-3}
-MOMENTUM = 0.9
+LR = {
+    "sgd": 0.1,
+    "momentum": 0.1,
+    "nesterov": 0.1,
+    "adagrad": 0.03,
+    "rmsprop": 1e-3,
+    "adam": 1e-3,
+    "adamw": 1e-3,
+    "adadelta": 1.0,
+    "adamax": 2e-3,
+    "nadam": 1e-3,
+    "radam": 1e-3,
+    "lion": 1e-4,
+    "lamb": 1e-2,
+    "schedulefreesgd": 1.0,
+    "schedulefreeadamw": 2.5e-3,
+}
+"""The learning rate of each optimizer that `fit` knows."""
 MODEL = "mlp:256,256"
 OPTIMIZER = "adamw"
 SCHEDULE = "cosine"
@@ -35,7 +51,7 @@ TABLE = (
     Default("model", f"{MODEL}: two hidden layers, each with LayerNorm and ReLU"),
     Default("optimizer", OPTIMIZER),
     Default("lr", ", ".join(f"{name} {lr:g}" for name, lr in LR.items())),
-    Default("momentum", f"{MOMENTUM} for --optimizer momentum"),
+    Default("momentum", "0.9 for --optimizer momentum and nesterov"),
     Default("schedule", f"warm-up (if it has none of its own), then {SCHEDULE} down to 0"),
     Default("warmup", f"{WARMUP:.0%} of the planned steps"),
     Default(

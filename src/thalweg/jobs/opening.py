@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from thalweg.jobs.plan import FitPlan
 from thalweg.loop.descent import Descent
+from thalweg.optim.updater import backend_of
 from thalweg.tasks.schema import Schema
 from thalweg.tasks.study import Study
 
@@ -56,7 +57,7 @@ def _model(plan: FitPlan) -> str:
 
 def _descent(plan: FitPlan, descent: Descent) -> str:
     chosen = plan.chosen(descent)
-    backend = getattr(getattr(plan.optimizer, "backend", None), "name", "torch")
+    backend = ": ".join(backend_of(plan.optimizer))
     size = "full batch" if chosen["batch_size"] == "full" else f"batch size {chosen['batch_size']}"
     horizon = descent.horizon or 0
     schedule = plan.settings.schedule

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from thalweg.loop.batches import CHUNK, BatchSize, num_batches
 from thalweg.loop.descent import Descent, descend
 from thalweg.loop.stopping import Until, budget, converged, reached
 from thalweg.optim import Optimizer
-from thalweg.rules import RULES
 from thalweg.scale import threads
 from thalweg.scale.device import choose
 from thalweg.schedules import Schedule
@@ -162,27 +160,10 @@ def _task(study: Study, settings: Settings) -> Task:
     )
 
 
-_OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
-    "sgd": optim.SGD,
-    "momentum": lambda params, momentum=defaults.MOMENTUM, **given: optim.SGD(
-        params, momentum=momentum, **given
-    ),
-    "adam": optim.Adam,
-    "adamw": optim.AdamW,
-}
-
-
 def _optimizer(model: Any, settings: Settings) -> Optimizer:
+    """The optimizer by name; a step that is not finite is never applied, and measured always."""
     name, given = settings.parsed_optimizer
-    known = {row.name: row.default for row in RULES[name].hypers if row.name != "lr"}
-    hyper: dict[str, Any] = dict(given)
-    for key in hyper:
-        if key not in known:
-            has = ", ".join(known)
-            raise UsageError(f"optimizer {name!r} has no setting {key!r}: it has {has} (and --lr)")
-    if "beta1" in known:
-        hyper["betas"] = tuple(hyper.pop(key, known[key]) for key in ("beta1", "beta2"))
-    return _OPTIMIZERS[name](model.parameters(), lr=settings.rate, **hyper)
+    return optim.make(name, model.parameters(), given, lr=settings.rate)
 
 
 def _schedule(settings: Settings) -> Schedule:

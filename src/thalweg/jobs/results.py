@@ -8,6 +8,7 @@ from typing import Any
 
 from thalweg.health.advice import comparison, next_step
 from thalweg.loop.descent import Descent
+from thalweg.optim.updater import backend_of
 from thalweg.tasks.measure import measure
 from thalweg.tasks.pictures import picture_of
 from thalweg.tasks.study import Study
@@ -50,7 +51,7 @@ def result_of(
         "optimizer": chosen["optimizer"].partition(":")[0],
         "lr": chosen["lr"],
         "batch_size": chosen["batch_size"],
-        "backend": getattr(getattr(descent.optimizer, "backend", None), "name", "torch"),
+        "backend": backend_of(descent.optimizer)[0],
         "device": str(task.device),
         "steps": progress.steps,
         "epochs": round(progress.epochs, 4),

@@ -105,11 +105,11 @@ class Settings:
         return own.replace(parameters=[*first, *settings])
 
     @property
-    def parsed_optimizer(self) -> tuple[str, dict[str, float]]:
-        """Name and hyperparameters of "adamw:weight_decay=0.1"."""
+    def parsed_optimizer(self) -> tuple[str, dict[str, str]]:
+        """Name and hyperparameters of "adamw:weight_decay=0.1", these as texts."""
         name, _, rest = self.optimizer.partition(":")
         _choice("optimizer", name, tuple(defaults.LR))
-        return name, _pairs("optimizer", rest)
+        return name, _texts("optimizer", rest)
 
     @property
     def parsed_schedule(self) -> Schedule:
@@ -191,6 +191,17 @@ def _number(
 
 def _is(value: Any, kind: type) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _texts(name: str, text: str) -> dict[str, str]:
+    """{"a": "1", "b": "true"} of "a=1,b=true"."""
+    pairs = {}
+    for part in filter(None, text.split(",")):
+        key, _, value = map(str.strip, part.partition("="))
+        if not key or not value:
+            raise UsageError(f"{name}: {part!r} is not NAME=VALUE, such as {_PAIR[name]}")
+        pairs[key] = value
+    return pairs
 
 
 def _pairs(name: str, text: str) -> dict[str, float]:

@@ -26,6 +26,7 @@ from thalweg.loop.evaluate import Evaluator
 from thalweg.loop.pace import pace_of
 from thalweg.loop.step import Statistics, take_step
 from thalweg.loop.stopping import Ending, Planned, Until
+from thalweg.optim.averages import show, shown
 from thalweg.optim.rates import Rates
 from thalweg.optim.updater import updater
 from thalweg.record import Memory
@@ -258,6 +259,7 @@ class Descent:
                 ending = self._until(self.progress) or ending
         is_sound = self.ending is None
         self.ending = self.ending or ending
+        show(self.optimizer)
         if self._restore_best and self.best is not None:
             self.best.restore(self.task.model)
             text = f"best weights restored, of the lowest validation loss, {self.best.loss:.4g}"
@@ -283,16 +285,19 @@ class Descent:
         """Evaluate the validation set now; recorded, and counted by the stopping rules."""
         if self._evaluator is None:
             raise UsageError("there is nothing to evaluate: the task has no validation data")
-        evaluation = self._evaluator(self._number)
+        with shown(self.optimizer):
+            evaluation = self._evaluator(self._number)
+            self._keep_if_best(evaluation)
         self.evaluations.append(evaluation)
         self._num_stale = num_without_improvement(self.evaluations)
         self.record.evaluation(evaluation)
+        return evaluation
+
+    def _keep_if_best(self, evaluation: Evaluation) -> None:
         loss = evaluation.values["loss"]
-        self._rates.saw(evaluation.number, loss)
         is_best = loss < (math.inf if self.best is None else self.best.loss)
         if self._restore_best and is_best:
             self.best = Weights.of(self.task.model, evaluation.number, loss)
-        return evaluation
 
     def log(self, **values: float) -> None:
         """Record numbers of your own beside the current step."""
@@ -365,4 +370,4 @@ def _is_count(value: object) -> bool:
 
 
 def _read(measured: Mapping[str, Tensor | float]) -> dict[str, float]:
-    return {name: float(value) for name, value in measured.items()}
+    return {name: float(value) for name, value in measured.items() if value is not None}

@@ -14,11 +14,13 @@ from thalweg.optim.adaptive import (
 )
 from thalweg.optim.clip import ByNorm, ByValue, PerTensor
 from thalweg.optim.modern import LAMB, Lion, ScheduleFreeAdamW, ScheduleFreeSGD
+from thalweg.optim.names import OPTIMIZERS, make
 from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.sgd import SGD
 
 __all__ = [
     "LAMB",
+    "OPTIMIZERS",
     "SGD",
     "Adadelta",
     "Adagrad",
@@ -35,4 +37,5 @@ __all__ = [
     "RMSprop",
     "ScheduleFreeAdamW",
     "ScheduleFreeSGD",
+    "make",
 ]

@@ -117,8 +117,8 @@ class Bound:
 
 def signature_of(optimizer: Optimizer, settings: dict[str, Any]) -> tuple[Any, ...]:
     """All settings that decide which kernel runs a group, and what it shares with others."""
-    rule = optimizer.rule_of(settings)
-    return (rule, settings["options"], settings["clip"], settings["seed"], settings["skip_nonfinite"])
+    names = ("options", "clip", "seed", "skip_nonfinite", "differentiable", "fused", "foreach")
+    return (optimizer.rule_of(settings), *map(settings.__getitem__, names))
 
 
 def bind(optimizer: Optimizer, grads: Grads) -> Bound:
@@ -135,7 +135,8 @@ def _bind(optimizer: Optimizer, grads: Grads) -> Bound:
     num_joined = 0
     for k, (group, given) in enumerate(zip(settings, grads, strict=True)):
         joined = [
-            i for i, p in enumerate(group["params"])
+            i
+            for i, p in enumerate(group["params"])
             if given[i] is not None or optimizer.state.get(p)
         ]
         num_joined += len(joined)
@@ -229,9 +230,7 @@ def _count(state: dict[str, Any]) -> float:
     return float(state["step"]) if "step" in state else float(bool(state))
 
 
-def _running(
-    optimizer: Optimizer, params: Sequence[Tensor], name: str, first: float
-) -> Tensor:
+def _running(optimizer: Optimizer, params: Sequence[Tensor], name: str, first: float) -> Tensor:
     """A running scalar of each parameter, as one flat float64 tensor."""
     values = [float(optimizer.state.get(p, {}).get(name, first)) for p in params]
     device = params[0].device

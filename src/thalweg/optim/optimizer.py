@@ -1,4 +1,4 @@
-"""The one torch Optimizer: groups and state are torch's, the update is a formula run by a backend."""
+"""The one torch Optimizer: groups and state are torch's, a backend runs the update's formula."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from torch.optim import optimizer as torchs
 from thalweg.backends.base import Backend, Request, Totals
 from thalweg.backends.pick import Wishes, pick
 from thalweg.errors import UsageError
-from thalweg.optim.bound import Bound, bind, signature_of
+from thalweg.optim.bound import Bound, bind
 from thalweg.optim.clip import clip_of
 from thalweg.optim.family import Family, Single
 from thalweg.optim.plain import decoded, encoded
 from thalweg.rules import RULES, Rule
 from thalweg.rules.formula import compose
 from thalweg.rules.options import EMA, OPTIONS
+
 
 def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
     """torch's hooks and profiler range around a step; nothing where nobody listens."""
@@ -213,7 +214,7 @@ class Optimizer(torch.optim.Optimizer):
             foreach=groups[0]["foreach"],
             is_differentiable=any(group["differentiable"] for group in groups),
         )
-        return pick([p for group in groups for p in group["params"]], wishes)
+        return pick(self._params(), wishes)
 
     def statistics(self) -> list[dict[str, float]]:
         """What the last step measured of each parameter that had a gradient once, in order.
@@ -226,31 +227,44 @@ class Optimizer(torch.optim.Optimizer):
 
     # ------------------------------------------------------------ averages
 
+    @property
+    def has_average(self) -> bool:
+        """Is there a running mean of the parameters (option EMA, and a step was taken)?"""
+        return any("ema" in self.state.get(p, ()) for p in self._params())
+
     @contextmanager
     def averaged(self) -> Iterator[None]:
         """Inside, the parameters are their running means (option EMA); afterwards as before."""
-        params = [p for g in self.param_groups for p in g["params"] if "ema" in self.state.get(p, ())]
-        if not params:
-            raise UsageError(f"there is no average: give options=[{EMA()}] and take a step first")
-        kept = [p.detach().clone() for p in params]
-        with torch.no_grad():
-            for p in params:
-                p.copy_(self.state[p]["ema"])
+        kept = [(p, p.detach().clone()) for p in self._params()]
+        self.take_average()
         try:
             yield
         finally:
             with torch.no_grad():
-                for p, before in zip(params, kept, strict=True):
+                for p, before in kept:
                     p.copy_(before)
+
+    @torch.no_grad()
+    def take_average(self) -> None:
+        """The parameters become their running means (option EMA).
+
+        Raises UsageError where there is none.
+        """
+        if not self.has_average:
+            raise UsageError(f"there is no average: give options=[{EMA()}] and take a step first")
+        for p in self._params():
+            if "ema" in self.state.get(p, ()):
+                p.copy_(self.state[p]["ema"])
+
+    def _params(self) -> list[Tensor]:
+        return [p for group in self.param_groups for p in group["params"]]
 
     # ------------------------------------------------------------ saving and loading
 
     def state_dict(self) -> dict[str, Any]:
         """As torch's; nothing in it but plain values and tensors of their own memory."""
         state_dict = cast(dict[str, Any], super().state_dict())
-        state_dict["state"] = {
-            key: _unshared(value) for key, value in state_dict["state"].items()
-        }
+        state_dict["state"] = {key: _unshared(value) for key, value in state_dict["state"].items()}
         state_dict["param_groups"] = [encoded(group) for group in state_dict["param_groups"]]
         return state_dict
 

@@ -33,3 +33,11 @@ def _update_foreign(optimizer: torch.optim.Optimizer, loss: Tensor) -> dict[str,
     if math.isfinite(norm + loss):
         optimizer.step()
     return {"gradient_norm": norm}
+
+
+def backend_of(optimizer: torch.optim.Optimizer) -> tuple[str, str]:
+    """What runs an optimizer's step, and in a few words why."""
+    if isinstance(optimizer, Optimizer):
+        backend, reason = optimizer.backend_and_reason
+        return backend.name, reason
+    return "torch.optim", "an optimizer of torch's own kind"

@@ -61,9 +61,7 @@ def constant_nadam_coefficients(t, lr, beta1, beta2, eps):
     return on_gradient, on_mean, beta1, 1 - beta1, beta2, 1 - beta2, root, eps
 
 
-def nadam_update(
-    p, g, m, v, on_gradient, on_mean, beta1, fresh1, beta2, fresh2, root, eps
-):
+def nadam_update(p, g, m, v, on_gradient, on_mean, beta1, fresh1, beta2, fresh2, root, eps):
     m = beta1 * m + fresh1 * g
     v = beta2 * v + fresh2 * g * g
 

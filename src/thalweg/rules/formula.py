@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from thalweg.errors import UsageError
@@ -90,12 +90,12 @@ def call(function: Callable[..., Any], known: Mapping[str, Any]) -> list[Any]:
     return list(made) if isinstance(made, tuple) else [made]
 
 
-@lru_cache(maxsize=None)
+@cache
 def argument_names(function: Callable[..., Any]) -> tuple[str, ...]:
     return function.__code__.co_varnames[: function.__code__.co_argcount]
 
 
-@lru_cache(maxsize=None)
+@cache
 def compose(rule: Rule, options: tuple[Option, ...] = ()) -> Formula:
     """The formula of a rule with these options, in whatever order they are given.
 

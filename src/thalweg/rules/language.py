@@ -12,7 +12,7 @@ import inspect
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 from thalweg.errors import UsageError
 from thalweg.rules._primitives import ARITIES
@@ -63,7 +63,7 @@ _HINTS: dict[type[ast.AST], str] = {
 _LANGUAGE = f"a rule has assignments, + - *, comparisons, {', '.join(ARITIES)} and one return"
 
 
-@lru_cache(maxsize=None)
+@cache
 def read(function: Callable, *, is_coefficients: bool = False) -> Program:
     """The checked tree of a rule's function; coefficients may hold numbers and `pow` as well.
 

@@ -14,7 +14,7 @@ from thalweg.errors import UsageError
 from thalweg.rules._primitives import div, maximum, minimum, sqrt, where
 
 Place = Literal["gradient", "step", "after"]
-"""Where a piece joins: on the gradient before the rule, on the rule's step, or after p has moved."""
+"""Where a piece joins: on the gradient before the rule, on the rule's step, or after p moved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,9 @@ def cautious_boost(sum0, size):
 
 @dataclass(frozen=True, slots=True)
 class UpdateClip:
-    """The root mean square of a tensor's step, decay apart and in units of lr, is at most `limit` (> 0).
+    """The root mean square of a tensor's step, in units of lr, is at most `limit` (> 0).
+
+    Decoupled decay is not counted.
 
     Source: Shazeer and Stern, Adafactor, ICML 2018; Wortsman et al., 2023 (StableAdamW).
     """
@@ -201,7 +203,7 @@ class StochasticRounding:
 
 @dataclass(frozen=True, slots=True)
 class NearestRounding:
-    """Results are rounded to the nearest number, as torch does: small steps are lost in bfloat16."""
+    """Results are rounded to the nearest number, as torch does: bfloat16 loses small steps."""
 
     group: ClassVar[str] = "rounding"
 

@@ -1,0 +1,44 @@
+"""Which weights to look at: those that are trained, or an average that an optimizer keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
+
+import torch
+
+from thalweg.optim.optimizer import Optimizer
+
+
+@runtime_checkable
+class Averaging(Protocol):
+    """An optimizer whose parameters are not its answer while it trains (Schedule-Free)."""
+
+    def train(self) -> None: ...
+
+    def eval(self) -> None: ...
+
+
+@contextmanager
+def shown(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Inside, the parameters are those to look at: the average, where the optimizer keeps one."""
+    if isinstance(optimizer, Averaging):
+        optimizer.eval()
+        try:
+            yield
+        finally:
+            optimizer.train()
+    elif isinstance(optimizer, Optimizer) and optimizer.has_average:
+        with optimizer.averaged():
+            yield
+    else:
+        yield
+
+
+def show(optimizer: torch.optim.Optimizer) -> None:
+    """Leave the parameters as those to look at; `train()` goes back where there is one."""
+    if isinstance(optimizer, Averaging):
+        optimizer.eval()
+    elif isinstance(optimizer, Optimizer) and optimizer.has_average:
+        optimizer.take_average()
