@@ -33,6 +33,7 @@ _HOMES = {
     "load": "jobs.load",
     "reached": "loop.stopping",
     "step": "schedules",
+    "tune_malloc": "scale.malloc",
     "warmup": "schedules",
 }
 """Every public name and the module that it lives in."""
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from thalweg.loop.stopping import budget, converged, reached
     from thalweg.optim import SGD, Adam, AdamW
     from thalweg.record import Record
+    from thalweg.scale.malloc import tune_malloc
     from thalweg.schedules import constant, cosine, linear, step, warmup
     from thalweg.tasks.task import Task
     from thalweg.types import Step, Verdict
