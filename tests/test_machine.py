@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -441,6 +442,24 @@ def test_another_allocator_is_left_alone(monkeypatch):
     found = malloc.tune_malloc()
     malloc.tune_malloc.cache_clear()
     assert str(found) == "left (another allocator stands in for glibc's)"
+
+
+def test_an_allocator_that_was_loaded_first_is_noticed(tmp_path):
+    reason, compiler = malloc._reason_against(), shutil.which("cc")
+    if reason is not None or compiler is None:
+        pytest.skip(reason or "no C compiler")
+    source, library = tmp_path / "first.c", tmp_path / "first.so"
+    source.write_text("int posix_memalign(void **p, unsigned long a, unsigned long n) {return 12;}")
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
+    code = "from thalweg.scale.malloc import tune_malloc; print(tune_malloc())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "LD_PRELOAD": str(library)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "left (another allocator stands in for glibc's)\n"
 
 
 @pytest.mark.parametrize(

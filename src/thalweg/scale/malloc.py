@@ -63,10 +63,14 @@ def _reason_against() -> str | None:
 
 
 def _is_glibcs_own() -> bool:
-    """Does the process call glibc's malloc, and not one that was loaded before it?"""
+    """Does the process allocate with glibc, and not with a library that was loaded before it?"""
     return _address(None) == _address("libc.so.6")
 
 
 def _address(library: str | None) -> int | None:
-    """Where `malloc` lies, as the process or as one library sees it."""
-    return ctypes.cast(ctypes.CDLL(library).malloc, ctypes.c_void_p).value
+    """Where the allocator lies, as the process or as one library sees it.
+
+    `posix_memalign` is what torch calls. `malloc` itself would not do: some builds of Python hold
+    an entry of their own that only leads to it.
+    """
+    return ctypes.cast(ctypes.CDLL(library).posix_memalign, ctypes.c_void_p).value
