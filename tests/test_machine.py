@@ -24,11 +24,12 @@ from sklearn.datasets import load_iris
 from torch import nn
 
 import thalweg
+from thalweg import cache
 from thalweg.cli.main import main
 from thalweg.errors import UsageError
 from thalweg.jobs.machine import machine_of
 from thalweg.jobs.settings import Settings
-from thalweg.scale import cache, malloc, matmul, threads, work
+from thalweg.scale import findings, malloc, matmul, threads, work
 from thalweg.scale.choice import Choice
 from thalweg.scale.work import Work, products, trial_step, work_of
 from thalweg.tasks.sources import Arrays
@@ -91,7 +92,7 @@ def test_a_folder_that_others_can_write_is_not_used(where, mode, home):
     assert cache.folder("checks") is not None
     (home.parent / where).chmod(mode)
     assert cache.folder("checks") is None
-    assert cache.recall(KEY) is None
+    assert findings.recall(KEY) is None
 
 
 @pytest.mark.parametrize("where", ["thalweg", "thalweg/checks"])
@@ -119,8 +120,8 @@ def test_a_home_that_cannot_be_written_means_no_cache(home, monkeypatch):
 
     monkeypatch.setattr(Path, "mkdir", refuse)
     assert cache.folder("checks") is None
-    cache.remember(KEY, 1.0)
-    assert cache.recall(KEY) is None
+    findings.remember(KEY, 1.0)
+    assert findings.recall(KEY) is None
     assert not home.exists()
 
 
@@ -135,8 +136,8 @@ def test_a_disk_that_is_full_is_no_error(home, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", refuse)
-    cache.remember(KEY, 1.0)
-    assert cache.recall(KEY) is None
+    findings.remember(KEY, 1.0)
+    assert findings.recall(KEY) is None
     assert not list((home / "checks").iterdir())
 
 
@@ -144,28 +145,28 @@ def test_a_disk_that_is_full_is_no_error(home, monkeypatch):
 
 
 def test_what_is_remembered_is_recalled_by_its_whole_key(home):
-    assert cache.recall(KEY) is None
-    cache.remember(KEY, 1.25)
-    assert cache.recall(KEY) == 1.25
-    assert cache.recall({**KEY, "torch": "2"}) is None
-    cache.remember(KEY, 2.0)
-    assert cache.recall(KEY) == 2.0
+    assert findings.recall(KEY) is None
+    findings.remember(KEY, 1.25)
+    assert findings.recall(KEY) == 1.25
+    assert findings.recall({**KEY, "torch": "2"}) is None
+    findings.remember(KEY, 2.0)
+    assert findings.recall(KEY) == 2.0
     assert len(list((home / "checks").iterdir())) == 1
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "\x00\xff", '{"key": {}, "value": 9.0}', "9.0"])
 def test_a_broken_file_is_ignored_and_written_anew(text, home):
-    cache.remember(KEY, 1.25)
+    findings.remember(KEY, 1.25)
     (file,) = (home / "checks").iterdir()
     file.write_bytes(text.encode("latin-1"))
-    assert cache.recall(KEY) is None
-    cache.remember(KEY, 1.25)
-    assert cache.recall(KEY) == 1.25
+    assert findings.recall(KEY) is None
+    findings.remember(KEY, 1.25)
+    assert findings.recall(KEY) == 1.25
 
 
 def test_two_processes_at_once_leave_a_whole_file(home):
     code = f"""
-from thalweg.scale.cache import recall, remember
+from thalweg.scale.findings import recall, remember
 for number in range(300):
     remember({KEY!r}, [number] * 200)
     found = recall({KEY!r})
@@ -173,7 +174,7 @@ for number in range(300):
 """
     both = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [process.wait(timeout=60) for process in both] == [0, 0]
-    assert cache.recall(KEY) == [299] * 200
+    assert findings.recall(KEY) == [299] * 200
     assert len(list((home / "checks").iterdir())) == 1
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from thalweg.jobs.machine import Machine
-from thalweg.scale.cache import processor
+from thalweg.scale.findings import processor
 from thalweg.state.folder import fingerprint
 from thalweg.version import __version__
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from thalweg.errors import UsageError
-from thalweg.scale import cache
+from thalweg.scale import findings
 from thalweg.scale.choice import Choice
 from thalweg.scale.threads import threads
 from thalweg.scale.work import Measure, Work, products, seconds
@@ -126,17 +126,17 @@ def _known_speedup(piece: Work, measure: Measure) -> float:
     """How many times as fast oneDNN is, from the cache or measured now."""
     key = {
         "check": "matmul",
-        "processor": cache.processor(),
+        "processor": findings.processor(),
         "torch": torch.__version__,
         "shapes": [list(shape) for shape in piece.shapes],
     }
-    known = cache.recall(key)
+    known = findings.recall(key)
     if isinstance(known, float) and known > 0:
         return known
     found = speedup(piece, measure)
     if found >= MARGIN:
         found = min(found, speedup(piece, measure))
-    cache.remember(key, found)
+    findings.remember(key, found)
     return found
 
 
