@@ -279,6 +279,15 @@ OPTIONS = [
     of_option("--lr", "--lr", "requires an argument"),
     of_option("--steps 5 --steps 6", "--steps", "multiple times"),
     of_option("--schedule cos", "'cos'", "did you mean cosine?"),
+    of_option("--schedule cosine:floor=2", "cosine: floor is 2", "0 .. 1"),
+    of_option("--schedule cosine:flor=0", "cosine has no setting 'flor'", "floor"),
+    of_option("--schedule cosine:floor", "cosine: floor is 'floor'", "give a number"),
+    of_option("--schedule 'cosine(floor=0.1'", "cannot be read", "warmup(100) >> cosine"),
+    of_option("--schedule 'cosine >> linear'", "cosine() has no end", "warmup(100)"),
+    of_option("--schedule ''", "schedule: ''", "warmup(100) >> cosine"),
+    of_option("--schedule warmup", "warmup needs steps"),
+    of_option("--schedule 'warmup:5 >> cosine' --warmup 3", "warmup is 3", "--warmup 0"),
+    of_option("--schedule one_cycle --warmup 3", "a warm-up of its own", "'one_cycle'"),
     of_option("--model cnn", "'cnn'", "linear, or mlp:WIDTH"),
     of_option("--model mlp:0", "'mlp:0'", "mlp:256,256"),
     of_option("--model mlp:8,,8", "'mlp:8,,8'", "mlp:256,256"),
@@ -340,6 +349,7 @@ TOMLS = [
     of_toml("a broken whole number", "[settings]\nsteps = 1.5\n", "steps is 1.5", "whole number"),
     of_toml("true for a number", "[settings]\nseed = true\n", "seed is True", "whole number"),
     of_toml("a wrong value", "[settings]\nschedule = 'cos'\n", "did you mean cosine?"),
+    of_toml("a number for a schedule", "[settings]\nschedule = 3\n", "schedule is 3", "a text"),
     of_toml("no data in it", "[settings]\ntarget = 'y'\n", "no data was given"),
 ]
 

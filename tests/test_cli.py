@@ -35,8 +35,8 @@ import thalweg
 from thalweg.cli.main import main
 from thalweg.errors import DataError, RunError, UsageError
 from thalweg.jobs import defaults
-from thalweg.jobs.settings import SCHEDULES
 from thalweg.record import read
+from thalweg.schedules import BUILDERS, cosine, parse, warmup
 
 QUICK = "--epochs 5 --model mlp:8 --quiet"
 
@@ -385,9 +385,14 @@ def test_batch_size(size, shown, steps, fitted):
     assert settings_of("iris-1")["batch_size"] == shown
 
 
-@pytest.mark.parametrize("optimizer", defaults.LR)
-@pytest.mark.parametrize("schedule", SCHEDULES)
-def test_every_optimizer_with_every_schedule(optimizer, schedule, fitted):
+SCHEDULES = sorted(BUILDERS.keys() - {"warmup"})
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "schedule"),
+    [(name, "cosine") for name in defaults.LR] + [("adamw", name) for name in SCHEDULES],
+)
+def test_every_optimizer_and_every_schedule(optimizer, schedule, fitted):
     words = f"--optimizer {optimizer} --schedule {schedule}"
     result = fitted(f"iris.csv --target species --epochs 30 --model mlp:8 --quiet {words}")
     assert result["optimizer"] == optimizer
@@ -406,6 +411,45 @@ def test_a_setting_of_the_optimizer_has_an_effect(optimizer, fitted):
     fitted(f"iris.csv --target species {QUICK} --name plain --optimizer {plain}")
     assert weights("own") != weights("plain")
     assert settings_of("own")["optimizer"] == optimizer
+
+
+@pytest.mark.parametrize(
+    ("words", "schedule", "warmup"),
+    [
+        ("--schedule cosine:floor=0.5", "warmup(1) >> cosine(floor=0.5)", 1),
+        ("--schedule 'cosine(floor=0.5)' --warmup 4", "warmup(4) >> cosine(floor=0.5)", 4),
+        ("--schedule 'constant:5 >> linear'", "warmup(1) >> constant(5) >> linear()", 1),
+        ("--schedule 'warmup(3) >> wsd'", "warmup(3) >> wsd()", None),
+        ("--schedule 'warmup:0 >> step' --warmup 0", "step()", None),
+        ("--schedule one_cycle", "one_cycle()", None),
+    ],
+)
+def test_a_schedule_in_words(words, schedule, warmup, fitted):
+    """It is followed, and repeated from run.toml; a warm-up of its own takes the other's place."""
+    result = fitted(f"iris.csv --target species {QUICK} {words} --name first")
+    chosen, steps = settings_of("first"), result["steps"]
+    assert chosen.get("warmup") == warmup
+    rates = [0.001 * parse(schedule)(number, steps) for number in range(1, steps + 1)]
+    assert thalweg.load("runs/first").record.steps["lr"].tolist() == pytest.approx(rates, rel=1e-12)
+    fitted("--config runs/first/run.toml --name second --quiet")
+    assert weights("first") == weights("second")
+    assert settings_of("second") == chosen
+
+
+def test_a_schedule_may_be_an_object(here):
+    schedule = warmup(3) >> cosine(floor=0.5)
+    thalweg.fit("iris.csv", target="species", steps=9, schedule=schedule, quiet=True)
+    assert settings_of("iris-1")["schedule"] == str(schedule)
+
+
+def test_a_plateau_outlives_its_patience(fitted):
+    """By default a run with a plateau goes on until its rate had the time to fall three times."""
+    words = "--model mlp:32 --epochs 100 --quiet --schedule plateau:patience=3,factor=0.5 --lr 0.05"
+    result = fitted(f"diabetes.csv --target progression {words}")
+    lr = thalweg.load("last").record.steps["lr"]
+    assert lr[-1] < 0.05
+    assert settings_of("diabetes-1")["patience"] == 3 * 4
+    assert result["status"] == "converged"
 
 
 def test_status_converged(fitted):

@@ -58,7 +58,7 @@ def test_the_map_names_every_folder():
 
 
 def test_python_examples_run(wine, capsys):
-    assert len(PYTHON) == 3
+    assert len(PYTHON) == 4
     names: dict = {}
     for block in PYTHON:
         exec(compile(block, "README.md", "exec"), names)

@@ -223,6 +223,7 @@ LIGHT = {
     "thalweg.jobs.report": ("torch", "sklearn", "polars"),
     "thalweg.jobs.runs": ("torch", "sklearn", "polars"),
     "thalweg.cli.main": HEAVY,
+    "thalweg.draw.schedule": ("torch", "sklearn", "matplotlib"),
     "thalweg.loop.step": (),
 }
 """Doors, and the packages that importing one must not load."""

@@ -12,7 +12,17 @@ import torch
 from torch import nn
 
 import thalweg
-from thalweg import budget, constant, converged, cosine, descend, linear, reached, warmup
+from thalweg import (
+    budget,
+    constant,
+    converged,
+    cosine,
+    descend,
+    linear,
+    plateau,
+    reached,
+    warmup,
+)
 from thalweg.errors import UsageError
 from thalweg.loop import batches
 from thalweg.record import Memory
@@ -526,6 +536,49 @@ def test_a_group_may_come_late():
     assert [group["lr"] for group in optimizer.param_groups] == [0.01, 0.1], "put back"
 
 
+@every_optimizer
+@pytest.mark.parametrize("begin", [warmup(0), warmup(6)], ids=str)
+def test_a_plateau_looks_at_the_evaluations(build, begin):
+    """The rates are the pure function of the run's own evaluations, and the run may be split."""
+    schedule = begin >> plateau(0.5, patience=0, threshold=0.05)
+    settings = {"schedule": schedule, "evaluate_every": 3, "until": budget(steps=40)}
+    model = net()
+    descent = train(
+        model, optimizer=build(model.parameters(), lr=0.01), validation=True, **settings
+    )
+    seen = [(row.number, row.values["loss"]) for row in descent.evaluations]
+    assert [number for number, _ in seen] == [*range(3, 40, 3), 40]
+    expected = [0.01 * schedule(number, 40, seen) for number in range(1, 41)]
+    assert descent.record.history().steps["lr"].tolist() == pytest.approx(expected, rel=1e-12)
+    assert len({*expected[6:]}) > 2, "it fell more than once"
+
+
+def test_a_plateau_counts_an_evaluation_that_the_body_asked_for():
+    model = net()
+    task, optimizer = task_of(model, has_validation=True), thalweg.SGD(model.parameters(), lr=1e-9)
+    settings = {"schedule": plateau(0.5, patience=0), "until": budget(steps=12)}
+    with descend(task, optimizer, evaluate_every=1000, **settings) as descent:
+        rates = []
+        for step in descent:
+            rates.append(step.lr)
+            if step.number in (2, 5):
+                descent.evaluate()
+    assert rates == [1e-9] * 5 + [0.5e-9] * 7
+
+
+def test_a_state_loaded_within_a_descent_does_not_end_the_schedule():
+    """torch gives the optimizer a new list of groups then."""
+    model = net()
+    optimizer = thalweg.SGD(model.parameters(), lr=0.01)
+    with descend(task_of(model), optimizer, schedule=linear(), until=budget(steps=10)) as descent:
+        rates = []
+        for step in descent:
+            rates.append(optimizer.param_groups[0]["lr"])
+            if step.number == 5:
+                optimizer.load_state_dict(optimizer.state_dict())
+    assert rates[:9] == pytest.approx([0.01 * (1 - k / 10) for k in range(9)])
+
+
 @pytest.mark.parametrize("status", ["stopped", "interrupted"])
 def test_a_wish_is_not_renamed_by_the_last_look(status):
     """The evaluation after the last step meets the goal, but somebody had ended the run."""
@@ -704,6 +757,7 @@ BAD = {
     "batch_size text": ({"batch_size": "all"}, "batch_size is 'all'"),
     "evaluate_every": ({"evaluate_every": 0}, "evaluate_every is 0"),
     "horizon": ({"horizon": 0}, "horizon is 0"),
+    "a plateau without validation": ({"schedule": plateau()}, r"plateau\(\) looks at.*no valid"),
     "no end": ({"schedule": cosine(), "until": None}, "no end is planned"),
     "no validation": ({"until": converged()}, "validation"),
     "no validation or": ({"until": budget(steps=3) | reached(loss=1)}, "validation"),

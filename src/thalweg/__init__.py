@@ -11,13 +11,30 @@ from typing import TYPE_CHECKING, Any
 from thalweg.version import __version__
 
 _HOMES = {
+    "LAMB": "optim",
     "SGD": "optim",
+    "Adadelta": "optim",
+    "Adagrad": "optim",
     "Adam": "optim",
     "AdamW": "optim",
+    "Adamax": "optim",
+    "ByNorm": "optim",
+    "ByValue": "optim",
     "DataError": "errors",
+    "Hyper": "rules",
+    "Lion": "optim",
+    "NAdam": "optim",
+    "Optimizer": "optim",
+    "PerTensor": "optim",
+    "RAdam": "optim",
+    "RMSprop": "optim",
     "Record": "record",
+    "Rule": "rules",
     "Run": "jobs.run",
     "RunError": "errors",
+    "ScheduleFreeAdamW": "optim",
+    "ScheduleFreeSGD": "optim",
+    "Scheduler": "optim.scheduler",
     "Step": "types",
     "Task": "tasks.task",
     "ThalwegError": "errors",
@@ -28,29 +45,71 @@ _HOMES = {
     "converged": "loop.stopping",
     "cosine": "schedules",
     "descend": "loop.descent",
+    "draw_schedule": "draw.schedule",
+    "exponential": "schedules",
     "fit": "jobs.fit",
+    "inverse_sqrt": "schedules",
     "linear": "schedules",
     "load": "jobs.load",
+    "one_cycle": "schedules",
+    "plateau": "schedules",
+    "polynomial": "schedules",
     "reached": "loop.stopping",
+    "restarts": "schedules",
     "step": "schedules",
     "tune_malloc": "scale.malloc",
     "warmup": "schedules",
+    "wsd": "schedules",
 }
 """Every public name and the module that it lives in."""
 
 __all__ = ["__version__", *_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
+    from thalweg.draw.schedule import draw_schedule
     from thalweg.errors import DataError, RunError, ThalwegError, UsageError
     from thalweg.jobs.fit import fit
     from thalweg.jobs.load import load
     from thalweg.jobs.run import Run
     from thalweg.loop.descent import descend
     from thalweg.loop.stopping import budget, converged, reached
-    from thalweg.optim import SGD, Adam, AdamW
+    from thalweg.optim import (
+        LAMB,
+        SGD,
+        Adadelta,
+        Adagrad,
+        Adam,
+        Adamax,
+        AdamW,
+        ByNorm,
+        ByValue,
+        Lion,
+        NAdam,
+        Optimizer,
+        PerTensor,
+        RAdam,
+        RMSprop,
+        ScheduleFreeAdamW,
+        ScheduleFreeSGD,
+    )
+    from thalweg.optim.scheduler import Scheduler
     from thalweg.record import Record
+    from thalweg.rules import Hyper, Rule
     from thalweg.scale.malloc import tune_malloc
-    from thalweg.schedules import constant, cosine, linear, step, warmup
+    from thalweg.schedules import (
+        constant,
+        cosine,
+        exponential,
+        inverse_sqrt,
+        linear,
+        one_cycle,
+        plateau,
+        polynomial,
+        restarts,
+        step,
+        warmup,
+        wsd,
+    )
     from thalweg.tasks.task import Task
     from thalweg.types import Step, Verdict
 

@@ -14,6 +14,7 @@ MODEL = "mlp:256,256"
 OPTIMIZER = "adamw"
 SCHEDULE = "cosine"
 PATIENCE = 10
+FALLS = 3
 SHARE = 0.1
 STEPS = 3000
 LEAST_EPOCHS, MOST_EPOCHS = 10, 200
@@ -35,7 +36,7 @@ TABLE = (
     Default("optimizer", OPTIMIZER),
     Default("lr", ", ".join(f"{name} {lr:g}" for name, lr in LR.items())),
     Default("momentum", f"{MOMENTUM} for --optimizer momentum"),
-    Default("schedule", f"warm-up, then {SCHEDULE} down to 0"),
+    Default("schedule", f"warm-up (if it has none of its own), then {SCHEDULE} down to 0"),
     Default("warmup", f"{WARMUP:.0%} of the planned steps"),
     Default(
         "batch-size",
@@ -48,7 +49,11 @@ TABLE = (
         "(where no --steps or --time is given)",
     ),
     Default("evaluate-every", "one epoch, within 20 .. 1,000 steps"),
-    Default("patience", f"{PATIENCE} evaluations without an improvement beyond their noise"),
+    Default(
+        "patience",
+        f"{PATIENCE} evaluations without an improvement beyond their noise; with a plateau "
+        f"schedule at least those of {FALLS} falls of the rate",
+    ),
     Default(
         "threads",
         "1 for a small model (a step below 0.05 GFLOP); else all where trials of 50 ms show them "

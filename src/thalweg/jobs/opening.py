@@ -63,12 +63,14 @@ def _descent(plan: FitPlan, descent: Descent) -> str:
     backend = getattr(getattr(plan.optimizer, "backend", None), "name", "torch")
     size = "full batch" if chosen["batch_size"] == "full" else f"batch size {chosen['batch_size']}"
     horizon = descent.horizon or 0
-    falls = "stays" if chosen["schedule"] == "constant" else f"falls ({chosen['schedule']})"
+    schedule = plan.settings.schedule
+    rises = f"rises over {chosen['warmup']} of them, then " if "warmup" in chosen else ""
+    stays = "stays" if schedule == "constant" else f"follows {schedule}"
     return "; ".join(
         (
             f"{chosen['optimizer']} ({backend}), lr {chosen['lr']:g}, {size}",
             f"at most {horizon:,} steps ({horizon / descent.batches.per_epoch:.3g} passes over the "
-            f"training rows): lr rises over {chosen['warmup']} of them, then {falls}",
+            f"training rows): lr {rises}{stays}",
             f"stops early when {chosen['patience']} looks at the validation rows, one every "
             f"{chosen['evaluate_every']} steps, bring no improvement",
         )

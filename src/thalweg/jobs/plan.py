@@ -19,6 +19,7 @@ from thalweg.optim import Optimizer
 from thalweg.rules import RULES
 from thalweg.scale.device import choose
 from thalweg.schedules import Schedule
+from thalweg.schedules.plateau import wait_of
 from thalweg.tasks.models import build, check_module
 from thalweg.tasks.read import frame_of_arrays, read_table
 from thalweg.tasks.study import Study, of_arrays, of_table
@@ -56,7 +57,7 @@ class FitPlan:
     def chosen(self, descent: Descent) -> dict[str, Any]:
         """Every setting with the value that was used; one that has no effect is left out."""
         settings = self.settings
-        warmup = settings.warmup if settings.warmup is not None else defaults.WARMUP
+        warmup = _warmup(settings)
         used = {
             "target": settings.target,
             "task": settings.task,
@@ -65,7 +66,7 @@ class FitPlan:
             "optimizer": settings.optimizer,
             "lr": settings.rate,
             "schedule": settings.schedule,
-            "warmup": _steps(warmup, descent.horizon),
+            "warmup": None if warmup is None else _steps(warmup, descent.horizon),
             "batch_size": self.batch_size,
             "epochs": self.epochs,
             "steps": settings.steps,
@@ -187,8 +188,16 @@ def _optimizer(model: Any, settings: Settings) -> Optimizer:
 
 
 def _schedule(settings: Settings) -> Schedule:
-    warmup = settings.warmup if settings.warmup is not None else defaults.WARMUP
-    return schedules.warmup(warmup) >> getattr(schedules, settings.schedule)()
+    """The schedule with the warm-up before it, unless it has one of its own."""
+    schedule, warmup = settings.parsed_schedule, _warmup(settings)
+    return schedule if warmup is None else schedules.warmup(warmup) >> schedule
+
+
+def _warmup(settings: Settings) -> int | float | None:
+    """Steps or share of the warm-up to add; None where the schedule has its own."""
+    if settings.parsed_schedule.warms_up:
+        return None
+    return settings.warmup if settings.warmup is not None else defaults.WARMUP
 
 
 def _until(settings: Settings, epochs: float | None) -> Until:
@@ -199,7 +208,9 @@ def _until(settings: Settings, epochs: float | None) -> Until:
 
 
 def _patience(settings: Settings) -> int:
-    return settings.patience if settings.patience is not None else defaults.PATIENCE
+    if settings.patience is not None:
+        return settings.patience
+    return max(defaults.PATIENCE, defaults.FALLS * wait_of(settings.parsed_schedule))
 
 
 def _steps(warmup: int | float, horizon: int | None) -> int:

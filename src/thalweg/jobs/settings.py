@@ -14,11 +14,12 @@ from typing import Any
 
 from thalweg.errors import UsageError
 from thalweg.jobs import defaults
+from thalweg.schedules import BUILDERS, Schedule, parse
 
 TASKS = ("auto", "classification", "regression")
 MATMUL = ("auto", "torch", "onednn")
 MALLOC = ("auto", "off")
-SCHEDULES = ("cosine", "linear", "step", "constant")
+_AFTER_WARMUP = sorted(BUILDERS.keys() - {"warmup"})
 _PAIR = {"optimizer": "weight_decay=0.1", "until": "accuracy=0.98"}
 
 
@@ -39,11 +40,15 @@ class Settings:
         defaults.OPTIMIZER, "sgd, momentum, adam or adamw; with settings as adamw:weight_decay=0.1"
     )
     lr: float | None = _setting(None, "learning rate, > 0", above=0)
-    schedule: str = _setting(
-        defaults.SCHEDULE, "cosine, linear, step or constant, after the warm-up"
+    schedule: Any = _setting(
+        defaults.SCHEDULE,
+        f"{', '.join(_AFTER_WARMUP)}, after the warm-up; with settings as cosine:floor=0.1; "
+        'several as "warmup:100 >> constant:500 >> linear"',
     )
     warmup: int | None = _setting(
-        None, "steps over which the learning rate rises, 0 or more", least=0
+        None,
+        "steps over which the learning rate rises before the schedule, 0 or more",
+        least=0,
     )
     batch_size: int | str = _setting("auto", "rows a gradient sees: auto, full, or a number >= 1")
     epochs: float | None = _setting(
@@ -113,6 +118,11 @@ class Settings:
         return name, _pairs("optimizer", rest)
 
     @property
+    def parsed_schedule(self) -> Schedule:
+        """The schedule as it was asked for, without a warm-up that is not in it."""
+        return parse(self.schedule)
+
+    @property
     def rate(self) -> float:
         """The learning rate, asked for or by default."""
         return self.lr if self.lr is not None else defaults.LR[self.parsed_optimizer[0]]
@@ -145,11 +155,17 @@ class Settings:
 
     def _check_choices(self) -> None:
         _choice("task", self.task, TASKS)
-        _choice("schedule", self.schedule, SCHEDULES)
         _choice("matmul", self.matmul, MATMUL)
         _choice("malloc", self.malloc, MALLOC)
         self._check_word_or_number("batch_size", ("auto", "full"))
         self._check_word_or_number("threads", ("auto",), most=1024)
+        if isinstance(self.schedule, Schedule):
+            object.__setattr__(self, "schedule", str(self.schedule))
+        if self.parsed_schedule.warms_up and self.warmup:
+            raise UsageError(
+                f"warmup is {self.warmup}, and the schedule {self.schedule!r} has a warm-up of its "
+                "own: leave one of them out (--warmup 0 is none)"
+            )
 
     def _check_word_or_number(
         self, name: str, words: tuple[str, ...], *, most: int | None = None

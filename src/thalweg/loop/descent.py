@@ -24,9 +24,9 @@ from thalweg.health.improvement import num_without_improvement
 from thalweg.loop.batches import Batches, BatchSize, Position
 from thalweg.loop.evaluate import Evaluator
 from thalweg.loop.pace import pace_of
-from thalweg.loop.rates import Rates
 from thalweg.loop.step import Statistics, take_step
 from thalweg.loop.stopping import Ending, Planned, Until
+from thalweg.optim.rates import Rates
 from thalweg.optim.updater import updater
 from thalweg.record import Memory
 from thalweg.schedules import Schedule, constant
@@ -58,7 +58,8 @@ def descend(
 
     optimizer: thalweg's or any torch optimizer over the model's parameters
     batch_size: samples a gradient sees, >= 1; "full" is the exact gradient of the whole set
-    schedule: factor of the learning rate, such as warmup(100) >> cosine(); constant by default
+    schedule: factor of the learning rate, such as warmup(100) >> cosine(); constant by default;
+    plateau() looks at the validation losses
     until: when to end, such as budget(epochs=20) | converged(patience=5); None: until you break
     seed: of the order of the samples and of dropout
     evaluate_every: steps between evaluations; by default an epoch, within 20 .. 1,000
@@ -89,6 +90,11 @@ def descend(
         raise UsageError(
             "until=converged(...) and reached(...) look at the validation set, and the task has "
             "none: give Task(..., validation=...), or only a budget"
+        )
+    if schedule is not None and schedule.needs_evaluations and task.validation is None:
+        raise UsageError(
+            f"schedule={schedule} looks at the validation loss, and the task has no validation "
+            "data: give Task(..., validation=...), or another schedule, such as cosine()"
         )
     if task.validation is None and (evaluate_every is not None or restore_best):
         text = "evaluate_every and restore_best have no effect: the task has no validation data"
@@ -282,6 +288,7 @@ class Descent:
         self._num_stale = num_without_improvement(self.evaluations)
         self.record.evaluation(evaluation)
         loss = evaluation.values["loss"]
+        self._rates.saw(evaluation.number, loss)
         is_best = loss < (math.inf if self.best is None else self.best.loss)
         if self._restore_best and is_best:
             self.best = Weights.of(self.task.model, evaluation.number, loss)

@@ -1,159 +1,355 @@
-"""The one torch Optimizer: groups and state are torch's, the update is a rule run by a backend."""
+"""The one torch Optimizer: groups and state are torch's, the update is a formula run by a backend."""
 
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
-from typing import Any
+from functools import wraps
+from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.optim import optimizer as torchs
 
-from thalweg.backends.base import Backend, Group
-from thalweg.backends.torch import pick
+from thalweg.backends.base import Backend, Request, Totals
+from thalweg.backends.pick import Wishes, pick
 from thalweg.errors import UsageError
+from thalweg.optim.bound import Bound, bind, signature_of
+from thalweg.optim.clip import clip_of
+from thalweg.optim.family import Family, Single
+from thalweg.optim.plain import decoded, encoded
 from thalweg.rules import RULES, Rule
+from thalweg.rules.formula import compose
+from thalweg.rules.options import EMA, OPTIONS
+
+def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
+    """torch's hooks and profiler range around a step; nothing where nobody listens."""
+    full = torch.optim.Optimizer.profile_hook_step(step)
+    before, after = torchs._global_optimizer_pre_hooks, torchs._global_optimizer_post_hooks
+
+    @wraps(step)
+    def hooked(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        is_watched = (
+            self._optimizer_step_pre_hooks
+            or self._optimizer_step_post_hooks
+            or before
+            or after
+            or torch.autograd.profiler._is_profiler_enabled
+        )
+        return full(self, *args, **kwargs) if is_watched else step(self, *args, **kwargs)
+
+    hooked.hooked = True  # pyright: ignore[reportFunctionMemberAccess]  (torch wraps it no more)
+    return hooked
 
 
 class Optimizer(torch.optim.Optimizer):
     """A torch optimizer over one update rule.
 
     params: parameters, named parameters or dicts of a group, as torch takes them
-    rule: a name of `thalweg.rules.RULES`
-    hyper: the hyperparameters in torch's public spelling (`betas` for beta1 and beta2)
+    rule: a Rule, a name of `thalweg.rules.RULES`, or a Family of rules
+    hyper: the rule's hyperparameters in torch's spelling (`betas` for beta1 and beta2)
+    clip: largest norm of all gradients together, or ByNorm, PerTensor, ByValue; None: no clipping
+    options: Cautious(), EMA(0.999), ...: see `thalweg.rules.options`
+    skip_nonfinite: a gradient that is not finite makes the whole step a no-op, not counted
+    seed: of stochastic rounding
+    maximize: go uphill
+    fused, foreach, differentiable, capturable: torch's flags, as wishes for a backend
+    Every one of them may differ from group to group. Raises UsageError (a ValueError) for a value
+    out of range, TypeError for an unknown setting.
 
-    A group without any gradient is left alone, as torch does. With `apply` a step whose loss or
-    gradients are not finite changes nothing: neither parameters, nor state, nor the count of steps.
+    >>> import torch, thalweg
+    >>> x = torch.tensor([1.0], requires_grad=True)
+    >>> optimizer = thalweg.Optimizer([x], "momentum", lr=0.1, clip=1.0)
+    >>> (x**2).sum().backward()
+    >>> optimizer.step(); round(x.item(), 3)
+    0.9
     """
 
-    def __init__(self, params: Iterable[Any], rule: str, **hyper: Any):
-        self.rule: Rule = RULES[rule]
-        self._tables: dict[int, Group] = {}
-        self._backend: Backend | None = None
-        self.rule.check(**_spread(self.rule, hyper))
-        super().__init__(params, hyper)
+    _step_supports_amp_scaling = True
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        rule: Rule | str | Family,
+        *,
+        clip: Any = None,
+        options: Iterable[Any] = (),
+        skip_nonfinite: bool = False,
+        seed: int = 0,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        **hyper: Any,
+    ):
+        if isinstance(rule, str):
+            rule = _named(rule)
+        self._family = Single(rule) if isinstance(rule, Rule) else rule
+        self._bound: Bound | None = None
+        self._loss: Tensor | None = None
+        defaults = {
+            **_completed(self._family, hyper),
+            "maximize": maximize,
+            "foreach": foreach,
+            "capturable": capturable,
+            "differentiable": differentiable,
+            "fused": fused,
+            "clip": clip,
+            "options": tuple(options),
+            "skip_nonfinite": skip_nonfinite,
+            "seed": seed,
+        }
+        self._check(defaults)
+        super().__init__(params, defaults)
+
+    def rule_of(self, settings: Mapping[str, Any]) -> Rule:
+        """The rule of a parameter group."""
+        return self._family(settings)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        self._check({**self.defaults, **param_group})
+        if isinstance(param_group, dict):
+            unknown = param_group.keys() - self.defaults.keys() - _TORCHS_KEYS
+            if unknown:
+                raise UsageError(
+                    f"a parameter group has {', '.join(sorted(unknown))}, which "
+                    f"{type(self).__name__} does not know: it has {', '.join(self.defaults)}"
+                )
+            self._check({**self.defaults, **param_group})
+            _check_distinct(param_group)
         super().add_param_group(param_group)
-        self._forget()
+        self._complete(self.param_groups[-1])
+        self._bound = None
 
-    def _check(self, settings: dict[str, Any]) -> None:
-        """Raise UsageError for a group whose settings are out of range, or another rule's."""
-        own = {row.name for row in self.rule.hypers}
-        for name in _NAMES & settings.keys() - own:
-            raise UsageError(
-                f"{name} is {settings[name]!r} in a group, but the rule here is {self.rule.name}, "
-                f"which has none: give {name} to the optimizer itself"
-            )
-        self.rule.check(**_spread(self.rule, settings))
+    def _complete(self, group: dict[str, Any]) -> None:
+        """Settings that a group lacks keep their defaults."""
+        for name, value in self.defaults.items():
+            group.setdefault(name, value)
+        if self.rule_of(group).averages_weights:
+            group.setdefault("train_mode", True)
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """As torch does, but nothing is shared with `state_dict` afterwards."""
-        super().load_state_dict(deepcopy(state_dict))
-        self._forget()
+    def _check(self, settings: Mapping[str, Any]) -> None:
+        """Raise UsageError for settings that are out of range, or do not go together."""
+        for row in self._family.hypers():
+            row.check_in(settings)
+        rule = self.rule_of(settings)
+        clip_of(settings["clip"])
+        for option in settings["options"]:
+            if type(option) not in OPTIONS.values():
+                raise UsageError(f"option {option!r} is unknown: there are {', '.join(OPTIONS)}")
+        compose(rule, tuple(settings["options"]))
+        seed = settings["seed"]
+        if not isinstance(seed, int) or isinstance(seed, bool):
+            raise UsageError(f"seed is {seed!r}: it must be a whole number")
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "rule": self.rule}
+    # ------------------------------------------------------------ the step
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._forget()
-
-    @property
-    def backend(self) -> Backend:
-        """What runs the rule for these parameters."""
-        if self._backend is None:
-            params = [p for group in self.param_groups for p in group["params"]]
-            self._backend, _ = pick(self.rule, params)
-        return self._backend
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    @_with_hooks
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update from the gradients in `.grad`; returns what the closure returned, if any."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        self.backend.update(self.rule, self._filled(), skip=None)
+        if torch.compiler.is_compiling():
+            _outside_the_graph(self)
+        else:
+            self._update()
         return loss
 
-    @torch.no_grad()
-    def apply(self, loss: Tensor) -> dict[str, Tensor | float]:
-        """One update, skipped where `loss` or a gradient is not finite; what was measured of it."""
-        groups = self._filled()
-        norm = self.backend.norm([g for group in groups for g in group.grads])
-        if isinstance(norm, float):
-            if math.isfinite(norm + loss.item()):
-                self.backend.update(self.rule, groups, skip=None)
-        else:
-            skip = torch.isfinite(norm + loss).logical_not_().to(torch.float32)
-            self.backend.update(self.rule, groups, skip)
-        return {"gradient_norm": norm}
+    def apply(self, loss: Tensor) -> dict[str, Any]:
+        """One update, skipped where `loss` or a gradient is not finite; what was measured of it.
 
-    def _filled(self) -> list[Group]:
-        """The groups that have gradients, each with this step's gradients and hyperparameters."""
-        filled = []
-        for i, settings in enumerate(self.param_groups):
-            params = [p for p in settings["params"] if p.grad is not None]
-            if not params:
-                continue
-            table = self._tables.get(i)
-            if table is None or not _same(table.params, params):
-                table = self._tables[i] = self._table(params)
-            table.grads = [p.grad for p in params]
-            table.hyper = _spread(self.rule, settings)
-            filled.append(table)
-        return filled
+        Hooks are honoured, as in `step`. Values are floats on the CPU, else 0-d tensors.
+        """
+        self._loss = loss
+        try:
+            self.step()
+        finally:
+            self._loss = None
+        totals = self._bound.runner.totals() if self._bound else Totals(gradient_norm=0.0)
+        return {name: getattr(totals, name) for name in totals.__slots__}
 
-    def _table(self, params: list[Tensor]) -> Group:
-        """The table of one group; new states start at zero, loaded ones take the right layout."""
-        for p in params:
-            for name in self.rule.states:
-                kept = self.state[p].get(name)
-                if kept is None:
-                    self.state[p][name] = torch.zeros_like(p)
-                elif p.is_contiguous():
-                    self.state[p][name] = kept.contiguous()
-        states = {name: [self.state[p][name] for p in params] for name in self.rule.states}
-        steps, views = self._steps(params) if self.rule.counts_steps else (None, [])
-        return Group(
-            params=params, grads=[], states=states, steps=steps, step_views=views, hyper={}
+    def _update(self) -> None:
+        grads = [[p.grad for p in group["params"]] for group in self.param_groups]
+        bound = self._bound
+        if bound is None or not bound.fits(self, grads):
+            bound = self._bound = bind(self, grads)
+        if bound.groups:
+            bound.refresh(self)
+            bound.runner.step(bound.picked(grads), self._request(bound))
+
+    def _request(self, bound: Bound) -> Request:
+        """What this step is asked for: clipping, unscaling, skipping."""
+        scale = getattr(self, "grad_scale", None)  # GradScaler sets both around a step
+        skip = getattr(self, "found_inf", None)
+        loss = self._loss
+        request = Request(
+            limits=bound.limits,
+            per_tensor=bound.per_tensor,
+            inverse_scale=1.0 if scale is None else 1.0 / scale,
+            skip_nonfinite=bound.skips_nonfinite or loss is not None,
+            skip=False if skip is None else skip,
+            measure=loss is not None,
         )
+        if loss is not None:
+            is_bad = ~torch.isfinite(loss) if loss.device.type != "cpu" else _is_bad(loss)
+            request.skip = is_bad if skip is None else (skip > 0) | is_bad
+        return request
 
-    def _steps(self, params: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """These parameters' counts as one flat tensor, whose views are the state's `step`."""
-        counts = [float(self.state[p].get("step", 0.0)) for p in params]
-        steps = torch.tensor(counts, dtype=torch.float32, device=params[0].device)
-        views = list(steps.unbind())
-        for p, view in zip(params, views, strict=True):
-            self.state[p]["step"] = view
-        return steps, views
+    @property
+    def backend(self) -> Backend:
+        """What runs the rule for these parameters."""
+        return self.backend_and_reason[0]
 
-    def _forget(self) -> None:
-        self._tables = {}
-        self._backend = None
+    @property
+    def backend_and_reason(self) -> tuple[Backend, str]:
+        """The backend, and in a few words why it is this one."""
+        groups = self.param_groups
+        wishes = Wishes(
+            fused=groups[0]["fused"],
+            foreach=groups[0]["foreach"],
+            is_differentiable=any(group["differentiable"] for group in groups),
+        )
+        return pick([p for group in groups for p in group["params"]], wishes)
+
+    def statistics(self) -> list[dict[str, float]]:
+        """What the last step measured of each parameter that had a gradient once, in order.
+
+        gradient_norm (as it came), update_norm, parameter_norm, num_nonfinite; waits for a device.
+        """
+        if self._bound is None or not self._bound.groups:
+            return []
+        return self._bound.statistics()
+
+    # ------------------------------------------------------------ averages
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside, the parameters are their running means (option EMA); afterwards as before."""
+        params = [p for g in self.param_groups for p in g["params"] if "ema" in self.state.get(p, ())]
+        if not params:
+            raise UsageError(f"there is no average: give options=[{EMA()}] and take a step first")
+        kept = [p.detach().clone() for p in params]
+        with torch.no_grad():
+            for p in params:
+                p.copy_(self.state[p]["ema"])
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for p, before in zip(params, kept, strict=True):
+                    p.copy_(before)
+
+    # ------------------------------------------------------------ saving and loading
+
+    def state_dict(self) -> dict[str, Any]:
+        """As torch's; nothing in it but plain values and tensors of their own memory."""
+        state_dict = cast(dict[str, Any], super().state_dict())
+        state_dict["state"] = {
+            key: _unshared(value) for key, value in state_dict["state"].items()
+        }
+        state_dict["param_groups"] = [encoded(group) for group in state_dict["param_groups"]]
+        return state_dict
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As torch's, but every state keeps the type in which it was saved, and nothing is shared.
+
+        Settings that an older or torch's own state dict lacks keep their defaults.
+        """
+        given: list[dict[str, Any]] = []
+        hook = self.register_load_state_dict_pre_hook(lambda _, loaded: given.append(loaded))
+        try:
+            super().load_state_dict(deepcopy(state_dict))
+        finally:
+            hook.remove()
+        self._restore(given[-1])
+        self._bound = None
+
+    def _restore(self, given: dict[str, Any]) -> None:
+        """Give every parameter its state as it was saved, without torch's cast."""
+        ids = (i for group in given["param_groups"] for i in group["params"])
+        params = (p for group in self.param_groups for p in group["params"])
+        for i, p in zip(ids, params, strict=True):
+            for name, value in given["state"].get(i, {}).items():
+                is_tensor = isinstance(value, Tensor)
+                self.state[p][name] = value.to(p.device) if is_tensor else value
+        for group in self.param_groups:
+            self._check(group)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        whole = {key: _unshared(value) for key, value in state["state"].items()}
+        return {**state, "state": type(state["state"])(dict, whole), "_family": self._family}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._bound = None
+        self._loss = None
+        for group in self.param_groups:
+            group.update(decoded(group))
+            self._complete(group)
 
 
-_NAMES = {*RULES, *(row.name for rule in RULES.values() for row in rule.hypers)}
-"""What a group may name: each is a setting of some rule, or (nesterov) chooses one."""
+_TORCHS_KEYS = {
+    "params",
+    "param_names",
+    "initial_lr",
+    "max_lr",
+    "min_lr",
+    "max_momentum",
+    "base_momentum",
+    "swa_lr",
+    "decoupled_weight_decay",
+    "train_mode",
+}
+"""Keys of a group that are no settings: torch's schedulers write theirs there."""
 
 
-def _same(some: list[Tensor], others: list[Tensor]) -> bool:
-    """Do two lists hold the same objects?"""
-    return len(some) == len(others) and all(map(operator.is_, some, others))
+@torch.compiler.disable
+def _outside_the_graph(optimizer: Optimizer) -> None:
+    """The update of a compiled step: own kernels run beside the compiled graph, not in it."""
+    optimizer._update()
 
 
-def _spread(rule: Rule, settings: dict[str, Any]) -> dict[str, Any]:
-    """The rule's hyperparameters under its own names: `betas` becomes beta1 and beta2."""
-    hyper = {row.name: settings[row.name] for row in rule.hypers if row.name in settings}
-    if "betas" in settings:
-        betas = settings["betas"]
-        if not isinstance(betas, tuple | list) or len(betas) != 2:
-            raise UsageError(
-                f"betas is {betas!r}: it must be a pair of numbers, such as (0.9, 0.999)"
-            )
-        hyper["beta1"], hyper["beta2"] = betas
-    return hyper
+def _named(name: str) -> Rule:
+    if name not in RULES:
+        raise UsageError(f"rule {name!r} is unknown: there are {', '.join(RULES)}")
+    return RULES[name]
+
+
+def _completed(family: Family | Single, given: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of the rules. Raises TypeError for one that they do not have."""
+    known: dict[str, Any] = {}
+    for row in family.hypers():
+        if row.index is None:
+            known[row.setting] = row.default
+        elif len(known.get(row.setting, ())) <= row.index:
+            known[row.setting] = (*known.get(row.setting, ()), row.default)
+    for name in given:
+        if name not in known and name not in family.switches:
+            raise TypeError(f"there is no setting {name!r} here: there are {', '.join(known)}")
+    return {**known, **given}
+
+
+def _check_distinct(group: Mapping[str, Any]) -> None:
+    """Raise UsageError where a parameter stands twice in a group."""
+    params = group["params"]
+    if isinstance(params, list | tuple) and len(set(map(id, params))) < len(params):
+        raise UsageError("a parameter group holds a parameter twice: give each of them once")
+
+
+def _is_bad(loss: Tensor) -> bool:
+    return not math.isfinite(loss.item())
+
+
+def _unshared(entries: Any) -> Any:
+    """A parameter's state whose numbers (views of one flat tensor) have memory of their own."""
+    if not isinstance(entries, dict):
+        return entries
+    return {
+        name: value.clone() if isinstance(value, Tensor) and value.ndim == 0 else value
+        for name, value in entries.items()
+    }

@@ -2,82 +2,283 @@
 
 from __future__ import annotations
 
-from thalweg.rules.adam import adam_coefficients, adam_update, adamw_coefficients, adamw_update
+from dataclasses import replace
+
+from thalweg.rules import adagrad, adam, lion, schedulefree, sgd
+from thalweg.rules._primitives import absolute, div, maximum, minimum, pow, sign, sqrt, where
 from thalweg.rules.rule import Hyper, Rule
-from thalweg.rules.sgd import (
-    momentum_coefficients,
-    momentum_update,
-    nesterov_update,
-    sgd_coefficients,
-    sgd_update,
-)
 
-__all__ = ["RULES", "Hyper", "Rule"]
+__all__ = [
+    "RULES",
+    "Hyper",
+    "Rule",
+    "absolute",
+    "div",
+    "maximum",
+    "minimum",
+    "pow",
+    "sign",
+    "sqrt",
+    "where",
+]
 
-_LR = Hyper("lr", 1e-3)
+
+def _lr(default: float) -> Hyper:
+    return Hyper("lr", default)
+
+
+def _betas(beta1: float, beta2: float) -> tuple[Hyper, Hyper]:
+    return (
+        Hyper("beta1", beta1, high=1.0, key="betas", index=0),
+        Hyper("beta2", beta2, high=1.0, key="betas", index=1),
+    )
+
+
+def _eps(default: float) -> Hyper:
+    return Hyper("eps", default)
+
+
+def _decay(default: float = 0.0) -> Hyper:
+    return Hyper("weight_decay", default)
+
+
 _MOMENTUM = Hyper("momentum", 0.9, high=1.0)
-_BETA1 = Hyper("beta1", 0.9, high=1.0)
-_BETA2 = Hyper("beta2", 0.999, high=1.0)
-_EPS = Hyper("eps", 1e-8)
-_DECAY = Hyper("weight_decay", 0.0)
+_DAMPENING = Hyper("dampening", 0.0, high=1.0, below=False)
+_ALPHA = Hyper("alpha", 0.99, high=1.0)
+_BETA1, _BETA2 = replace(_betas(0.9, 0.999)[0], above=True), _betas(0.9, 0.999)[1]
+_AVERAGING = (
+    Hyper("warmup_steps", 0.0),
+    Hyper("r", 0.0),
+    Hyper("weight_lr_power", 2.0),
+)
 
 _POLYAK = "Polyak, Some methods of speeding up the convergence of iteration methods, 1964"
 _SUTSKEVER = "Sutskever et al., On the importance of initialization and momentum, ICML 2013"
+_DUCHI = "Duchi, Hazan and Singer, Adaptive subgradient methods, JMLR 2011"
+_HINTON = "Tieleman and Hinton, Lecture 6.5: rmsprop, COURSERA 2012"
+_GRAVES = "Graves, Generating sequences with recurrent neural networks, 2013"
 _ADAM = "Kingma and Ba, Adam: a method for stochastic optimization, ICLR 2015"
+_REDDI = "Reddi, Kale and Kumar, On the convergence of Adam and beyond, ICLR 2018"
 _ADAMW = "Loshchilov and Hutter, Decoupled weight decay regularization, ICLR 2019"
+_DOZAT = "Dozat, Incorporating Nesterov momentum into Adam, ICLR workshop 2016"
+_LIU = "Liu et al., On the variance of the adaptive learning rate and beyond, ICLR 2020"
+_ZEILER = "Zeiler, ADADELTA: an adaptive learning rate method, 2012"
+_CHEN = "Chen et al., Symbolic discovery of optimization algorithms, NeurIPS 2023"
+_DEFAZIO = "Defazio et al., The road less scheduled, NeurIPS 2024"
 
-RULES: dict[str, Rule] = {
-    rule.name: rule
-    for rule in (
-        Rule(
-            name="sgd",
-            states=(),
-            coefficients=sgd_coefficients,
-            update=sgd_update,
-            hypers=(_LR, _DECAY),
-            counts_steps=False,
-            decay="coupled",
-            paper="Robbins and Monro, A stochastic approximation method, 1951",
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+_ADAM_HYPERS = (_lr(1e-3), *_betas(0.9, 0.999), _eps(1e-8), _decay())
+_ADAMW_HYPERS = (*_ADAM_HYPERS[:-1], _decay(1e-2))
+_RMSPROP_HYPERS = (_lr(1e-2), _ALPHA, _eps(1e-8), _decay())
+_NADAM_HYPERS = (_lr(2e-3), *_betas(0.9, 0.999), _eps(1e-8), _decay())
+
+_ROWS = (
+    Rule(
+        "sgd",
+        sgd.sgd_coefficients,
+        sgd.sgd_update,
+        (_lr(1e-3), _decay()),
+        takes_sparse=True,
+        paper="Robbins and Monro, A stochastic approximation method, 1951",
+    ),
+    Rule(
+        "momentum",
+        sgd.momentum_coefficients,
+        sgd.momentum_update,
+        (_lr(1e-3), _MOMENTUM, _DAMPENING, _decay()),
+        states=("momentum_buffer",),
+        takes_sparse=True,
+        paper=_POLYAK,
+    ),
+    Rule(
+        "nesterov",
+        sgd.momentum_coefficients,
+        sgd.nesterov_update,
+        (_lr(1e-3), _MOMENTUM, _DAMPENING, _decay()),
+        states=("momentum_buffer",),
+        takes_sparse=True,
+        paper=_SUTSKEVER,
+    ),
+    Rule(
+        "adagrad",
+        adagrad.adagrad_coefficients,
+        adagrad.adagrad_update,
+        (
+            _lr(1e-2),
+            Hyper("lr_decay", 0.0),
+            _eps(1e-10),
+            Hyper("initial_accumulator_value", 0.0),
+            _decay(),
         ),
-        Rule(
-            name="momentum",
-            states=("momentum_buffer",),
-            coefficients=momentum_coefficients,
-            update=momentum_update,
-            hypers=(_LR, _MOMENTUM, _DECAY),
-            counts_steps=False,
-            decay="coupled",
-            paper=_POLYAK,
-        ),
-        Rule(
-            name="nesterov",
-            states=("momentum_buffer",),
-            coefficients=momentum_coefficients,
-            update=nesterov_update,
-            hypers=(_LR, _MOMENTUM, _DECAY),
-            counts_steps=False,
-            decay="coupled",
-            paper=_SUTSKEVER,
-        ),
-        Rule(
-            name="adam",
-            states=("exp_avg", "exp_avg_sq"),
-            coefficients=adam_coefficients,
-            update=adam_update,
-            hypers=(_LR, _BETA1, _BETA2, _EPS, _DECAY),
-            counts_steps=True,
-            decay="coupled",
-            paper=_ADAM,
-        ),
-        Rule(
-            name="adamw",
-            states=("exp_avg", "exp_avg_sq"),
-            coefficients=adamw_coefficients,
-            update=adamw_update,
-            hypers=(_LR, _BETA1, _BETA2, _EPS, Hyper("weight_decay", 1e-2)),
-            counts_steps=True,
-            decay="decoupled",
-            paper=_ADAMW,
-        ),
-    )
-}
+        states=("sum",),
+        initial={"sum": "initial_accumulator_value"},
+        counts_steps=True,
+        takes_sparse=True,
+        paper=_DUCHI,
+    ),
+    Rule(
+        "rmsprop",
+        adagrad.rmsprop_coefficients,
+        adagrad.rmsprop_update,
+        _RMSPROP_HYPERS,
+        states=("square_avg",),
+        counts_steps=True,
+        paper=_HINTON,
+    ),
+    Rule(
+        "rmsprop_centered",
+        adagrad.centered_coefficients,
+        adagrad.centered_update,
+        _RMSPROP_HYPERS,
+        states=("square_avg", "grad_avg"),
+        counts_steps=True,
+        cancels=True,
+        paper=_GRAVES,
+    ),
+    Rule(
+        "rmsprop_momentum",
+        adagrad.rmsprop_momentum_coefficients,
+        adagrad.rmsprop_momentum_update,
+        (*_RMSPROP_HYPERS, _MOMENTUM),
+        states=("square_avg", "momentum_buffer"),
+        counts_steps=True,
+        paper=_HINTON,
+    ),
+    Rule(
+        "rmsprop_centered_momentum",
+        adagrad.centered_momentum_coefficients,
+        adagrad.centered_momentum_update,
+        (*_RMSPROP_HYPERS, _MOMENTUM),
+        states=("square_avg", "momentum_buffer", "grad_avg"),
+        counts_steps=True,
+        cancels=True,
+        paper=_GRAVES,
+    ),
+    Rule(
+        "adam",
+        adam.adam_coefficients,
+        adam.adam_update,
+        _ADAM_HYPERS,
+        states=_MOMENTS,
+        counts_steps=True,
+        paper=_ADAM,
+    ),
+    Rule(
+        "adam_amsgrad",
+        adam.adam_coefficients,
+        adam.amsgrad_update,
+        _ADAM_HYPERS,
+        states=(*_MOMENTS, "max_exp_avg_sq"),
+        counts_steps=True,
+        paper=_REDDI,
+    ),
+    Rule(
+        "adamw",
+        adam.adam_coefficients,
+        adam.adam_update,
+        _ADAMW_HYPERS,
+        states=_MOMENTS,
+        decay="decoupled",
+        counts_steps=True,
+        paper=_ADAMW,
+    ),
+    Rule(
+        "adamw_amsgrad",
+        adam.adam_coefficients,
+        adam.amsgrad_update,
+        _ADAMW_HYPERS,
+        states=(*_MOMENTS, "max_exp_avg_sq"),
+        decay="decoupled",
+        counts_steps=True,
+        paper=_REDDI,
+    ),
+    Rule(
+        "adadelta",
+        adagrad.adadelta_coefficients,
+        adagrad.adadelta_update,
+        (_lr(1.0), Hyper("rho", 0.9, high=1.0), _eps(1e-6), _decay()),
+        states=("square_avg", "acc_delta"),
+        counts_steps=True,
+        paper=_ZEILER,
+    ),
+    Rule(
+        "adamax",
+        adam.adamax_coefficients,
+        adam.adamax_update,
+        (_lr(2e-3), *_betas(0.9, 0.999), _eps(1e-8), _decay()),
+        states=("exp_avg", "exp_inf"),
+        counts_steps=True,
+        paper=_ADAM,
+    ),
+    Rule(
+        "nadam",
+        adam.nadam_coefficients,
+        adam.nadam_update,
+        (*_NADAM_HYPERS, Hyper("momentum_decay", 4e-3)),
+        states=_MOMENTS,
+        scalars={"mu_product": 1.0},
+        counts_steps=True,
+        paper=_DOZAT,
+    ),
+    Rule(
+        "nadam_constant",
+        adam.constant_nadam_coefficients,
+        adam.nadam_update,
+        _NADAM_HYPERS,
+        states=_MOMENTS,
+        counts_steps=True,
+        paper=_DOZAT,
+    ),
+    Rule(
+        "radam",
+        adam.radam_coefficients,
+        adam.radam_update,
+        _ADAM_HYPERS,
+        states=_MOMENTS,
+        counts_steps=True,
+        paper=_LIU,
+    ),
+    Rule(
+        "lion",
+        lion.lion_coefficients,
+        lion.lion_update,
+        (_lr(1e-4), *_betas(0.9, 0.99), _decay()),
+        states=("exp_avg",),
+        decay="decoupled",
+        paper=_CHEN,
+    ),
+    Rule(
+        "schedulefree_sgd",
+        schedulefree.schedulefree_sgd_coefficients,
+        schedulefree.schedulefree_sgd_update,
+        (_lr(1.0), replace(_MOMENTUM, above=True), _decay(), *_AVERAGING),
+        states=("z",),
+        scalars={"weight_sum": 0.0, "lr_max": 0.0},
+        initial={"z": "p"},
+        decay="own",
+        counts_steps=True,
+        averages_weights=True,
+        paper=_DEFAZIO,
+    ),
+    Rule(
+        "schedulefree_adamw",
+        schedulefree.schedulefree_adamw_coefficients,
+        schedulefree.schedulefree_adamw_update,
+        (_lr(2.5e-3), _BETA1, _BETA2, _eps(1e-8), _decay(), *_AVERAGING),
+        states=("z", "exp_avg_sq"),
+        scalars={"weight_sum": 0.0, "lr_max": 0.0},
+        initial={"z": "p"},
+        decay="own",
+        counts_steps=True,
+        averages_weights=True,
+        paper=_DEFAZIO,
+    ),
+)
+
+_DECOUPLED = tuple(
+    replace(row, name=f"{row.name}_decoupled", decay="decoupled")
+    for row in _ROWS
+    if row.name in ("nadam", "nadam_constant", "radam")
+)
+
+RULES: dict[str, Rule] = {row.name: row for row in (*_ROWS, *_DECOUPLED)}

@@ -3,62 +3,166 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from numbers import Real
 from typing import Any, Literal
 
 from thalweg.errors import UsageError
+from thalweg.rules.language import Program, read
 
 
 @dataclass(frozen=True, slots=True)
 class Hyper:
-    """One hyperparameter: its default (torch's own) and the range in which it may lie."""
+    """One hyperparameter: its default (torch's own) and the range in which it may lie.
+
+    name: how the rule's functions call it
+    low, above: its lower end, and whether the value must stay above it
+    high, below: its upper end, and whether the value must stay below it
+    key, index: how users spell it, where that differs: beta1 is `betas[0]`
+    """
 
     name: str
     default: float
     low: float = 0.0
     high: float = math.inf
     below: bool = True
+    above: bool = False
+    key: str = ""
+    index: int | None = None
+    meaning: str = ""
+
+    @property
+    def setting(self) -> str:
+        """The name under which users give it."""
+        return self.key or self.name
 
     @property
     def range(self) -> str:
         """The allowed values in words, such as "0 <= beta1 < 1"."""
         if math.isinf(self.high):
-            return f"{self.name} >= {self.low:g}"
-        return f"{self.low:g} <= {self.name} {'<' if self.below else '<='} {self.high:g}"
+            return f"{self.name} {'>' if self.above else '>='} {self.low:g}"
+        low = f"{self.low:g} {'<' if self.above else '<='}"
+        return f"{low} {self.name} {'<' if self.below else '<='} {self.high:g}"
 
     def check(self, value: Any) -> None:
-        """Raise UsageError unless `value` is a finite number in range."""
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        """Raise UsageError unless `value`, or what a tensor of one number holds, is in range."""
+        value = value.item() if getattr(value, "numel", lambda: 0)() == 1 else value
+        is_number = isinstance(value, Real) and not isinstance(value, bool)
         if not is_number or not math.isfinite(value):
             raise UsageError(f"{self.name} is {value!r}: it must be a number with {self.range}")
         too_high = value >= self.high if self.below else value > self.high
-        if value < self.low or too_high:
+        too_low = value <= self.low if self.above else value < self.low
+        if too_low or too_high:
             raise UsageError(f"{self.name} is {value!r}: allowed is {self.range}")
 
+    def check_in(self, settings: Mapping[str, Any]) -> None:
+        """Raise UsageError unless the settings hold it, in range."""
+        value = settings[self.setting]
+        if self.index is not None:
+            if not isinstance(value, tuple | list) or len(value) <= self.index:
+                raise UsageError(
+                    f"{self.setting} is {value!r}: it must be a pair of numbers, such as "
+                    "(0.9, 0.999)"
+                )
+            value = value[self.index]
+        self.check(value)
 
-@dataclass(frozen=True, slots=True)
+
+Decay = Literal["coupled", "decoupled", "own"]
+"""How weight decay enters: as part of the gradient, as a shrinking of p, or in the rule's own way.
+"""
+
+
+@dataclass(frozen=True)
 class Rule:
-    """One update rule.
+    """One update rule, from two plain functions in the rule language (`rules/language.py`).
 
-    coefficients(t, **hyper) -> tuple of floats: evaluated in float64 once a step; t is counted from
-    1 update(p, g, *state, *coefficients) -> (p, *state): one element
-    states: names of the state tensors, torch's own names where torch has the rule
-    counts_steps: the coefficients depend on t, so each parameter carries a `step`
-    decay: how weight decay enters (coupled: as part of the gradient; decoupled: as a shrinking of
-    p)
+    coefficients(t, *scalars, *hypers) -> (*scalars, *coefficients): floats, evaluated in float64
+    once a step; t counts the updates of a parameter from 1 (left out where it is not needed)
+    update(p, g, *state, *coefficients) -> (p, *state): one element
+    hypers: every hyperparameter by the name that `coefficients` takes, lr among them
+    states: the state's public names in `update`'s order; by default the names in `update`
+    scalars: running numbers that a parameter carries, with their first values
+    initial: states that do not start at 0, and the hyperparameter that they start at
+    decay: how weight decay enters; `coefficients` takes weight_decay itself only where it is "own"
+    counts_steps: the state holds `step`, as torch's does
+    averages_weights: p is not the answer but the point where gradients are taken (train and eval)
+    takes_sparse: a sparse gradient means what the dense one means
+    cancels: states are subtracted from each other, so they are stored as float32 at least
+    A function that leaves the language is refused with UsageError, its line and the reason.
+
+    >>> from thalweg.rules import Hyper, Rule
+    >>> def signum_coefficients(lr, beta):
+    ...     return lr, beta, 1 - beta
+    >>> def signum_update(p, g, m, lr, beta, fresh):
+    ...     m = beta * m + fresh * g
+    ...     p = p - lr * sign(m)
+    ...     return p, m
+    >>> signum = Rule(
+    ...     "signum", signum_coefficients, signum_update, (Hyper("lr", 1e-3), Hyper("beta", 0.9))
+    ... )
+    >>> signum.states
+    ('m',)
     """
 
     name: str
-    states: tuple[str, ...]
-    coefficients: Callable[..., tuple[float, ...]]
-    update: Callable[..., tuple]
+    coefficients: Callable[..., Any]
+    update: Callable[..., Any]
     hypers: tuple[Hyper, ...]
-    counts_steps: bool
-    decay: Literal["coupled", "decoupled"]
-    paper: str
+    states: tuple[str, ...] = ()
+    scalars: Mapping[str, float] = field(default_factory=dict, hash=False)
+    initial: Mapping[str, str] = field(default_factory=dict, hash=False)
+    decay: Decay = "coupled"
+    counts_steps: bool = False
+    averages_weights: bool = False
+    takes_sparse: bool = False
+    cancels: bool = False
+    paper: str = ""
 
-    def check(self, **hyper: object) -> None:
-        """Raise UsageError for the first hyperparameter that is out of its range."""
-        for row in self.hypers:
-            row.check(hyper[row.name])
+    def __post_init__(self) -> None:
+        given, made = self.coefficients_program, self.update_program
+        num_states = len(made.outputs) - 1
+        if made.inputs[:2] != ("p", "g"):
+            raise self._refusal("update takes (p, g, *state, *coefficients)")
+        if not self.states:
+            object.__setattr__(self, "states", made.inputs[2 : 2 + num_states])
+        if len(self.states) != num_states:
+            raise self._refusal(f"update returns {num_states} states, named are {self.states}")
+        num_needed = len(made.inputs) - 2 - num_states
+        num_made = len(given.outputs) - len(self.scalars)
+        if num_made != num_needed:
+            raise self._refusal(f"update takes {num_needed} coefficients, {num_made} are returned")
+        if self.decay != "own" and "weight_decay" not in self.by_name:
+            object.__setattr__(self, "hypers", (*self.hypers, Hyper("weight_decay", 0.0)))
+        for name in given.inputs:
+            if name != "t" and name not in self.scalars and name not in self.by_name:
+                raise self._refusal(f"coefficients takes {name}, which is no hyperparameter")
+
+    def _refusal(self, reason: str) -> UsageError:
+        return UsageError(f"rule {self.name!r} is refused: {reason}")
+
+    @property
+    def coefficients_program(self) -> Program:
+        return read(self.coefficients, is_coefficients=True)
+
+    @property
+    def update_program(self) -> Program:
+        return read(self.update)
+
+    @cached_property
+    def spelling(self) -> tuple[tuple[str, str, int | None], ...]:
+        """For each hyperparameter: its name, the setting it stands in, and where in it."""
+        return tuple((row.name, row.setting, row.index) for row in self.hypers)
+
+    @property
+    def by_name(self) -> dict[str, Hyper]:
+        return {row.name: row for row in self.hypers}
+
+    def spread(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The hyperparameters under the rule's own names: `betas` becomes beta1 and beta2."""
+        return {
+            name: settings[key] if index is None else settings[key][index]
+            for name, key, index in self.spelling
+        }

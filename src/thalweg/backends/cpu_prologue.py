@@ -1,0 +1,275 @@
+"""Writes what happens once a step, before the sweep: the decision to skip, counts, coefficients.
+
+Plain float64 arithmetic over the rows of a table, one thread, no fast-math: a few microseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from thalweg.backends.base import CLIP_EPS
+from thalweg.backends.cpu_words import Ask, Word, spell, words
+from thalweg.backends.rounding import GOLDEN, MIX_LONG
+from thalweg.rules.formula import Formula
+from thalweg.rules.language import Program, read
+
+_TEMPLATE = '''
+
+load_step = load("float32", "float64", 14)
+store_step = store("float32", "float64", 14)
+
+
+@careful
+def total(at):
+    """Add this launch's sums of g² to its segments, in the order of the chunks."""
+    squares = word(at, {squares})
+    sums = word(at, {sums})
+    for c in range(word(at, {num_chunks})):
+        t = word(word(at, {chunks}), 3 * c)
+        s = word(word(at, {segments}), t)
+        put(squares, s, number(squares, s) + number(sums, 4 * c))
+
+
+@careful
+def row_sum(at, t, k):
+    """A row's sum number k over its chunks."""
+    total = 0.0
+    for c in range(word(word(at, {firsts}), t), word(word(at, {firsts}), t + 1)):
+        total += number(word(at, {sums}), 4 * c + k)
+    return total
+
+
+@careful
+def row_elements(at, t):
+    """A row's number of elements, at least 1."""
+    total = 0
+    for c in range(word(word(at, {firsts}), t), word(word(at, {firsts}), t + 1)):
+        total += word(word(at, {chunks}), 3 * c + 2)
+    return float(max(total, 1))
+
+
+@careful
+def clip_factor(limit, norm):
+    factor = limit / (norm + {clip_eps})
+    return 1.0 if factor > 1.0 else factor
+
+
+@careful
+def is_skipped(at):
+    """Is this step a no-op?"""
+    request = word(at, {request})
+    if number(request, {ask_skip}) != 0.0:
+        return True
+    if number(request, {ask_skips_nonfinite}) != 0.0:
+        for s in range(word(at, {num_segments})):
+            if not number(word(at, {squares}), s) < np.inf:
+                return True
+    return False
+
+
+@careful
+def set_factors(at):
+    """What each row's gradient is multiplied with: sign, loss scale and clipping."""
+    request = word(at, {request})
+    scale = number(request, {ask_scale})
+    smallest = 1.0
+    for t in range(word(at, {num_rows})):
+        s = word(word(at, {segments}), t)
+        factor = 1.0
+        limit = number(word(at, {limits}), s)
+        if limit < np.inf:
+            factor = clip_factor(limit, abs(scale) * math.sqrt(number(word(at, {squares}), s)))
+        limit = number(word(at, {own_limits}), s)
+        if limit < np.inf:
+            own = clip_factor(limit, abs(scale) * math.sqrt(row_sum(at, t, 0)))
+            factor = factor * own
+        if not factor >= smallest:
+            smallest = factor
+        hyper = word(at, {hyper}) + {hyper_size} * word(word(at, {groups}), t)
+        put(word(at, {factors}), t, factor * scale * number(hyper, 0))
+    put(request, {ask_factor}, smallest)
+
+
+@careful
+def key_of(seed, name, t):
+    x = mixed(seed * np.uint64({golden}) + name)
+    x = mixed(x + np.uint64(t) * np.uint64({golden}))
+    return np.int64(x >> np.uint64(32))
+
+
+@careful
+def mixed(x):
+    x = (x ^ (x >> np.uint64({shift0}))) * np.uint64({factor0})
+    x = (x ^ (x >> np.uint64({shift1}))) * np.uint64({factor1})
+    return x ^ (x >> np.uint64({shift2}))
+
+
+@careful
+def advance(at):
+    """Count an update of every row that has a gradient, and compute its coefficients."""
+    last = -1
+    last_t = 0.0
+{first_scalars}
+    for t in range(word(at, {num_rows})):
+        if word(word(at, {arrays} + 1), t) == 0:
+            continue
+        step_at = word(word(at, {steps}), t)
+        c_t = load_step(step_at, 0) + 1.0
+        store_step(step_at, 0, c_t)
+        group = word(word(at, {groups}), t)
+        hyper = word(at, {hyper}) + {hyper_size} * group
+        row = word(at, {coefficients}) + {row_size} * t
+{key}
+{load_scalars}
+        if last >= 0 and word(word(at, {groups}), last) == group and last_t == c_t{same}:
+            before = word(at, {coefficients}) + {row_size} * last
+            for k in range({num_coefficients}):
+                put(row, k, number(before, k))
+{copy_scalars}
+            last = t
+            continue
+        last = t
+        last_t = c_t
+{keep_scalars}
+{compute}
+
+
+@careful
+def settle(at):
+    request = word(at, {request})
+    if is_skipped(at):
+        put(request, {ask_skipped}, 1.0)
+        return
+    put(request, {ask_skipped}, 0.0)
+    set_factors(at)
+    advance(at)
+
+
+{scale_functions}
+
+@careful
+def whole(at):
+    """A whole step in this thread; the norm first, where REQUEST asks for what needs it."""
+    squares = word(at, {squares})
+    for s in range(word(at, {num_segments})):
+        put(squares, s, 0.0)
+    if number(word(at, {request}), {ask_needs_norm}) != 0.0:
+        norm(at)
+        put_word(word(at, {counter}), 0, 0)
+        total(at)
+    settle(at)
+    if number(word(at, {request}), {ask_skipped}) == 0.0:
+{measures}
+        update(at)
+'''
+
+_SCALE = '''
+
+@careful
+def scale{k}(at):
+    """The coefficient that measure {k} comes to, row by row."""
+    for t in range(word(at, {num_rows})):
+        hyper = word(at, {hyper}) + {hyper_size} * word(word(at, {groups}), t)
+{lines}
+        put(word(at, {scales}), {num_measures} * t + {k}, {value})
+'''
+
+HYPER_HEAD = 2
+"""Numbers that stand before the hyperparameters of a group: its sign and its seed."""
+
+
+def prologue(formula: Formula, *, is_by_chance: bool) -> str:
+    """The text of `total`, `settle`, `scale0`, ... and `whole`."""
+    names = [row.name for row in formula.rule.hypers]
+    places = {name: f"number(hyper, {HYPER_HEAD + k})" for k, name in enumerate(names)}
+    sizes = {
+        "hyper_size": 8 * (HYPER_HEAD + len(names)),
+        "row_size": 8 * len(formula.coefficients),
+        "num_coefficients": len(formula.coefficients),
+        "num_measures": len(formula.measures),
+    }
+    scales = [_scale(formula, k, places, sizes) for k in range(len(formula.measures))]
+    return _main(formula, places, sizes, scales, is_by_chance=is_by_chance)
+
+
+def _main(
+    formula: Formula,
+    places: Mapping[str, str],
+    sizes: Mapping[str, int],
+    scales: Sequence[str],
+    *,
+    is_by_chance: bool,
+) -> str:
+    scalars = list(formula.rule.scalars)
+    at = [f"word(word(at, {Word.SCALARS:d}), {len(scalars)} * t + {j})" for j in range(len(scalars))]
+    key = f"put_word(word(at, {Word.KEYS:d}), t, key_of(np.uint64(np.int64(number(hyper, 1))), "
+    key += f"np.uint64(word(word(at, {Word.NAMES:d}), t)), c_t))"
+    measures = [
+        f"put_word(word(at, {Word.COUNTER:d}), 0, 0)\n{' ' * 8}{kind}{k}(at)"
+        for k in range(len(formula.measures))
+        for kind in ("measure", "scale")
+    ]
+    measures.append(f"put_word(word(at, {Word.COUNTER:d}), 0, 0)")
+    return _TEMPLATE.format(
+        key=_indented([key] if is_by_chance else [], 8),
+        first_scalars=_indented([f"last_{name} = new_{name} = 0.0" for name in scalars], 4),
+        load_scalars=_indented([f"c_{n} = number({p}, 0)" for n, p in zip(scalars, at)], 8),
+        same="".join(f" and last_{name} == c_{name}" for name in scalars),
+        copy_scalars=_indented([f"put({p}, 0, new_{n})" for n, p in zip(scalars, at)], 12),
+        keep_scalars=_indented([f"last_{name} = c_{name}" for name in scalars], 8),
+        compute=_indented(_coefficients(formula, places, at), 8),
+        measures=_indented(measures, 8),
+        scale_functions="".join(scales),
+        clip_eps=CLIP_EPS,
+        golden=GOLDEN,
+        shift0=MIX_LONG[0][0],
+        factor0=MIX_LONG[0][1],
+        shift1=MIX_LONG[1][0],
+        factor1=MIX_LONG[1][1],
+        shift2=MIX_LONG[2][0],
+        **{f"ask_{ask.name.lower()}": int(ask) for ask in Ask},
+        **sizes,
+        **words(),
+    )
+
+
+def _coefficients(formula: Formula, places: Mapping[str, str], at: Sequence[str]) -> list[str]:
+    """The lines that compute a row's coefficients and running scalars."""
+    rule = formula.rule
+    known = {**places, **{name: f"c_{name}" for name in ("t", *rule.scalars)}}
+    lines, made = _inlined(rule.coefficients_program, "r_", known)
+    cut = len(rule.scalars)
+    for name, place, value in zip(rule.scalars, at, made, strict=False):
+        lines += [f"new_{name} = {value}", f"put({place}, 0, new_{name})"]
+    values = made[cut:]
+    for j, (function, own) in enumerate(formula.sources):
+        fields = {name: repr(float(value)) for name, value in own.items()}
+        program = read(function, is_coefficients=True)
+        more, values_of_option = _inlined(program, f"o{j}_", {**places, **fields})
+        lines += more
+        values += values_of_option
+    return [*lines, *(f"put(row, {k}, {value})" for k, value in enumerate(values))]
+
+
+def _scale(formula: Formula, k: int, places: Mapping[str, str], sizes: Mapping[str, int]) -> str:
+    measure = formula.measures[k]
+    sums = {f"sum{j}": f"row_sum(at, t, {j + 1})" for j in range(len(measure.sums))}
+    fields = {name: repr(float(value)) for name, value in measure.fields.items()}
+    known = {**places, **fields, **sums, "size": "size"}
+    lines, (value,) = _inlined(measure.scale_program, "s_", known)
+    return _SCALE.format(
+        k=k, lines=_indented(["size = row_elements(at, t)", *lines], 8), value=value, **sizes, **words()
+    )
+
+
+def _inlined(
+    program: Program, prefix: str, known: Mapping[str, str]
+) -> tuple[list[str], list[str]]:
+    """(lines, outputs) of a program whose inputs stand at the places in `known`."""
+    lines = [f"{prefix}{name} = {known[name]}" for name in program.inputs]
+    lines += [f"{prefix}{name} = {spell(value, prefix)}" for name, value in program.lines]
+    return lines, [spell(value, prefix) for value in program.outputs]
+
+
+def _indented(lines: Sequence[str], width: int) -> str:
+    return "\n".join(" " * width + line for line in lines)

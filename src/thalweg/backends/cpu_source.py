@@ -1,0 +1,306 @@
+"""Writes the source of CPU kernels: a formula and how its arrays are stored, in; Python text, out.
+
+The text is compiled by Numba (`cpu.py`). A kernel takes one address, of the table of a launch
+(`cpu_words.py` says what stands where), and works off its chunks together with the other threads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from thalweg.backends.base import Rounding
+from thalweg.backends.rounding import SHIFTS
+from thalweg.backends.cpu_prologue import prologue
+from thalweg.backends.cpu_words import Word, spell, words
+from thalweg.rules.formula import Formula, Measure, input_of
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the arrays of a kernel are stored, and how it computes.
+
+    param, grad, states: dtypes as torch spells them, without "torch."
+    """
+
+    param: str
+    grad: str
+    states: tuple[str, ...]
+    arithmetic: str
+    rounding: Rounding
+
+    @property
+    def name(self) -> str:
+        arrays = [self.param, self.grad, *self.states]
+        short = "_".join(a.replace("bfloat", "b").replace("float", "f") for a in arrays)
+        return f"{short}_{self.arithmetic}_{self.rounding}"
+
+
+SIZES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+
+_HEAD = '''"""Kernels written by thalweg: {title}."""
+
+import math
+
+import numpy as np
+from numba import cfunc, njit, types
+
+from thalweg.backends.elements import (
+    draw, exact, load, number, put, put_word, rounded, store, store_by_chance, take, word,
+)
+
+F = np.{arithmetic}
+FAST = {{"reassoc", "contract", "nsz"}}
+inline = njit(inline="always", error_model="numpy", fastmath=FAST)
+compiled = njit(error_model="numpy", fastmath=FAST, nogil=True)
+careful = njit(error_model="numpy", nogil=True)
+entry = cfunc(types.void(types.int64), cache=True, error_model="numpy")
+add = exact("add", "{arithmetic}")
+subtract = exact("subtract", "{arithmetic}")
+
+
+@inline
+def sign(x):
+    return F(1) if x > F(0) else (F(-1) if x < F(0) else x)
+
+
+@inline
+def maximum(a, b):
+    return a if (a > b or a != a) else b
+
+
+@inline
+def minimum(a, b):
+    return a if (a < b or a != a) else b
+
+
+@inline
+def where(condition, a, b):
+    return a if condition else b
+
+'''
+
+_NORM = '''
+load1 = load("{grad}", "{arithmetic}", 1)
+load1_wide = load("{grad}", "float64", 1)
+
+
+@compiled
+def gradient_sum(g_at, n):
+    """(sum of g², number of elements that are not finite); the slow way where that is needed."""
+    total = F(0)
+    for i in range(n):
+        g = load1(g_at, i)
+        total += g * g
+    if total < F(np.inf):
+        return np.float64(total), np.float64(0)
+    return careful_sum(g_at, n)
+
+
+@careful
+def careful_sum(g_at, n):
+    total = 0.0
+    bad = 0.0
+    for i in range(n):
+        g = load1_wide(g_at, i)
+        if abs(g) < np.inf:
+            total += g * g
+        else:
+            bad += 1.0
+    return (total if bad == 0.0 else np.nan), bad
+
+
+@compiled
+def norm(at):
+    while True:
+        c = word(at, {num_chunks}) - 1 - take(word(at, {counter}))
+        if c < 0:
+            break  # from the last to the first: what was read last is what the update reads first
+        chunk = word(at, {chunks}) + 24 * c
+        t = word(chunk, 0)
+        g_at = word(word(at, {arrays} + 1), t)
+        total = 0.0
+        bad = 0.0
+        if g_at != 0:
+            total, bad = gradient_sum(g_at + {grad_size} * word(chunk, 1), word(chunk, 2))
+        sums = word(at, {sums}) + 32 * c
+        put(sums, 0, total)
+        put(sums, 3, bad)'''
+
+_KERNEL = '''
+
+@compiled
+def {kernel}(at):
+    while True:
+        c = take(word(at, {counter}))
+        if c >= word(at, {num_chunks}):
+            break
+        chunk = word(at, {chunks}) + 24 * c
+        t = word(chunk, 0)
+        start = word(chunk, 1)
+        n = word(chunk, 2)
+        sums = word(at, {sums}) + 32 * c
+        g_at = word(word(at, {arrays} + 1), t)
+        if g_at == 0:
+            for k in range(4):
+                put(sums, k, 0.0)
+            continue
+{setting}
+        {accumulators} = {zeros}
+        for i in range(n):
+{body}
+{ending}
+'''
+
+
+def source(formula: Formula, layout: Layout) -> str:
+    """The module of a formula's kernel: its entry `main` does the task that the table names."""
+    title = f"{formula.name}, stored as {layout.name}"
+    parts = [
+        _HEAD.format(title=title, arithmetic=layout.arithmetic),
+        _NORM.format(
+            grad=layout.grad, arithmetic=layout.arithmetic, grad_size=SIZES[layout.grad], **words()
+        ),
+        *_accessors(formula, layout),
+        *(_measure(formula, layout, k) for k in range(len(formula.measures))),
+        _update(formula, layout),
+        prologue(formula, is_by_chance=layout.rounding == "stochastic"),
+        _main(formula),
+    ]
+    return "".join(parts)
+
+
+def tasks(formula: Formula) -> list[str]:
+    """What a kernel can be asked for; all threads run norm, measures and update, one the rest."""
+    numbers = range(len(formula.measures))
+    measures = [name for k in numbers for name in (f"measure{k}", f"scale{k}")]
+    return ["norm", "total", "settle", *measures, "update", "whole"]
+
+
+def _arrays(formula: Formula, layout: Layout) -> list[tuple[str, str]]:
+    """(name in the formula, dtype) of every array, in the order of the table."""
+    states = [*map(input_of, formula.states), *(["kahan"] if layout.rounding == "kahan" else [])]
+    dtypes = (layout.param, layout.grad, *layout.states)
+    return list(zip(["p", "g", *states], dtypes, strict=True))
+
+
+def _accessors(formula: Formula, layout: Layout) -> list[str]:
+    """How each array is read and written: load0 and store0 are the parameter's."""
+    lines = ["\n"]
+    for k, (_, dtype) in enumerate(_arrays(formula, layout)):
+        if k == 1:
+            continue
+        lines.append(f'load{k} = load("{dtype}", "{layout.arithmetic}", {k})\n')
+        if _is_by_chance(layout, dtype):
+            shift = SHIFTS[k % len(SHIFTS)]
+            lines.append(f'store{k} = store_by_chance("{layout.arithmetic}", {k}, {shift})\n')
+        else:
+            lines.append(f'store{k} = store("{dtype}", "{layout.arithmetic}", {k})\n')
+    lines.append(f'rounded0 = rounded("{layout.param}", "{layout.arithmetic}")\n')
+    return lines
+
+
+def _is_by_chance(layout: Layout, dtype: str) -> bool:
+    return layout.rounding == "stochastic" and dtype == "bfloat16"
+
+
+def _setting(formula: Formula, layout: Layout) -> list[str]:
+    """What a chunk needs before its loop: addresses and coefficients."""
+    lines = [f"factor = F(number(word(at, {Word.FACTORS:d}), t))"]
+    for k, (_, dtype) in enumerate(_arrays(formula, layout)):
+        base = "g_at" if k == 1 else f"word(word(at, {Word.ARRAYS + k:d}), t)"
+        lines.append(f"at{k} = {base} + {SIZES[dtype]} * start")
+    width = 8 * len(formula.coefficients)
+    lines.append(f"row = word(at, {Word.COEFFICIENTS:d}) + {width} * t")
+    lines += [f"_{name} = F(number(row, {k}))" for k, name in enumerate(formula.coefficients)]
+    if formula.measures:
+        lines.append(f"scales = word(at, {Word.SCALES:d}) + {8 * len(formula.measures)} * t")
+    lines += [f"_{m.name} = F(number(scales, {k}))" for k, m in enumerate(formula.measures)]
+    if layout.rounding == "stochastic":
+        lines.append(f"key = types.uint32(word(word(at, {Word.KEYS:d}), t))")
+    return lines
+
+
+def _loads(formula: Formula, layout: Layout) -> list[str]:
+    lines = ["raw = load1(at1, i)", "_g = raw * factor"]
+    arrays = enumerate(_arrays(formula, layout))
+    lines += [f"_{name} = load{k}(at{k}, i)" for k, (name, _) in arrays if k != 1]
+    return [*lines, "stored = _p", "_p = _p + _kahan"] if layout.rounding == "kahan" else lines
+
+
+def _measure(formula: Formula, layout: Layout, k: int) -> str:
+    measure: Measure = formula.measures[k]
+    body = _loads(formula, layout)
+    body += [f"_{name} = {spell(value)}" for name, value in measure.lines]
+    body += [f"total{j} += {spell(value)}" for j, value in enumerate(measure.sums)]
+    totals = [f"total{j}" for j in range(len(measure.sums))]
+    ending = [f"put(sums, {1 + j}, np.float64({name}))" for j, name in enumerate(totals)]
+    return _kernel(f"measure{k}", _setting(formula, layout), totals, body, ending)
+
+
+_KAHAN = [
+    "wanted = subtract(_kahan, step)",
+    "moved = rounded0(add(stored, wanted))",
+    "lost = subtract(wanted, subtract(moved, stored))",
+]
+"""p goes where it can, and what is lacking is kept for the next step."""
+
+_STATISTICS = ["sum_g += raw * raw", "sum_step += step * step", "sum_p += moved * moved"]
+
+_UPDATE_ENDING = [
+    "put(sums, 1, np.float64(sum_step))",
+    "put(sums, 2, np.float64(sum_p))",
+    "total = np.float64(sum_g)",
+    "bad = 0.0",
+    "if not sum_g < F(np.inf):",
+    "    total, bad = careful_sum(at1, n)",
+    "put(sums, 0, total)",
+    "put(sums, 3, bad)",
+]
+
+
+def _update(formula: Formula, layout: Layout) -> str:
+    moved, *states = map(spell, formula.outputs)
+    body = _loads(formula, layout)
+    body += [f"_{name} = {spell(value)}" for name, value in formula.lines]
+    body.append(f"step = {spell(formula.step)}")
+    if layout.rounding == "kahan":
+        body += _KAHAN
+        states.append("lost")
+    else:
+        body.append(f"moved = {moved}")
+    if layout.rounding == "stochastic":
+        body.append("chance = draw(key, start + i)")
+    arrays = _arrays(formula, layout)
+    values = ["moved", None, *states]
+    for k, ((_, dtype), value) in enumerate(zip(arrays, values, strict=True)):
+        if value is not None:
+            chance = ", chance" if _is_by_chance(layout, dtype) else ""
+            body.append(f"store{k}(at{k}, i, {value}{chance})")
+    body += _STATISTICS
+    totals = ["sum_g", "sum_step", "sum_p"]
+    return _kernel("update", _setting(formula, layout), totals, body, _UPDATE_ENDING)
+
+
+def _kernel(
+    kernel: str, setting: list[str], totals: list[str], body: list[str], ending: list[str]
+) -> str:
+    return _KERNEL.format(
+        kernel=kernel,
+        setting=_indented(setting, 8),
+        accumulators=", ".join(totals) + ("," if len(totals) == 1 else ""),
+        zeros=", ".join(["F(0)"] * len(totals)) + ("," if len(totals) == 1 else ""),
+        body=_indented(body, 12),
+        ending=_indented(ending, 8),
+        **words(),
+    )
+
+
+def _main(formula: Formula) -> str:
+    lines = ["\n\n@entry\ndef main(at):", f"    task = word(at, {Word.TASK:d})"]
+    for k, name in enumerate(tasks(formula)):
+        lines += [f"    {'el' if k else ''}if task == {k}:", f"        {name}(at)"]
+    return "\n".join(lines) + "\n"
+
+
+def _indented(lines: list[str], width: int) -> str:
+    return "\n".join(" " * width + line for line in lines)

@@ -1,0 +1,73 @@
+"""Generated kernels as files: written once, found again by every later process.
+
+They live in the user's cache folder, under a name that holds a hash of all that they depend on, and
+are written by atomic rename, so that any number of processes may do so at once. Where that folder
+cannot be used (a read-only home, a folder that others can write) they live in a private temporary
+one, for this process only. Numba keeps the compiled code beside them.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+
+from thalweg import cache
+
+NAME = "kernels"
+
+
+@lru_cache(maxsize=None)
+def module(name: str, text: str, depends_on: str) -> ModuleType:
+    """The module of this source, imported from a file.
+
+    depends_on: versions and the like; other ones make another file
+    """
+    key = hashlib.sha256(f"{depends_on}\n{text}".encode()).hexdigest()[:16]
+    unique = f"{name[:80]}_{key}"
+    path = folder() / f"{unique}.py"
+    if not _holds(path, text):
+        _write(path, text)
+    spec = importlib.util.spec_from_file_location(f"thalweg_{NAME}.{unique}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = made
+    spec.loader.exec_module(made)
+    return made
+
+
+@lru_cache(maxsize=None)
+def folder() -> Path:
+    """Where kernels live: in the user's cache, else in a folder of this process."""
+    found = cache.folder(NAME)
+    if found is not None:
+        return found
+    private = Path(tempfile.mkdtemp(prefix="thalweg-"))
+    atexit.register(shutil.rmtree, private, ignore_errors=True)
+    return private
+
+
+def _holds(path: Path, text: str) -> bool:
+    try:
+        return path.read_text(encoding="utf-8") == text
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _write(path: Path, text: str) -> None:
+    number, draft = tempfile.mkstemp(dir=path.parent, suffix=".draft")
+    try:
+        with open(number, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(draft, path)
+    except OSError:
+        os.unlink(draft)
+        raise

@@ -1,0 +1,53 @@
+"""Chance that is counted, not drawn: the key of a tensor's draws in a step, and the draws.
+
+Every backend rounds bfloat16 results with the same bits, a function of (seed, parameter, step,
+element): a resumed run repeats them, whatever computed the first part.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+GOLDEN = 0x9E3779B97F4A7C15
+MIX_LONG = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
+"""(shift, factor) of each round that mixes a key's 64 bits (Stafford's mix 13)."""
+MIX = ((16, 0x7FEB352D), (15, 0x846CA68B))
+"""(shift, factor) of each round of a draw."""
+SHIFTS = (0, 16, 8)
+"""Which 16 of a draw's 32 bits round array k: SHIFTS[k % 3]."""
+
+
+def keys_of(seed: int, parameters: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """The 32-bit keys, as int64, of these parameters' draws in their update t."""
+    with np.errstate(over="ignore"):
+        x = np.uint64(seed & 0xFFFFFFFFFFFFFFFF) * np.uint64(GOLDEN)
+        x = _mixed(x + parameters.astype(np.uint64))
+        x = _mixed(x + t.astype(np.uint64) * np.uint64(GOLDEN))
+    return (x >> np.uint64(32)).astype(np.int64)
+
+
+def _mixed(x: np.ndarray) -> np.ndarray:
+    """A bijection of 64-bit numbers that spreads every bit over all."""
+    for shift, factor in MIX_LONG:
+        x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor)
+    return x
+
+
+def draws(key: Tensor | int, num_elements: int, device: torch.device) -> Tensor:
+    """32 random bits, as int64, for each element of a tensor."""
+    low = 0xFFFFFFFF
+    x = torch.arange(num_elements, dtype=torch.int64, device=device)
+    x = (x + key) & low
+    for shift, factor in MIX:
+        x = x ^ (x >> shift)
+        x = (x * factor) & low
+    return x ^ (x >> 16)
+
+
+def rounded_by_chance(values: Tensor, bits: Tensor, array: int) -> Tensor:
+    """float32 values as bfloat16, each rounded up with the chance that the mean is exact."""
+    chance = ((bits >> SHIFTS[array % 3]) & 0xFFFF).to(torch.int32)
+    pattern = values.contiguous().view(torch.int32) + chance.view(values.shape)
+    return (pattern & -0x10000).view(torch.float32).to(torch.bfloat16)

@@ -1,0 +1,302 @@
+"""Parameter groups bound to a backend: states made, tables built, kept until something changes.
+
+A parameter joins when it gets its first gradient; from then on it has state, and a step in which it
+has no gradient leaves it and its count alone.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from thalweg.backends.base import Group, Rounding, Runner
+from thalweg.errors import UsageError
+from thalweg.optim.clip import ByNorm, ByValue, Clip, PerTensor, clip_of
+from thalweg.rules.formula import Formula, compose
+from thalweg.rules.options import (
+    DoubleArithmetic,
+    Kahan,
+    LowPrecisionState,
+    NearestRounding,
+    StochasticRounding,
+)
+from thalweg.rules.rule import Rule
+
+if TYPE_CHECKING:
+    from thalweg.optim.optimizer import Optimizer
+
+Grads = Sequence[Sequence[Tensor | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Which parameters of which parameter group a backend's group holds."""
+
+    group: int
+    indices: list[int]
+
+
+@dataclass(slots=True)
+class Bound:
+    """What a backend was given, and how to tell that it no longer fits."""
+
+    groups: list[Group]
+    members: list[Members]
+    params: list[list[Tensor]]
+    signatures: list[tuple[Any, ...]]
+    is_whole: bool
+    runner: Runner
+    limits: list[float | None]
+    per_tensor: list[float | None]
+    skips_nonfinite: bool
+
+    def fits(self, optimizer: Optimizer, grads: Grads) -> bool:
+        """Are parameters, their memory, settings and the members still those of the table?"""
+        settings = optimizer.param_groups
+        if len(settings) != len(self.params) or not self.runner.is_current():
+            return False
+        for held, group, signature in zip(self.params, settings, self.signatures, strict=True):
+            params = group["params"]
+            if (
+                len(held) != len(params)
+                or not all(map(operator.is_, held, params))
+                or signature_of(optimizer, group) != signature
+            ):
+                return False
+        return self.is_whole or not self._has_newcomer(grads)
+
+    def _has_newcomer(self, grads: Grads) -> bool:
+        known = [set[int]() for _ in self.params]
+        for members in self.members:
+            known[members.group].update(members.indices)
+        return any(
+            g is not None and i not in known[k]
+            for k, given in enumerate(grads)
+            for i, g in enumerate(given)
+        )
+
+    def refresh(self, optimizer: Optimizer) -> None:
+        """Give every group this step's hyperparameters."""
+        for group, members in zip(self.groups, self.members, strict=True):
+            settings = optimizer.param_groups[members.group]
+            if not settings.get("train_mode", True):
+                raise UsageError(
+                    "a step was asked for while the parameters show their averages: "
+                    "call optimizer.train() first"
+                )
+            group.hyper = _hyper(group.formula.rule, settings, group.params[0])
+            group.sign = -1.0 if settings["maximize"] else 1.0
+
+    def picked(self, grads: Grads) -> Grads:
+        """The gradients of each group's members."""
+        if self.is_whole and len(self.members) == len(grads):
+            return grads
+        return [[grads[m.group][i] for i in m.indices] for m in self.members]
+
+    def statistics(self) -> list[dict[str, float]]:
+        """What the last step measured, parameter by parameter."""
+        place = {}
+        for members, rows in zip(self.members, self.runner.per_tensor(), strict=True):
+            for i, row in zip(members.indices, rows.tolist(), strict=True):
+                place[members.group, i] = row
+        return [
+            {
+                "gradient_norm": place[key][0] ** 0.5,
+                "update_norm": place[key][1] ** 0.5,
+                "parameter_norm": place[key][2] ** 0.5,
+                "num_nonfinite": place[key][3],
+            }
+            for key in sorted(place)
+        ]
+
+
+def signature_of(optimizer: Optimizer, settings: dict[str, Any]) -> tuple[Any, ...]:
+    """All settings that decide which kernel runs a group, and what it shares with others."""
+    rule = optimizer.rule_of(settings)
+    return (rule, settings["options"], settings["clip"], settings["seed"], settings["skip_nonfinite"])
+
+
+def bind(optimizer: Optimizer, grads: Grads) -> Bound:
+    """Make the states that are missing, and build the tables of all that has or had a gradient."""
+    with torch.set_grad_enabled(optimizer.defaults["differentiable"]):
+        return _bind(optimizer, grads)
+
+
+def _bind(optimizer: Optimizer, grads: Grads) -> Bound:
+    settings = optimizer.param_groups
+    segments: dict[Clip | None, int] = {}
+    groups: list[Group] = []
+    members: list[Members] = []
+    num_joined = 0
+    for k, (group, given) in enumerate(zip(settings, grads, strict=True)):
+        joined = [
+            i for i, p in enumerate(group["params"])
+            if given[i] is not None or optimizer.state.get(p)
+        ]
+        num_joined += len(joined)
+        clip = clip_of(group["clip"])
+        segment = segments.setdefault(None if isinstance(clip, ByValue) else clip, len(segments))
+        formula = compose(optimizer.rule_of(group), _in_formula(group, clip))
+        for indices in _alike(optimizer, group, joined, formula):
+            groups.append(_group(optimizer, k, indices, formula, segment))
+            members.append(Members(k, indices))
+    backend, _ = optimizer.backend_and_reason
+    return Bound(
+        groups=groups,
+        members=members,
+        params=[list(group["params"]) for group in settings],
+        signatures=[signature_of(optimizer, group) for group in settings],
+        is_whole=num_joined == sum(len(group["params"]) for group in settings),
+        runner=backend.bind(groups),
+        limits=[clip.limit if isinstance(clip, ByNorm) else None for clip in segments],
+        per_tensor=[clip.limit if isinstance(clip, PerTensor) else None for clip in segments],
+        skips_nonfinite=any(group["skip_nonfinite"] for group in settings),
+    )
+
+
+def _in_formula(settings: dict[str, Any], clip: Clip | None) -> tuple[Any, ...]:
+    """The options that become part of the formula."""
+    options = tuple(settings["options"])
+    return (*options, clip) if isinstance(clip, ByValue) else options
+
+
+def _alike(
+    optimizer: Optimizer, settings: dict[str, Any], joined: list[int], formula: Formula
+) -> list[list[int]]:
+    """The indices of a group's parameters, those with the same types on one device together."""
+    alike: dict[Any, list[int]] = {}
+    for i in joined:
+        p = settings["params"][i]
+        state = optimizer.state.get(p, {})
+        kept = tuple(state[n].dtype for n in formula.states if isinstance(state.get(n), Tensor))
+        alike.setdefault((p.device, p.dtype, kept), []).append(i)
+    return list(alike.values())
+
+
+def _group(
+    optimizer: Optimizer, k: int, indices: list[int], formula: Formula, segment: int
+) -> Group:
+    """One backend group: the parameters at `indices` of parameter group k, with their states."""
+    settings = optimizer.param_groups[k]
+    params: list[Tensor] = [settings["params"][i] for i in indices]
+    rounding = _rounding(params[0], settings["options"])
+    shows_steps = formula.rule.counts_steps or rounding == "stochastic"
+    counts = [_count(optimizer.state.get(p, {})) for p in params]
+    steps = torch.tensor(counts, dtype=torch.float32, device=params[0].device)
+    scalars = {
+        name: _running(optimizer, params, name, first)
+        for name, first in formula.rule.scalars.items()
+    }
+    hyper = formula.rule.spread(settings)
+    for i, p in enumerate(params):
+        entries = dict(optimizer.state.get(p, {}))
+        if shows_steps:
+            entries["step"] = steps[i]
+        for name, values in scalars.items():
+            entries[name] = values[i]
+        for name in formula.states:
+            start = formula.starts_at.get(name)
+            first = p if start == "p" else 0.0 if start is None else hyper[start]
+            dtype = _state_dtype(p, formula.rule, settings["options"])
+            entries[name] = _state(p, entries.get(name), first, dtype)
+        if rounding == "kahan":
+            entries["kahan_comp"] = _state(p, entries.get("kahan_comp"), 0.0, p.dtype)
+        if entries:
+            optimizer.state[p] = entries
+    names = [*formula.states, *(["kahan_comp"] if rounding == "kahan" else [])]
+    return Group(
+        formula=formula,
+        params=params,
+        states={name: [optimizer.state[p][name] for p in params] for name in names},
+        steps=steps,
+        scalars=scalars,
+        keys=[_key(settings, k, i) for i in indices],
+        seed=settings["seed"],
+        rounding=rounding,
+        segment=segment,
+        is_double=any(isinstance(o, DoubleArithmetic) for o in settings["options"]),
+        is_differentiable=settings["differentiable"],
+    )
+
+
+def _count(state: dict[str, Any]) -> float:
+    """The updates so far; where the state does not say, whether there were any."""
+    return float(state["step"]) if "step" in state else float(bool(state))
+
+
+def _running(
+    optimizer: Optimizer, params: Sequence[Tensor], name: str, first: float
+) -> Tensor:
+    """A running scalar of each parameter, as one flat float64 tensor."""
+    values = [float(optimizer.state.get(p, {}).get(name, first)) for p in params]
+    device = params[0].device
+    dtype = torch.float32 if device.type == "mps" else torch.float64
+    return torch.tensor(values, dtype=dtype, device=device)
+
+
+def _state(p: Tensor, kept: Any, first: Tensor | float, dtype: torch.dtype) -> Tensor:
+    """A state in the layout of its parameter: the one that was kept, or a new one."""
+    if isinstance(kept, Tensor):
+        if kept.shape != p.shape:
+            raise UsageError(
+                f"a state of shape {tuple(kept.shape)} was loaded for a parameter of shape "
+                f"{tuple(p.shape)}: this state dict belongs to another model"
+            )
+        if kept.stride() == p.stride() or not _fills(p):
+            return kept if _fills(p) or kept.is_contiguous() else kept.contiguous()
+        return torch.empty_like(p, dtype=kept.dtype).copy_(kept)
+    fresh = torch.zeros_like(p, dtype=dtype, requires_grad=False)
+    if isinstance(first, Tensor):
+        fresh.copy_(first)
+    elif first:
+        fresh.fill_(first)
+    return fresh.contiguous() if not _fills(p) else fresh
+
+
+def _fills(p: Tensor) -> bool:
+    """Is the parameter's memory without gaps and overlaps?"""
+    return torch._prims_common.is_non_overlapping_and_dense_or_false(p)
+
+
+def _state_dtype(p: Tensor, rule: Rule, options: Sequence[Any]) -> torch.dtype:
+    """How a parameter's states are stored: as itself; float16, too short a range, as float32."""
+    if rule.cancels:
+        return torch.promote_types(p.dtype, torch.float32)
+    if any(isinstance(option, LowPrecisionState) for option in options):
+        return torch.bfloat16
+    return torch.float32 if p.dtype == torch.float16 else p.dtype
+
+
+def _rounding(p: Tensor, options: Sequence[Any]) -> Rounding:
+    for option in options:
+        if isinstance(option, Kahan):
+            return "kahan"
+        if isinstance(option, NearestRounding):
+            return "nearest"
+        if isinstance(option, StochasticRounding | LowPrecisionState):
+            return "stochastic"
+    return "stochastic" if p.dtype == torch.bfloat16 else "nearest"
+
+
+def _key(settings: dict[str, Any], k: int, i: int) -> int:
+    """A number that names a parameter: from its name, else from its place."""
+    names = settings.get("param_names")
+    text = names[i] if names else f"{k}.{i}"
+    number = 0xCBF29CE484222325
+    for byte in text.encode():
+        number = ((number ^ byte) * 0x100000001B3) & 0x7FFFFFFFFFFFFFFF
+    return number
+
+
+def _hyper(rule: Rule, settings: dict[str, Any], like: Tensor) -> dict[str, Any]:
+    """This step's hyperparameters: numbers, unless a tensor lives where the parameters do."""
+    hyper = rule.spread(settings)
+    lr = hyper["lr"]
+    if isinstance(lr, Tensor) and not (settings["differentiable"] or lr.device.type != "cpu"):
+        hyper["lr"] = lr.item()
+    return hyper

@@ -1,0 +1,46 @@
+"""One optimizer class over several rules: which of them a group runs, its settings decide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from thalweg.rules import RULES, Hyper, Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Rules that share a class, such as SGD's three.
+
+    choose: from a group's settings to the name of its rule; raises UsageError for settings that do
+    not go together
+    rules: the names that it may give; switches: settings that are no hyperparameter of a rule
+    """
+
+    choose: Callable[[Mapping[str, Any]], str]
+    rules: tuple[str, ...]
+    switches: tuple[str, ...]
+
+    def __call__(self, settings: Mapping[str, Any]) -> Rule:
+        return RULES[self.choose(settings)]
+
+    def hypers(self) -> Iterator[Hyper]:
+        """Every hyperparameter of every rule."""
+        for name in self.rules:
+            yield from RULES[name].hypers
+
+
+@dataclass(frozen=True, slots=True)
+class Single:
+    """One rule, whatever the settings."""
+
+    rule: Rule
+    switches: tuple[str, ...] = ()
+
+    def __call__(self, settings: Mapping[str, Any]) -> Rule:
+        return self.rule
+
+    def hypers(self) -> Iterator[Hyper]:
+        """Every hyperparameter of the rule."""
+        yield from self.rule.hypers

@@ -1,0 +1,46 @@
+"""Clips and options as plain values, so that a state dict holds nothing that needs unpickling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from thalweg.errors import RunError
+from thalweg.optim.clip import ByNorm, ByValue, PerTensor
+from thalweg.rules.options import OPTIONS
+
+_KINDS: dict[str, type] = {**OPTIONS, **{kind.__name__: kind for kind in (ByNorm, PerTensor)}}
+_OBJECTS = (ByNorm, PerTensor, ByValue)
+
+
+def encoded(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A group's settings with clip and options as {"EMA": {"decay": 0.999}}."""
+    plain = dict(settings)
+    if isinstance(plain.get("clip"), _OBJECTS):
+        plain["clip"] = _written(plain["clip"])
+    plain["options"] = [_written(option) for option in plain.get("options", ())]
+    return plain
+
+
+def decoded(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What `encoded` has written, as objects again; other settings as they are."""
+    objects: dict[str, Any] = {}
+    if isinstance(settings.get("clip"), dict):
+        objects["clip"] = _read(settings["clip"])
+    if "options" in settings:
+        objects["options"] = tuple(
+            _read(option) if isinstance(option, dict) else option for option in settings["options"]
+        )
+    return objects
+
+
+def _written(value: Any) -> dict[str, Any]:
+    return {type(value).__name__: asdict(value)}
+
+
+def _read(plain: dict[str, Any]) -> Any:
+    (name, fields), *others = plain.items()
+    if others or name not in _KINDS:
+        raise RunError(f"a state dict names the option {name!r}: there are {', '.join(_KINDS)}")
+    return _KINDS[name](**fields)

@@ -1,0 +1,1 @@
+"""What code that takes a torch.optim.Optimizer relies on: every check for every optimizer."""
