@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from thalweg.scale import matmul
+from thalweg.scale import findings, matmul
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -31,12 +31,12 @@ def seeded() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def nothing_measured(tmp_path_factory) -> Iterator[None]:
-    """oneDNN counts as no faster, and the cache of the user who tests is neither read nor written.
+def nothing_measured() -> Iterator[None]:
+    """oneDNN counts as no faster, and what was found before is neither read nor written.
 
     The thread count is not measured either: there is only one.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(matmul, "speedup", lambda piece, measure: 1.0)
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(findings, "folder", lambda name: None)
         yield

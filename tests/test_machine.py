@@ -52,6 +52,7 @@ def never(*_: Any) -> float:
 @pytest.fixture
 def home(tmp_path, monkeypatch) -> Path:
     """A cache folder of one's own: where `thalweg` will stand."""
+    monkeypatch.setattr(findings, "folder", cache.folder)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     return tmp_path / "thalweg"
 
@@ -543,7 +544,6 @@ def test_what_was_chosen_is_told_recorded_and_repeated_without_measuring(
         patch.setattr(work, "TINY", 0.0)
         patch.setattr(threads, "choose", lambda work: Choice(2, "twice as fast"))
         patch.setattr(matmul, "speedup", lambda piece, measure: 2.0)
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
         assert main(shlex.split(f"{words} --name first")) == 0
     out, err = capsys.readouterr()
     told = json.loads(out)["machine"]
