@@ -17,7 +17,7 @@ import thalweg
 SOURCE = Path(thalweg.__file__).parent
 
 FLOORS = (
-    ("types", "errors", "version", "strict"),
+    ("types", "errors", "version", "strict", "cache"),
     ("rules", "schedules", "guard"),
     ("backends", "record", "scale"),
     ("optim", "state", "tasks", "probes", "health", "draw"),
@@ -35,6 +35,7 @@ OUTSIDE = {
     "errors": "",
     "version": "",
     "strict": "",
+    "cache": "",
     "rules": "",
     "schedules": "",
     "guard": "",

@@ -57,6 +57,7 @@ _HOMES = {
     "reached": "loop.stopping",
     "restarts": "schedules",
     "step": "schedules",
+    "tune_malloc": "scale.malloc",
     "warmup": "schedules",
     "wsd": "schedules",
 }
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
     from thalweg.optim.scheduler import Scheduler
     from thalweg.record import Record
     from thalweg.rules import Hyper, Rule
+    from thalweg.scale.malloc import tune_malloc
     from thalweg.schedules import (
         constant,
         cosine,

@@ -94,7 +94,7 @@ def fit(
     if data is None:
         raise UsageError("no data was given: thalweg fit FILE --target COL")
     _job("check", "check")(data, settings)
-    return _end(_job("fit", "run_fit")(data, settings, quiet=quiet), json)
+    return _end(_job("fit", "run_fit")(data, settings, quiet=quiet, owns_process=True), json)
 
 
 @app.command

@@ -11,4 +11,4 @@ from thalweg.tasks.samples import digits
 def demo(*, out: str, seed: int, quiet: bool) -> Run:
     """Train on 1,797 images of 8 x 8 pixels, ten classes; no network."""
     settings = Settings(target="digit", seed=seed, out=out)
-    return run_fit(digits(), settings, quiet=quiet, stem="digits")
+    return run_fit(digits(), settings, quiet=quiet, stem="digits", owns_process=True)

@@ -9,19 +9,25 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from thalweg.jobs.machine import Machine
+from thalweg.scale.findings import processor
 from thalweg.state.folder import fingerprint
 from thalweg.version import __version__
 
 PACKAGES = ("torch", "numpy", "polars", "scikit-learn")
 
 
-def environment_of(data: Any) -> dict[str, Any]:
-    """Versions, the data's fingerprint, and the command line where there was one."""
+def environment_of(data: Any, machine: Machine) -> dict[str, Any]:
+    """Versions, the processor, what the start-up checks found, the data's fingerprint, and the
+    command line where there was one.
+    """
     found = {
         "thalweg": __version__,
         "python": platform.python_version(),
         **{name: version(name) for name in PACKAGES},
         "system": f"{platform.system()} {platform.machine()}",
+        "processor": processor(),
+        **machine.sentences,
     }
     if isinstance(data, str | Path):
         found["data"] = str(data)

@@ -17,7 +17,6 @@ from thalweg.jobs.settings import Settings
 from thalweg.jobs.write import score, write, write_settings
 from thalweg.loop.descent import Descent
 from thalweg.scale.exact import deterministic
-from thalweg.scale.threads import threads
 from thalweg.tasks.study import Study
 from thalweg.types import Event
 
@@ -45,21 +44,37 @@ def fit(data: Any, *, quiet: bool = False, **settings: Any) -> Run:
 fit.__signature__ = Settings.signature_beside(fit)  # what help() and notebooks show
 
 
-def run_fit(data: Any, settings: Settings, *, quiet: bool, stem: str | None = None) -> Run:
-    """`fit` with its settings in hand; stem: of the run's name, by default the data's."""
+def run_fit(
+    data: Any,
+    settings: Settings,
+    *,
+    quiet: bool,
+    stem: str | None = None,
+    owns_process: bool = False,
+) -> Run:
+    """`fit` with its settings in hand.
+
+    stem: of the run's name, by default the data's
+    owns_process: a command of ours runs alone, so what lasts as long as the process may be set
+    """
     own = Path(data).name.partition(".")[0] if isinstance(data, str | Path) else "data"
     progress = open_progress(quiet=quiet)
     try:
-        return _fit(data, settings, progress, stem or own)
+        study = _study(data, settings, progress)
+        plan = plan_of(study, settings, owns_process=owns_process)
+        return _fit(data, study, plan, progress, stem or own)
     finally:
         progress.close()
 
 
-def _fit(data: Any, settings: Settings, progress: Progress | Silent, stem: str) -> Run:
+def _study(data: Any, settings: Settings, progress: Progress | Silent) -> Study:
     progress.say(f"reading {data}" if isinstance(data, str | Path) else "preparing the data")
-    study = study_of(data, settings)
-    plan = plan_of(study, settings)
-    with threads(plan.threads), opened(settings.out, settings.name, stem) as place:
+    return study_of(data, settings)
+
+
+def _fit(data: Any, study: Study, plan: FitPlan, progress: Progress | Silent, stem: str) -> Run:
+    settings = plan.settings
+    with plan.machine.applied(), opened(settings.out, settings.name, stem) as place:
         descent = _begin(data, plan, place)
         for line in opening_lines(study, plan, descent):
             progress.say(line)
@@ -77,7 +92,7 @@ def _begin(data: Any, plan: FitPlan, place: Place) -> Descent:
     """The descent, and from its start on record what was asked and where it runs."""
     descent = plan.descend(place.record)
     chosen = plan.chosen(descent)
-    place.record.facts(settings=chosen, environment=environment_of(data))
+    place.record.facts(settings=chosen, environment=environment_of(data, plan.machine))
     if place.folder is not None:
         write_settings(place.folder, chosen, data)
     return descent

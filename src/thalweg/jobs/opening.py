@@ -17,7 +17,7 @@ def opening_lines(study: Study, plan: FitPlan, descent: Descent) -> list[str]:
     if study.schema is not None:
         lines += _columns(study.schema)
     lines += [f"{notice}" for notice in study.notices]
-    return [*lines, _model(plan), _descent(plan, descent)]
+    return [*lines, _model(plan), _machine(plan), _descent(plan, descent)]
 
 
 def _data(study: Study) -> str:
@@ -53,6 +53,10 @@ def _model(plan: FitPlan) -> str:
     count = sum(p.numel() for p in model.parameters())
     name = plan.settings.model if isinstance(plan.settings.model, str) else type(model).__name__
     return f"model {name}, {count:,} parameters, on {plan.task.device}"
+
+
+def _machine(plan: FitPlan) -> str:
+    return "; ".join(f"{name} {words}" for name, words in plan.machine.sentences.items())
 
 
 def _descent(plan: FitPlan, descent: Descent) -> str:

@@ -9,12 +9,12 @@ from typing import Any
 from thalweg import optim, schedules
 from thalweg.errors import DataError, UsageError
 from thalweg.jobs import defaults
+from thalweg.jobs.machine import Machine, machine_of
 from thalweg.jobs.settings import Settings
-from thalweg.loop.batches import CHUNK, BatchSize, num_batches
+from thalweg.loop.batches import BatchSize, num_batches
 from thalweg.loop.descent import Descent, descend
 from thalweg.loop.stopping import Until, budget, converged, reached
 from thalweg.optim import Optimizer
-from thalweg.scale import threads
 from thalweg.scale.device import choose
 from thalweg.schedules import Schedule
 from thalweg.schedules.plateau import wait_of
@@ -34,7 +34,7 @@ class FitPlan:
     optimizer: Optimizer
     batch_size: BatchSize
     epochs: float | None
-    threads: int
+    machine: Machine
     schedule: Schedule
     until: Until
 
@@ -74,7 +74,9 @@ class FitPlan:
             "evaluate_every": descent.evaluate_every,
             "seed": settings.seed,
             "device": settings.device,
-            "threads": self.threads,
+            "threads": self.machine.threads.value,
+            "matmul": self.machine.matmul.value,
+            "malloc": settings.malloc,
             "horizon": descent.horizon if settings.time is not None else settings.horizon,
         }
         return {name: value for name, value in used.items() if value is not None}
@@ -101,8 +103,8 @@ def study_of(data: Any, settings: Settings) -> Study:
     return of_table(frame_of_arrays(*data), "y", task=settings.task, source="data", **chosen)
 
 
-def plan_of(study: Study, settings: Settings) -> FitPlan:
-    """Resolve every setting that was left open.
+def plan_of(study: Study, settings: Settings, *, owns_process: bool) -> FitPlan:
+    """Resolve every setting that was left open; owns_process: may the process's malloc be set?
 
     Raises UsageError for a setting that does not fit the data.
     """
@@ -120,7 +122,7 @@ def plan_of(study: Study, settings: Settings) -> FitPlan:
         optimizer=_optimizer(task.model, settings),
         batch_size=batch_size,
         epochs=epochs,
-        threads=settings.threads or _threads(task.model, batch_size, rows),
+        machine=machine_of(task, batch_size, settings, owns_process=owns_process),
         schedule=_schedule(settings),
         until=_until(settings, epochs),
     )
@@ -184,11 +186,6 @@ def _until(settings: Settings, epochs: float | None) -> Until:
         _patience(settings)
     )
     return until | reached(**settings.goal) if settings.goal else until
-
-
-def _threads(model: Any, batch_size: BatchSize, rows: int) -> int:
-    samples = min(rows, CHUNK) if batch_size == "full" else batch_size
-    return threads.choose(sum(p.numel() for p in model.parameters()), samples)
 
 
 def _patience(settings: Settings) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from thalweg.health.advice import comparison, next_step
+from thalweg.jobs.machine import Machine
 from thalweg.loop.descent import Descent
 from thalweg.optim.updater import backend_of
 from thalweg.tasks.measure import measure
@@ -20,6 +21,7 @@ def result_of(
     descent: Descent,
     *,
     chosen: dict[str, Any],
+    machine: Machine,
     verdict: Verdict,
     folder: Path | None,
     seconds: float,
@@ -53,6 +55,7 @@ def result_of(
         "batch_size": chosen["batch_size"],
         "backend": backend_of(descent.optimizer)[0],
         "device": str(task.device),
+        "machine": machine.to_dict(),
         "steps": progress.steps,
         "epochs": round(progress.epochs, 4),
         "seconds": round(seconds, 3),

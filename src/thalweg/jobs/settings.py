@@ -17,6 +17,8 @@ from thalweg.jobs import defaults
 from thalweg.schedules import BUILDERS, Schedule, parse
 
 TASKS = ("auto", "classification", "regression")
+MATMUL = ("auto", "torch", "onednn")
+MALLOC = ("auto", "off")
 _AFTER_WARMUP = sorted(BUILDERS.keys() - {"warmup"})
 _PAIR = {"optimizer": "weight_decay=0.1", "until": "accuracy=0.98"}
 
@@ -65,7 +67,11 @@ class Settings:
         0, "of the split, the first weights, the order and dropout", least=0, most=2**32 - 1
     )
     device: str = _setting("auto", "auto, cpu, cuda, cuda:1 or mps")
-    threads: int | None = _setting(None, "CPU threads to compute with", least=1, most=1024)
+    threads: int | str = _setting("auto", "CPU threads to compute with: auto, or a number >= 1")
+    matmul: str = _setting(
+        "auto", "who multiplies float32 matrices on the CPU: auto, torch (as ever) or onednn"
+    )
+    malloc: str = _setting("auto", "keep large buffers of memory in the process: auto or off")
     out: str | None = _setting("runs", "folder in which the run's own folder is made")
     name: str | None = _setting(
         None, "name of the run's folder; by default the data's and a number"
@@ -149,6 +155,10 @@ class Settings:
 
     def _check_choices(self) -> None:
         _choice("task", self.task, TASKS)
+        _choice("matmul", self.matmul, MATMUL)
+        _choice("malloc", self.malloc, MALLOC)
+        self._check_word_or_number("batch_size", ("auto", "full"))
+        self._check_word_or_number("threads", ("auto",), most=1024)
         if isinstance(self.schedule, Schedule):
             object.__setattr__(self, "schedule", str(self.schedule))
         if self.parsed_schedule.warms_up and self.warmup:
@@ -156,15 +166,22 @@ class Settings:
                 f"warmup is {self.warmup}, and the schedule {self.schedule!r} has a warm-up of its "
                 "own: leave one of them out (--warmup 0 is none)"
             )
-        if self.batch_size in ("auto", "full"):
+
+    def _check_word_or_number(
+        self, name: str, words: tuple[str, ...], *, most: int | None = None
+    ) -> None:
+        """Raise UsageError unless one of the words, or a whole number in 1 .. `most`."""
+        value, shown = getattr(self, name), name.replace("_", "-")
+        if value in words:
             return
         try:
-            number = _number("batch-size", self.batch_size, least=1)
+            number = _number(shown, value, least=1, most=most)
         except UsageError:
+            allowed = ">= 1" if most is None else f"in 1 .. {most:,}"
             raise UsageError(
-                f"batch-size is {self.batch_size!r}: it must be auto, full, or a whole number >= 1"
+                f"{shown} is {value!r}: it must be {', '.join(words)}, or a whole number {allowed}"
             ) from None
-        object.__setattr__(self, "batch_size", number)
+        object.__setattr__(self, name, number)
 
 
 def _choice(name: str, value: object, allowed: tuple[str, ...]) -> None:

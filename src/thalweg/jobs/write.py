@@ -36,6 +36,7 @@ def score(study: Study, plan: FitPlan, descent: Descent, place: Place, seconds: 
         study,
         descent,
         chosen=plan.chosen(descent),
+        machine=plan.machine,
         verdict=verdict,
         folder=place.folder.path if place.folder else None,
         seconds=seconds,

@@ -1,1 +1,1 @@
-"""Where and how arithmetic runs: devices and exactness today."""
+"""Where and how arithmetic runs: device, exactness, and what is checked about the machine."""
