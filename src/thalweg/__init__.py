@@ -14,7 +14,10 @@ _HOMES = {
     "SGD": "optim",
     "Adam": "optim",
     "AdamW": "optim",
+    "Armijo": "loop.linesearch",
+    "BarzilaiBorwein": "loop.linesearch",
     "DataError": "errors",
+    "Minimum": "loop.minimum",
     "Record": "record",
     "Run": "jobs.run",
     "RunError": "errors",
@@ -31,6 +34,7 @@ _HOMES = {
     "fit": "jobs.fit",
     "linear": "schedules",
     "load": "jobs.load",
+    "minimize": "loop.minimize",
     "reached": "loop.stopping",
     "step": "schedules",
     "warmup": "schedules",
@@ -45,6 +49,9 @@ if TYPE_CHECKING:
     from thalweg.jobs.load import load
     from thalweg.jobs.run import Run
     from thalweg.loop.descent import descend
+    from thalweg.loop.linesearch import Armijo, BarzilaiBorwein
+    from thalweg.loop.minimize import minimize
+    from thalweg.loop.minimum import Minimum
     from thalweg.loop.stopping import budget, converged, reached
     from thalweg.optim import SGD, Adam, AdamW
     from thalweg.record import Record
