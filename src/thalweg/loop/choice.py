@@ -86,13 +86,14 @@ class OptimizerSteps:
 
         def closure() -> Tensor:
             nonlocal known
-            here, known = known or self._function.at(param.detach().clone()), None
-            param.grad = here.gradient.clone()
+            here, known = known, None
+            if here is None:
+                here = self._function.at(param.detach().clone())
+                param.grad = here.gradient.clone()
             return torch.tensor(here.value, dtype=param.dtype, device=param.device)
 
-        closure()
-        known = point
-        self._optimizer.step(closure)  # pyright: ignore[reportArgumentType]
+        param.grad = point.gradient.clone()
+        self._optimizer.step(closure)  # pyright: ignore[reportCallIssue, reportArgumentType]
         lr = self._optimizer.param_groups[0].get("lr", float("nan"))
         return self._function.at(param.detach().clone()), float(lr)
 
@@ -116,7 +117,7 @@ def _foreign(
     optimizer = _called("the given function", make, params, lr, hyper)
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise UsageError(
-            f"optimizer returned a {type(optimizer).__name__}: it must return a torch optimizer"
+            f"the given function returned {optimizer!r}: it must return a torch optimizer"
         )
     return optimizer
 
@@ -139,7 +140,7 @@ def _search(kind: Any, lr: float | None, hyper: Mapping[str, Any]) -> Search:
 def _called(
     name: str, make: Callable[..., Any], params: Any, lr: float | None, hyper: Mapping[str, Any]
 ) -> Any:
-    """make(params, lr=lr, **hyper), of what was given. Raises UsageError for what it cannot take."""
+    """make(params, lr=lr, **hyper), of what was given; UsageError for what it cannot take."""
     given = dict(hyper) if lr is None else {"lr": lr, **hyper}
     try:
         return make(**given) if params is None else make(params, **given)
@@ -147,4 +148,6 @@ def _called(
         if not given or "unexpected keyword" not in str(error):
             raise
         wrong = str(error).rpartition("argument ")[2].strip("'")
-        raise UsageError(f"{name} takes no {wrong}=: it is no hyperparameter of this optimizer") from None
+        raise UsageError(
+            f"{name} takes no {wrong}=: it is no hyperparameter of this optimizer"
+        ) from None

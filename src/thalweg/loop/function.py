@@ -47,9 +47,10 @@ class Point:
     @property
     def norm(self) -> float:
         """The Euclidean norm of the gradient, over all elements."""
-        if self._norm is None:
-            self._norm = torch.linalg.vector_norm(self.gradient).item()
-        return self._norm
+        norm = self._norm
+        if norm is None:
+            norm = self._norm = float(torch.linalg.vector_norm(self.gradient))
+        return norm
 
     @property
     def is_finite(self) -> bool:
@@ -90,7 +91,7 @@ class Function:
             try:
                 value = self._f(leaf)
             except (TypeError, RuntimeError, AttributeError) as error:
-                if "numpy()" in str(error):  # torch's own words for f written in NumPy
+                if _is_numpys(error):
                     raise UsageError(_without_graph("is written in NumPy")) from error
                 error.add_note(
                     "(thalweg.minimize called f with a torch tensor; an f written in NumPy needs "
@@ -146,7 +147,8 @@ def tensor_of(x0: Any) -> tuple[Tensor, bool]:
         array = np.asarray(x0)
     except ValueError:
         raise UsageError(f"x0 is a list of uneven lists: {_ONE_ARRAY}") from None
-    _check_kind(array.dtype.name)
+    kind = {"U": "text", "S": "text", "O": f"a {type(x0).__name__}"}.get(array.dtype.kind)
+    _check_kind(kind or array.dtype.name)
     dtype = array.dtype.newbyteorder("=") if array.dtype.kind == "f" else np.float64
     return _filled(torch.from_numpy(np.array(array, dtype=dtype, order="C"))), True
 
@@ -174,7 +176,8 @@ def _number(value: Any) -> float:
     if isinstance(value, Tensor):
         shape, kind = tuple(value.shape), str(value.dtype)
     elif isinstance(value, Number | np.ndarray):
-        shape, kind = np.shape(value), str(np.asarray(value).dtype)
+        value = np.asarray(value)
+        shape, kind = value.shape, value.dtype.name
     else:
         raise UsageError(f"f returned {_named(value)}: it must return one number")
     if math.prod(shape) != 1:
@@ -183,7 +186,16 @@ def _number(value: Any) -> float:
         )
     if "complex" in kind:
         raise UsageError("f returned a complex number: it must return a real one, such as its abs")
-    return float(value.item() if isinstance(value, Tensor | np.ndarray) else value)  # pyright: ignore[reportArgumentType]
+    return float(value.item())
+
+
+def _is_numpys(error: BaseException) -> bool:
+    """Whether f failed because NumPy was given a tensor: raised inside NumPy, or by its wish."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    inside = trace.tb_frame.f_globals.get("__name__", "") if trace is not None else ""
+    return inside.startswith("numpy") or "numpy()" in str(error)
 
 
 def _named(value: Any) -> str:

@@ -26,9 +26,14 @@ class Steps(Protocol):
     advance(point) -> the next point and the step size, or None where no step lowers f.
     """
 
-    label: str
-    lr: float | None
-    is_plain: bool
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def lr(self) -> float | None: ...
+
+    @property
+    def is_plain(self) -> bool: ...
 
     def advance(self, point: Point) -> tuple[Point, float] | None: ...
 
@@ -53,7 +58,7 @@ class Armijo:
     3.0
     """
 
-    decrease: float = 0.1
+    decrease: float = 0.5
     shrink: float = 0.5
     grow: float = 2.0
     first: float | None = None
@@ -92,8 +97,8 @@ class BarzilaiBorwein:
     [1.0, 1.0]
     """
 
-    variant: int = 1
-    window: int = 10
+    variant: int = 2
+    window: int = 20
     decrease: float = 1e-4
     first: float | None = None
 
@@ -174,10 +179,8 @@ class _BarzilaiBorweinSteps:
         sy = (s * y).sum().item()
         if not sy > 0:
             return 2 * self._size
-        if self._rule.variant == 1:
-            size = (s * s).sum().item() / sy
-        else:
-            size = sy / (y * y).sum().item()
+        is_first = self._rule.variant == 1
+        size = (s * s).sum().item() / sy if is_first else sy / (y * y).sum().item()
         return size if 0 < size < math.inf else self._size
 
 
@@ -202,7 +205,9 @@ def _shortened(size: float, promised: float, rise: float) -> float:
 
 def _check(rule: Armijo | BarzilaiBorwein, name: str, is_allowed: bool, allowed: str) -> None:
     if not is_allowed:
-        raise UsageError(f"{type(rule).__name__}({name}={getattr(rule, name)!r}): allowed is {allowed}")
+        raise UsageError(
+            f"{type(rule).__name__}({name}={getattr(rule, name)!r}): allowed is {allowed}"
+        )
 
 
 def _check_share(rule: Armijo | BarzilaiBorwein, name: str) -> None:
@@ -212,7 +217,9 @@ def _check_share(rule: Armijo | BarzilaiBorwein, name: str) -> None:
 
 def _check_first(rule: Armijo | BarzilaiBorwein) -> None:
     first = rule.first
-    _check(rule, "first", first is None or (_is_number(first) and 0 < first < math.inf), "first > 0")
+    _check(
+        rule, "first", first is None or (_is_number(first) and 0 < first < math.inf), "first > 0"
+    )
 
 
 def _is_number(value: object) -> bool:

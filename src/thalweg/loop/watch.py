@@ -16,6 +16,12 @@ from thalweg.loop.minimum import Outcome, Trail
 PATIENCE = 1000
 """Steps without a new low of f or of the gradient norm, after which a run has stagnated."""
 
+STILL = 100
+"""Steps that leave x as it is, after which a run has stagnated."""
+
+RECENT = 10
+"""A run without new lows still grows if its highest f is not older than so many steps."""
+
 GROWTH = 1e6
 """A run has diverged when f rose by this many times its scale, and fell without end by FALL times:
 the scale is |f(x0)|, or the decrease that the gradient promised of the first step, if larger."""
@@ -38,17 +44,19 @@ class Limits:
 class Watch:
     """Looks at every point of one run: keeps the lowest, and tells when and why to end."""
 
-    def __init__(self, start: Point, limits: Limits, steps: Steps):
+    def __init__(self, start: Point, limits: Limits, steps: Steps, function: Function):
         self.best, self.best_number = start, 0
         self._start = start
         self._limits = limits
         self._steps = steps
+        self._function = function
         self._lowest_norm = start.norm
         self._last_low = 0
         self._scale = abs(start.value)
         self._curvature = 0.0
         self._value = start.value
-        self._is_still = False
+        self._num_still = 0
+        self._highest, self._highest_number = -math.inf, 0
         relative = limits.relative_tolerance * start.norm
         self._is_relative = relative > limits.tolerance
         self.tolerance = max(relative, limits.tolerance)
@@ -59,7 +67,7 @@ class Watch:
             self._undefined(number, point)
             or self._converged(number, point)
             or self._runaway(number, point)
-            or self._stagnated(number)
+            or self._stagnated(number, point)
             or self._spent(number, trail)
         )
 
@@ -71,9 +79,12 @@ class Watch:
         if not point.is_finite:
             return
         self._value = point.value
-        self._is_still = torch.equal(point.x, before.x)
+        self._num_still = self._num_still + 1 if torch.equal(point.x, before.x) else 0
         if point.value < self.best.value:
             self.best, self.best_number, self._last_low = point, number, number
+            self._highest = -math.inf
+        if point.value > self._highest:
+            self._highest, self._highest_number = point.value, number
         if point.norm < self._lowest_norm:
             self._lowest_norm, self._last_low = point.norm, number
         is_early = point.value <= self._start.value + 10 * self._scale or not self._curvature
@@ -123,9 +134,9 @@ class Watch:
             f"f has grown since step {self.best_number:,}, from {self.best.value:.3g} to "
             f"{point.value:.3g} at step {number:,}"
         )
-        lr = self._steps.lr
-        if lr is None:
-            return f"{text}: a smaller step is needed"
+        lr, doubt = self._steps.lr, self._doubt(self.best)
+        if lr is None or doubt:
+            return text + (doubt or ": shorter steps are needed")
         text = f"{text}: lr={lr:.3g} is too large"
         if not self._steps.is_plain or not 0 < self._curvature < math.inf:
             return f"{text}, try lr={lr / 10:.2g}"
@@ -136,16 +147,20 @@ class Watch:
             f"/ curvature = {2 / self._curvature:.3g}), try lr={1 / self._curvature:.2g}"
         )
 
-    def _stagnated(self, number: int) -> Verdict | None:
-        if number - self._last_low < PATIENCE:
+    def _stagnated(self, number: int, point: Point) -> Verdict | None:
+        if number - self._last_low < PATIENCE and self._num_still < STILL:
             return None
-        if self._is_still:
+        is_rising = self._highest > self.best.value + 1e-3 * self._scale
+        if self._steps.lr is not None and is_rising and number - self._highest_number < RECENT:
+            return Outcome.DIVERGED, self._growth(number, point)
+        if self._num_still:
             how = "the steps are too short to change x in this precision"
         else:
             how = f"neither f nor its gradient norm came to a new low in {PATIENCE:,} steps"
+        best = self.best
         return Outcome.STAGNATED, (
-            f"{how}: the lowest f, {self.best.value:.6g}, is that of step {self.best_number:,}, "
-            f"and the gradient norm there {self.best.norm:.3g}{self._missed()}"
+            f"{how}: the lowest f, {best.value:.6g}, is that of step {self.best_number:,}, "
+            f"and the gradient norm there {best.norm:.3g}{self._missed()}{self._doubt(best)}"
         )
 
     def _spent(self, number: int, trail: Trail) -> Verdict | None:
@@ -160,31 +175,40 @@ class Watch:
         text = f"{spent} with a gradient norm of {norm:.3g}{self._missed()}"
         more = more_steps(*_norms(trail), self.tolerance)
         if more is None:
-            return Outcome.BUDGET, f"{text}; it was not falling any more"
+            tail = ", though f was" if self.best_number == number else ""
+            return Outcome.BUDGET, f"{text}; the norm was not falling any more{tail}"
         text = f"{text}; at this pace about {_plain(more)} more steps would be needed"
         if self._steps.lr is not None:
             text += f", so lr={self._steps.lr:.3g} is too small or f badly scaled"
         return Outcome.BUDGET, text
 
-    def stuck(self, number: int, point: Point, function: Function) -> Verdict:
+    def stuck(self, number: int, point: Point) -> Verdict:
         """The verdict where no step lowers f."""
-        text = (
-            f"no step along the negative gradient lowers f any further after {_steps(number)}, at "
-            f"a gradient norm of {point.norm:.3g}{self._missed()}"
-        )
-        slope = _slope(function, point) if point.norm > 1e-3 * self._start.norm else None
-        if slope is None or abs(slope - point.norm) <= 0.5 * point.norm:
-            return Outcome.STAGNATED, f"{text}: what is left is lost in rounding"
+        doubt = self._doubt(point) or "; what is left is lost in rounding"
         return Outcome.STAGNATED, (
-            f"{text}, while differences of f give a slope of {slope:.3g}: f has a kink or jump "
-            "here, or its gradient is wrong"
+            f"no step along the negative gradient lowers f any further after {_steps(number)}, at "
+            f"a gradient norm of {point.norm:.3g}{self._missed()}{doubt}"
+        )
+
+    def _doubt(self, point: Point) -> str:
+        """What differences of f say against its gradient, where that is not small."""
+        if point.norm <= 1e-3 * self._start.norm:
+            return ""
+        slope = _slope(self._function, point)
+        if slope is None or abs(slope - point.norm) <= 0.5 * point.norm:
+            return ""
+        return (
+            f"; differences of f give a slope of {slope:.3g} where the gradient says "
+            f"{point.norm:.3g}: f has a kink or jump here, or its gradient is wrong"
         )
 
     def _missed(self) -> str:
         return f" (the tolerance is {self.tolerance:.3g})"
 
     def _where(self) -> str:
-        return f", which came after the lowest f, {self.best.value:.6g} of step {self.best_number:,}"
+        return (
+            f", which came after the lowest f, {self.best.value:.6g} of step {self.best_number:,}"
+        )
 
 
 def more_steps(steps: np.ndarray, norms: np.ndarray, tolerance: float) -> float | None:
