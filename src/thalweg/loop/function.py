@@ -86,7 +86,7 @@ class Function:
         return x.cpu().numpy()[()] if self._is_numpy else x
 
     def _at_with_graph(self, x: Tensor) -> Point:
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.enable_grad():
             leaf = x.detach().requires_grad_()
             try:
                 value = self._f(leaf)
@@ -98,31 +98,28 @@ class Function:
                     "gradient=)"
                 )
                 raise
-        number = _number(value)
-        if not isinstance(value, Tensor):
-            raise UsageError(_without_graph(f"returned a {type(value).__name__}"))
-        if not value.requires_grad:
-            raise UsageError(_without_graph("returned a tensor that is detached from x"))
+            number = _number(value)
+            if not isinstance(value, Tensor):
+                raise UsageError(_without_graph(f"returned a {type(value).__name__}"))
+            if not value.requires_grad:
+                raise UsageError(_without_graph("returned a tensor that is detached from x"))
+            value = value.reshape(())
         return Point(x, number, lambda: self._differentiate(leaf, value))
 
     def _differentiate(self, leaf: Tensor, value: Tensor) -> Tensor:
         self.num_gradients += 1
-        gradient = torch.autograd.grad(value.reshape(()), leaf, allow_unused=True)[0]
+        gradient = torch.autograd.grad(value, leaf, allow_unused=True)[0]
         if gradient is None:
             raise UsageError(_without_graph("returned a tensor that does not depend on x"))
         return gradient.detach()
 
     def _at_given(self, x: Tensor) -> Point:
-        with torch.no_grad():
-            number = _number(self._f(self._own(x)))
-        return Point(x, number, lambda: self._ask(x))
+        return Point(x, _number(self._f(self._own(x))), lambda: self._ask(x))
 
     def _ask(self, x: Tensor) -> Tensor:
         self.num_gradients += 1
         assert self._given is not None
-        with torch.no_grad():
-            answer = self._given(self._own(x))
-        return _gradient_like(x, answer)
+        return _gradient_like(x, self._given(self._own(x)))
 
     def _own(self, x: Tensor) -> Array:
         """A copy that the caller's functions may do with as they like."""
@@ -137,8 +134,7 @@ def tensor_of(x0: Any) -> tuple[Tensor, bool]:
     if isinstance(x0, Tensor):
         _check_kind(str(x0.dtype).removeprefix("torch."))
         whole = not x0.is_floating_point()
-        with torch.inference_mode(False):
-            return _filled(x0.detach().to(torch.float64 if whole else x0.dtype, copy=True)), False
+        return _filled(x0.detach().to(torch.float64 if whole else x0.dtype, copy=True)), False
     holds_tensors = isinstance(x0, list | tuple) and any(isinstance(e, Tensor) for e in x0)
     if isinstance(x0, Mapping | set) or holds_tensors:
         what = f"{type(x0).__name__} of tensors" if holds_tensors else type(x0).__name__

@@ -127,13 +127,13 @@ class _ArmijoSteps:
     def advance(self, point: Point) -> tuple[Point, float] | None:
         rule = self._rule
         size = first = self._size * rule.grow or rule.first or _unit_step(point)
+        visible = 0.5 * torch.finfo(point.x.dtype).eps * abs(point.value)
         while size >= SMALLEST * first:
-            trial = _trial(self._function, point, size)
-            if trial is None:
+            enough = rule.decrease * size * point.norm * point.norm
+            trial = _trial(self._function, point, size) if enough > visible else None
+            if trial is None:  # what f could fall is lost in rounding
                 break
-            if trial.value <= point.value - rule.decrease * size * point.norm * point.norm:
-                if trial.value == point.value:  # the decrease was lost in rounding
-                    break
+            if trial.value <= point.value - enough and trial.value < point.value:
                 self._size = size
                 return trial, size
             size *= rule.shrink

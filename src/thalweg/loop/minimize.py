@@ -22,9 +22,6 @@ from thalweg.loop.minimum import Minimum, Outcome, Trail
 from thalweg.loop.order import Purpose, key
 from thalweg.loop.watch import Limits, Watch
 
-TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-3}
-"""Gradient norms that count as zero, where the user does not say."""
-
 _ELSEWHERE = {
     "jac": "gradient=",
     "method": "optimizer=",
@@ -96,9 +93,8 @@ def minimize(
         "seed": seed,
     }
     _check_settings(hyper, settings)
-    x, is_numpy = tensor_of(x0)
     limits = Limits(
-        tolerance=TOLERANCES[x.dtype] if tolerance is None else tolerance,
+        tolerance=tolerance,
         relative_tolerance=relative_tolerance,
         max_steps=max_steps,
         deadline=math.inf if max_seconds is None else time.perf_counter() + max_seconds,
@@ -107,14 +103,16 @@ def minimize(
     if starts == 1 and spread is not None:
         warnings.warn("spread has no effect without starts, such as starts=20", stacklevel=2)
     begin = chosen(optimizer, None if lr is None else float(lr), hyper)
-    width = _width(spread, x)
     results: list[Minimum] = []
-    for number in range(starts):
-        if results and time.perf_counter() >= limits.deadline:
-            break
-        function = Function(f, gradient, is_numpy=is_numpy)
-        place = x if number == 0 else _drawn(x, width, seed, number)
-        results.append(_descend(function, place, begin, limits, is_drawn=number > 0))
+    with torch.inference_mode(False), torch.no_grad():  # whatever the caller's code stands in
+        x, is_numpy = tensor_of(x0)
+        width = _width(spread, x)
+        for number in range(starts):
+            if results and time.perf_counter() >= limits.deadline:
+                break
+            function = Function(f, gradient, is_numpy=is_numpy)
+            place = x if number == 0 else _drawn(x, width, seed, number)
+            results.append(_descend(function, place, begin, limits, is_drawn=number > 0))
     return results[0] if starts == 1 else _best_of(results, starts)
 
 

@@ -13,6 +13,9 @@ from thalweg.loop.function import Function, Point
 from thalweg.loop.linesearch import Steps
 from thalweg.loop.minimum import Outcome, Trail
 
+TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-3}
+"""Gradient norms that count as zero, where the user does not say."""
+
 PATIENCE = 1000
 """Steps without a new low of f or of the gradient norm, after which a run has stagnated."""
 
@@ -32,9 +35,9 @@ Verdict = tuple[Outcome, str]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When to end: gradient norms (the larger counts), steps, and a clock's time."""
+    """When to end: gradient norms (the larger counts; None: by dtype), steps, a clock's time."""
 
-    tolerance: float
+    tolerance: float | None
     relative_tolerance: float
     max_steps: int
     deadline: float
@@ -57,9 +60,12 @@ class Watch:
         self._value = start.value
         self._num_still = 0
         self._highest, self._highest_number = -math.inf, 0
+        absolute = limits.tolerance
+        if absolute is None:
+            absolute = TOLERANCES[start.x.dtype]
         relative = limits.relative_tolerance * start.norm
-        self._is_relative = relative > limits.tolerance
-        self.tolerance = max(relative, limits.tolerance)
+        self._is_relative = relative > absolute
+        self.tolerance = max(relative, absolute)
 
     def judge(self, number: int, point: Point, trail: Trail) -> Verdict | None:
         """The verdict at this point, or None while the run shall go on."""
@@ -106,6 +112,13 @@ class Watch:
     def _converged(self, number: int, point: Point) -> Verdict | None:
         if point.norm > self.tolerance:
             return None
+        drop = max(self._start.value - self.best.value, 1e-6 * self._scale)
+        if point.value - self.best.value > 0.01 * drop:
+            return Outcome.STAGNATED, (
+                f"a step too long led to a plateau: at step {number:,} the gradient norm is "
+                f"{point.norm:.3g}, but f {point.value:.6g}, and it was {self.best.value:.6g} at "
+                f"step {self.best_number:,}"
+            )
         if number == 0:
             return Outcome.CONVERGED, (
                 f"f is flat at x0 already (gradient norm {point.norm:.3g}, tolerance "
