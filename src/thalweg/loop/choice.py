@@ -14,6 +14,7 @@ from thalweg.errors import UsageError
 from thalweg.loop.function import Function, Point
 from thalweg.loop.linesearch import Armijo, BarzilaiBorwein, Steps
 from thalweg.optim import SGD, Adam, AdamW
+from thalweg.rules import RULES
 
 Search = Armijo | BarzilaiBorwein
 Begin = Callable[[Function, Tensor], Steps]
@@ -33,7 +34,7 @@ _OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "momentum": partial(SGD, momentum=0.9),
     "nesterov": partial(SGD, momentum=0.9, nesterov=True),
     "adam": Adam,
-    "adamw": partial(AdamW, weight_decay=0.0),  # decay would move the minimum
+    "adamw": AdamW,
 }
 
 
@@ -46,7 +47,7 @@ def chosen(optimizer: Any, lr: float | None, hyper: Mapping[str, Any]) -> Begin:
         search = _search(SEARCHES.get(name, optimizer), lr, hyper)
         return lambda function, x: search.steps(function)
     if isinstance(optimizer, str):
-        make = partial(_optimizer, name, lr=lr, hyper=hyper)
+        make = partial(_optimizer, name, lr=lr, hyper={**_without_decay(name), **hyper})
     elif callable(optimizer):
         make = partial(_foreign, optimizer, lr=lr, hyper=hyper)
     else:
@@ -54,7 +55,15 @@ def chosen(optimizer: Any, lr: float | None, hyper: Mapping[str, Any]) -> Begin:
             f"optimizer is {optimizer!r}: it must be a name, Armijo(), BarzilaiBorwein(), or a "
             "function of params that returns a torch optimizer"
         )
-    return lambda function, x: OptimizerSteps(function, x, make, name)
+    given = "".join(f", {key} {value}" for key, value in hyper.items())
+    return lambda function, x: OptimizerSteps(function, x, make, name, given)
+
+
+def _without_decay(name: str) -> dict[str, float]:
+    """No weight decay where the rule has one and the user asks for none: it moves the minimum."""
+    rule = RULES.get(name)
+    has_decay = rule is not None and any(row.name == "weight_decay" for row in rule.hypers)
+    return {"weight_decay": 0.0} if has_decay else {}
 
 
 class OptimizerSteps:
@@ -70,6 +79,7 @@ class OptimizerSteps:
         x: Tensor,
         make: Callable[[list[Tensor]], torch.optim.Optimizer],
         name: str,
+        given: str,
     ):
         self._function = function
         self._param = x.clone().requires_grad_()
@@ -78,7 +88,7 @@ class OptimizerSteps:
         self.lr = float(group["lr"]) if "lr" in group else None
         self.is_plain = name == "sgd" and not group.get("momentum")
         rate = "" if self.lr is None else f", lr {self.lr:g}"
-        self.label = f"{name or type(self._optimizer).__name__}{rate}"
+        self.label = f"{name or type(self._optimizer).__name__}{rate}{given}"
 
     def advance(self, point: Point) -> tuple[Point, float]:
         known: Point | None = point
