@@ -135,7 +135,7 @@ def main() -> int:
     costs += [cost_of_fixed(method, problem) for method in FIXED for problem in PROBLEMS]
     costs += [cost_of_scipy(method, p) for method in ("CG", "L-BFGS-B") for p in PROBLEMS]
     print(table(costs))
-    write_json(args.to, {"machine": facts, "costs": [asdict(cost) for cost in costs]})
+    write_json({"machine": facts, "costs": [asdict(cost) for cost in costs]}, args.to)
     return 0
 
 

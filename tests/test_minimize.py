@@ -435,6 +435,13 @@ def test_endings_say_why(f, x0, settings, status, words):
         assert result.status.advice in str(result)
 
 
+def test_a_lower_place_on_the_way_is_told():
+    result = minimize(lambda x: x**2 / 20 - torch.cos(2 * math.pi * x), 5.2)
+    assert result.converged
+    assert result.value > result.path.values.min()
+    assert f"f was lower at step {result.path.values.argmin()}, " in result.reason
+
+
 @pytest.mark.parametrize("search", ["armijo", "barzilai-borwein"])
 def test_a_line_search_steps_back_from_where_f_is_not_defined(search):
     result = minimize(lambda x: x - torch.log(x), 0.05, optimizer=search)

@@ -17,10 +17,10 @@ from torch import Tensor
 from thalweg.errors import UsageError
 from thalweg.loop.choice import Begin, chosen
 from thalweg.loop.function import Function, Point, tensor_of
-from thalweg.loop.linesearch import Armijo, BarzilaiBorwein
+from thalweg.loop.linesearch import Armijo, BarzilaiBorwein, Steps
 from thalweg.loop.minimum import Minimum, Outcome, Trail
 from thalweg.loop.order import Purpose, key
-from thalweg.loop.watch import Limits, Watch
+from thalweg.loop.watch import Limits, Verdict, Watch
 
 _ELSEWHERE = {
     "jac": "gradient=",
@@ -122,14 +122,15 @@ def _descend(
     """One run from x; the loop of all methods."""
     clock = time.perf_counter()
     point = function.at(x)
-    if not point.is_finite:
-        return _unstarted(function, point, begin, clock, is_drawn)
     steps = begin(function, x)
     trail = Trail(point)
+    if not point.is_finite:
+        verdict = Outcome.UNDEFINED, _undefined(point, is_drawn)
+        return _result(function, steps, trail, verdict, clock, found=point, step=0)
+
     watch = Watch(point, limits, steps, function)
     number = 0
     verdict = watch.judge(number, point, trail)
-
     while verdict is None:
         taken = steps.advance(point)
         if taken is None:
@@ -141,50 +142,49 @@ def _descend(
         watch.see(number, before, point)
         verdict = watch.judge(number, point, trail)
 
-    status, reason = verdict
-    found, step = (point, number)
-    if status is not Outcome.CONVERGED:
-        found, step = watch.best, watch.best_number
-        if step < number:
-            reason += f"; x is {f'that of step {step:,}' if step else 'x0'}, the lowest f met"
-    return Minimum(
-        x=function.shown(found.x),
-        value=found.value,
-        gradient_norm=found.norm,
-        status=status,
-        reason=reason,
-        optimizer=steps.label,
-        step=step,
-        num_steps=number,
-        num_evaluations=function.num_evaluations,
-        num_gradients=function.num_gradients,
-        seconds=time.perf_counter() - clock,
-        path=trail.path(function),
-    )
+    if verdict[0] is Outcome.CONVERGED:
+        return _result(function, steps, trail, verdict, clock, found=point, step=number)
+    step = watch.best_number
+    if step < number:
+        found = f"that of step {step:,}" if step else "x0"
+        verdict = verdict[0], f"{verdict[1]}; x is {found}, the lowest f met"
+    return _result(function, steps, trail, verdict, clock, found=watch.best, step=step)
 
 
-def _unstarted(
-    function: Function, point: Point, begin: Begin, clock: float, is_drawn: bool
-) -> Minimum:
-    """A start where f is not defined: an error at x0, a result among several starts elsewhere."""
+def _undefined(point: Point, is_drawn: bool) -> str:
+    """A start where f is not defined: an error at x0, the reason of a result at drawn ones."""
     what = f"f is {point.value}"
     if math.isfinite(point.value):
         what = "the gradient of f is not finite"
-    if not is_drawn:
-        raise UsageError(f"{what} at x0: start from a place where f and its gradient are defined")
+    if is_drawn:
+        return f"{what} at this start"
+    raise UsageError(f"{what} at x0: start from a place where f and its gradient are defined")
+
+
+def _result(
+    function: Function,
+    steps: Steps,
+    trail: Trail,
+    verdict: Verdict,
+    clock: float,
+    *,
+    found: Point,
+    step: int,
+) -> Minimum:
+    path = trail.path(function)
     return Minimum(
-        x=function.shown(point.x),
-        value=point.value,
-        gradient_norm=math.nan,
-        status=Outcome.UNDEFINED,
-        reason=f"{what} at this start",
-        optimizer=begin(function, point.x).label,
-        step=0,
-        num_steps=0,
+        x=function.shown(found.x),
+        value=found.value,
+        gradient_norm=found.norm if found.is_finite else math.nan,
+        status=verdict[0],
+        reason=verdict[1],
+        optimizer=steps.label,
+        step=step,
+        num_steps=int(path.steps[-1]),
         num_evaluations=function.num_evaluations,
         num_gradients=function.num_gradients,
         seconds=time.perf_counter() - clock,
-        path=Trail(point).path(function),
+        path=path,
     )
 
 

@@ -112,12 +112,14 @@ class Watch:
     def _converged(self, number: int, point: Point) -> Verdict | None:
         if point.norm > self.tolerance:
             return None
-        drop = max(self._start.value - self.best.value, 1e-6 * self._scale)
-        if point.value - self.best.value > 0.01 * drop:
+        best, was_lower = self.best, ""
+        visible = 0.01 * max(self._start.value - best.value, 1e-6 * self._scale)
+        if point.value > best.value + visible:
+            was_lower = f"; f was lower at step {self.best_number:,}, {best.value:.6g}"
+        if point.value > self._start.value + visible:
             return Outcome.STAGNATED, (
-                f"a step too long led to a plateau: at step {number:,} the gradient norm is "
-                f"{point.norm:.3g}, but f {point.value:.6g}, and it was {self.best.value:.6g} at "
-                f"step {self.best_number:,}"
+                f"a step too long led up to a plateau: at step {number:,} the gradient norm is "
+                f"{point.norm:.3g}, but f {point.value:.6g}{was_lower}"
             )
         if number == 0:
             return Outcome.CONVERGED, (
@@ -127,7 +129,7 @@ class Watch:
         kind = f"{self._limits.relative_tolerance:.3g} of the start's" if self._is_relative else ""
         return Outcome.CONVERGED, (
             f"the gradient norm {point.norm:.3g} is within the tolerance {self.tolerance:.3g}"
-            f"{f' ({kind})' if kind else ''} after {_steps(number)}"
+            f"{f' ({kind})' if kind else ''} after {_steps(number)}{was_lower}"
         )
 
     def _runaway(self, number: int, point: Point) -> Verdict | None:
