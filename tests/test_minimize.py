@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import doctest
 import itertools
 import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -353,12 +355,12 @@ def test_polyaks_rates_take_the_root_of_the_condition():
 
 
 def test_too_small_a_rate_says_how_many_steps_it_needs():
-    result = minimize(lambda x: 5 * x**2, 1.0, lr=1e-4, max_steps=1000)
+    result = minimize(lambda x: 5 * x**2, 1.0, lr=1e-4, max_steps=5000)
     assert result.status == "budget"
     needed = math.log(1e-6 / result.gradient_norm) / math.log(1 - 1e-4 * 10)
     told = re.search(r"about ([\d,]+) more steps would be needed, so lr=0.0001", result.reason)
     assert told is not None
-    assert int(told[1].replace(",", "")) == pytest.approx(needed, rel=0.1)
+    assert int(told[1].replace(",", "")) == pytest.approx(needed, rel=0.03)
 
 
 def test_steps_below_rounding_are_named():
@@ -371,7 +373,7 @@ def test_pace_of_a_norm_that_does_not_fall_is_unknown():
     steps = np.arange(100)
     assert more_steps(steps, np.ones(100), 1e-6) is None
     assert more_steps(steps, np.exp(steps / 100), 1e-6) is None
-    assert more_steps(steps, 0.5**steps, 0.5**200) == pytest.approx(112, abs=20)
+    assert more_steps(steps, 0.5**steps, 0.5**200) == pytest.approx(101, abs=2)
 
 
 # How it ends otherwise.
@@ -744,6 +746,13 @@ def test_the_result_says_what_took_the_steps(label, settings):
     assert minimize(rosenbrock, [-1.2, 1.0], max_steps=3, **settings).optimizer == label
 
 
+def test_the_page_shows_what_happens():
+    page = Path(__file__).resolve().parent.parent / "docs" / "minimize.md"
+    found = doctest.testfile(str(page), module_relative=False)
+    assert found.failed == 0
+    assert found.attempted >= 10
+
+
 def test_names_are_public():
     for name in ("Armijo", "BarzilaiBorwein", "Minimum", "minimize"):
         assert name in thalweg.__all__
@@ -800,6 +809,13 @@ BAD = {
     "empty": (ones, [], {}, "x0 is empty"),
     "nan in x0": (ones, [1.0, np.nan], {}, "x0 holds a number that is nan"),
     "an unknown name": (ones, X, {"optimizer": "momentun"}, "did you mean momentum"),
+    "arguments swapped": (X, ones, {}, r"f is array\(\[1., 1., 1.\]\)"),
+    "a made optimizer": (
+        ones,
+        X,
+        {"optimizer": torch.optim.SGD([torch.ones(1)], lr=1.0)},
+        "optimizer is SGD",
+    ),
     "no optimizer": (ones, X, {"optimizer": 3}, "optimizer is 3"),
     "makes none": (ones, X, {"optimizer": lambda params: 3}, "returned 3"),
     "lr beside a search": (ones, X, {"optimizer": "armijo", "lr": 0.1}, "leave lr out"),

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from thalweg.errors import UsageError
-from thalweg.loop.function import Function, Point
+from thalweg.loop.function import Function, Point, brief
 from thalweg.loop.linesearch import Armijo, BarzilaiBorwein, Steps
 from thalweg.optim import SGD, Adam, AdamW
 from thalweg.rules import RULES
@@ -52,7 +52,7 @@ def chosen(optimizer: Any, lr: float | None, hyper: Mapping[str, Any]) -> Begin:
         make = partial(_foreign, optimizer, lr=lr, hyper=hyper)
     else:
         raise UsageError(
-            f"optimizer is {optimizer!r}: it must be a name, Armijo(), BarzilaiBorwein(), or a "
+            f"optimizer is {brief(optimizer)}: it must be a name, Armijo(), BarzilaiBorwein(), or a "
             "function of params that returns a torch optimizer"
         )
     given = "".join(f", {key} {value}" for key, value in hyper.items())
@@ -127,7 +127,7 @@ def _foreign(
     optimizer = _called("the given function", make, params, lr, hyper)
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise UsageError(
-            f"the given function returned {optimizer!r}: it must return a torch optimizer"
+            f"the given function returned {brief(optimizer)}: it must return a torch optimizer"
         )
     return optimizer
 
@@ -136,7 +136,7 @@ def _search(kind: Any, lr: float | None, hyper: Mapping[str, Any]) -> Search:
     """The line search, from its class or as it is given."""
     if lr is not None:
         raise UsageError(
-            f"lr is {lr!r}, but a line search chooses its own step sizes: leave lr out, or choose "
+            f"lr is {lr:g}, but a line search chooses its own step sizes: leave lr out, or choose "
             "an optimizer with a fixed rate, such as sgd"
         )
     if isinstance(kind, Search):

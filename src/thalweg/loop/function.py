@@ -69,7 +69,7 @@ class Function:
     def __init__(self, f: Callable, gradient: Callable | None, *, is_numpy: bool):
         for name, value in (("f", f), ("gradient", gradient or f)):
             if not callable(value):
-                raise UsageError(f"{name} is {value!r}: it must be a function of one array")
+                raise UsageError(f"{name} is {brief(value)}: it must be a function of one array")
         self._f = f
         self._given = gradient
         self._is_numpy = is_numpy
@@ -192,6 +192,12 @@ def _is_numpys(error: BaseException) -> bool:
         trace = trace.tb_next
     inside = trace.tb_frame.f_globals.get("__name__", "") if trace is not None else ""
     return inside.startswith("numpy") or "numpy()" in str(error)
+
+
+def brief(value: Any) -> str:
+    """A value's repr on one line, cut where it is long."""
+    line = " ".join(repr(value).split())
+    return line if len(line) <= 60 else f"{line[:57]}..."
 
 
 def _named(value: Any) -> str:

@@ -16,26 +16,26 @@ from torch import Tensor
 
 from thalweg.errors import UsageError
 from thalweg.loop.choice import Begin, chosen
-from thalweg.loop.function import Function, Point, tensor_of
+from thalweg.loop.function import Function, Point, brief, tensor_of
 from thalweg.loop.linesearch import Armijo, BarzilaiBorwein, Steps
 from thalweg.loop.minimum import Minimum, Outcome, Trail
 from thalweg.loop.order import Purpose, key
 from thalweg.loop.watch import Limits, Verdict, Watch
 
 _ELSEWHERE = {
-    "jac": "gradient=",
-    "method": "optimizer=",
-    "tol": "tolerance=",
-    "gtol": "tolerance=",
-    "maxiter": "max_steps=",
-    "learning_rate": "lr=",
-    "options": "max_steps=, tolerance= and the like, each by itself",
-    "args": "a lambda: minimize(lambda x: f(x, a, b), x0)",
-    "callback": "the result's path",
-    "bounds": "nothing: minimize knows no constraints",
-    "constraints": "nothing: minimize knows no constraints",
+    "jac": "use gradient=",
+    "method": "use optimizer=",
+    "tol": "use tolerance=",
+    "gtol": "use tolerance=",
+    "maxiter": "use max_steps=",
+    "learning_rate": "use lr=",
+    "options": "give max_steps=, tolerance= and the like by themselves",
+    "args": "use a lambda, minimize(lambda x: f(x, a, b), x0)",
+    "callback": "look at the result's path",
+    "bounds": "it knows no constraints",
+    "constraints": "it knows no constraints",
 }
-"""What other packages call it, and what to use here."""
+"""What other packages call it, and what to do here."""
 
 
 def minimize(
@@ -221,7 +221,7 @@ def _width(spread: Any, x: Tensor) -> np.ndarray:
         width = np.zeros(())
     if not is_allowed:
         raise UsageError(
-            f"spread is {spread!r}: it must be a number > 0, or one >= 0 for each element of x0, "
+            f"spread is {brief(spread)}: it must be a number > 0, or one >= 0 for each element of x0, "
             f"of shape {tuple(x.shape)}"
         )
     return width
@@ -231,10 +231,10 @@ def _check_settings(hyper: Mapping[str, Any], settings: Mapping[str, Any]) -> No
     """Raise UsageError for the first setting that is out of its range."""
     for name in hyper:
         if name in _ELSEWHERE:
-            raise UsageError(f"minimize has no {name}=: use {_ELSEWHERE[name]}")
+            raise UsageError(f"minimize has no {name}=: {_ELSEWHERE[name]}")
     for name, (test, allowed) in _RANGES.items():
         if not test(settings[name]):
-            raise UsageError(f"{name} is {settings[name]!r}: it must be {allowed}")
+            raise UsageError(f"{name} is {brief(settings[name])}: it must be {allowed}")
 
 
 def _is_number(value: object) -> bool:

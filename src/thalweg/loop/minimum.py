@@ -173,7 +173,7 @@ class Trail:
 
     def __init__(self, start: Point):
         self.numbers = Thinned[tuple[float, float, float]](MAX_ROWS)
-        self.places = Thinned[Tensor](MAX_NUMBERS // start.x.numel())
+        self.places = Thinned[Tensor](min(MAX_ROWS, MAX_NUMBERS // start.x.numel()))
         self.add(0, start, math.nan)
 
     def add(self, number: int, point: Point, size: float) -> None:

@@ -236,9 +236,12 @@ def more_steps(steps: np.ndarray, norms: np.ndarray, tolerance: float) -> float 
         return None
     half, quarter = len(logs) // 2, len(logs) // 4
     older, newer = np.median(logs[half : half + quarter]), np.median(logs[-quarter:])
-    pace = (older - newer) / (quarter * (steps[-1] - steps[0]) / (len(steps) - 1))
+    span = quarter * (steps[-1] - steps[0]) / (len(steps) - 1)
+    pace = (older - newer) / span
     missing = newer - math.log(tolerance)
-    return float(missing / pace) if pace > 0 and missing > 0 else None
+    if pace <= 0 or missing <= 0:
+        return None
+    return max(1.0, float(missing / pace) - span / 2)  # the fourth quarter's middle is past
 
 
 def _norms(trail: Trail) -> tuple[np.ndarray, np.ndarray]:
