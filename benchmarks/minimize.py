@@ -50,8 +50,8 @@ def logistic() -> Function:
 
 
 PROBLEMS: dict[str, tuple[Function, np.ndarray]] = {
-    "quadratic, condition 100": (quadratic(100), np.ones(20)),
-    "quadratic, condition 1e4": (quadratic(1e4), np.ones(20)),
+    "quadratic, condition 100": (quadratic(100), np.linspace(-1.5, 2, 20)),
+    "quadratic, condition 1e4": (quadratic(1e4), np.linspace(-1.5, 2, 20)),
     "Rosenbrock": (rosenbrock, np.array([-1.2, 1.0])),
     "Beale": (beale, np.array([1.0, 1.0])),
     "logistic regression": (logistic(), np.zeros(31)),

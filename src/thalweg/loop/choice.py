@@ -52,8 +52,8 @@ def chosen(optimizer: Any, lr: float | None, hyper: Mapping[str, Any]) -> Begin:
         make = partial(_foreign, optimizer, lr=lr, hyper=hyper)
     else:
         raise UsageError(
-            f"optimizer is {brief(optimizer)}: it must be a name, Armijo(), BarzilaiBorwein(), or a "
-            "function of params that returns a torch optimizer"
+            f"optimizer is {brief(optimizer)}: it must be a name, Armijo(), BarzilaiBorwein(), "
+            "or a function of params that returns a torch optimizer"
         )
     given = "".join(f", {key} {value}" for key, value in hyper.items())
     return lambda function, x: OptimizerSteps(function, x, make, name, given)

@@ -67,9 +67,6 @@ class Function:
     """
 
     def __init__(self, f: Callable, gradient: Callable | None, *, is_numpy: bool):
-        for name, value in (("f", f), ("gradient", gradient or f)):
-            if not callable(value):
-                raise UsageError(f"{name} is {brief(value)}: it must be a function of one array")
         self._f = f
         self._given = gradient
         self._is_numpy = is_numpy

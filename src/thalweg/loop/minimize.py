@@ -84,6 +84,8 @@ def minimize(
     ('diverged', 'lr=0.3 is too large where the curvature is 10')
     """
     settings = {
+        "f": f,
+        "gradient": gradient,
         "lr": lr,
         "tolerance": tolerance,
         "relative_tolerance": relative_tolerance,
@@ -221,8 +223,8 @@ def _width(spread: Any, x: Tensor) -> np.ndarray:
         width = np.zeros(())
     if not is_allowed:
         raise UsageError(
-            f"spread is {brief(spread)}: it must be a number > 0, or one >= 0 for each element of x0, "
-            f"of shape {tuple(x.shape)}"
+            f"spread is {brief(spread)}: it must be a number > 0, or one >= 0 for each element "
+            f"of x0, of shape {tuple(x.shape)}"
         )
     return width
 
@@ -246,6 +248,8 @@ def _is_count(value: object) -> bool:
 
 
 _RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "f": (callable, "a function of one array"),
+    "gradient": (lambda v: v is None or callable(v), "a function of one array"),
     "lr": (lambda v: v is None or (_is_number(v) and v > 0), "a number, > 0"),
     "tolerance": (lambda v: v is None or (_is_number(v) and v >= 0), "a number, >= 0"),
     "relative_tolerance": (lambda v: _is_number(v) and 0 <= v < 1, "a number, >= 0 and < 1"),
