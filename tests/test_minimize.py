@@ -437,6 +437,20 @@ def test_endings_say_why(f, x0, settings, status, words):
         assert result.status.advice in str(result)
 
 
+@pytest.mark.parametrize("search", ["armijo", "barzilai-borwein"])
+def test_a_search_ends_whatever_the_scale(search):
+    def slow(x):  # falls for ever, ever more slowly: the steps would grow beyond all numbers
+        return -torch.log(torch.log(x + 3))
+
+    far = minimize(slow, 1.0, optimizer=search, max_steps=3000, tolerance=0.0)
+    assert math.isfinite(far.value)
+    assert far.num_evaluations < 20_000
+    tiny = minimize(lambda x: x**2, 1e-310, optimizer=search, tolerance=0.0)
+    assert tiny.status in ("converged", "stagnated")
+    short = minimize(lambda x: 1e6 + x**2, 3.0, optimizer=search, first=1e-13, tolerance=1e-3)
+    assert short.converged
+
+
 def test_a_lower_place_on_the_way_is_told():
     result = minimize(lambda x: x**2 / 20 - torch.cos(2 * math.pi * x), 5.2)
     assert result.converged

@@ -16,8 +16,8 @@ import torch
 from thalweg.errors import UsageError
 from thalweg.loop.function import Function, Point
 
-SMALLEST = 1e-30
-"""A search gives up where the step is this share of its first trial."""
+SMALLEST, LARGEST = 1e-30, 1e300
+"""A search gives up where the step is this share of its first trial; no trial is larger."""
 
 
 class Steps(Protocol):
@@ -126,10 +126,14 @@ class _ArmijoSteps:
 
     def advance(self, point: Point) -> tuple[Point, float] | None:
         rule = self._rule
-        size = first = self._size * rule.grow or rule.first or _unit_step(point)
+        slope = rule.decrease * point.norm * point.norm
         visible = 0.5 * torch.finfo(point.x.dtype).eps * abs(point.value)
+        size = self._size * rule.grow or rule.first or _unit_step(point)
+        if slope > 0:  # a step that has become too short to see its effect on f
+            size = max(size, 2 * visible / slope)
+        size = first = min(size, LARGEST)
         while size >= SMALLEST * first:
-            enough = rule.decrease * size * point.norm * point.norm
+            enough = size * slope
             trial = _trial(self._function, point, size) if enough > visible else None
             if trial is None:  # what f could fall is lost in rounding
                 break
@@ -154,7 +158,7 @@ class _BarzilaiBorweinSteps:
 
     def advance(self, point: Point) -> tuple[Point, float] | None:
         self._recent.append(point.value)
-        size = first = self._first_trial(point)
+        size = first = min(self._first_trial(point), LARGEST)
         highest = max(self._recent)
         slack = 4 * torch.finfo(point.x.dtype).eps * abs(highest)
         if self._rule.window == 1:

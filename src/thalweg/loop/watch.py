@@ -188,6 +188,8 @@ class Watch:
             return None
         norm = self.best.norm
         text = f"{spent} with a gradient norm of {norm:.3g}{self._missed()}"
+        if self.tolerance == 0:
+            return Outcome.BUDGET, text
         more = more_steps(*_norms(trail), self.tolerance)
         if more is None:
             tail = ", though f was" if self.best_number == number else ""
