@@ -397,7 +397,14 @@ ENDINGS = {
         "converged",
         "(0.001 of the start's)",
     ),
-    "steps": (rosenbrock, [-1.2, 1.0], {"max_steps": 3}, "budget", "max_steps=3 was used up"),
+    "steps": (rosenbrock, [-1.2, 1.0], {"max_steps": 3}, "budget", "max_steps=3 was used up with"),
+    "growing at the end": (
+        lambda x: 5 * x**2,
+        1.0,
+        {"lr": 0.2002, "max_steps": 50},
+        "diverged",
+        "lr=0.2 is too large where the curvature is 10",
+    ),
     "time": (rosenbrock, [-1.2, 1.0], {"max_seconds": 1e-9}, "budget", "max_seconds=1e-09"),
     "no pace": (lambda x: x, 1.0, {"lr": 0.1, "max_steps": 50}, "budget", "though f was"),
     "rounding": (

@@ -25,6 +25,9 @@ STILL = 100
 RECENT = 10
 """A run without new lows still grows if its highest f is not older than so many steps."""
 
+ENOUGH = 8
+"""Points from which a pace can be told."""
+
 GROWTH = 1e6
 """A run has diverged when f rose by this many times its scale, and fell without end by FALL times:
 the scale is |f(x0)|, or the decrease that the gradient promised of the first step, if larger."""
@@ -74,7 +77,7 @@ class Watch:
             or self._converged(number, point)
             or self._runaway(number, point)
             or self._stagnated(number, point)
-            or self._spent(number, trail)
+            or self._spent(number, point, trail)
         )
 
     def see(self, number: int, before: Point, point: Point) -> None:
@@ -165,8 +168,7 @@ class Watch:
     def _stagnated(self, number: int, point: Point) -> Verdict | None:
         if number - self._last_low < PATIENCE and self._num_still < STILL:
             return None
-        is_rising = self._highest > self.best.value + 1e-3 * self._scale
-        if self._steps.lr is not None and is_rising and number - self._highest_number < RECENT:
+        if self._is_rising(number):
             return Outcome.DIVERGED, self._growth(number, point)
         if self._num_still:
             how = "the steps are too short to change x in this precision"
@@ -178,7 +180,12 @@ class Watch:
             f"and the gradient norm there {best.norm:.3g}{self._missed()}{self._doubt(best)}"
         )
 
-    def _spent(self, number: int, trail: Trail) -> Verdict | None:
+    def _is_rising(self, number: int) -> bool:
+        """Whether f, at a fixed rate, has risen visibly since its lowest, and still does."""
+        is_visible = self._highest > self.best.value + 1e-3 * self._scale
+        return self._steps.lr is not None and is_visible and number - self._highest_number < RECENT
+
+    def _spent(self, number: int, point: Point, trail: Trail) -> Verdict | None:
         limits = self._limits
         if number >= limits.max_steps:
             spent = f"max_steps={limits.max_steps:,} was used up"
@@ -186,18 +193,25 @@ class Watch:
             spent = f"max_seconds={limits.max_seconds:g} was used up after {_steps(number)}"
         else:
             return None
-        norm = self.best.norm
-        text = f"{spent} with a gradient norm of {norm:.3g}{self._missed()}"
-        if self.tolerance == 0:
-            return Outcome.BUDGET, text
-        more = more_steps(*_norms(trail), self.tolerance)
+        if point.value > self._start.value and self._is_rising(number):
+            return Outcome.DIVERGED, self._growth(number, point)
+        return Outcome.BUDGET, (
+            f"{spent} with a gradient norm of {self.best.norm:.3g}{self._missed()}"
+            f"{self._pace(number, trail)}"
+        )
+
+    def _pace(self, number: int, trail: Trail) -> str:
+        """How far it still is; nothing where the run was too short to tell."""
+        steps, norms = _norms(trail)
+        if len(steps) < ENOUGH or self.tolerance == 0:
+            return ""
+        more = more_steps(steps, norms, self.tolerance)
         if more is None:
             tail = ", though f was" if self.best_number == number else ""
-            return Outcome.BUDGET, f"{text}; the norm was not falling any more{tail}"
-        text = f"{text}; at this pace about {_plain(more)} more steps would be needed"
-        if self._steps.lr is not None:
-            text += f", so lr={self._steps.lr:.3g} is too small or f badly scaled"
-        return Outcome.BUDGET, text
+            return f"; the norm was not falling any more{tail}"
+        rate = self._steps.lr
+        cause = "" if rate is None else f", so lr={rate:.3g} is too small or f badly scaled"
+        return f"; at this pace about {_plain(more)} more steps would be needed{cause}"
 
     def stuck(self, number: int, point: Point) -> Verdict:
         """The verdict where no step lowers f."""
@@ -234,7 +248,7 @@ def more_steps(steps: np.ndarray, norms: np.ndarray, tolerance: float) -> float 
     The pace: medians of the log of the gradient norm, of the third and the fourth quarter.
     """
     logs = np.log(norms[np.isfinite(norms) & (norms > 0)])
-    if len(logs) < 8 or tolerance <= 0:
+    if len(logs) < ENOUGH or tolerance <= 0:
         return None
     half, quarter = len(logs) // 2, len(logs) // 4
     older, newer = np.median(logs[half : half + quarter]), np.median(logs[-quarter:])
