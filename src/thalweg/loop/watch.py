@@ -155,7 +155,7 @@ class Watch:
         lr, doubt = self._steps.lr, self._doubt(self.best)
         if lr is None or doubt:
             return text + (doubt or ": shorter steps are needed")
-        text = f"{text}: lr={lr:.3g} is too large"
+        text = f"{text}: lr={lr:g} is too large"
         if not self._steps.is_plain or not 0 < self._curvature < math.inf:
             return f"{text}, try lr={lr / 10:.2g}"
         if 2 / self._curvature >= lr:
