@@ -28,6 +28,9 @@ _HOMES = {
     "PerTensor": "optim",
     "RAdam": "optim",
     "RMSprop": "optim",
+    "Armijo": "loop.linesearch",
+    "BarzilaiBorwein": "loop.linesearch",
+    "Minimum": "loop.minimum",
     "Record": "record",
     "Rule": "rules",
     "Run": "jobs.run",
@@ -54,6 +57,7 @@ _HOMES = {
     "one_cycle": "schedules",
     "plateau": "schedules",
     "polynomial": "schedules",
+    "minimize": "loop.minimize",
     "reached": "loop.stopping",
     "restarts": "schedules",
     "step": "schedules",
@@ -72,6 +76,9 @@ if TYPE_CHECKING:
     from thalweg.jobs.load import load
     from thalweg.jobs.run import Run
     from thalweg.loop.descent import descend
+    from thalweg.loop.linesearch import Armijo, BarzilaiBorwein
+    from thalweg.loop.minimize import minimize
+    from thalweg.loop.minimum import Minimum
     from thalweg.loop.stopping import budget, converged, reached
     from thalweg.optim import (
         LAMB,

@@ -344,7 +344,9 @@ def _completed(family: Family | Single, given: Mapping[str, Any]) -> dict[str, A
             known[row.setting] = (*known.get(row.setting, ()), row.default)
     for name in given:
         if name not in known and name not in family.switches:
-            raise TypeError(f"there is no setting {name!r} here: there are {', '.join(known)}")
+            raise TypeError(
+                f"got an unexpected keyword argument {name!r}: there are {', '.join(known)}"
+            )
     return {**known, **given}
 
 
