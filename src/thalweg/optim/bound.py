@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch._prims_common import is_non_overlapping_and_dense_or_false
 
 from thalweg.backends.base import Group, Rounding, Runner
 from thalweg.errors import UsageError
@@ -259,7 +260,7 @@ def _state(p: Tensor, kept: Any, first: Tensor | float, dtype: torch.dtype) -> T
 
 def _fills(p: Tensor) -> bool:
     """Is the parameter's memory without gaps and overlaps?"""
-    return torch._prims_common.is_non_overlapping_and_dense_or_false(p)
+    return is_non_overlapping_and_dense_or_false(p)
 
 
 def _state_dtype(p: Tensor, rule: Rule, options: Sequence[Any]) -> torch.dtype:
