@@ -13,6 +13,7 @@ from torch.nn import Parameter
 from thalweg.backends.base import Backend
 from thalweg.backends.cpu import Cpu
 from thalweg.backends.torch import Eager
+from thalweg.rules import Rule
 
 _CPU_TYPES = {
     torch.float32,
@@ -37,9 +38,11 @@ class Wishes:
     is_differentiable: bool = False
 
 
-def pick(params: Sequence[Tensor], wishes: Wishes) -> tuple[Backend, str]:
+def pick(
+    params: Sequence[Tensor], wishes: Wishes, rules: Sequence[Rule] = ()
+) -> tuple[Backend, str]:
     """The backend for these parameters and, in a few words, why."""
-    reason = _wish(wishes) or _obstacle(params)
+    reason = _wish(wishes) or _of_rules(rules) or _obstacle(params)
     if reason is not None:
         return Eager(), reason
     return Cpu(), "own kernels for the CPU"
@@ -54,6 +57,11 @@ def _wish(wishes: Wishes) -> str | None:
     if wishes.foreach and wishes.fused is None:
         return "foreach=True asks for torch's operations"
     return None
+
+
+def _of_rules(rules: Sequence[Rule]) -> str | None:
+    coupling = [rule.name for rule in rules if rule.couples_tensors]
+    return f"{coupling[0]} measures all tensors before it moves any" if coupling else None
 
 
 def _obstacle(params: Sequence[Tensor]) -> str | None:

@@ -214,7 +214,7 @@ class Optimizer(torch.optim.Optimizer):
             foreach=groups[0]["foreach"],
             is_differentiable=any(group["differentiable"] for group in groups),
         )
-        return pick(self._params(), wishes)
+        return pick(self._params(), wishes, [self.rule_of(group) for group in groups])
 
     def statistics(self) -> list[dict[str, float]]:
         """What the last step measured of each parameter that had a gradient once, in order.
