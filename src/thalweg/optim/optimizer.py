@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
@@ -20,6 +21,7 @@ from thalweg.optim.bound import Bound, bind
 from thalweg.optim.clip import clip_of
 from thalweg.optim.family import Family, Single
 from thalweg.optim.plain import decoded, encoded
+from thalweg.optim.watched import State
 from thalweg.rules import RULES, Rule
 from thalweg.rules.formula import compose
 from thalweg.rules.options import EMA, OPTIONS
@@ -105,6 +107,20 @@ class Optimizer(torch.optim.Optimizer):
         }
         self._check(defaults)
         super().__init__(params, defaults)
+
+    @property
+    def state(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Per parameter a dict of its states, as torch's; changing it from outside is honoured."""
+        return self._state
+
+    @state.setter
+    def state(self, given: Any) -> None:
+        self._state = State(given, self._forget)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Build the tables anew before the next step."""
+        self._bound = None
 
     def rule_of(self, settings: Mapping[str, Any]) -> Rule:
         """The rule of a parameter group."""
@@ -295,11 +311,12 @@ class Optimizer(torch.optim.Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        whole = {key: _unshared(value) for key, value in state["state"].items()}
-        return {**state, "state": type(state["state"])(dict, whole), "_family": self._family}
+        whole = {key: _unshared(value) for key, value in self.state.items()}
+        return {**state, "state": defaultdict(dict, whole), "_family": self._family}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
+        self.state = self.__dict__.pop("state")  # pyright: ignore[reportIncompatibleVariableOverride]
         self._bound = None
         self._loss = None
         for group in self.param_groups:
