@@ -1,0 +1,50 @@
+"""Row 4: the rules for which torch has no fused CPU kernel, against the best of all libraries."""
+
+import sys
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+
+from benchmarks.steps.clock import measured
+from benchmarks.steps.contenders import check, contenders, stepping
+from benchmarks.steps.large import mix
+from benchmarks.steps.peers import RULES, Rule, installed, seconds_to_start
+from benchmarks.steps.report import Row, Setting, compared
+from benchmarks.steps.tensors import Set, described
+
+OURS = "thalweg"
+GOAL = 1 / 2.5
+
+
+def rows(setting: Setting) -> Iterator[Row]:
+    for name, rule in RULES.items():
+        yield from _rule(name, rule, setting)
+
+
+def _rule(name: str, rule: Rule, setting: Setting) -> Iterator[Row]:
+    """The quickest of all peers, and where that one compiles, the quickest that does not."""
+    shapes = mix(setting)
+    jobs = [stepping(OURS, Set(shapes), partial(rule.ours, **rule.settings))]
+    compilers: dict[str, float] = {}
+    for peer, make in installed(rule, compiles=setting.compiles).values():
+        job = stepping(peer.name, Set(shapes), make, is_same=peer.is_same)
+        if peer.compiles:
+            job.data.attach()
+            compilers[peer.name] = seconds_to_start(job.contender.work)
+            print(f"{name}: {peer.name} took {compilers[peer.name]:.1f} s", file=sys.stderr)
+            job = stepping(peer.name, Set(shapes), make, is_same=peer.is_same)
+        jobs.append(job)
+    check(jobs)
+    for threads in setting.threads:
+        torch.set_num_threads(threads)
+        timings = measured(contenders(jobs), setting.plan)
+        peers = [job.name for job in jobs[1:]]
+        ready = [peer for peer in peers if peer not in compilers]
+        row = partial(compared, timings, ours=OURS, number=4, threads=threads)
+        what = f"{name}, {described(shapes)}"
+        notes = [f"{peer} took {s:.1f} s to compile" for peer, s in compilers.items()]
+        best = row(peers=peers, what=what, goal=GOAL, note="; ".join(notes))
+        yield best
+        if best.peer in compilers:
+            yield row(peers=ready, what=f"{what}, peers that do not compile")
