@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warn_if_busy()
     warnings.filterwarnings("ignore", module="torch")  # of peers; none concerns a timing
     plan = QUICK if asked.quick else Plan(rounds=asked.rounds, budget=asked.budget)
-    setting = Setting(asked.threads, plan, asked.quick, asked.compile and not asked.quick)
+    setting = Setting(asked.threads, plan, asked.quick, asked.compile)
     facts = machine(threads=max(asked.threads))
 
     rows: list[Row] = []
@@ -89,8 +89,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--compile",
         action=argparse.BooleanOptionalAction,
-        default=True,
-        help="peers that compile, too: up to a minute each",
+        help="peers that compile, too, which takes a minute each; as it comes unless --quick",
     )
     parser.add_argument("--to", type=Path, metavar="FILE")
     asked = parser.parse_args(arguments)
@@ -99,6 +98,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"there is no row {unknown[0]}: there are {', '.join(map(str, ROWS))}")
     if asked.threads is None:
         asked.threads = sorted({1, num_cores()})
+    if asked.compile is None:
+        asked.compile = not asked.quick
     if asked.to is None and not asked.quick:
         asked.to = RESULTS / "optimizers.json"
     return asked

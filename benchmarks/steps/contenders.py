@@ -34,10 +34,16 @@ class Job:
         return self.contender.name
 
 
-def stepping(name: str, data: Set, make: Make, *, new: bool = False, is_same: bool = True) -> Job:
-    """A bare step; new: with new gradient tensors each time."""
+def stepping(
+    name: str,
+    data: Set,
+    make: Make,
+    *,
+    before: Callable[[], None] | None = None,
+    is_same: bool = True,
+) -> Job:
+    """A bare step; before: what each call needs beforehand, outside the time."""
     optimizer = make(data.params)
-    before = data.attach_new if new else None
     return Job(Contender(name, optimizer.step, before), data, is_same)
 
 

@@ -7,11 +7,11 @@ from functools import partial
 import torch
 
 from benchmarks.steps.clock import measured
-from benchmarks.steps.contenders import check, contenders, stepping
+from benchmarks.steps.contenders import Job, Make, check, contenders, stepping
 from benchmarks.steps.large import mix
-from benchmarks.steps.peers import RULES, Rule, installed, seconds_to_start
+from benchmarks.steps.peers import RULES, Peer, Rule, installed, seconds_to_start
 from benchmarks.steps.report import Row, Setting, compared
-from benchmarks.steps.tensors import Set, described
+from benchmarks.steps.tensors import Set, Shapes, described
 
 OURS = "thalweg"
 GOAL = 1 / 2.5
@@ -27,24 +27,27 @@ def _rule(name: str, rule: Rule, setting: Setting) -> Iterator[Row]:
     shapes = mix(setting)
     jobs = [stepping(OURS, Set(shapes), partial(rule.ours, **rule.settings))]
     compilers: dict[str, float] = {}
-    for peer, make in installed(rule, compiles=setting.compiles).values():
-        job = stepping(peer.name, Set(shapes), make, is_same=peer.is_same)
+    for peer, make in installed(rule, compiles=setting.compiles):
         if peer.compiles:
-            job.data.attach()
-            compilers[peer.name] = seconds_to_start(job.contender.work)
+            compilers[peer.name] = seconds_to_start(_job(peer, make, shapes).contender.call)
             print(f"{name}: {peer.name} took {compilers[peer.name]:.1f} s", file=sys.stderr)
-            job = stepping(peer.name, Set(shapes), make, is_same=peer.is_same)
-        jobs.append(job)
+        jobs.append(_job(peer, make, shapes))
     check(jobs)
+    peers = [job.name for job in jobs[1:]]
+    what = f"{name}, {described(shapes)}"
+    note = "; ".join(f"{peer} took {s:.1f} s to compile" for peer, s in compilers.items())
     for threads in setting.threads:
         torch.set_num_threads(threads)
         timings = measured(contenders(jobs), setting.plan)
-        peers = [job.name for job in jobs[1:]]
-        ready = [peer for peer in peers if peer not in compilers]
-        row = partial(compared, timings, ours=OURS, number=4, threads=threads)
-        what = f"{name}, {described(shapes)}"
-        notes = [f"{peer} took {s:.1f} s to compile" for peer, s in compilers.items()]
-        best = row(peers=peers, what=what, goal=GOAL, note="; ".join(notes))
+        row = partial(compared, timings, ours=OURS, number=4, threads=threads, goal=GOAL)
+        best = row(peers=peers, what=what, note=note)
         yield best
         if best.peer in compilers:
+            ready = [peer for peer in peers if peer not in compilers]
             yield row(peers=ready, what=f"{what}, peers that do not compile")
+
+
+def _job(peer: Peer, make: Make, shapes: Shapes) -> Job:
+    data = Set(shapes)
+    before = data.attach if peer.takes_grads else None
+    return stepping(peer.name, data, make, before=before, is_same=peer.is_same)

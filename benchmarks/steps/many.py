@@ -34,8 +34,11 @@ def rows(setting: Setting) -> Iterator[Row]:
 
 
 def _bare(shapes: Shapes) -> list[Job]:
-    makes = {OURS: thalweg.AdamW, **TORCHS}
-    return [stepping(name, Set(shapes), make, new=True) for name, make in makes.items()]
+    jobs = []
+    for name, make in {OURS: thalweg.AdamW, **TORCHS}.items():
+        data = Set(shapes)
+        jobs.append(stepping(name, data, make, before=data.attach_new))
+    return jobs
 
 
 def _clipped(shapes: Shapes) -> list[Job]:

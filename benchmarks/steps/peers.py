@@ -24,6 +24,7 @@ class Peer:
 
     find: its class; is_same: has it our formula, so that its numbers can be compared
     compiles: does it start a compiler at its first step
+    takes_grads: does its step take the gradients away
     """
 
     name: str
@@ -31,6 +32,7 @@ class Peer:
     settings: Mapping[str, Any] = field(default_factory=dict)
     is_same: bool = True
     compiles: bool = False
+    takes_grads: bool = False
 
     def make(self, common: Mapping[str, Any]) -> Make:
         """Raises ImportError if the library is not here."""
@@ -52,8 +54,8 @@ def of(library: str, name: str, **settings: Any) -> Peer:
     return Peer(f"{library}", lambda: getattr(importlib.import_module(library), name), settings)
 
 
-def timms(name: str, **settings: Any) -> Peer:
-    return Peer("timm", lambda: getattr(_timm(), name), settings, is_same=False)
+def timms(module: str, name: str, **settings: Any) -> Peer:
+    return Peer("timm", lambda: getattr(_timm(module), name), settings, is_same=False)
 
 
 def heavyballs(name: str, **settings: Any) -> Peer:
@@ -64,6 +66,7 @@ def heavyballs(name: str, **settings: Any) -> Peer:
         settings,
         is_same=False,
         compiles=True,
+        takes_grads=True,
     )
 
 
@@ -89,7 +92,7 @@ RULES: dict[str, Rule] = {
     "RMSprop": Rule(
         thalweg.RMSprop,
         {"lr": 1e-3},
-        (*torchs("RMSprop"), timms("RMSpropTF", alpha=0.99), heavyballs("RMSprop")),
+        (*torchs("RMSprop"), timms("rmsprop_tf", "RMSpropTF", alpha=0.99), heavyballs("RMSprop")),
     ),
     "NAdam": Rule(thalweg.NAdam, {"lr": 1e-3}, (*torchs("NAdam"), heavyballs("NAdam"))),
     "Adadelta": Rule(
@@ -103,7 +106,9 @@ RULES: dict[str, Rule] = {
         (*torchs("Adamax"), *both_ways("pytorch_optimizer", "AdaMax")),
     ),
     "RAdam": Rule(
-        thalweg.RAdam, {"lr": 1e-3}, (*torchs("RAdam"), *both_ways("pytorch_optimizer", "RAdam"))
+        thalweg.RAdam,
+        {"lr": 1e-3},
+        (*torchs("RAdam"), *both_ways("pytorch_optimizer", "RAdam", degenerated_to_sgd=True)),
     ),
     "Lion": Rule(
         thalweg.Lion,
@@ -111,21 +116,21 @@ RULES: dict[str, Rule] = {
         (
             of("lion_pytorch", "Lion"),
             *both_ways("pytorch_optimizer", "Lion"),
-            timms("Lion", foreach=True),
+            timms("lion", "Lion", foreach=True),
         ),
     ),
 }
 """The rules for which torch has no fused CPU kernel."""
 
 
-def installed(rule: Rule, *, compiles: bool) -> dict[str, tuple[Peer, Make]]:
-    """The peers whose libraries are here, by name; the others are named and left out."""
-    found: dict[str, tuple[Peer, Make]] = {}
+def installed(rule: Rule, *, compiles: bool) -> list[tuple[Peer, Make]]:
+    """The peers whose libraries are here; the others are named and left out."""
+    found = []
     for peer in rule.peers:
         if peer.compiles and not compiles:
             continue
         try:
-            found[peer.name] = peer, peer.make(rule.settings)
+            found.append((peer, peer.make(rule.settings)))
         except ImportError as missing:
             print(f"without {peer.name}: {missing}", file=sys.stderr)
     return found
@@ -149,13 +154,12 @@ def _compiled(kind: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Op
     return make
 
 
-def _timm() -> ModuleType:
-    """timm.optim, without timm's models, which want torchvision."""
-    spec = importlib.util.find_spec("timm")
-    if spec is None:
-        raise ImportError("No module named 'timm'")
-    if "timm" not in sys.modules:
-        hollow = ModuleType("timm")
-        hollow.__path__ = list(spec.submodule_search_locations or [])
-        sys.modules["timm"] = hollow
-    return importlib.import_module("timm.optim")
+def _timm(module: str) -> ModuleType:
+    """A module of timm.optim, without the rest of timm, which wants torchvision."""
+    for package in ("timm", "timm.optim"):
+        if package not in sys.modules:
+            spec = importlib.util.find_spec(package)
+            if spec is None:
+                raise ImportError(f"No module named {package!r}")
+            sys.modules[package] = importlib.util.module_from_spec(spec)  # named, but not run
+    return importlib.import_module(f"timm.optim.{module}")
