@@ -1,6 +1,6 @@
 """Row 4: the rules for which torch has no fused CPU kernel, against the best of all libraries."""
 
-import sys
+import logging
 from collections.abc import Iterator
 from functools import partial
 
@@ -9,7 +9,7 @@ import torch
 from benchmarks.steps.clock import measured
 from benchmarks.steps.contenders import Job, Make, check, contenders, stepping
 from benchmarks.steps.large import mix
-from benchmarks.steps.peers import RULES, Peer, Rule, installed, seconds_to_start
+from benchmarks.steps.peers import RULES, Peer, Rule, installed
 from benchmarks.steps.report import Row, Setting, compared
 from benchmarks.steps.tensors import Set, Shapes, described
 
@@ -18,24 +18,27 @@ GOAL = 1 / 2.5
 
 
 def rows(setting: Setting) -> Iterator[Row]:
+    logging.getLogger("torch._dynamo").setLevel(logging.ERROR)  # says that it compiles anew
     for name, rule in RULES.items():
         yield from _rule(name, rule, setting)
+        if setting.compiles:
+            torch.compiler.reset()  # it compiles no more than eight versions of a function
 
 
 def _rule(name: str, rule: Rule, setting: Setting) -> Iterator[Row]:
     """The quickest of all peers, and where that one compiles, the quickest that does not."""
     shapes = mix(setting)
     jobs = [stepping(OURS, Set(shapes), partial(rule.ours, **rule.settings))]
-    compilers: dict[str, float] = {}
+    compilers = set()
     for peer, make in installed(rule, compiles=setting.compiles):
-        if peer.compiles:
-            compilers[peer.name] = seconds_to_start(_job(peer, make, shapes).contender.call)
-            print(f"{name}: {peer.name} took {compilers[peer.name]:.1f} s", file=sys.stderr)
         jobs.append(_job(peer, make, shapes))
-    check(jobs)
+        if peer.compiles:
+            compilers.add(peer.name)
+    torch.set_num_threads(setting.threads[0])  # a compiled step is compiled anew for another number
+    seconds = check(jobs)
     peers = [job.name for job in jobs[1:]]
     what = f"{name}, {described(shapes)}"
-    note = "; ".join(f"{peer} took {s:.1f} s to compile" for peer, s in compilers.items())
+    note = "; ".join(f"first step of {peer} {seconds[peer]:.1f} s" for peer in sorted(compilers))
     for threads in setting.threads:
         torch.set_num_threads(threads)
         timings = measured(contenders(jobs), setting.plan)

@@ -3,7 +3,6 @@
 import importlib
 import importlib.util
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -134,13 +133,6 @@ def installed(rule: Rule, *, compiles: bool) -> list[tuple[Peer, Make]]:
         except ImportError as missing:
             print(f"without {peer.name}: {missing}", file=sys.stderr)
     return found
-
-
-def seconds_to_start(work: Callable[[], object]) -> float:
-    """Seconds of a first call, which may compile."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def _compiled(kind: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
