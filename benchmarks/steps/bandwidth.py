@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numba
 import numpy as np
@@ -10,11 +11,12 @@ BYTES_AN_ELEMENT = 28  # float32: p, m, v read and written, g read
 
 
 @numba.njit(nogil=True, fastmath=True, error_model="numpy")
-def _sweep(p, g, m, v, start, end):
-    for i in range(start, end):
-        m[i] += g[i]
-        v[i] += g[i]
-        p[i] += g[i]
+def _sweep(p, g, m, v):
+    for i in range(p.size):
+        x = g[i]
+        m[i] += x
+        v[i] += x
+        p[i] += x
 
 
 class Sweep:
@@ -27,16 +29,17 @@ class Sweep:
         self.arrays = [np.full(size, value, np.float32) for value in (1.0, 1e-9, 1.0, 1.0)]
         self._pool = ThreadPoolExecutor(max_workers=max(1, most_threads - 1))
         self(1)
+        if not is_vectorised():
+            raise AssertionError("the bare sweep adds one number at a time: it measures no memory")
 
     def __call__(self, num_threads: int) -> None:
         size = len(self.arrays[0])
-        ends = [size * (k + 1) // num_threads for k in range(num_threads)]
-        starts = [0, *ends]
-        waiting = [
-            self._pool.submit(_sweep, *self.arrays, start, end)
-            for start, end in zip(starts[1:], ends[1:], strict=False)
+        ends = [size * k // num_threads for k in range(num_threads + 1)]
+        mine, *others = [
+            [array[start:end] for array in self.arrays] for start, end in pairwise(ends)
         ]
-        _sweep(*self.arrays, 0, ends[0])
+        waiting = [self._pool.submit(_sweep, *stretch) for stretch in others]
+        _sweep(*mine)
         for item in waiting:
             item.result()
 
@@ -48,6 +51,6 @@ class Sweep:
 
 
 def is_vectorised() -> bool:
-    """Did the compiler use vector registers for the pass? (x86 only; else nothing is known.)"""
-    texts = _sweep.inspect_asm().values()
-    return any("vaddps" in text or "addps" in text for text in texts)
+    """Did the compiler add several numbers at once? (Looks for x86's and ARM's instructions.)"""
+    text = "".join(_sweep.inspect_asm().values())
+    return any(word in text for word in ("vaddps", "addps", "fadd\tv"))
