@@ -10,12 +10,11 @@ torch's before anything is timed.
 import argparse
 import gc
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
-
-import torch
 
 from benchmarks.facts import RESULTS, machine, num_cores, warn_if_busy, write_json
 from benchmarks.steps import families, first, half, large, many, small
@@ -46,14 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     setting = Setting(asked.threads, plan, asked.quick, asked.compile)
     facts = machine(threads=max(asked.threads))
 
-    rows: list[Row] = []
-    for measure in dict.fromkeys(ROWS[number] for number in asked.rows):
-        for row in measure(setting):
-            print(f"{row.number} {row.what}: {row.value} {row.unit}", file=sys.stderr)
-            rows.append(row)
-        gc.collect()
-    rows = sorted((row for row in rows if row.number in asked.rows), key=lambda row: row.number)
-
+    rows, errors = collected(asked.rows, setting)
     print(shown(rows))
     if any(row.is_disturbed for row in rows):
         print("?: too few undisturbed samples; run it on a quieter machine")
@@ -61,8 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = {
             "threads": asked.threads,
             "rounds": plan.rounds,
+            "seconds_a_sample": plan.sample,
+            "most_foreign": plan.most_foreign,
             "quick": asked.quick,
-            "interop": torch.get_num_interop_threads(),
         }
         report = {
             "schema": 1,
@@ -72,7 +65,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "rows": [row.as_json() for row in rows],
         }
         write_json(report, asked.to)
-    return 0
+    return 1 if errors else 0
+
+
+def collected(numbers: Sequence[int], setting: Setting) -> tuple[list[Row], list[Exception]]:
+    """The rows with these numbers, in order; one that fails is named and costs no other."""
+    rows: list[Row] = []
+    errors: list[Exception] = []
+    for measure in dict.fromkeys(ROWS[number] for number in numbers):
+        try:
+            for row in measure(setting):
+                print(f"{row.number} {row.what}: {row.value} {row.unit}", file=sys.stderr)
+                rows.append(row)
+        except Exception as error:
+            traceback.print_exc()
+            errors.append(error)
+        gc.collect()  # one set of large tensors at a time
+    asked = [row for row in rows if row.number in numbers]
+    return sorted(asked, key=lambda row: row.number), errors
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -10,6 +10,7 @@ from benchmarks.steps.bandwidth import BYTES_AN_ELEMENT, Sweep
 from benchmarks.steps.clock import Contender, measured
 from benchmarks.steps.contenders import (
     LIMIT,
+    TOLERANCE,
     check,
     clipped_inside,
     clipping,
@@ -19,6 +20,11 @@ from benchmarks.steps.contenders import (
 )
 from benchmarks.steps.report import Row, Setting, about, compared, microseconds
 from benchmarks.steps.tensors import Set, Shapes, described, gpt_like, one
+
+NORM_TOLERANCE = 1e-5
+"""Where torch clips a very large tensor: it adds up squares in float32, and the norm of 50 million
+comes out 0.4% too small (ours within 1e-8).
+"""
 
 OURS, FUSED, FOLDED, MEMORY = "thalweg", "torch fused", "torch fused, clip folded", "bare sweep"
 
@@ -73,13 +79,16 @@ def plain(setting: Setting) -> Iterator[Row]:
 
 def with_clip(setting: Setting) -> Iterator[Row]:
     """Rows 2 and 8: clip by the norm, step, forget the gradients; torch in two ways."""
-    for shapes, goal in ((large(setting), 0.75), (mix(setting), 0.62)):
+    for shapes, goal, tolerance in (
+        (large(setting), 0.75, NORM_TOLERANCE),
+        (mix(setting), 0.62, TOLERANCE),
+    ):
         jobs = [
             clipped_inside(OURS, Set(shapes), clipped, zero=True),
             clipping(FUSED, Set(shapes), fused, zero=True),
             folded(FOLDED, Set(shapes), fused, zero=True),
         ]
-        check(jobs)
+        check(jobs, tolerance)
         what = f"clip + AdamW + zero, {described(shapes)}"
         for threads in setting.threads:
             torch.set_num_threads(threads)
