@@ -136,7 +136,7 @@ class Optimizer(torch.optim.Optimizer):
                 )
             self._check({**self.defaults, **param_group})
             _check_distinct(param_group)
-        super().add_param_group(param_group)
+        _add_param_group(self, param_group)
         self._complete(self.param_groups[-1])
         self._bound = None
 
@@ -170,11 +170,20 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        if torch.compiler.is_compiling():
-            _outside_the_graph(self)  # pyright: ignore[reportArgumentType]
+        if torch.compiler.is_compiling():  # own kernels run beside the graph, not in it
+            torch.compiler.disable(self._update)()  # pyright: ignore[reportCallIssue]
         else:
             self._update()
         return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """As torch's: forget the gradients, or fill them with zeros."""
+        if not set_to_none or torch.autograd.profiler._is_profiler_enabled:
+            _zero_grad(self, set_to_none)
+            return
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.grad = None
 
     def apply(self, loss: Tensor) -> dict[str, Any]:
         """One update, skipped where `loss` or a gradient is not finite; what was measured of it.
@@ -339,10 +348,13 @@ _TORCHS_KEYS = {
 """Keys of a group that are no settings: torch's schedulers write theirs there."""
 
 
-@torch.compiler.disable
-def _outside_the_graph(optimizer: Optimizer) -> None:
-    """The update of a compiled step: own kernels run beside the compiled graph, not in it."""
-    optimizer._update()
+def _without_compiler(method: Callable[..., Any]) -> Callable[..., Any]:
+    """torch's method without the guard that imports its compiler, which takes a second."""
+    return getattr(method, "__wrapped__", method)
+
+
+_add_param_group = _without_compiler(torch.optim.Optimizer.add_param_group)
+_zero_grad = _without_compiler(torch.optim.Optimizer.zero_grad)
 
 
 def _named(name: str) -> Rule:
