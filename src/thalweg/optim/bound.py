@@ -191,8 +191,8 @@ def _group(
     steps = torch.tensor(counts, dtype=torch.float32, device=params[0].device)
     hyper = formula.rule.spread(settings)
     scalars = {
-        name: _running(optimizer, params, name, hyper[first] if isinstance(first, str) else first)
-        for name, first in formula.rule.scalars.items()
+        name: _running(optimizer, params, name, first)
+        for name, first in formula.rule.first_scalars(hyper).items()
     }
     for i, p in enumerate(params):
         entries = dict(optimizer.state.get(p, {}))
