@@ -264,7 +264,7 @@ for rule in RULES.values():
     hyper = {row.name: row.default for row in rule.hypers}
     _, values = formula.values(1.0, tuple(rule.first_scalars(hyper).values()), hyper)
     if rule.couples_tensors:
-        values[-1:] = [1e-8]  # what it concludes from all tensors
+        values.append(1e-8)  # what it concludes from all tensors
     own = len(rule.update_program.inputs) - 2 - len(rule.states)
     states = [1.0 if rule.initial.get(name) == "p" else 0.0 for name in rule.states]
     made = rule.update(1.0, 0.5, *states, *values[:own])
