@@ -14,8 +14,9 @@ import numpy as np
 from torch import Tensor
 
 from thalweg.backends.base import Group, Request, Totals
-from thalweg.backends.cpu_launch import Launch, Shared, layout_of
+from thalweg.backends.cpu_launch import Launch, Shared
 from thalweg.backends.cpu_words import Ask
+from thalweg.backends.layout import layout_of
 
 
 class Cpu:
@@ -44,7 +45,7 @@ class CpuRunner:
 
     def is_current(self) -> bool:
         """Do all parameters still lie where they lay when the groups were bound?"""
-        return all(launch.is_current() for launch in self._launches)
+        return all(launch.memory.is_current() for launch in self._launches)
 
     def step(self, grads: Sequence[Sequence[Tensor | None]], request: Request) -> None:
         """One update of all groups."""
@@ -54,7 +55,7 @@ class CpuRunner:
             )
             launch.take(given)
             launch.set_hyper()
-            launch.copy_in()
+            launch.memory.copy_in()
         self._ask(request)
         if len(self._launches) == 1 and self._launches[0].is_small:
             self._launches[0].counter[0] = 0
@@ -62,7 +63,7 @@ class CpuRunner:
         else:
             self._step_by_step()
         for launch in self._launches:
-            launch.copy_back()
+            launch.memory.copy_back()
 
     def _ask(self, request: Request) -> None:
         """Write down for the kernels what this step is asked for."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from thalweg.rules.language import Apply, Expression
+from thalweg.backends.spelling import Speller
 
 
 class Word(IntEnum):
@@ -54,33 +54,24 @@ def words() -> dict[str, int]:
     return {word.name.lower(): int(word) for word in Word}
 
 
-SPELLING = {
-    "add": "({} + {})",
-    "subtract": "({} - {})",
-    "multiply": "({} * {})",
-    "negative": "(-{})",
-    "less": "({} < {})",
-    "greater": "({} > {})",
-    "less_equal": "({} <= {})",
-    "greater_equal": "({} >= {})",
-    "div": "({} / {})",
-    "sqrt": "math.sqrt({})",
-    "pow": "({} ** {})",
-    "absolute": "abs({})",
-    "sign": "sign({})",
-    "maximum": "maximum({}, {})",
-    "minimum": "minimum({}, {})",
-    "where": "where({}, {}, {})",
-}
+spell = Speller(
+    {
+        "add": "({} + {})",
+        "subtract": "({} - {})",
+        "multiply": "({} * {})",
+        "negative": "(-{})",
+        "less": "({} < {})",
+        "greater": "({} > {})",
+        "less_equal": "({} <= {})",
+        "greater_equal": "({} >= {})",
+        "div": "({} / {})",
+        "sqrt": "math.sqrt({})",
+        "pow": "({} ** {})",
+        "absolute": "abs({})",
+        "sign": "sign({})",
+        "maximum": "maximum({}, {})",
+        "minimum": "minimum({}, {})",
+        "where": "where({}, {}, {})",
+    }
+)
 """How Numba spells the operations of a formula."""
-
-
-def spell(expression: Expression, prefix: str = "_") -> str:
-    """An expression as Python text for Numba.
-
-    prefix: stands before every name, so that none of a rule's meets one of the kernel's own
-    """
-    if isinstance(expression, Apply):
-        arguments = (spell(argument, prefix) for argument in expression.arguments)
-        return SPELLING[expression.operation].format(*arguments)
-    return f"{prefix}{expression}" if isinstance(expression, str) else repr(expression)
