@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -16,7 +15,7 @@ from torch import Tensor
 from thalweg.backends.base import Group, Request, Totals
 from thalweg.backends.cpu_launch import Launch, Shared
 from thalweg.backends.cpu_words import Ask
-from thalweg.backends.layout import layout_of
+from thalweg.backends.layout import by_kernel
 
 
 class Cpu:
@@ -34,13 +33,10 @@ class CpuRunner:
     def __init__(self, groups: Sequence[Group]):
         self._num_groups = len(groups)
         self._shared = Shared(1 + max((group.segment for group in groups), default=0))
-        by_kernel: dict[Any, list[int]] = {}
-        for i, group in enumerate(groups):
-            by_kernel.setdefault((group.formula, layout_of(group)), []).append(i)
-        self._members = list(by_kernel.values())
+        alike = by_kernel(groups)
+        self._members = [members for _, members in alike]
         self._launches = [
-            Launch([groups[i] for i in members], layout, self._shared)
-            for (_, layout), members in by_kernel.items()
+            Launch([groups[i] for i in members], layout, self._shared) for layout, members in alike
         ]
 
     def is_current(self) -> bool:

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from thalweg.backends.cpu_prologue import prologue
 from thalweg.backends.cpu_words import Word, spell, words
-from thalweg.backends.layout import Layout, arrays_of
+from thalweg.backends.layout import SIZES, Layout, arrays_of
 from thalweg.backends.rounding import SHIFTS
 from thalweg.backends.spelling import indented
 from thalweg.rules.formula import Formula, Measure
-
-SIZES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
 _HEAD = '''"""Kernels written by thalweg: {title}."""
 

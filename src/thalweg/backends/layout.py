@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,10 @@ from torch import Tensor
 
 from thalweg.backends.base import Group, Rounding
 from thalweg.rules.formula import Formula, input_of
+
+
+SIZES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+"""Bytes of an element."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,14 @@ def layout_of(group: Group) -> Layout:
         arithmetic="float64" if is_double else "float32",
         rounding=group.rounding,
     )
+
+
+def by_kernel(groups: Sequence[Group]) -> list[tuple[Layout, list[int]]]:
+    """The groups, by place, that one kernel runs together: those of one formula and layout."""
+    found: dict[tuple[Formula, Layout], list[int]] = {}
+    for i, group in enumerate(groups):
+        found.setdefault((group.formula, layout_of(group)), []).append(i)
+    return [(layout, members) for (_, layout), members in found.items()]
 
 
 def state_names(group: Group) -> list[str]:

@@ -59,7 +59,7 @@ class Memory:
         addresses = self._addresses_if_simple(grads)
         if addresses is None:
             grads = [None if g is None else self._ordered(g, i) for i, g in enumerate(grads)]
-            addresses = [0 if g is None else g.data_ptr() or 1 for g in grads]  # 1: it is empty
+            addresses = [0 if g is None else g.data_ptr() or 64 for g in grads]  # 64: it is empty
         self.grads = grads
         return addresses
 
