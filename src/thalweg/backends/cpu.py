@@ -73,6 +73,7 @@ class CpuRunner:
         ask[Ask.SCALE] = request.inverse_scale
         ask[Ask.SKIP] = request.skip
         ask[Ask.SKIPS_NONFINITE] = request.skip_nonfinite
+        ask[Ask.FACTOR] = 1.0
         ask[Ask.NEEDS_NORM] = is_clipped or request.skip_nonfinite
 
     def _step_by_step(self) -> None:
@@ -103,12 +104,17 @@ class CpuRunner:
         )
 
     def per_tensor(self) -> list[np.ndarray]:
-        """Per group, an array (n, 4): sums of g², step², p², and g's elements not finite."""
+        """Per group, an array (n, 4): sums of g², step², p², and g's elements not finite.
+
+        A step that was skipped moved nothing, and did not look at p.
+        """
         scale = float(self._shared.request[Ask.SCALE])
         found: dict[int, np.ndarray] = {}
         for launch, members in zip(self._launches, self._members, strict=True):
             rows = launch.per_tensor()
             rows[:, 0] *= scale**2
+            if self._shared.request[Ask.SKIPPED]:
+                rows[np.array(launch.memory.sizes) > 0, 1:3] = 0.0, np.nan
             for i, part in zip(members, launch.parts, strict=True):
                 found[i] = rows[part.at]
         return [found[i] for i in range(self._num_groups)]

@@ -72,7 +72,7 @@ def set_factors(at):
     """What each row's gradient is multiplied with: sign, loss scale and clipping."""
     request = word(at, {request})
     scale = number(request, {ask_scale})
-    smallest = 1.0
+    smallest = number(request, {ask_factor})
     for t in range(word(at, {num_rows})):
         s = word(word(at, {segments}), t)
         factor = 1.0

@@ -45,7 +45,7 @@ class Ask(IntEnum):
     SKIP = 1  # not 0: this step is a no-op
     SKIPS_NONFINITE = 2  # not 0: a norm that is not finite makes it one
     SKIPPED = 3  # came of it: was it a no-op
-    FACTOR = 4  # came of it: the smallest clip factor
+    FACTOR = 4  # came of it: the smallest clip factor (1 before)
     NEEDS_NORM = 5  # not 0: the gradients are read once before the update
 
 

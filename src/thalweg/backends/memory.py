@@ -25,8 +25,9 @@ class Memory:
 
     def __init__(self, groups: Sequence[Group]):
         self.rule = groups[0].formula.rule
-        self.params: list[Tensor] = [plain(p) for group in groups for p in group.params]
-        self.addresses = list(map(Tensor.data_ptr, self.params))
+        self._owners: list[Tensor] = [p for group in groups for p in group.params]
+        self._places = self._found()
+        self.params = list(map(plain, self._owners))
         self.sizes = list(map(Tensor.numel, self.params))
         self.targets = [p if _is_dense(p) else p.contiguous() for p in self.params]
         self.staged = [i for i, p in enumerate(self.params) if p is not self.targets[i]]
@@ -38,10 +39,11 @@ class Memory:
 
     def is_current(self) -> bool:
         """Do the parameters still lie where the table says, at their size?"""
-        return (
-            list(map(Tensor.data_ptr, self.params)) == self.addresses
-            and list(map(Tensor.numel, self.params)) == self.sizes
-        )
+        return self._found() == self._places
+
+    def _found(self) -> tuple[list[int], list[int]]:
+        """Addresses and sizes of the parameters themselves: `p.data = ...` changes them."""
+        return list(map(Tensor.data_ptr, self._owners)), list(map(Tensor.numel, self._owners))
 
     def chunks(self, length: int) -> list[tuple[int, int, int]]:
         """The work in pieces of at most `length` elements: (row, first element, their number)."""
