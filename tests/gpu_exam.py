@@ -42,8 +42,8 @@ from thalweg.rules.options import (
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")  # of lanes that are masked
 
-SIZES = (150, 5, 64)
-"""Two whole blocks and a tail, less than one block, exactly one block."""
+SIZES = (150, 5)
+"""A whole block and a tail in one chunk; less than one block."""
 
 STEPS = 5
 HALVES = (torch.bfloat16, torch.float16)
@@ -54,10 +54,9 @@ ALLOWED = {torch.float64: 64, torch.float32: 8, torch.bfloat16: 2, torch.float16
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """64 elements a block, 2 blocks a chunk, 2 rows a program of the prologue."""
-    monkeypatch.setattr(gpu_launch, "BLOCK", 64)
-    monkeypatch.setattr(gpu_launch, "MOST_BLOCKS", 2)
-    monkeypatch.setattr(gpu_launch, "_PROGRAMS", 1)
+    """128 elements a block, 2 blocks a chunk, 2 rows a program of the prologue."""
+    monkeypatch.setattr(gpu_launch, "BLOCK", 128)
+    monkeypatch.setattr(gpu_launch, "chunk_length", lambda num_elements: 256)
     monkeypatch.setattr(gpu_launch, "WIDTH", 2)
     monkeypatch.setattr(gpu_launch, "LANES", 2)
 
@@ -86,7 +85,7 @@ def group_of(rule: str, dtype: torch.dtype, *options: Any, seed: int = 3, **hype
             name: torch.full((len(params),), first, dtype=torch.float64)
             for name, first in formula.rule.scalars.items()
         },
-        keys=[11, 12, 2**62 + 5],
+        keys=[11, 2**62 + 5],
         seed=seed,
         rounding="nearest",
         segment=0,
@@ -155,7 +154,7 @@ def test_every_rule_equals_its_definition_in_every_type(rule, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES[1:], ids=str)
-@pytest.mark.parametrize("rule", ["adamw", "nadam", "rmsprop_centered_momentum"])
+@pytest.mark.parametrize("rule", ["adamw", "rmsprop_centered_momentum"])
 def test_some_rules_equal_their_definition_in_every_type(rule, dtype):
     assert_equals_the_definition(group_of(rule, dtype))
 
@@ -227,7 +226,7 @@ def test_a_skipped_step_changes_nothing_and_is_not_counted(given):
     assert torch.isnan(totals.parameter_norm)
 
     runner.step([gradients(group.params)], Request([None], [None], skip_nonfinite=True))
-    assert group.steps.tolist() == [1, 1, 1]
+    assert group.steps.tolist() == [1, 1]
 
 
 def test_without_the_no_op_a_bad_gradient_is_applied_and_counted():
@@ -259,7 +258,7 @@ def test_a_number_after_a_tensor_is_sent_again():
     runner = one_step(group, gradients(group.params), skip=False)
     for skip, steps in ((torch.tensor(1.0), 1), (False, 2), (True, 2), (torch.tensor(False), 3)):
         runner.step([gradients(group.params)], Request([None], [None], skip=skip))
-        assert group.steps.tolist() == [steps] * 3
+        assert group.steps.tolist() == [steps] * 2
 
 
 def test_large_gradients_are_summed_without_overflow():
@@ -333,7 +332,12 @@ def tensors_in(mine: Optimizer) -> Iterator[Tensor]:
 
 
 def some(dtype: torch.dtype = torch.float32) -> list[Tensor]:
-    return [torch.randn(shape).to(dtype) for shape in ((10, 15), (5,), (), (0, 3), (64,))]
+    return [torch.randn(shape).to(dtype) for shape in ((20, 15), (5,), (), (0, 3), (128,))]
+
+
+def slowly(**settings: Any) -> Any:
+    """Settings whose CPU kernel takes a while to compile."""
+    return pytest.param(settings, marks=pytest.mark.slow)
 
 
 SETTINGS = {
@@ -341,12 +345,12 @@ SETTINGS = {
     "clip": {"clip": 0.5},
     "clip that does nothing": {"clip": 1e6},
     "per tensor": {"clip": PerTensor(0.5)},
-    "by value": {"clip": ByValue(0.2)},
+    "by value": slowly(clip=ByValue(0.2)),
     "maximize": {"maximize": True},
-    "double": {"options": [DoubleArithmetic()]},
+    "double": slowly(options=[DoubleArithmetic()]),
     "cautious": {"options": [Cautious(), UpdateClip()], "clip": 0.5},
-    "running scalars": {"rule": "nadam"},
-    "averaged": {"rule": "schedulefree_adamw"},
+    "running scalars": slowly(rule="nadam"),
+    "averaged": slowly(rule="schedulefree_adamw"),
     "several groups": {
         "groups": [
             {"lr": 0.1},
@@ -370,10 +374,10 @@ CHANCES = {
     "stochastic": {},
     "low precision": {"options": [LowPrecisionState()]},
     "kahan": {"options": [Kahan()]},
-    "nearest": {"options": [NearestRounding()]},
-    "double": {"options": [DoubleArithmetic()]},
+    "nearest": slowly(options=[NearestRounding()]),
+    "double": slowly(options=[DoubleArithmetic()]),
     "seed": {"seed": -12345},
-    "momentum": {"rule": "momentum"},
+    "momentum": slowly(rule="momentum"),
     "centered": {"rule": "rmsprop_centered_momentum"},
 }
 
@@ -407,7 +411,7 @@ def test_a_skipped_step_equals_that_of_the_cpu(monkeypatch):
     pair = Pair(monkeypatch, params := some(), skip_nonfinite=True)
     grads = gradients(params)
     pair.step(grads)
-    grads[0][9, 14] = math.nan
+    grads[0][19, 14] = math.nan
     pair.step(grads, steps=1)
     pair.check()
     assert all(float(v["step"]) == 3 for v in pair.both[0][1].state.values())

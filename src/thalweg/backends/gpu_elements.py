@@ -164,7 +164,7 @@ def gradient_sum(at, n, kind: tl.constexpr, block: tl.constexpr):
 
 @triton.jit
 def checked(total, at, n, block: tl.constexpr):
-    """(sum of g², number not finite), where the sum is known: counted anew only if it overflowed."""
+    """(sum of g², number not finite): summed anew, and counted, only where the sum overflowed."""
     bad = tl.full((), 0.0, tl.float64)
     if not (total < INFINITY):
         lane = tl.arange(0, block)

@@ -44,7 +44,7 @@ LANES = 128
 MOST_BLOCKS = 16
 """Blocks in a chunk, where there is work enough for every part of the largest GPUs."""
 
-_PROGRAMS = 4096
+PROGRAMS = 4096
 """Programs that such a GPU should have at least, before chunks grow."""
 
 
@@ -138,7 +138,7 @@ class Launch:
     def open(self) -> None:
         """Build the table, once the inbox stands."""
         device, shared = self.shared.device, self.shared
-        chunks = self.memory.chunks(_chunk_length(sum(self.memory.sizes)))
+        chunks = self.memory.chunks(chunk_length(sum(self.memory.sizes)))
         self.num_chunks = len(chunks)
         table = self._table(chunks)
         self._is_aligned = _are_aligned(self._addresses)
@@ -236,6 +236,7 @@ class Launch:
 
 
 def zeros(device: torch.device, *shape: int) -> Tensor:
+    """Float64 numbers on a device."""
     return torch.zeros(shape, dtype=torch.float64, device=device)
 
 
@@ -249,7 +250,7 @@ def _are_aligned(addresses: np.ndarray) -> bool:
     return not np.bitwise_or.reduce(addresses, axis=None) % BYTES
 
 
-def _chunk_length(num_elements: int) -> int:
+def chunk_length(num_elements: int) -> int:
     """How much one program works on: little while there are few programs, for an even spread."""
-    blocks = num_elements // (BLOCK * _PROGRAMS)
+    blocks = num_elements // (BLOCK * PROGRAMS)
     return BLOCK * min(MOST_BLOCKS, max(1, blocks))

@@ -11,7 +11,6 @@ from torch import Tensor
 from thalweg.backends.base import Group, Rounding
 from thalweg.rules.formula import Formula, input_of
 
-
 SIZES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 """Bytes of an element."""
 
