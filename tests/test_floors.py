@@ -39,7 +39,7 @@ OUTSIDE = {
     "rules": "",
     "schedules": "",
     "guard": "",
-    "backends": "numpy torch numba triton",
+    "backends": "numpy torch numba llvmlite triton",
     "record": "numpy",
     "scale": "torch",
     "optim": "torch",
@@ -63,6 +63,9 @@ OUTSIDE = {
 
 LATE_DOORS = {
     ("__init__", "*"),
+    ("backends", "llvmlite"),
+    ("backends", "numba"),
+    ("backends", "triton"),
     ("cli", "jobs"),
     ("draw", "matplotlib"),
     ("draw", "rich"),
@@ -254,10 +257,16 @@ def test_rules_run_without_torch_and_numpy():
 import sys
 sys.modules["torch"] = sys.modules["numpy"] = None
 from thalweg.rules import RULES
+from thalweg.rules.formula import compose
 
 for rule in RULES.values():
+    formula = compose(rule)
     hyper = {row.name: row.default for row in rule.hypers}
-    p, *state = rule.update(1.0, 0.5, *(0.0 for _ in rule.states), *rule.coefficients(1, **hyper))
+    _, values = formula.values(1.0, tuple(rule.scalars.values()), hyper)
+    own = len(rule.update_program.inputs) - 2 - len(rule.states)
+    states = [1.0 if rule.initial.get(name) == "p" else 0.0 for name in rule.states]
+    made = rule.update(1.0, 0.5, *states, *values[:own])
+    p, *state = made if isinstance(made, tuple) else [made]
     print(rule.name, p < 1.0, len(state) == len(rule.states))
 """
     lines = python(code).splitlines()

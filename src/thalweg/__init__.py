@@ -26,8 +26,12 @@ _HOMES = {
     "NAdam": "optim",
     "Optimizer": "optim",
     "PerTensor": "optim",
+    "Prodigy": "optim",
     "RAdam": "optim",
     "RMSprop": "optim",
+    "Armijo": "loop.linesearch",
+    "BarzilaiBorwein": "loop.linesearch",
+    "Minimum": "loop.minimum",
     "Record": "record",
     "Rule": "rules",
     "Run": "jobs.run",
@@ -54,6 +58,7 @@ _HOMES = {
     "one_cycle": "schedules",
     "plateau": "schedules",
     "polynomial": "schedules",
+    "minimize": "loop.minimize",
     "reached": "loop.stopping",
     "restarts": "schedules",
     "step": "schedules",
@@ -72,6 +77,9 @@ if TYPE_CHECKING:
     from thalweg.jobs.load import load
     from thalweg.jobs.run import Run
     from thalweg.loop.descent import descend
+    from thalweg.loop.linesearch import Armijo, BarzilaiBorwein
+    from thalweg.loop.minimize import minimize
+    from thalweg.loop.minimum import Minimum
     from thalweg.loop.stopping import budget, converged, reached
     from thalweg.optim import (
         LAMB,
@@ -87,6 +95,7 @@ if TYPE_CHECKING:
         NAdam,
         Optimizer,
         PerTensor,
+        Prodigy,
         RAdam,
         RMSprop,
         ScheduleFreeAdamW,

@@ -14,6 +14,7 @@ from thalweg.backends.base import Backend
 from thalweg.backends.cpu import Cpu
 from thalweg.backends.gpu import Gpu
 from thalweg.backends.torch import Eager
+from thalweg.rules import Rule
 
 _TYPES = {
     torch.float32,
@@ -42,9 +43,11 @@ class Wishes:
     is_differentiable: bool = False
 
 
-def pick(params: Sequence[Tensor], wishes: Wishes) -> tuple[Backend, str]:
+def pick(
+    params: Sequence[Tensor], wishes: Wishes, rules: Sequence[Rule] = ()
+) -> tuple[Backend, str]:
     """The backend for these parameters and, in a few words, why."""
-    reason = _wish(wishes) or _obstacle(params)
+    reason = _wish(wishes) or _of_rules(rules) or _obstacle(params)
     if reason is not None:
         return Eager(), reason
     if params and params[0].is_cuda:
@@ -61,6 +64,11 @@ def _wish(wishes: Wishes) -> str | None:
     if wishes.foreach and wishes.fused is None:
         return "foreach=True asks for torch's operations"
     return None
+
+
+def _of_rules(rules: Sequence[Rule]) -> str | None:
+    coupling = [rule.name for rule in rules if rule.couples_tensors]
+    return f"{coupling[0]} measures all tensors before it moves any" if coupling else None
 
 
 def _obstacle(params: Sequence[Tensor]) -> str | None:

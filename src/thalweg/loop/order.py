@@ -26,6 +26,7 @@ class Purpose(IntEnum):
 
     ORDER = 1
     STEP = 2
+    START = 9
 
 
 def key(*numbers: int) -> int:

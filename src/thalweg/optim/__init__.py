@@ -13,7 +13,7 @@ from thalweg.optim.adaptive import (
     RMSprop,
 )
 from thalweg.optim.clip import ByNorm, ByValue, PerTensor
-from thalweg.optim.modern import LAMB, Lion, ScheduleFreeAdamW, ScheduleFreeSGD
+from thalweg.optim.modern import LAMB, Lion, Prodigy, ScheduleFreeAdamW, ScheduleFreeSGD
 from thalweg.optim.names import OPTIMIZERS, make
 from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.sgd import SGD
@@ -33,6 +33,7 @@ __all__ = [
     "NAdam",
     "Optimizer",
     "PerTensor",
+    "Prodigy",
     "RAdam",
     "RMSprop",
     "ScheduleFreeAdamW",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch._prims_common import is_non_overlapping_and_dense_or_false
 
 from thalweg.backends.base import Group, Rounding, Runner
 from thalweg.errors import UsageError
@@ -189,11 +190,11 @@ def _group(
     shows_steps = formula.rule.counts_steps or rounding == "stochastic"
     counts = [_count(optimizer.state.get(p, {})) for p in params]
     steps = torch.tensor(counts, dtype=torch.float32, device=params[0].device)
+    hyper = formula.rule.spread(settings)
     scalars = {
-        name: _running(optimizer, params, name, first)
+        name: _running(optimizer, params, name, hyper[first] if isinstance(first, str) else first)
         for name, first in formula.rule.scalars.items()
     }
-    hyper = formula.rule.spread(settings)
     for i, p in enumerate(params):
         entries = dict(optimizer.state.get(p, {}))
         if shows_steps:
@@ -259,7 +260,7 @@ def _state(p: Tensor, kept: Any, first: Tensor | float, dtype: torch.dtype) -> T
 
 def _fills(p: Tensor) -> bool:
     """Is the parameter's memory without gaps and overlaps?"""
-    return torch._prims_common.is_non_overlapping_and_dense_or_false(p)
+    return is_non_overlapping_and_dense_or_false(p)
 
 
 def _state_dtype(p: Tensor, rule: Rule, options: Sequence[Any]) -> torch.dtype:

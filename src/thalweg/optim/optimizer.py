@@ -10,8 +10,8 @@ from functools import wraps
 from typing import Any, cast
 
 import torch
+import torch.optim.optimizer as torchs
 from torch import Tensor
-from torch.optim import optimizer as torchs
 
 from thalweg.backends.base import Backend, Request, Totals
 from thalweg.backends.pick import Wishes, pick
@@ -41,7 +41,7 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
         )
         return full(self, *args, **kwargs) if is_watched else step(self, *args, **kwargs)
 
-    hooked.hooked = True  # pyright: ignore[reportFunctionMemberAccess]  (torch wraps it no more)
+    setattr(hooked, "hooked", True)  # noqa: B010  (so that torch does not wrap it once more)
     return hooked
 
 
@@ -155,7 +155,7 @@ class Optimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         if torch.compiler.is_compiling():
-            _outside_the_graph(self)
+            _outside_the_graph(self)  # pyright: ignore[reportArgumentType]
         else:
             self._update()
         return loss
@@ -214,7 +214,7 @@ class Optimizer(torch.optim.Optimizer):
             foreach=groups[0]["foreach"],
             is_differentiable=any(group["differentiable"] for group in groups),
         )
-        return pick(self._params(), wishes)
+        return pick(self._params(), wishes, [self.rule_of(group) for group in groups])
 
     def statistics(self) -> list[dict[str, float]]:
         """What the last step measured of each parameter that had a gradient once, in order.
@@ -344,7 +344,9 @@ def _completed(family: Family | Single, given: Mapping[str, Any]) -> dict[str, A
             known[row.setting] = (*known.get(row.setting, ()), row.default)
     for name in given:
         if name not in known and name not in family.switches:
-            raise TypeError(f"there is no setting {name!r} here: there are {', '.join(known)}")
+            raise TypeError(
+                f"got an unexpected keyword argument {name!r}: there are {', '.join(known)}"
+            )
     return {**known, **given}
 
 
