@@ -113,7 +113,7 @@ def test_adamw_compiles(dtype):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "float64"])
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", [n for n, row in RULES.items() if not row.couples_tensors])
 def test_every_rule_compiles(rule, dtype):
     check_kernels(rule, dtype)
 
