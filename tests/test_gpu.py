@@ -5,21 +5,73 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
+from thalweg.backends import pick
 from thalweg.backends.gpu_launch import BLOCK, LANES, OPTIONS, WIDTH, compiled, num_warps
 from thalweg.backends.gpu_words import ARGUMENTS
 from thalweg.backends.layout import Layout
+from thalweg.backends.pick import Wishes
 from thalweg.rules import RULES
 from thalweg.rules.formula import Formula, compose
 from thalweg.rules.options import EMA, ByValue, Cautious, TrustRatio, UpdateClip
 
 pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
+
+# ------------------------------------------------------------ who is given these kernels
+
+
+@dataclass(frozen=True)
+class Somewhere:
+    """What `pick` looks at of a parameter, on a device that is not here."""
+
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+    is_cuda: bool = True
+
+
+FIRST, SECOND = (Somewhere(torch.device("cuda", i)) for i in range(2))
+WISHES = {
+    "no wish": (Wishes(), "triton", "own kernels for CUDA"),
+    "fused": (Wishes(fused=True), "triton", "own kernels for CUDA"),
+    "foreach": (Wishes(foreach=True), "torch", "foreach=True asks for torch's operations"),
+    "differentiable": (Wishes(is_differentiable=True), "torch", "autograd follows the step"),
+}
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    monkeypatch.setattr(pick, "Tensor", Somewhere)
+
+
+@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize(("wishes", "name", "why"), WISHES.values(), ids=WISHES)
+def test_parameters_on_cuda_get_own_kernels_unless_torchs_are_wished(wishes, name, why):
+    backend, reason = pick.pick([FIRST, FIRST], wishes)
+    assert backend.name == name
+    assert why in reason
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_what_own_kernels_cannot_take_runs_on_torch(monkeypatch):
+    backend, reason = pick.pick([FIRST, SECOND], Wishes())
+    assert (backend.name, "cuda:0 and cuda:1" in reason) == ("torch", True)
+    backend, reason = pick.pick([Somewhere(FIRST.device, torch.int8)], Wishes())
+    assert (backend.name, "int8" in reason) == ("torch", True)
+    monkeypatch.setattr(pick, "find_spec", lambda name: None)
+    backend, reason = pick.pick([FIRST], Wishes())
+    assert (backend.name, reason) == (
+        "torch",
+        "triton is not installed, which compiles own kernels",
+    )
+
 
 # ------------------------------------------------------------ in the interpreter
 
