@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,7 @@ class Launch:
         self.sums = np.zeros((len(self.chunks), 4))
         self.hyper = np.zeros((len(groups), HYPER_HEAD + len(formula.rule.hypers)))
         self.grads_at = array("q", [0] * n)
+        self._pack = Struct(f"{n}q").pack_into
         lists = [self.memory.targets, *self.memory.states]
         arrays = [array("q", map(Tensor.data_ptr, tensors)) for tensors in lists]
         rows = [(k, i, group) for k, group in enumerate(groups) for i in range(len(group.params))]
@@ -130,7 +132,7 @@ class Launch:
 
     def take(self, grads: Sequence[Tensor | None]) -> None:
         """Write the addresses of this step's gradients into the table."""
-        self.grads_at[:] = array("q", self.memory.take(grads))
+        self._pack(self.grads_at, 0, *self.memory.take(grads))
 
     def set_hyper(self) -> None:
         """Write this step's hyperparameters into the table."""

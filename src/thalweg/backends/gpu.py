@@ -69,7 +69,7 @@ class GpuRunner:
                 launch.settle()
             for launch in self._launches:
                 launch.update()
-                launch.memory.copy_back()
+                launch.memory.finish()
 
     def _ask(self, request: Request) -> bool:
         """Tell the device what this step is asked for; is the norm needed before the update?"""

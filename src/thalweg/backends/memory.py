@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thalweg.backends.base import Group, dense
+from thalweg.backends.base import Group, dense, is_dense
 from thalweg.backends.layout import plain, state_names
 
 _dtype: Callable[[Tensor], torch.dtype] = torch._C.TensorBase.dtype.__get__  # pyright: ignore
@@ -29,7 +29,7 @@ class Memory:
         self._places = self._found()
         self.params = list(map(plain, self._owners))
         self.sizes = list(map(Tensor.numel, self.params))
-        self.targets = [p if _is_dense(p) else p.contiguous() for p in self.params]
+        self.targets = [p if is_dense(p) else p.contiguous() for p in self.params]
         self.staged = [i for i, p in enumerate(self.params) if p is not self.targets[i]]
         self.is_simple = all(map(Tensor.is_contiguous, self.params)) and all(self.sizes)
         self.states = [
@@ -56,7 +56,7 @@ class Memory:
     def take(self, grads: Sequence[Tensor | None]) -> list[int]:
         """The addresses of this step's gradients, those that need it copied into order first.
 
-        0 where there is no gradient; they are held until the next step.
+        0 where there is no gradient; they are held until the step is over.
         """
         addresses = self._addresses_if_simple(grads)
         if addresses is None:
@@ -89,21 +89,13 @@ class Memory:
         for i in self.staged:
             self.targets[i].copy_(self.params[i])
 
-    def copy_back(self) -> None:
+    def finish(self) -> None:
+        """Write such copies back, and let go of the gradients."""
         for i in self.staged:
             self.params[i].copy_(self.targets[i])
+        self.grads = ()
 
 
 def element_addresses(places: Any) -> list[int]:
     """The addresses of elements, from (flat tensor, index)."""
     return [tensor.data_ptr() + i * tensor.element_size() for tensor, i in places]
-
-
-def _is_dense(tensor: Tensor) -> bool:
-    """Does the tensor fill a stretch of memory, each place once, in whatever order?"""
-    expected = 1
-    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
-        if size != 1 and stride != expected:
-            return False
-        expected *= size
-    return True
