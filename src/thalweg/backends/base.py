@@ -77,7 +77,7 @@ class Totals:
     for.
 
     Norms are Euclidean; `gradient_norm` counts the gradients as they were before clipping, after
-    the loss scale was taken off. None is "not measured".
+    the loss scale was taken off. None is "not measured"; so is NaN, where a device decided.
     """
 
     gradient_norm: Any = None
@@ -104,7 +104,7 @@ class Runner(Protocol):
 
     def per_tensor(self) -> list[Any]:
         """Per group (n, 4): each tensor's sums of g², step² and p², and its number of gradient
-        elements that are not finite, in the last step."""
+        elements that are not finite, in the last step; p² is NaN where that was skipped."""
         ...
 
 

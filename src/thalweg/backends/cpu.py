@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from thalweg.backends.base import Group, Request, Totals
-from thalweg.backends.cpu_launch import Launch, Shared, layout_of
+from thalweg.backends.cpu_launch import Launch, Shared
 from thalweg.backends.cpu_words import Ask
+from thalweg.backends.layout import by_kernel
 
 
 class Cpu:
@@ -33,18 +33,15 @@ class CpuRunner:
     def __init__(self, groups: Sequence[Group]):
         self._num_groups = len(groups)
         self._shared = Shared(1 + max((group.segment for group in groups), default=0))
-        by_kernel: dict[Any, list[int]] = {}
-        for i, group in enumerate(groups):
-            by_kernel.setdefault((group.formula, layout_of(group)), []).append(i)
-        self._members = list(by_kernel.values())
+        alike = by_kernel(groups)
+        self._members = [members for _, members in alike]
         self._launches = [
-            Launch([groups[i] for i in members], layout, self._shared)
-            for (_, layout), members in by_kernel.items()
+            Launch([groups[i] for i in members], layout, self._shared) for layout, members in alike
         ]
 
     def is_current(self) -> bool:
         """Do all parameters still lie where they lay when the groups were bound?"""
-        return all(launch.is_current() for launch in self._launches)
+        return all(launch.memory.is_current() for launch in self._launches)
 
     def step(self, grads: Sequence[Sequence[Tensor | None]], request: Request) -> None:
         """One update of all groups."""
@@ -54,7 +51,7 @@ class CpuRunner:
             )
             launch.take(given)
             launch.set_hyper()
-            launch.copy_in()
+            launch.memory.copy_in()
         self._ask(request)
         if len(self._launches) == 1 and self._launches[0].is_small:
             self._launches[0].counter[0] = 0
@@ -62,7 +59,7 @@ class CpuRunner:
         else:
             self._step_by_step()
         for launch in self._launches:
-            launch.finish()
+            launch.memory.finish()
 
     def _ask(self, request: Request) -> None:
         """Write down for the kernels what this step is asked for."""
@@ -76,6 +73,7 @@ class CpuRunner:
         ask[Ask.SCALE] = request.inverse_scale
         ask[Ask.SKIP] = request.skip
         ask[Ask.SKIPS_NONFINITE] = request.skip_nonfinite
+        ask[Ask.FACTOR] = 1.0
         ask[Ask.NEEDS_NORM] = is_clipped or request.skip_nonfinite
 
     def _step_by_step(self) -> None:
@@ -106,12 +104,17 @@ class CpuRunner:
         )
 
     def per_tensor(self) -> list[np.ndarray]:
-        """Per group, an array (n, 4): sums of g², step², p², and g's elements not finite."""
+        """Per group, an array (n, 4): sums of g², step², p², and g's elements not finite.
+
+        A step that was skipped moved nothing, and did not look at p.
+        """
         scale = float(self._shared.request[Ask.SCALE])
         found: dict[int, np.ndarray] = {}
         for launch, members in zip(self._launches, self._members, strict=True):
             rows = launch.per_tensor()
             rows[:, 0] *= scale**2
+            if self._shared.request[Ask.SKIPPED]:
+                rows[np.array(launch.memory.sizes) > 0, 1:3] = 0.0, np.nan
             for i, part in zip(members, launch.parts, strict=True):
                 found[i] = rows[part.at]
         return [found[i] for i in range(self._num_groups)]

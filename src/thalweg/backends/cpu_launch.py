@@ -1,10 +1,4 @@
-"""One launch of CPU kernels: the table of all its tensors, kept from step to step.
-
-The table holds addresses. Every tensor that an address belongs to is held here as long as the table
-stands; each step the parameters' addresses and sizes are checked and the gradients' are read anew.
-A gradient of another type or with other strides is copied into order first; a parameter with gaps
-is worked on in a copy and written back, so that nothing outside it is touched.
-"""
+"""One launch of CPU kernels: the table of all its tensors, kept from step to step."""
 
 from __future__ import annotations
 
@@ -21,16 +15,16 @@ import torch
 from torch import Tensor
 
 from thalweg.backends import kernels, openmp
-from thalweg.backends.base import Group, dense, is_dense
+from thalweg.backends.base import Group
 from thalweg.backends.cpu_prologue import HYPER_HEAD
-from thalweg.backends.cpu_source import Layout, source, tasks
+from thalweg.backends.cpu_source import source, tasks
 from thalweg.backends.cpu_words import Ask, Word
+from thalweg.backends.layout import Layout
+from thalweg.backends.memory import Memory, element_addresses
 from thalweg.rules.formula import Formula
 
 CHUNK = 16_384
 """Elements that a thread takes at a time: a few arrays of them fit a core's second-level cache."""
-
-_dtype: Callable[[Tensor], torch.dtype] = torch._C.TensorBase.dtype.__get__  # pyright: ignore
 
 
 class Shared:
@@ -68,42 +62,13 @@ def compiled(formula: Formula, layout: Layout) -> tuple[int, Callable[[int], Non
     return address, openmp.entry(address)
 
 
-def layout_of(group: Group) -> Layout:
-    """How a group's tensors are stored, and so which kernel runs it."""
-    states = [group.states[name][0] for name in state_names(group)]
-    param, *others = (_name(plain(t).dtype) for t in (group.params[0], *states))
-    is_double = param == "float64" or group.is_double
-    return Layout(
-        param=param,
-        grad=param,
-        states=tuple(others),
-        arithmetic="float64" if is_double else "float32",
-        rounding=group.rounding,
-    )
-
-
-def state_names(group: Group) -> list[str]:
-    """The states in the order of a kernel's table."""
-    return [*group.formula.states, *(["kahan_comp"] if group.rounding == "kahan" else [])]
-
-
 class Launch:
     """All tensors of one formula and layout."""
 
     def __init__(self, groups: Sequence[Group], layout: Layout, shared: Shared):
         self.formula = groups[0].formula
         self.shared = shared
-        self.params: list[Tensor] = [plain(p) for group in groups for p in group.params]
-        self.addresses = list(map(Tensor.data_ptr, self.params))
-        self.sizes = list(map(Tensor.numel, self.params))
-        self.targets = [p if is_dense(p) else p.contiguous() for p in self.params]
-        self.staged = [i for i, p in enumerate(self.params) if p is not self.targets[i]]
-        self.is_simple = all(map(Tensor.is_contiguous, self.params)) and all(self.sizes)
-        self.is_complex = any(p.is_complex() for group in groups for p in group.params)
-        self.states = [
-            [plain(s) for g in groups for s in g.states[name]] for name in state_names(groups[0])
-        ]
-        self.grads: Sequence[Tensor | None] = ()
+        self.memory = Memory(groups)
         self._address, self._entry = compiled(self.formula, layout)
         self._tasks = {name: k for k, name in enumerate(tasks(self.formula))}
         self._make_rows(groups)
@@ -117,26 +82,21 @@ class Launch:
             Part(group, slice(first, first + len(group.params)), names)
             for group, first in zip(groups, firsts, strict=False)
         ]
-        chunks = [
-            (t, start, min(CHUNK, size - start))
-            for t, size in enumerate(self.sizes)
-            for start in range(0, size, CHUNK)
-        ]
-        counts = [-(-size // CHUNK) for size in self.sizes]
-        self.chunks = np.array(chunks, dtype=np.int64).reshape(-1, 3)
+        counts = [-(-size // CHUNK) for size in self.memory.sizes]
+        self.chunks = np.array(self.memory.chunks(CHUNK), dtype=np.int64).reshape(-1, 3)
         self.firsts = np.cumsum([0, *counts], dtype=np.int64)
-        self.num_elements = sum(self.sizes)
+        self.num_elements = sum(self.memory.sizes)
 
     def _make_table(self, groups: Sequence[Group]) -> None:
         """Everything that the kernels read or write, and the table that says where it lies."""
-        n, formula, shared = len(self.params), self.formula, self.shared
+        n, formula, shared = len(self.memory.params), self.formula, self.shared
         scalars = list(formula.rule.scalars)
         self.counter = np.zeros(1, dtype=np.int64)
         self.sums = np.zeros((len(self.chunks), 4))
         self.hyper = np.zeros((len(groups), HYPER_HEAD + len(formula.rule.hypers)))
         self.grads_at = array("q", [0] * n)
         self._pack = Struct(f"{n}q").pack_into
-        lists = [self.targets, *self.states]
+        lists = [self.memory.targets, *self.memory.states]
         arrays = [array("q", map(Tensor.data_ptr, tensors)) for tensors in lists]
         rows = [(k, i, group) for k, group in enumerate(groups) for i in range(len(group.params))]
         self._held: dict[Word, Any] = {
@@ -170,40 +130,9 @@ class Launch:
             table[Word.ARRAYS + k] = addresses.buffer_info()[0]
         self.table_at = table.ctypes.data
 
-    def is_current(self) -> bool:
-        """Do the parameters still lie where the table says, at their size?"""
-        return (
-            list(map(Tensor.data_ptr, self.params)) == self.addresses
-            and list(map(Tensor.numel, self.params)) == self.sizes
-        )
-
     def take(self, grads: Sequence[Tensor | None]) -> None:
-        """This step's gradients: their addresses, after copying those that need it into order."""
-        addresses = self._addresses_if_simple(grads)
-        if addresses is None:
-            grads = [None if g is None else self._ordered(g, i) for i, g in enumerate(grads)]
-            addresses = [0 if g is None else g.data_ptr() or 1 for g in grads]  # 1: it is empty
-        self.grads = grads  # held until the step is over
-        self._pack(self.grads_at, 0, *addresses)
-
-    def _addresses_if_simple(self, grads: Sequence[Any]) -> list[int] | None:
-        """The gradients' addresses, where all are there, contiguous and of the parameters' type."""
-        if not self.is_simple:
-            return None
-        try:
-            addresses = list(map(Tensor.data_ptr, grads))
-            is_simple = all(map(Tensor.is_contiguous, grads))
-        except (TypeError, RuntimeError, NotImplementedError):  # None, or a sparse one
-            return None
-        dtypes = set(map(_dtype, grads))
-        return addresses if is_simple and dtypes == {self.params[0].dtype} else None
-
-    def _ordered(self, grad: Tensor, i: int) -> Tensor:
-        """A gradient in its parameter's type and order of memory."""
-        target, given = self.targets[i], plain(dense(self.formula.rule, grad))
-        if given.dtype == target.dtype and given.stride() == target.stride():
-            return given
-        return torch.empty_like(target).copy_(given)
+        """Write the addresses of this step's gradients into the table."""
+        self._pack(self.grads_at, 0, *self.memory.take(grads))
 
     def set_hyper(self) -> None:
         """Write this step's hyperparameters into the table."""
@@ -240,37 +169,14 @@ class Launch:
             self.run(f"scale{k}")
         self.sweep("update")
 
-    def copy_in(self) -> None:
-        """Fetch parameters with gaps into the copies that are worked on."""
-        for i in self.staged:
-            self.targets[i].copy_(self.params[i])
-
-    def finish(self) -> None:
-        """Write such copies back, and let go of the gradients."""
-        for i in self.staged:
-            self.params[i].copy_(self.targets[i])
-        self.grads = ()
-
     def per_tensor(self) -> np.ndarray:
         """The last kernel's sums, (n, 4): added up over each tensor's chunks, in their order."""
-        total = np.zeros((len(self.params), 4))
+        total = np.zeros((len(self.memory.params), 4))
         has_chunks = np.diff(self.firsts) > 0
         if len(self.chunks):
             total[has_chunks] = np.add.reduceat(self.sums, self.firsts[:-1][has_chunks], axis=0)
         return total
 
 
-def plain(tensor: Tensor) -> Tensor:
-    """The tensor's numbers, without its graph; a complex one as pairs of reals."""
-    numbers = tensor.detach()
-    return torch.view_as_real(numbers.resolve_conj()) if numbers.is_complex() else numbers
-
-
 def _addresses(places: Any) -> np.ndarray:
-    """The addresses of elements, from (flat tensor, index)."""
-    found = [tensor.data_ptr() + i * tensor.element_size() for tensor, i in places]
-    return np.array(found, dtype=np.int64)
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
+    return np.array(element_addresses(places), dtype=np.int64)

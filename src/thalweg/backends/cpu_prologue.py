@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from thalweg.backends.base import CLIP_EPS
 from thalweg.backends.cpu_words import Ask, Word, spell, words
 from thalweg.backends.rounding import GOLDEN, MIX_LONG
+from thalweg.backends.spelling import indented
 from thalweg.rules.formula import Formula
-from thalweg.rules.language import Program, read
 
 _TEMPLATE = '''
 
@@ -72,7 +72,7 @@ def set_factors(at):
     """What each row's gradient is multiplied with: sign, loss scale and clipping."""
     request = word(at, {request})
     scale = number(request, {ask_scale})
-    smallest = 1.0
+    smallest = number(request, {ask_factor})
     for t in range(word(at, {num_rows})):
         s = word(word(at, {segments}), t)
         factor = 1.0
@@ -213,18 +213,18 @@ def _main(
     ]
     measures.append(f"put_word(word(at, {Word.COUNTER:d}), 0, 0)")
     return _TEMPLATE.format(
-        key=_indented([key] if is_by_chance else [], 8),
-        first_scalars=_indented([f"last_{name} = new_{name} = 0.0" for name in scalars], 4),
-        load_scalars=_indented(
+        key=indented([key] if is_by_chance else [], 8),
+        first_scalars=indented([f"last_{name} = new_{name} = 0.0" for name in scalars], 4),
+        load_scalars=indented(
             [f"c_{n} = number({p}, 0)" for n, p in zip(scalars, at, strict=True)], 8
         ),
         same="".join(f" and last_{name} == c_{name}" for name in scalars),
-        copy_scalars=_indented(
+        copy_scalars=indented(
             [f"put({p}, 0, new_{n})" for n, p in zip(scalars, at, strict=True)], 12
         ),
-        keep_scalars=_indented([f"last_{name} = c_{name}" for name in scalars], 8),
-        compute=_indented(_coefficients(formula, places, at), 8),
-        measures=_indented(measures, 8),
+        keep_scalars=indented([f"last_{name} = c_{name}" for name in scalars], 8),
+        compute=indented(_coefficients(formula, places, at), 8),
+        measures=indented(measures, 8),
         scale_functions="".join(scales),
         clip_eps=CLIP_EPS,
         golden=GOLDEN,
@@ -241,45 +241,20 @@ def _main(
 
 def _coefficients(formula: Formula, places: Mapping[str, str], at: Sequence[str]) -> list[str]:
     """The lines that compute a row's coefficients and running scalars."""
-    rule = formula.rule
-    known = {**places, **{name: f"c_{name}" for name in ("t", *rule.scalars)}}
-    lines, made = _inlined(rule.coefficients_program, "r_", known)
-    cut = len(rule.scalars)
-    for name, place, value in zip(rule.scalars, at, made, strict=False):
+    lines, made, values = spell.coefficients(formula, places)
+    for name, place, value in zip(formula.rule.scalars, at, made, strict=True):
         lines += [f"new_{name} = {value}", f"put({place}, 0, new_{name})"]
-    values = made[cut:]
-    for j, (function, own) in enumerate(formula.sources):
-        fields = {name: repr(float(value)) for name, value in own.items()}
-        program = read(function, is_coefficients=True)
-        more, values_of_option = _inlined(program, f"o{j}_", {**places, **fields})
-        lines += more
-        values += values_of_option
     return [*lines, *(f"put(row, {k}, {value})" for k, value in enumerate(values))]
 
 
 def _scale(formula: Formula, k: int, places: Mapping[str, str], sizes: Mapping[str, int]) -> str:
     measure = formula.measures[k]
-    sums = {f"sum{j}": f"row_sum(at, t, {j + 1})" for j in range(len(measure.sums))}
-    fields = {name: repr(float(value)) for name, value in measure.fields.items()}
-    known = {**places, **fields, **sums, "size": "size"}
-    lines, (value,) = _inlined(measure.scale_program, "s_", known)
+    sums = [f"row_sum(at, t, {j + 1})" for j in range(len(measure.sums))]
+    lines, value = spell.scale(measure, places, sums)
     return _SCALE.format(
         k=k,
-        lines=_indented(["size = row_elements(at, t)", *lines], 8),
+        lines=indented(["size = row_elements(at, t)", *lines], 8),
         value=value,
         **sizes,
         **words(),
     )
-
-
-def _inlined(
-    program: Program, prefix: str, known: Mapping[str, str]
-) -> tuple[list[str], list[str]]:
-    """(lines, outputs) of a program whose inputs stand at the places in `known`."""
-    lines = [f"{prefix}{name} = {known[name]}" for name in program.inputs]
-    lines += [f"{prefix}{name} = {spell(value, prefix)}" for name, value in program.lines]
-    return lines, [spell(value, prefix) for value in program.outputs]
-
-
-def _indented(lines: Sequence[str], width: int) -> str:
-    return "\n".join(" " * width + line for line in lines)

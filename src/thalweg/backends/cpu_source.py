@@ -6,36 +6,12 @@ The text is compiled by Numba (`cpu.py`). A kernel takes one address, of the tab
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from thalweg.backends.base import Rounding
 from thalweg.backends.cpu_prologue import prologue
 from thalweg.backends.cpu_words import Word, spell, words
+from thalweg.backends.layout import SIZES, Layout, arrays_of
 from thalweg.backends.rounding import SHIFTS
-from thalweg.rules.formula import Formula, Measure, input_of
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How the arrays of a kernel are stored, and how it computes.
-
-    param, grad, states: dtypes as torch spells them, without "torch."
-    """
-
-    param: str
-    grad: str
-    states: tuple[str, ...]
-    arithmetic: str
-    rounding: Rounding
-
-    @property
-    def name(self) -> str:
-        arrays = [self.param, self.grad, *self.states]
-        short = "_".join(a.replace("bfloat", "b").replace("float", "f") for a in arrays)
-        return f"{short}_{self.arithmetic}_{self.rounding}"
-
-
-SIZES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+from thalweg.backends.spelling import indented
+from thalweg.rules.formula import Formula, Measure
 
 _HEAD = '''"""Kernels written by thalweg: {title}."""
 
@@ -176,21 +152,14 @@ def tasks(formula: Formula) -> list[str]:
     return ["norm", "total", "settle", *measures, "update", "whole"]
 
 
-def _arrays(formula: Formula, layout: Layout) -> list[tuple[str, str]]:
-    """(name in the formula, dtype) of every array, in the order of the table."""
-    states = [*map(input_of, formula.states), *(["kahan"] if layout.rounding == "kahan" else [])]
-    dtypes = (layout.param, layout.grad, *layout.states)
-    return list(zip(["p", "g", *states], dtypes, strict=True))
-
-
 def _accessors(formula: Formula, layout: Layout) -> list[str]:
     """How each array is read and written: load0 and store0 are the parameter's."""
     lines = ["\n"]
-    for k, (_, dtype) in enumerate(_arrays(formula, layout)):
+    for k, (_, dtype) in enumerate(arrays_of(formula, layout)):
         if k == 1:
             continue
         lines.append(f'load{k} = load("{dtype}", "{layout.arithmetic}", {k})\n')
-        if _is_by_chance(layout, dtype):
+        if layout.is_by_chance(dtype):
             shift = SHIFTS[k % len(SHIFTS)]
             lines.append(f'store{k} = store_by_chance("{layout.arithmetic}", {k}, {shift})\n')
         else:
@@ -199,14 +168,10 @@ def _accessors(formula: Formula, layout: Layout) -> list[str]:
     return lines
 
 
-def _is_by_chance(layout: Layout, dtype: str) -> bool:
-    return layout.rounding == "stochastic" and dtype == "bfloat16"
-
-
 def _setting(formula: Formula, layout: Layout) -> list[str]:
     """What a chunk needs before its loop: addresses and coefficients."""
     lines = [f"factor = F(number(word(at, {Word.FACTORS:d}), t))"]
-    for k, (_, dtype) in enumerate(_arrays(formula, layout)):
+    for k, (_, dtype) in enumerate(arrays_of(formula, layout)):
         base = "g_at" if k == 1 else f"word(word(at, {Word.ARRAYS + k:d}), t)"
         lines.append(f"at{k} = {base} + {SIZES[dtype]} * start")
     width = 8 * len(formula.coefficients)
@@ -222,7 +187,7 @@ def _setting(formula: Formula, layout: Layout) -> list[str]:
 
 def _loads(formula: Formula, layout: Layout) -> list[str]:
     lines = ["raw = load1(at1, i)", "_g = raw * factor"]
-    arrays = enumerate(_arrays(formula, layout))
+    arrays = enumerate(arrays_of(formula, layout))
     lines += [f"_{name} = load{k}(at{k}, i)" for k, (name, _) in arrays if k != 1]
     return [*lines, "stored = _p", "_p = _p + _kahan"] if layout.rounding == "kahan" else lines
 
@@ -270,11 +235,11 @@ def _update(formula: Formula, layout: Layout) -> str:
         body.append(f"moved = {moved}")
     if layout.rounding == "stochastic":
         body.append("chance = draw(key, start + i)")
-    arrays = _arrays(formula, layout)
+    arrays = arrays_of(formula, layout)
     values = ["moved", None, *states]
     for k, ((_, dtype), value) in enumerate(zip(arrays, values, strict=True)):
         if value is not None:
-            chance = ", chance" if _is_by_chance(layout, dtype) else ""
+            chance = ", chance" if layout.is_by_chance(dtype) else ""
             body.append(f"store{k}(at{k}, i, {value}{chance})")
     body += _STATISTICS
     totals = ["sum_g", "sum_step", "sum_p"]
@@ -286,11 +251,11 @@ def _kernel(
 ) -> str:
     return _KERNEL.format(
         kernel=kernel,
-        setting=_indented(setting, 8),
+        setting=indented(setting, 8),
         accumulators=", ".join(totals) + ("," if len(totals) == 1 else ""),
         zeros=", ".join(["F(0)"] * len(totals)) + ("," if len(totals) == 1 else ""),
-        body=_indented(body, 12),
-        ending=_indented(ending, 8),
+        body=indented(body, 12),
+        ending=indented(ending, 8),
         **words(),
     )
 
@@ -300,7 +265,3 @@ def _main(formula: Formula) -> str:
     for k, name in enumerate(tasks(formula)):
         lines += [f"    {'el' if k else ''}if task == {k}:", f"        {name}(at)"]
     return "\n".join(lines) + "\n"
-
-
-def _indented(lines: list[str], width: int) -> str:
-    return "\n".join(" " * width + line for line in lines)

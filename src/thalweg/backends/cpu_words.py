@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from thalweg.rules.language import Apply, Expression
+from thalweg.backends.spelling import Speller
 
 
 class Word(IntEnum):
@@ -45,7 +45,7 @@ class Ask(IntEnum):
     SKIP = 1  # not 0: this step is a no-op
     SKIPS_NONFINITE = 2  # not 0: a norm that is not finite makes it one
     SKIPPED = 3  # came of it: was it a no-op
-    FACTOR = 4  # came of it: the smallest clip factor
+    FACTOR = 4  # came of it: the smallest clip factor (1 before)
     NEEDS_NORM = 5  # not 0: the gradients are read once before the update
 
 
@@ -54,33 +54,24 @@ def words() -> dict[str, int]:
     return {word.name.lower(): int(word) for word in Word}
 
 
-SPELLING = {
-    "add": "({} + {})",
-    "subtract": "({} - {})",
-    "multiply": "({} * {})",
-    "negative": "(-{})",
-    "less": "({} < {})",
-    "greater": "({} > {})",
-    "less_equal": "({} <= {})",
-    "greater_equal": "({} >= {})",
-    "div": "({} / {})",
-    "sqrt": "math.sqrt({})",
-    "pow": "({} ** {})",
-    "absolute": "abs({})",
-    "sign": "sign({})",
-    "maximum": "maximum({}, {})",
-    "minimum": "minimum({}, {})",
-    "where": "where({}, {}, {})",
-}
+spell = Speller(
+    {
+        "add": "({} + {})",
+        "subtract": "({} - {})",
+        "multiply": "({} * {})",
+        "negative": "(-{})",
+        "less": "({} < {})",
+        "greater": "({} > {})",
+        "less_equal": "({} <= {})",
+        "greater_equal": "({} >= {})",
+        "div": "({} / {})",
+        "sqrt": "math.sqrt({})",
+        "pow": "({} ** {})",
+        "absolute": "abs({})",
+        "sign": "sign({})",
+        "maximum": "maximum({}, {})",
+        "minimum": "minimum({}, {})",
+        "where": "where({}, {}, {})",
+    }
+)
 """How Numba spells the operations of a formula."""
-
-
-def spell(expression: Expression, prefix: str = "_") -> str:
-    """An expression as Python text for Numba.
-
-    prefix: stands before every name, so that none of a rule's meets one of the kernel's own
-    """
-    if isinstance(expression, Apply):
-        arguments = (spell(argument, prefix) for argument in expression.arguments)
-        return SPELLING[expression.operation].format(*arguments)
-    return f"{prefix}{expression}" if isinstance(expression, str) else repr(expression)

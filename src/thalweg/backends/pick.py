@@ -12,10 +12,11 @@ from torch.nn import Parameter
 
 from thalweg.backends.base import Backend
 from thalweg.backends.cpu import Cpu
+from thalweg.backends.gpu import Gpu
 from thalweg.backends.torch import Eager
 from thalweg.rules import Rule
 
-_CPU_TYPES = {
+_TYPES = {
     torch.float32,
     torch.float64,
     torch.bfloat16,
@@ -23,6 +24,10 @@ _CPU_TYPES = {
     torch.complex64,
     torch.complex128,
 }
+
+
+_COMPILERS = {"cpu": "numba", "cuda": "triton"}
+"""What compiles own kernels for a kind of device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,8 @@ def pick(
     reason = _wish(wishes) or _of_rules(rules) or _obstacle(params)
     if reason is not None:
         return Eager(), reason
+    if params and params[0].is_cuda:
+        return Gpu(), "own kernels for CUDA"
     return Cpu(), "own kernels for the CPU"
 
 
@@ -66,14 +73,16 @@ def _of_rules(rules: Sequence[Rule]) -> str | None:
 
 def _obstacle(params: Sequence[Tensor]) -> str | None:
     """Why own kernels cannot take these parameters; None where they can."""
-    devices = sorted({p.device.type for p in params})
-    if devices != ["cpu"]:
+    devices = sorted({str(p.device) for p in params})
+    kind = devices[0].partition(":")[0] if len(devices) == 1 else None
+    if kind not in _COMPILERS:
         return f"there are no own kernels for parameters on {' and '.join(devices)}"
     for p in params:
         if type(p) not in (Tensor, Parameter):
             return f"own kernels take no {type(p).__name__}"
-        if p.dtype not in _CPU_TYPES:
+        if p.dtype not in _TYPES:
             return f"own kernels take no {p.dtype}"
-    if find_spec("numba") is None:
-        return "numba is not installed, which compiles own kernels"
+    compiler = _COMPILERS[kind]
+    if find_spec(compiler) is None:
+        return f"{compiler} is not installed, which compiles own kernels"
     return None

@@ -1,0 +1,101 @@
+"""The tensors that a launch of kernels works on: held, in order, and known by their addresses.
+
+Kernels are given addresses. Every tensor that an address belongs to is held here as long as the
+table stands; each step the parameters' addresses and sizes are checked and the gradients' are read
+anew. A gradient of another type or with other strides is copied into order first; a parameter with
+gaps is worked on in a copy and written back, so that nothing outside it is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thalweg.backends.base import Group, dense, is_dense
+from thalweg.backends.layout import plain, state_names
+
+_dtype: Callable[[Tensor], torch.dtype] = torch._C.TensorBase.dtype.__get__  # pyright: ignore
+
+
+class Memory:
+    """Parameters, states and this step's gradients of groups that share a formula."""
+
+    def __init__(self, groups: Sequence[Group]):
+        self.rule = groups[0].formula.rule
+        self._owners: list[Tensor] = [p for group in groups for p in group.params]
+        self._places = self._found()
+        self.params = list(map(plain, self._owners))
+        self.sizes = list(map(Tensor.numel, self.params))
+        self.targets = [p if is_dense(p) else p.contiguous() for p in self.params]
+        self.staged = [i for i, p in enumerate(self.params) if p is not self.targets[i]]
+        self.is_simple = all(map(Tensor.is_contiguous, self.params)) and all(self.sizes)
+        self.states = [
+            [plain(s) for g in groups for s in g.states[name]] for name in state_names(groups[0])
+        ]
+        self.grads: Sequence[Tensor | None] = ()
+
+    def is_current(self) -> bool:
+        """Do the parameters still lie where the table says, at their size?"""
+        return self._found() == self._places
+
+    def _found(self) -> tuple[list[int], list[int]]:
+        """Addresses and sizes of the parameters themselves: `p.data = ...` changes them."""
+        return list(map(Tensor.data_ptr, self._owners)), list(map(Tensor.numel, self._owners))
+
+    def chunks(self, length: int) -> list[tuple[int, int, int]]:
+        """The work in pieces of at most `length` elements: (row, first element, their number)."""
+        return [
+            (t, start, min(length, size - start))
+            for t, size in enumerate(self.sizes)
+            for start in range(0, size, length)
+        ]
+
+    def take(self, grads: Sequence[Tensor | None]) -> list[int]:
+        """The addresses of this step's gradients, those that need it copied into order first.
+
+        0 where there is no gradient; they are held until the step is over.
+        """
+        addresses = self._addresses_if_simple(grads)
+        if addresses is None:
+            grads = [None if g is None else self._ordered(g, i) for i, g in enumerate(grads)]
+            addresses = [0 if g is None else g.data_ptr() or 64 for g in grads]  # 64: it is empty
+        self.grads = grads
+        return addresses
+
+    def _addresses_if_simple(self, grads: Sequence[Any]) -> list[int] | None:
+        """The gradients' addresses, where all are there, contiguous and of the parameters' type."""
+        if not self.is_simple:
+            return None
+        try:
+            addresses = list(map(Tensor.data_ptr, grads))
+            is_simple = all(map(Tensor.is_contiguous, grads))
+        except (TypeError, RuntimeError, NotImplementedError):  # None, or a sparse one
+            return None
+        dtypes = set(map(_dtype, grads))
+        return addresses if is_simple and dtypes == {self.params[0].dtype} else None
+
+    def _ordered(self, grad: Tensor, i: int) -> Tensor:
+        """A gradient in its parameter's type and order of memory."""
+        target, given = self.targets[i], plain(dense(self.rule, grad))
+        if given.dtype == target.dtype and given.stride() == target.stride():
+            return given
+        return torch.empty_like(target).copy_(given)
+
+    def copy_in(self) -> None:
+        """Fetch parameters with gaps into the copies that are worked on."""
+        for i in self.staged:
+            self.targets[i].copy_(self.params[i])
+
+    def finish(self) -> None:
+        """Write such copies back, and let go of the gradients."""
+        for i in self.staged:
+            self.params[i].copy_(self.targets[i])
+        self.grads = ()
+
+
+def element_addresses(places: Any) -> list[int]:
+    """The addresses of elements, from (flat tensor, index)."""
+    return [tensor.data_ptr() + i * tensor.element_size() for tensor, i in places]
