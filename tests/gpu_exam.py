@@ -98,7 +98,9 @@ def group_of(rule: str, dtype: torch.dtype, *options: Any, seed: int = 3, **hype
 
 
 def first_scalars(rule: str) -> tuple[float, ...]:
-    return reference.first_scalars(RULES[rule])
+    row = RULES[rule]
+    hyper = {known.name: known.default for known in row.hypers}
+    return tuple(row.first_scalars(hyper).values())
 
 
 def gradients(params: Sequence[Tensor]) -> list[Tensor]:
