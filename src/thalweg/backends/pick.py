@@ -30,11 +30,13 @@ class Wishes:
 
     fused: True for own kernels, False for torch's operations; None: no wish
     foreach: True for torch's operations, where fused says nothing
+    matrix_rule: the name of a rule of whole matrices among those to be run, or None
     """
 
     fused: bool | None = None
     foreach: bool | None = None
     is_differentiable: bool = False
+    matrix_rule: str | None = None
 
 
 def pick(params: Sequence[Tensor], wishes: Wishes) -> tuple[Backend, str]:
@@ -49,6 +51,8 @@ def _wish(wishes: Wishes) -> str | None:
     """Why torch's operations were asked for; None where they were not."""
     if wishes.is_differentiable:
         return "differentiable=True: autograd follows the step"
+    if wishes.matrix_rule is not None:
+        return f"{wishes.matrix_rule} works on whole matrices, by torch's operations"
     if wishes.fused is False and wishes.foreach is not None:
         return f"fused=False and foreach={wishes.foreach} ask for torch's operations"
     if wishes.foreach and wishes.fused is None:

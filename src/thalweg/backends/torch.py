@@ -13,12 +13,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 from thalweg.backends.base import CLIP_EPS, Group, Request, Totals, dense, evaluate, value_of
+from thalweg.backends.matrix import new_values, spread_as, whole
 from thalweg.backends.numpy import scale_of
 from thalweg.backends.rounding import draws, keys_of, rounded_by_chance
-from thalweg.rules.formula import input_of
+from thalweg.rules.formula import Formula, input_of
+from thalweg.rules.matrix import MatrixRule
 
 HALVES = (torch.float16, torch.bfloat16)
 
@@ -161,22 +162,17 @@ def norm_of(grads: Sequence[Tensor]) -> Tensor | float:
     if not grads or grads[0].device.type == "cpu":
         return _norm_on_cpu(grads)
     norms = torch._foreach_norm(list(grads), 2, torch.float32)  # pyright: ignore[reportPrivateImportUsage]
-    return torch.linalg.vector_norm(torch.stack([_whole(norm) for norm in norms]))
+    return torch.linalg.vector_norm(torch.stack([whole(norm) for norm in norms]))
 
 
 def _norm_on_cpu(grads: Sequence[Tensor]) -> float:
     """In the gradients' own precision, and in double only where that overflows."""
     wide = [g.coalesce().values() if g.is_sparse else g for g in grads]
     wide = [g.float() if g.dtype in HALVES else g for g in wide]  # float16 ends at 65,504
-    norm = math.hypot(*(_whole(torch.linalg.vector_norm(g)).item() for g in wide))
+    norm = math.hypot(*(whole(torch.linalg.vector_norm(g)).item() for g in wide))
     if math.isinf(norm):
-        norm = math.hypot(*(_whole(torch.linalg.vector_norm(g.double())).item() for g in wide))
+        norm = math.hypot(*(whole(torch.linalg.vector_norm(g.double())).item() for g in wide))
     return norm
-
-
-def _whole(number: Tensor) -> Tensor:
-    """A number that may be spread over ranks, as a plain tensor."""
-    return number.full_tensor() if isinstance(number, DTensor) else number
 
 
 def _skip_flag(request: Request, norms: Sequence[Any]) -> Any:
@@ -240,7 +236,7 @@ def _clipped(g: Tensor, factor: Any, limit: float | None, scale: Any) -> Tensor:
     """The gradient times its factor, which a limit on its own norm may lower."""
     wide = g.float() if g.dtype in HALVES else g
     if limit is not None:
-        own = _clip_factor(limit, abs(scale) * _whole(torch.linalg.vector_norm(wide)))
+        own = _clip_factor(limit, abs(scale) * whole(torch.linalg.vector_norm(wide)))
         factor = factor * own
     return wide * factor
 
@@ -248,6 +244,8 @@ def _clipped(g: Tensor, factor: Any, limit: float | None, scale: Any) -> Tensor:
 def _coefficients(group: Group) -> tuple[dict[str, Any], dict[str, Any]]:
     """The formula's coefficients and the rule's new scalars: numbers, or one a tensor, (n,)."""
     formula = group.formula
+    if isinstance(formula, MatrixRule):
+        return {}, {}
     t = group.steps if group.steps.device.type == "mps" else group.steps.double()
     known: dict[str, Any] = {"t": t, **group.scalars, **group.hyper}
     program = formula.rule.coefficients_program
@@ -288,33 +286,31 @@ def _update(
     is_measured: bool,
 ) -> Tensor:
     """Update one tensor; its sums of g², step², p² and of elements that are not finite, (4,)."""
-    formula = group.formula
-    names = [*formula.states, *(["kahan_comp"] if group.rounding == "kahan" else [])]
+    names = [*group.formula.states, *(["kahan_comp"] if group.rounding == "kahan" else [])]
     targets = [_plain(group, t) for t in (group.params[i], *(group.states[n][i] for n in names))]
     wide = torch.float64 if group.is_double or targets[0].dtype == torch.float64 else torch.float32
     old = [t.clone() if group.is_differentiable else t.to(wide) for t in targets]
-    known = {"p": old[0], "g": g.to(wide), **coefficients}
-    known |= {input_of(n): s for n, s in zip(formula.states, old[1:], strict=False)}
-    if group.rounding == "kahan":
-        known["p"] = old[0] + old[-1]
-    for measure in formula.measures:
-        scope = dict(known)
-        evaluate(measure.lines, scope, OPERATIONS)
-        sums = [_whole(value_of(s, scope, OPERATIONS).sum()) for s in measure.sums]
-        sizes = {"size": float(max(1, g.numel()))}
-        known[measure.name] = _scale(measure, sums, sizes["size"], group.hyper)
-    evaluate(formula.lines, known, OPERATIONS)
-    new = [value_of(output, known, OPERATIONS) for output in formula.outputs]
-    step = value_of(formula.step, known, OPERATIONS)
+    g, is_matrix = g.to(wide), isinstance(group.formula, MatrixRule)
+    if is_matrix:
+        g, *old = map(whole, (g, *old))
+    before = [old[0] + old[-1], *old[1:-1]] if group.rounding == "kahan" else old
+    if is_matrix and skip is True:
+        new, step = before, torch.zeros_like(g)
+    elif is_matrix:
+        new, step = new_values(group, i, g, before)
+    else:
+        new, step = _evaluated(group, g, before, coefficients)
     if group.rounding == "kahan":
         wanted = old[-1] - step
-        new[0] = (old[0] + wanted).to(targets[0].dtype).to(wide)
-        new.append(wanted - (new[0] - old[0]))
+        rounded = (old[0] + wanted).to(targets[0].dtype).to(wide)
+        new = [rounded, *new[1:], wanted - (rounded - old[0])]
     if skip is not True:
         bits = None if key is None else draws(key, g.numel(), g.device)
         for k, (target, value) in enumerate(zip(targets, new, strict=True)):
             if bits is not None and target.dtype == torch.bfloat16:
-                value = rounded_by_chance(value, bits, 0 if k == 0 else k + 1)  # noqa: PLW2901
+                drawn = bits[: value.numel()]
+                value = rounded_by_chance(value, drawn, 0 if k == 0 else k + 1)  # noqa: PLW2901
+            value = spread_as(value, target)  # noqa: PLW2901
             kept = value if skip is False else torch.where(skip, target, value.to(target.dtype))
             target.copy_(kept)
     if not is_measured:
@@ -326,7 +322,26 @@ def _update(
         (new[0] * new[0]).sum(),
         (~torch.isfinite(g)).sum(),
     ]
-    return torch.stack([_whole(number).double() for number in numbers])
+    return torch.stack([whole(number).double() for number in numbers])
+
+
+def _evaluated(
+    group: Group, g: Tensor, old: Sequence[Tensor], coefficients: dict[str, Any]
+) -> tuple[list[Tensor], Tensor]:
+    """(p and states, what p has lost) by an element-wise formula; old: p and its states before."""
+    formula = group.formula
+    assert isinstance(formula, Formula)
+    states = {input_of(name): s for name, s in zip(formula.states, old[1:], strict=True)}
+    known = {"p": old[0], "g": g, **coefficients, **states}
+    for measure in formula.measures:
+        scope = dict(known)
+        evaluate(measure.lines, scope, OPERATIONS)
+        sums = [whole(value_of(s, scope, OPERATIONS).sum()) for s in measure.sums]
+        sizes = {"size": float(max(1, g.numel()))}
+        known[measure.name] = _scale(measure, sums, sizes["size"], group.hyper)
+    evaluate(formula.lines, known, OPERATIONS)
+    new = [value_of(output, known, OPERATIONS) for output in formula.outputs]
+    return new, value_of(formula.step, known, OPERATIONS)
 
 
 def _scale(measure: Any, sums: Sequence[Tensor], size: float, hyper: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from thalweg.optim.adafactor import Adafactor
 from thalweg.optim.adaptive import (
     Adadelta,
     Adagrad,
@@ -23,6 +24,7 @@ __all__ = [
     "OPTIMIZERS",
     "SGD",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, Literal
 
 from thalweg.errors import UsageError
@@ -21,6 +21,7 @@ class Hyper:
     low, above: its lower end, and whether the value must stay above it
     high, below: its upper end, and whether the value must stay below it
     key, index: how users spell it, where that differs: beta1 is `betas[0]`
+    is_whole: 3 and not 3.5; or_none: None has a meaning of its own
     """
 
     name: str
@@ -32,6 +33,8 @@ class Hyper:
     key: str = ""
     index: int | None = None
     meaning: str = ""
+    is_whole: bool = False
+    or_none: bool = False
 
     @property
     def setting(self) -> str:
@@ -43,15 +46,21 @@ class Hyper:
         """The allowed values in words, such as "0 <= beta1 < 1"."""
         if math.isinf(self.high):
             return f"{self.name} {'>' if self.above else '>='} {self.low:g}"
+        if math.isinf(self.low):
+            return f"{self.name} {'<' if self.below else '<='} {self.high:g}"
         low = f"{self.low:g} {'<' if self.above else '<='}"
         return f"{low} {self.name} {'<' if self.below else '<='} {self.high:g}"
 
     def check(self, value: Any) -> None:
         """Raise UsageError unless `value`, or what a tensor of one number holds, is in range."""
+        if value is None and self.or_none:
+            return
         value = value.item() if getattr(value, "numel", lambda: 0)() == 1 else value
-        is_number = isinstance(value, Real) and not isinstance(value, bool)
+        kind = Integral if self.is_whole else Real
+        is_number = isinstance(value, kind) and not isinstance(value, bool)
         if not is_number or not math.isfinite(value):
-            raise UsageError(f"{self.name} is {value!r}: it must be a number with {self.range}")
+            what = "a whole number" if self.is_whole else "a number"
+            raise UsageError(f"{self.name} is {value!r}: it must be {what} with {self.range}")
         too_high = value >= self.high if self.below else value > self.high
         too_low = value <= self.low if self.above else value < self.low
         if too_low or too_high:
@@ -63,12 +72,14 @@ class Hyper:
         if self.index is not None:
             if not isinstance(value, tuple | list) or len(value) <= self.index:
                 raise UsageError(
-                    f"{self.setting} is {value!r}: it must be a pair of numbers, such as "
-                    "(0.9, 0.999)"
+                    f"{self.setting} is {value!r}: it must be {_TUPLES[self.index]} of numbers"
                 )
             value = value[self.index]
         self.check(value)
 
+
+_TUPLES = ("a pair", "a pair", "three")
+"""What a setting must be that lacks the number at this index."""
 
 Decay = Literal["coupled", "decoupled", "own"]
 """How weight decay enters: as part of the gradient, as a shrinking of p, or in the rule's own way.

@@ -1,0 +1,115 @@
+"""Matrix rules on torch tensors: any device, DTensor, and autograd through the step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor, Replicate
+
+from thalweg.backends.base import Group
+from thalweg.rules.matrix import MatrixRule
+
+
+@dataclass(frozen=True, slots=True)
+class TorchArrays:
+    """The array names of matrix rules, as torch has them.
+
+    has_bfloat16: False leaves arrays alone that a rule wants in bfloat16
+    """
+
+    has_bfloat16: bool = True
+
+    def matmul(self, a: Tensor, b: Tensor) -> Tensor:
+        return a @ b
+
+    def addmm(self, c: Tensor, a: Tensor, b: Tensor, *, beta: float, alpha: float) -> Tensor:
+        return torch.addmm(c, a, b, beta=beta, alpha=alpha)
+
+    def transpose(self, a: Tensor) -> Tensor:
+        return a.mT
+
+    def lerp(self, a: Tensor, b: Tensor, share: Any) -> Tensor:
+        return torch.lerp(a, b, share.to(a.dtype) if isinstance(share, Tensor) else share)
+
+    def mean(self, a: Tensor, axis: int) -> Tensor:
+        return a.mean(axis, keepdim=True)
+
+    def norm(self, a: Tensor) -> Tensor:
+        return torch.linalg.vector_norm(a)
+
+    def sqrt(self, a: Tensor) -> Tensor:
+        return torch.sqrt(a)
+
+    def maximum(self, a: Any, b: Any) -> Any:
+        return _larger(a, b, sign=1)
+
+    def minimum(self, a: Any, b: Any) -> Any:
+        return _larger(a, b, sign=-1)
+
+    def bfloat16(self, a: Tensor) -> Tensor:
+        return a.bfloat16() if self.has_bfloat16 else a
+
+    def astype(self, a: Tensor, like: Tensor) -> Tensor:
+        return a.to(like.dtype)
+
+    def eps(self, a: Tensor) -> float:
+        return torch.finfo(a.dtype).eps
+
+
+def _larger(a: Any, b: Any, *, sign: int) -> Any:
+    """The larger (sign 1) or smaller (-1) of two tensors or numbers."""
+    if isinstance(b, Tensor):
+        a, b = b, a
+    if not isinstance(a, Tensor):
+        return max(a, b) if sign > 0 else min(a, b)
+    if isinstance(b, Tensor):
+        return torch.maximum(a, b) if sign > 0 else torch.minimum(a, b)
+    return torch.clamp(a, min=b) if sign > 0 else torch.clamp(a, max=b)
+
+
+ARRAYS = TorchArrays()
+WITH_SLOPE = TorchArrays(has_bfloat16=False)
+"""Rounding has a slope of zero nearly everywhere: where autograd follows, there is none of it."""
+
+
+def new_values(
+    group: Group, i: int, g: Tensor, old: Sequence[Tensor]
+) -> tuple[list[Tensor], Tensor]:
+    """(p and states, what p has lost) of tensor i after an update; old: p and its states before.
+
+    All are whole tensors: what is spread over ranks was gathered, and every rank computes the same.
+    """
+    rule = group.formula
+    assert isinstance(rule, MatrixRule)
+    if not g.numel():
+        return list(old), torch.zeros_like(g)
+    hyper = [group.hyper[name] for name in rule.wanted]
+    xp = WITH_SLOPE if group.is_differentiable else ARRAYS
+    p, *states = old
+    new = rule.update(xp, _count(group.steps[i]), p, g, *states, *hyper)
+    return list(new), p - new[0]
+
+
+def _count(t: Tensor) -> Any:
+    """A number of updates, read where that costs no waiting."""
+    if t.device.type == "cpu":
+        return t.item()
+    return t if t.device.type == "mps" else t.double()
+
+
+def whole(t: Tensor) -> Tensor:
+    """A tensor that may be spread over ranks, as a plain one."""
+    return t.full_tensor() if isinstance(t, DTensor) else t
+
+
+def spread_as(t: Tensor, like: Tensor) -> Tensor:
+    """A whole tensor, the same on every rank, spread as `like` is; nothing is sent for it."""
+    if not isinstance(like, DTensor) or isinstance(t, DTensor):
+        return t
+    mesh = like.device_mesh
+    everywhere = DTensor.from_local(t, mesh, [Replicate()] * mesh.ndim, run_check=False)
+    return everywhere.redistribute(placements=like.placements)
