@@ -24,6 +24,7 @@ _HOMES = {
     "DataError": "errors",
     "Hyper": "rules",
     "Lion": "optim",
+    "Muon": "optim",
     "NAdam": "optim",
     "Optimizer": "optim",
     "PerTensor": "optim",
@@ -55,6 +56,7 @@ _HOMES = {
     "inverse_sqrt": "schedules",
     "linear": "schedules",
     "load": "jobs.load",
+    "muon_groups": "optim",
     "one_cycle": "schedules",
     "plateau": "schedules",
     "polynomial": "schedules",
@@ -93,6 +95,7 @@ if TYPE_CHECKING:
         ByNorm,
         ByValue,
         Lion,
+        Muon,
         NAdam,
         Optimizer,
         PerTensor,
@@ -100,6 +103,7 @@ if TYPE_CHECKING:
         RMSprop,
         ScheduleFreeAdamW,
         ScheduleFreeSGD,
+        muon_groups,
     )
     from thalweg.optim.scheduler import Scheduler
     from thalweg.record import Record

@@ -309,7 +309,8 @@ def _update(
         for k, (target, value) in enumerate(zip(targets, new, strict=True)):
             if bits is not None and target.dtype == torch.bfloat16:
                 drawn = bits[: value.numel()]
-                value = rounded_by_chance(value, drawn, 0 if k == 0 else k + 1)  # noqa: PLW2901
+                chances = 0 if k == 0 else k + 1
+                value = rounded_by_chance(value.float(), drawn, chances)  # noqa: PLW2901
             value = spread_as(value, target)  # noqa: PLW2901
             kept = value if skip is False else torch.where(skip, target, value.to(target.dtype))
             target.copy_(kept)

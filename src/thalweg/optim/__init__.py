@@ -15,6 +15,8 @@ from thalweg.optim.adaptive import (
 )
 from thalweg.optim.clip import ByNorm, ByValue, PerTensor
 from thalweg.optim.modern import LAMB, Lion, ScheduleFreeAdamW, ScheduleFreeSGD
+from thalweg.optim.muon import Muon
+from thalweg.optim.muon_groups import muon_groups
 from thalweg.optim.names import OPTIMIZERS, make
 from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.sgd import SGD
@@ -32,6 +34,7 @@ __all__ = [
     "ByNorm",
     "ByValue",
     "Lion",
+    "Muon",
     "NAdam",
     "Optimizer",
     "PerTensor",
@@ -40,4 +43,5 @@ __all__ = [
     "ScheduleFreeAdamW",
     "ScheduleFreeSGD",
     "make",
+    "muon_groups",
 ]

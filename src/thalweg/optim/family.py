@@ -17,21 +17,21 @@ class Family:
     choose: from a group's settings to the name of its rule; raises UsageError for settings that do
     not go together
     rules: the names that it may give; switches: settings that are no hyperparameter of a rule
-    table: where the names stand
+    table: where the names stand, if not in RULES
     """
 
     choose: Callable[[Mapping[str, Any]], str]
     rules: tuple[str, ...]
     switches: tuple[str, ...]
-    table: Mapping[str, AnyRule] = field(default_factory=lambda: RULES, hash=False)
+    table: Mapping[str, AnyRule] | None = field(default=None, hash=False)
 
     def __call__(self, settings: Mapping[str, Any]) -> AnyRule:
-        return self.table[self.choose(settings)]
+        return (self.table or RULES)[self.choose(settings)]
 
     def hypers(self) -> Iterator[Hyper]:
         """Every hyperparameter of every rule."""
         for name in self.rules:
-            yield from self.table[name].hypers
+            yield from (self.table or RULES)[name].hypers
 
 
 @dataclass(frozen=True, slots=True)

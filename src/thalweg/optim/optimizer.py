@@ -88,7 +88,7 @@ class Optimizer(torch.optim.Optimizer):
     ):
         if isinstance(rule, str):
             rule = _named(rule)
-        self._family = Single(rule) if isinstance(rule, AnyRule) else rule
+        self._family = Single(rule) if isinstance(rule, Rule | MatrixRule) else rule
         self._bound: Bound | None = None
         self._loss: Tensor | None = None
         defaults = {

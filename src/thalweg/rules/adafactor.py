@@ -1,4 +1,4 @@
-"""Adafactor: squared gradients of a matrix remembered as a column of row means and a row of columns'.
+"""Adafactor: squared gradients of a matrix, remembered as the means of its rows and its columns.
 
 p parameter · g gradient · r running mean of g squared in each row · c in each column · v their
 estimate of every element's · u the step before its rate · t step, counted from 1

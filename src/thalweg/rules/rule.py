@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, Literal
 
 from thalweg.errors import UsageError
@@ -42,29 +42,34 @@ class Hyper:
         return self.key or self.name
 
     @property
+    def label(self) -> str:
+        """What messages call it: one of several numbers by its own name."""
+        return self.name if self.index is not None else self.setting
+
+    @property
     def range(self) -> str:
         """The allowed values in words, such as "0 <= beta1 < 1"."""
         if math.isinf(self.high):
-            return f"{self.name} {'>' if self.above else '>='} {self.low:g}"
+            return f"{self.label} {'>' if self.above else '>='} {self.low:g}"
+        high = f"{'<' if self.below else '<='} {self.high:g}"
         if math.isinf(self.low):
-            return f"{self.name} {'<' if self.below else '<='} {self.high:g}"
-        low = f"{self.low:g} {'<' if self.above else '<='}"
-        return f"{low} {self.name} {'<' if self.below else '<='} {self.high:g}"
+            return f"{self.label} {high}"
+        return f"{self.low:g} {'<' if self.above else '<='} {self.label} {high}"
 
     def check(self, value: Any) -> None:
         """Raise UsageError unless `value`, or what a tensor of one number holds, is in range."""
-        if value is None and self.or_none:
+        if self.or_none and value is None:
             return
         value = value.item() if getattr(value, "numel", lambda: 0)() == 1 else value
-        kind = Integral if self.is_whole else Real
-        is_number = isinstance(value, kind) and not isinstance(value, bool)
+        is_number = isinstance(value, Real) and not isinstance(value, bool)
         if not is_number or not math.isfinite(value):
-            what = "a whole number" if self.is_whole else "a number"
-            raise UsageError(f"{self.name} is {value!r}: it must be {what} with {self.range}")
+            raise UsageError(f"{self.label} is {value!r}: it must be a number with {self.range}")
+        if self.is_whole and int(value) != value:
+            raise UsageError(f"{self.label} is {value!r}: it must be a whole number")
         too_high = value >= self.high if self.below else value > self.high
         too_low = value <= self.low if self.above else value < self.low
         if too_low or too_high:
-            raise UsageError(f"{self.name} is {value!r}: allowed is {self.range}")
+            raise UsageError(f"{self.label} is {value!r}: allowed is {self.range}")
 
     def check_in(self, settings: Mapping[str, Any]) -> None:
         """Raise UsageError unless the settings hold it, in range."""
