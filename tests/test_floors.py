@@ -63,6 +63,9 @@ OUTSIDE = {
 
 LATE_DOORS = {
     ("__init__", "*"),
+    ("backends", "llvmlite"),
+    ("backends", "numba"),
+    ("backends", "triton"),
     ("cli", "jobs"),
     ("draw", "matplotlib"),
     ("draw", "rich"),

@@ -76,22 +76,18 @@ WITH_SLOPE = TorchArrays(has_bfloat16=False)
 """Rounding has a slope of zero nearly everywhere: where autograd follows, there is none of it."""
 
 
-def new_values(
-    group: Group, i: int, g: Tensor, old: Sequence[Tensor]
-) -> tuple[list[Tensor], Tensor]:
-    """(p and states, what p has lost) of tensor i after an update; old: p and its states before.
+def new_values(group: Group, i: int, g: Tensor, old: Sequence[Tensor]) -> list[Tensor]:
+    """p and the states of tensor i after an update; old: before.
 
-    All are whole tensors: what is spread over ranks was gathered, and every rank computes the same.
+    What is spread over ranks is gathered, every rank computes the same, and keeps its part of it.
     """
     rule = group.formula
     assert isinstance(rule, MatrixRule)
-    if not g.numel():
-        return list(old), torch.zeros_like(g)
     hyper = [group.hyper[name] for name in rule.wanted]
     xp = WITH_SLOPE if group.is_differentiable else ARRAYS
-    p, *states = old
-    new = rule.update(xp, _count(group.steps[i]), p, g, *states, *hyper)
-    return list(new), p - new[0]
+    p, *states = map(whole, old)
+    new = rule.update(xp, _count(group.steps[i]), p, whole(g), *states, *hyper)
+    return [spread_as(value, like) for value, like in zip(new, old, strict=True)]
 
 
 def _count(t: Tensor) -> Any:

@@ -35,11 +35,10 @@ def _mixed(x: np.ndarray) -> np.ndarray:
     return x
 
 
-def draws(key: Tensor | int, num_elements: int, device: torch.device) -> Tensor:
-    """32 random bits, as int64, for each element of a tensor."""
+def draws(key: int, indices: Tensor) -> Tensor:
+    """32 random bits, as int64, for the elements at these places of a tensor."""
     low = 0xFFFFFFFF
-    x = torch.arange(num_elements, dtype=torch.int64, device=device)
-    x = (x + key) & low
+    x = (indices + key) & low
     for shift, factor in MIX:
         x = x ^ (x >> shift)
         x = (x * factor) & low

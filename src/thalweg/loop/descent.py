@@ -291,6 +291,7 @@ class Descent:
         self.evaluations.append(evaluation)
         self._num_stale = num_without_improvement(self.evaluations)
         self.record.evaluation(evaluation)
+        self._rates.saw(evaluation.number, evaluation.values["loss"])
         return evaluation
 
     def _keep_if_best(self, evaluation: Evaluation) -> None:

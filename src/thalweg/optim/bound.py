@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch._prims_common import is_non_overlapping_and_dense_or_false
 
 from thalweg.backends.base import Group, Rounding, Runner
 from thalweg.errors import UsageError
@@ -266,7 +267,7 @@ def _of_shape(p: Tensor, shape: Sequence[int]) -> Tensor:
 
 def _fills(p: Tensor) -> bool:
     """Is the parameter's memory without gaps and overlaps?"""
-    return torch._prims_common.is_non_overlapping_and_dense_or_false(p)
+    return is_non_overlapping_and_dense_or_false(p)
 
 
 def _state_dtype(p: Tensor, rule: AnyRule, options: Sequence[Any]) -> torch.dtype:

@@ -63,16 +63,9 @@ class LAMB(Optimizer):
         weight_decay: float = 1e-2,
         **more: Unpack[Common],
     ):
-        options = (*more.pop("options", ()), TrustRatio())
+        more["options"] = (*more.get("options", ()), TrustRatio())
         super().__init__(
-            params,
-            "adamw",
-            lr=lr,
-            betas=betas,
-            eps=eps,
-            weight_decay=weight_decay,
-            options=options,
-            **more,
+            params, "adamw", lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, **more
         )
 
 

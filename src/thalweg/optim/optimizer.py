@@ -10,8 +10,8 @@ from functools import wraps
 from typing import Any, cast
 
 import torch
+import torch.optim.optimizer as torchs
 from torch import Tensor
-from torch.optim import optimizer as torchs
 
 from thalweg.backends.base import Backend, Request, Totals
 from thalweg.backends.pick import Wishes, pick
@@ -41,7 +41,7 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
         )
         return full(self, *args, **kwargs) if is_watched else step(self, *args, **kwargs)
 
-    hooked.hooked = True  # pyright: ignore[reportFunctionMemberAccess]  (torch wraps it no more)
+    setattr(hooked, "hooked", True)  # noqa: B010  (so that torch does not wrap it once more)
     return hooked
 
 
@@ -155,7 +155,7 @@ class Optimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         if torch.compiler.is_compiling():
-            _outside_the_graph(self)
+            _outside_the_graph(self)  # pyright: ignore[reportArgumentType]
         else:
             self._update()
         return loss

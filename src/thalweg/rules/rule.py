@@ -64,10 +64,11 @@ class Hyper:
         is_number = isinstance(value, Real) and not isinstance(value, bool)
         if not is_number or not math.isfinite(value):
             raise UsageError(f"{self.label} is {value!r}: it must be a number with {self.range}")
-        if self.is_whole and int(value) != value:
+        number = float(value)
+        if self.is_whole and not number.is_integer():
             raise UsageError(f"{self.label} is {value!r}: it must be a whole number")
-        too_high = value >= self.high if self.below else value > self.high
-        too_low = value <= self.low if self.above else value < self.low
+        too_high = number >= self.high if self.below else number > self.high
+        too_low = number <= self.low if self.above else number < self.low
         if too_low or too_high:
             raise UsageError(f"{self.label} is {value!r}: allowed is {self.range}")
 
