@@ -77,14 +77,12 @@ class Hyper:
         value = settings[self.setting]
         if self.index is not None:
             if not isinstance(value, tuple | list) or len(value) <= self.index:
-                raise UsageError(
-                    f"{self.setting} is {value!r}: it must be {_TUPLES[self.index]} of numbers"
-                )
+                raise UsageError(f"{self.setting} is {value!r}: it must be {_TUPLES[self.index]}")
             value = value[self.index]
         self.check(value)
 
 
-_TUPLES = ("a pair", "a pair", "three")
+_TUPLES = ("a pair of numbers", "a pair of numbers", "three numbers")
 """What a setting must be that lacks the number at this index."""
 
 Decay = Literal["coupled", "decoupled", "own"]
