@@ -238,6 +238,14 @@ SUBJECTS: tuple[Subject, ...] = (
     Subject(name="lion", build=thalweg.Lion, gradient_scale="invariant"),
     Subject(name="lamb", build=thalweg.LAMB, **ADAM, minimum_atol=0.01),
     Subject(
+        name="prodigy",
+        build=thalweg.Prodigy,
+        couples_tensors=True,
+        **ADAM,
+        rates=Rates(1, 1, 1),
+        minimum_atol=0.05,
+    ),
+    Subject(
         name="schedulefree_sgd",
         build=thalweg.ScheduleFreeSGD,
         averages_weights=True,

@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 
 from thalweg.errors import UsageError
 from thalweg.rules._primitives import ARITIES
+from thalweg.rules.formula import Formula
 from thalweg.rules.matrix import AnyFormula, AnyRule
 
 Rounding = Literal["nearest", "stochastic", "kahan"]
@@ -105,6 +106,12 @@ class Runner(Protocol):
         """Per group (n, 4): each tensor's sums of g², step² and p², and its number of gradient
         elements that are not finite, in the last step."""
         ...
+
+
+def elementwise(formula: AnyFormula) -> Formula:
+    """The formula, where it cannot be a matrix rule."""
+    assert isinstance(formula, Formula)
+    return formula
 
 
 CLIP_EPS = 1e-6

@@ -13,7 +13,7 @@ import numpy as np
 
 from thalweg.backends.base import evaluate, value_of
 from thalweg.rules import MatrixRule, Rule
-from thalweg.rules.formula import call, compose, input_of
+from thalweg.rules.formula import Formula, call, compose, input_of
 from thalweg.rules.options import Option
 
 OPERATIONS = {
@@ -48,6 +48,12 @@ def first_states(
     ]
 
 
+def first_scalars(rule: Rule, **hyper: float) -> tuple[float, ...]:
+    """The running scalars before the first update."""
+    starts = rule.scalars.values()
+    return tuple(hyper[first] if isinstance(first, str) else first for first in starts)
+
+
 def update(
     rule: Rule,
     t: int,
@@ -64,8 +70,10 @@ def update(
     """
     formula = compose(rule, tuple(options))
     arrays = [np.asarray(array, dtype=np.float64) for array in (p, g, *state)]
-    given = scalars or tuple(rule.scalars.values())
+    given = scalars or first_scalars(rule, **hyper)
     new_scalars, values = formula.values(float(t), given, hyper)
+    if rule.conclude is not None:
+        new_scalars, values = _concluded(formula, arrays, new_scalars, values, hyper)
     names = ("p", "g", *map(input_of, formula.states), *formula.coefficients)
     known: dict[str, Any] = dict(zip(names, (*arrays, *values), strict=True))
     for measure in formula.measures:
@@ -76,6 +84,27 @@ def update(
     evaluate(formula.lines, known, OPERATIONS)
     outputs = (value_of(output, known, OPERATIONS) for output in formula.outputs)
     return (*outputs, *new_scalars)
+
+
+def _concluded(
+    formula: Formula,
+    arrays: Sequence[np.ndarray],
+    scalars: list[float],
+    values: list[float],
+    hyper: Mapping[str, float],
+) -> tuple[list[float], list[float]]:
+    """(scalars, coefficients) after a rule that couples tensors has measured this one alone."""
+    rule = formula.rule
+    program = rule.measure_program
+    known: dict[str, Any] = dict(zip(program.inputs, [*arrays, *values], strict=False))
+    evaluate(program.lines, known, OPERATIONS)
+    sums = [np.sum(value_of(output, known, OPERATIONS)) for output in program.outputs]
+    by_name = {f"sum{k}": value for k, value in enumerate(sums)}
+    running = dict(zip(rule.scalars, scalars, strict=True))
+    assert rule.conclude is not None
+    made = call(rule.conclude, {**hyper, **running, **by_name})
+    cut, num_own = len(rule.scalars), len(rule.coefficients_program.outputs) - len(rule.scalars)
+    return made[:cut], [*values[:num_own], *made[cut:], *values[num_own:]]
 
 
 def scale_of(measure: Any, sums: Sequence[Any], size: Any, hyper: Mapping[str, Any]) -> Any:

@@ -13,6 +13,7 @@ from torch.nn import Parameter
 from thalweg.backends.base import Backend
 from thalweg.backends.cpu import Cpu
 from thalweg.backends.torch import Eager
+from thalweg.rules.matrix import AnyRule, MatrixRule
 
 _CPU_TYPES = {
     torch.float32,
@@ -30,18 +31,18 @@ class Wishes:
 
     fused: True for own kernels, False for torch's operations; None: no wish
     foreach: True for torch's operations, where fused says nothing
-    matrix_rule: the name of a rule of whole matrices among those to be run, or None
     """
 
     fused: bool | None = None
     foreach: bool | None = None
     is_differentiable: bool = False
-    matrix_rule: str | None = None
 
 
-def pick(params: Sequence[Tensor], wishes: Wishes) -> tuple[Backend, str]:
+def pick(
+    params: Sequence[Tensor], wishes: Wishes, rules: Sequence[AnyRule] = ()
+) -> tuple[Backend, str]:
     """The backend for these parameters and, in a few words, why."""
-    reason = _wish(wishes) or _obstacle(params)
+    reason = _wish(wishes) or _of_rules(rules) or _obstacle(params)
     if reason is not None:
         return Eager(), reason
     return Cpu(), "own kernels for the CPU"
@@ -51,12 +52,20 @@ def _wish(wishes: Wishes) -> str | None:
     """Why torch's operations were asked for; None where they were not."""
     if wishes.is_differentiable:
         return "differentiable=True: autograd follows the step"
-    if wishes.matrix_rule is not None:
-        return f"{wishes.matrix_rule} works on whole matrices, by torch's operations"
     if wishes.fused is False and wishes.foreach is not None:
         return f"fused=False and foreach={wishes.foreach} ask for torch's operations"
     if wishes.foreach and wishes.fused is None:
         return "foreach=True asks for torch's operations"
+    return None
+
+
+def _of_rules(rules: Sequence[AnyRule]) -> str | None:
+    """Why own kernels cannot run one of these rules; None where they can run all."""
+    for rule in rules:
+        if rule.couples_tensors:
+            return f"{rule.name} measures all tensors before it moves any"
+        if isinstance(rule, MatrixRule):
+            return f"{rule.name} works on whole matrices"
     return None
 
 

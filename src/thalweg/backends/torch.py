@@ -14,7 +14,14 @@ import torch
 from torch import Tensor
 
 from thalweg.backends.base import Group, Request, Totals, dense
-from thalweg.backends.torch_update import HALVES, Order, clip_factor, update_group, whole
+from thalweg.backends.torch_update import (
+    HALVES,
+    GroupUpdate,
+    Order,
+    clip_factor,
+    conclude_together,
+    whole,
+)
 
 Grads = Sequence[Sequence[Tensor | None]]
 
@@ -55,7 +62,7 @@ class EagerRunner:
             norms = self._norms(grads, request.inverse_scale)
         skip = _skip_flag(request, norms)
         factors = [clip_factor(*pair) for pair in zip(request.limits, norms, strict=False)]
-        self._sums = []
+        updates = []
         for group, given in zip(self._groups, grads, strict=True):
             clipping = factors[group.segment] if factors else 1.0
             order = Order(
@@ -64,7 +71,9 @@ class EagerRunner:
                 scale=request.inverse_scale,
                 skip=skip,
             )
-            self._sums.append(update_group(group, given, order))
+            updates.append(GroupUpdate(group, given, order))
+        conclude_together(updates)
+        self._sums = [update.run() for update in updates]
         if request.measure:
             self._totals = self._measured(norms, factors, skip, request.inverse_scale)
 

@@ -14,11 +14,12 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
-from thalweg.backends.base import CLIP_EPS, Group, evaluate, value_of
+from thalweg.backends.base import CLIP_EPS, Group, elementwise, evaluate, value_of
 from thalweg.backends.matrix import new_values, whole
 from thalweg.backends.numpy import scale_of
 from thalweg.backends.rounding import draws, keys_of, rounded_by_chance
 from thalweg.rules.formula import Formula, Measure, input_of
+from thalweg.rules.language import Program
 from thalweg.rules.matrix import MatrixRule
 
 HALVES = (torch.float16, torch.bfloat16)
@@ -92,23 +93,76 @@ class Order:
     skip: Any
 
 
-def update_group(group: Group, grads: Sequence[Tensor | None], order: Order) -> Tensor:
-    """Update one group's tensors; returns their sums of g², step², p² and of elements of g that are
-    not finite, (n, 4) in float64."""
-    active = [i for i, g in enumerate(grads) if g is not None]
-    _count(group, active, order.skip)
-    coefficients, scalars = _coefficients(group)
-    keys = _keys(group) if group.rounding == "stochastic" else None
-    sums = _nothing(group)
-    for i in active:
-        own = {name: _at(value, i) for name, value in coefficients.items()}
-        update = _Update(group, i, order, own, None if keys is None else int(keys[i]))
-        sums[i] = update.run(grads[i])
-        if order.skip is not True:
-            for name, values in scalars.items():
-                new = _kept(group.scalars[name][i], _at(values, i), order.skip)
-                group.scalars[name][i] = new
-    return sums
+class GroupUpdate:
+    """One update of one group: first its counts and coefficients, then tensor by tensor."""
+
+    def __init__(self, group: Group, grads: Sequence[Tensor | None], order: Order):
+        self.group = group
+        self.order = order
+        self.grads = {i: g for i, g in enumerate(grads) if g is not None}
+        _count(group, list(self.grads), order.skip)
+        self.coefficients, self.scalars = _coefficients(group)
+        self._keys = _keys(group) if group.rounding == "stochastic" else None
+
+    def measure(self) -> list[Tensor]:
+        """What a rule that couples all tensors needs of these: its sums over them."""
+        rows = [self._update(i).measured(g) for i, g in self.grads.items()]
+        return [torch.stack(column).sum() for column in zip(*rows, strict=True)]
+
+    def conclude(self, sums: Sequence[Tensor], group: Group) -> None:
+        """Complete the coefficients from the sums over all groups.
+
+        group: the one whose hyperparameters decide
+        """
+        formula = elementwise(self.group.formula)
+        rule = formula.rule
+        known = {**_shared_scalars(group), **group.hyper}
+        known.update({f"sum{k}": value for k, value in enumerate(sums)})
+        made = _run(rule.conclude_program, known)
+        cut = len(rule.scalars)
+        self.scalars = dict(zip(rule.scalars, made[:cut], strict=True))
+        names = [name for name in formula.coefficients if name not in self.coefficients]
+        self.coefficients.update(zip(names, made[cut:], strict=False))
+
+    def run(self) -> Tensor:
+        """Update the tensors; returns their sums of g², step², p² and of elements of g that are not
+        finite, (n, 4) in float64."""
+        sums = _nothing(self.group)
+        for i, g in self.grads.items():
+            sums[i] = self._update(i).run(g)
+            if self.order.skip is not True:
+                self._keep_scalars(i)
+        return sums
+
+    def _keep_scalars(self, i: int) -> None:
+        for name, values in self.scalars.items():
+            held = self.group.scalars[name]
+            held[i] = _kept(held[i], _at(values, i), self.order.skip)
+
+    def _update(self, i: int) -> _Update:
+        own = {name: _at(value, i) for name, value in self.coefficients.items()}
+        key = None if self._keys is None else int(self._keys[i])
+        return _Update(self.group, i, self.order, own, key)
+
+
+def conclude_together(updates: Sequence[GroupUpdate]) -> None:
+    """Let the groups whose rules couple all tensors share what they measure.
+
+    The group with the largest learning rate decides, so that one at 0 holds up nobody.
+    """
+    coupled = [u for u in updates if u.group.formula.rule.couples_tensors and u.grads]
+    if not coupled:
+        return
+    columns = zip(*(update.measure() for update in coupled), strict=True)
+    sums = [torch.stack(column).sum() for column in columns]
+    leader = max(coupled, key=lambda update: float(update.group.hyper["lr"])).group
+    for update in coupled:
+        update.conclude(sums, leader)
+
+
+def _shared_scalars(group: Group) -> dict[str, Tensor]:
+    """The running scalars of a rule that couples tensors: those of the one that came furthest."""
+    return {name: values.max() for name, values in group.scalars.items()}
 
 
 def _count(group: Group, active: Sequence[int], skip: Any) -> None:
@@ -122,20 +176,28 @@ def _count(group: Group, active: Sequence[int], skip: Any) -> None:
 
 
 def _coefficients(group: Group) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The formula's coefficients and the rule's new scalars: numbers, or one a tensor, (n,)."""
-    formula = group.formula
-    if isinstance(formula, MatrixRule):
+    """The formula's coefficients and the rule's new scalars: numbers, or one a tensor, (n,).
+
+    What a rule that couples all tensors concludes later is not among them yet.
+    """
+    if isinstance(group.formula, MatrixRule):
         return {}, {}
+    formula, rule = group.formula, group.formula.rule
     t = group.steps if group.steps.device.type == "mps" else group.steps.double()
-    known: dict[str, Any] = {"t": t, **group.scalars, **group.hyper}
-    program = formula.rule.coefficients_program
+    held = _shared_scalars(group) if rule.couples_tensors else group.scalars
+    made = _run(rule.coefficients_program, {"t": t, **held, **group.hyper})
+    cut, options = len(rule.scalars), formula.option_values(group.hyper)
+    names = list(formula.coefficients)
+    own = names[: len(made) - cut] + names[len(names) - len(options) :]
+    coefficients = dict(zip(own, [*made[cut:], *options], strict=True))
+    return coefficients, dict(zip(rule.scalars, made[:cut], strict=True))
+
+
+def _run(program: Program, known: dict[str, Any]) -> list[Any]:
+    """What a program of coefficients comes to."""
     names = {name: known[name] for name in program.inputs}
     evaluate(program.lines, names, OPERATIONS)
-    made = [value_of(output, names, OPERATIONS) for output in program.outputs]
-    cut = len(formula.rule.scalars)
-    values = [*made[cut:], *formula.option_values(group.hyper)]
-    scalars = dict(zip(formula.rule.scalars, made[:cut], strict=True))
-    return dict(zip(formula.coefficients, values, strict=True)), scalars
+    return [value_of(output, names, OPERATIONS) for output in program.outputs]
 
 
 def _at(value: Any, i: int) -> Any:
@@ -162,7 +224,6 @@ class _Update:
         self.group = group
         self.i = i
         self.order = order
-        self.coefficients = coefficients
         self.key = key
         self.is_kahan = group.rounding == "kahan"
         names = [*formula.states, *(["kahan_comp"] if self.is_kahan else [])]
@@ -170,6 +231,10 @@ class _Update:
         self.targets = [self._plain(tensor) for tensor in tensors]
         is_double = group.is_double or self.targets[0].dtype == torch.float64
         self.arithmetic = torch.float64 if is_double else torch.float32
+        self.coefficients = {
+            name: value.to(self.arithmetic) if isinstance(value, Tensor) else value
+            for name, value in coefficients.items()
+        }
 
     def run(self, gradient: Any) -> Tensor:
         """Make the update; its four sums."""
@@ -182,6 +247,32 @@ class _Update:
         if self.order.skip is not True:
             self._store(new)
         return self._sums(raw, step, new[0])
+
+    def _new(self, old: list[Tensor], g: Tensor) -> tuple[list[Any], Tensor]:
+        """(p and its states, what p has lost)."""
+        if isinstance(self.formula, MatrixRule):
+            if self.is_kahan:
+                old = [old[0] + old[-1], *old[1:-1]]
+            if self.order.skip is True or not g.numel():
+                return old, torch.zeros_like(old[0])
+            new = new_values(self.group, self.i, g, old)
+            return new, old[0] - new[0]
+        known = self._known(self.formula, old, g)
+        evaluate(self.formula.lines, known, OPERATIONS)
+        new = [value_of(output, known, OPERATIONS) for output in self.formula.outputs]
+        return new, value_of(self.formula.step, known, OPERATIONS)
+
+    def measured(self, gradient: Tensor) -> list[Tensor]:
+        """This tensor's sums of what its rule measures over all tensors."""
+        raw = self._plain(gradient).to(self.arithmetic)
+        old = [t.to(self.arithmetic) for t in self.targets]
+        formula = elementwise(self.formula)
+        program = formula.rule.measure_program
+        known = self._known(formula, old, self._clipped(raw), with_measures=False)
+        names = ("p", "g", *map(input_of, formula.rule.states), *formula.coefficients)
+        given = [known[name] for name in names[: len(program.inputs)]]
+        made = _run(program, dict(zip(program.inputs, given, strict=True)))
+        return [whole(value.double().sum()) for value in made]
 
     def _plain(self, tensor: Tensor) -> Tensor:
         """Detached, unless autograd follows; complex numbers as pairs of reals."""
@@ -196,25 +287,15 @@ class _Update:
             factor = factor * clip_factor(order.limit, norm)
         return raw * factor
 
-    def _new(self, old: list[Tensor], g: Tensor) -> tuple[list[Any], Tensor]:
-        """(p and its states, what p has lost)."""
-        if self.is_kahan:
-            old = [old[0] + old[-1], *old[1:-1]]
-        if not isinstance(self.formula, MatrixRule):
-            known = self._known(self.formula, old, g)
-            evaluate(self.formula.lines, known, OPERATIONS)
-            new = [value_of(output, known, OPERATIONS) for output in self.formula.outputs]
-            return new, value_of(self.formula.step, known, OPERATIONS)
-        if self.order.skip is True or not g.numel():
-            return old, torch.zeros_like(old[0])
-        new = new_values(self.group, self.i, g, old)
-        return new, old[0] - new[0]
-
-    def _known(self, formula: Formula, old: Sequence[Tensor], g: Tensor) -> dict[str, Any]:
+    def _known(
+        self, formula: Formula, old: Sequence[Tensor], g: Tensor, *, with_measures: bool = True
+    ) -> dict[str, Any]:
         """The formula's inputs by name, the coefficients that measures come to among them."""
-        states = {input_of(name): s for name, s in zip(formula.states, old[1:], strict=True)}
-        known = {"p": old[0], "g": g, **self.coefficients, **states}
-        for measure in formula.measures:
+        states = zip(formula.states, old[1:], strict=False)
+        known = {"p": old[0], "g": g, **self.coefficients, **{input_of(n): s for n, s in states}}
+        if self.is_kahan:
+            known["p"] = old[0] + old[-1]
+        for measure in formula.measures if with_measures else ():
             scope = dict(known)
             evaluate(measure.lines, scope, OPERATIONS)
             sums = [whole(value_of(s, scope, OPERATIONS).sum()) for s in measure.sums]
@@ -286,11 +367,8 @@ def _scale(measure: Measure, sums: Sequence[Tensor], size: float, hyper: Any) ->
         plain = {name: float(value) for name, value in hyper.items()}
         return scale_of(measure, [s.item() for s in sums], size, plain)
     by_name = {f"sum{k}": value for k, value in enumerate(sums)}
-    program = measure.scale_program
-    names = {**hyper, **measure.fields, **by_name, "size": size}
-    known = {name: names[name] for name in program.inputs}
-    evaluate(program.lines, known, OPERATIONS)
-    return value_of(program.outputs[0], known, OPERATIONS)
+    known = {**hyper, **measure.fields, **by_name, "size": size}
+    return _run(measure.scale_program, known)[0]
 
 
 def clip_factor(limit: float | None, norm: Any) -> Any:

@@ -22,6 +22,7 @@ LR = {
     "radam": 1e-3,
     "lion": 1e-4,
     "lamb": 1e-2,
+    "prodigy": 1.0,
     "schedulefreesgd": 1.0,
     "schedulefreeadamw": 2.5e-3,
 }

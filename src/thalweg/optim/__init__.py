@@ -14,7 +14,7 @@ from thalweg.optim.adaptive import (
     RMSprop,
 )
 from thalweg.optim.clip import ByNorm, ByValue, PerTensor
-from thalweg.optim.modern import LAMB, Lion, ScheduleFreeAdamW, ScheduleFreeSGD
+from thalweg.optim.modern import LAMB, Lion, Prodigy, ScheduleFreeAdamW, ScheduleFreeSGD
 from thalweg.optim.muon import Muon
 from thalweg.optim.muon_groups import muon_groups
 from thalweg.optim.names import OPTIMIZERS, make
@@ -38,6 +38,7 @@ __all__ = [
     "NAdam",
     "Optimizer",
     "PerTensor",
+    "Prodigy",
     "RAdam",
     "RMSprop",
     "ScheduleFreeAdamW",

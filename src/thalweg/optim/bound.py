@@ -191,11 +191,11 @@ def _group(
     shows_steps = formula.rule.counts_steps or rounding == "stochastic"
     counts = [_count(optimizer.state.get(p, {})) for p in params]
     steps = torch.tensor(counts, dtype=torch.float32, device=params[0].device)
+    hyper = formula.rule.spread(settings)
     scalars = {
-        name: _running(optimizer, params, name, first)
+        name: _running(optimizer, params, name, hyper[first] if isinstance(first, str) else first)
         for name, first in formula.rule.scalars.items()
     }
-    hyper = formula.rule.spread(settings)
     for i, p in enumerate(params):
         entries = dict(optimizer.state.get(p, {}))
         if shows_steps:

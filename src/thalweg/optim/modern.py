@@ -1,7 +1,8 @@
-"""Later optimizers: Lion, LAMB, Schedule-Free."""
+"""Later optimizers: Lion, LAMB, Prodigy, Schedule-Free."""
 
 from __future__ import annotations
 
+import math
 from typing import Any, Unpack
 
 import torch
@@ -66,6 +67,58 @@ class LAMB(Optimizer):
         more["options"] = (*more.get("options", ()), TrustRatio())
         super().__init__(
             params, "adamw", lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, **more
+        )
+
+
+class Prodigy(Optimizer):
+    """Prodigy: AdamW that finds its learning rate; leave lr at 1, with a cosine schedule or none.
+
+    lr: >= 0, multiplies the rate that is found; betas: each 0 <= beta < 1; eps, weight_decay: >= 0
+    d0: > 0, the first rate; d_coef: > 0, multiplies every estimate; growth_rate: >= 1, the most by
+    which the rate may grow in a step; use_bias_correction: as Adam does it
+    safeguard_warmup: steps of a warm-up do not count as evidence
+    The rate found stands in the state as `d`. Groups share it; a group with lr 0 stays.
+    more: clip, options, ...: see `Optimizer`
+    Raises UsageError (a ValueError) for a value out of range.
+    Source: Mishchenko and Defazio, Prodigy: an expeditiously adaptive parameter-free learner, 2024.
+
+    >>> import torch, thalweg
+    >>> x = torch.tensor([1.0], requires_grad=True)
+    >>> optimizer = thalweg.Prodigy([x])
+    >>> for _ in range(100):
+    ...     optimizer.zero_grad(); (x**2).sum().backward(); optimizer.step()
+    >>> abs(x.item()) < 0.5
+    True
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Number = 1.0,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        d0: float = 1e-6,
+        d_coef: float = 1.0,
+        growth_rate: float = math.inf,
+        use_bias_correction: bool = False,
+        safeguard_warmup: bool = False,
+        **more: Unpack[Common],
+    ):
+        super().__init__(
+            params,
+            "prodigy",
+            lr=lr,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            d0=d0,
+            d_coef=d_coef,
+            growth_rate=growth_rate,
+            use_bias_correction=use_bias_correction,
+            safeguard_warmup=safeguard_warmup,
+            **more,
         )
 
 

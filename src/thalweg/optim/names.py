@@ -12,7 +12,7 @@ from typing import Any
 
 from thalweg.errors import UsageError
 from thalweg.optim.adaptive import Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop
-from thalweg.optim.modern import LAMB, Lion, ScheduleFreeAdamW, ScheduleFreeSGD
+from thalweg.optim.modern import LAMB, Lion, Prodigy, ScheduleFreeAdamW, ScheduleFreeSGD
 from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.sgd import SGD
 
@@ -48,6 +48,7 @@ _CLASSES = (
     RAdam,
     Lion,
     LAMB,
+    Prodigy,
     ScheduleFreeSGD,
     ScheduleFreeAdamW,
 )

@@ -209,14 +209,12 @@ class Optimizer(torch.optim.Optimizer):
     def backend_and_reason(self) -> tuple[Backend, str]:
         """The backend, and in a few words why it is this one."""
         groups = self.param_groups
-        rules = map(self.rule_of, groups)
         wishes = Wishes(
             fused=groups[0]["fused"],
             foreach=groups[0]["foreach"],
             is_differentiable=any(group["differentiable"] for group in groups),
-            matrix_rule=next((r.name for r in rules if isinstance(r, MatrixRule)), None),
         )
-        return pick(self._params(), wishes)
+        return pick(self._params(), wishes, [self.rule_of(group) for group in groups])
 
     def statistics(self) -> list[dict[str, float]]:
         """What the last step measured of each parameter that had a gradient once, in order.

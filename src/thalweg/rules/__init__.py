@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from thalweg.rules import adafactor, adagrad, adam, lion, muon, schedulefree, sgd
+from thalweg.rules import adafactor, adagrad, adam, lion, muon, prodigy, schedulefree, sgd
 from thalweg.rules._primitives import absolute, div, maximum, minimum, pow, sign, sqrt, where
 from thalweg.rules.matrix import MatrixRule
 from thalweg.rules.rule import Hyper, Rule
@@ -71,6 +71,8 @@ _CHEN = "Chen et al., Symbolic discovery of optimization algorithms, NeurIPS 202
 _JORDAN = "Jordan et al., Muon: an optimizer for hidden layers in neural networks, 2024"
 _SHAZEER = "Shazeer and Stern, Adafactor: adaptive learning rates with sublinear memory, ICML 2018"
 _DEFAZIO = "Defazio et al., The road less scheduled, NeurIPS 2024"
+
+_MISHCHENKO = "Mishchenko and Defazio, Prodigy: an expeditiously adaptive learner, ICML 2024"
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 _ADAM_HYPERS = (_lr(1e-3), *_betas(0.9, 0.999), _eps(1e-8), _decay())
@@ -281,13 +283,39 @@ _ROWS = (
     ),
 )
 
+_PRODIGY = Rule(
+    "prodigy",
+    prodigy.prodigy_coefficients,
+    prodigy.prodigy_update,
+    (
+        _lr(1.0),
+        *_betas(0.9, 0.999),
+        _eps(1e-8),
+        _decay(),
+        Hyper("d0", 1e-6, above=True),
+        Hyper("d_coef", 1.0, above=True),
+        Hyper("growth_rate", math.inf, low=1.0, is_finite=False),
+        Hyper("use_bias_correction", 0.0, high=1.0, below=False, is_switch=True),
+        Hyper("safeguard_warmup", 0.0, high=1.0, below=False, is_switch=True),
+    ),
+    states=("exp_avg", "exp_avg_sq", "s", "p0"),
+    scalars={"d": "d0", "d_max": "d0", "d_numerator": 0.0},
+    initial={"p0": "p"},
+    measure=prodigy.prodigy_measure,
+    conclude=prodigy.prodigy_conclude,
+    decay="own",
+    counts_steps=True,
+    cancels=True,
+    paper=_MISHCHENKO,
+)
+
 _DECOUPLED = tuple(
     replace(row, name=f"{row.name}_decoupled", decay="decoupled")
     for row in _ROWS
     if row.name in ("nadam", "nadam_constant", "radam")
 )
 
-RULES: dict[str, Rule] = {row.name: row for row in (*_ROWS, *_DECOUPLED)}
+RULES: dict[str, Rule] = {row.name: row for row in (*_ROWS, _PRODIGY, *_DECOUPLED)}
 
 _VECTOR = MatrixRule(
     "adafactor_vector",

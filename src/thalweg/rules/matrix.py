@@ -86,6 +86,7 @@ class MatrixRule:
     paper: str = ""
 
     averages_weights: ClassVar[bool] = False
+    couples_tensors: ClassVar[bool] = False
     takes_sparse: ClassVar[bool] = False
     cancels: ClassVar[bool] = False
     scalars: ClassVar[Mapping[str, float]] = {}

@@ -20,6 +20,7 @@ class Hyper:
     name: how the rule's functions call it
     low, above: its lower end, and whether the value must stay above it
     high, below: its upper end, and whether the value must stay below it
+    is_finite: infinity is not allowed; is_switch: it is True or False, 1 or 0 to the rule
     key, index: how users spell it, where that differs: beta1 is `betas[0]`
     is_whole: 3 and not 3.5; or_none: None has a meaning of its own
     """
@@ -30,6 +31,8 @@ class Hyper:
     high: float = math.inf
     below: bool = True
     above: bool = False
+    is_finite: bool = True
+    is_switch: bool = False
     key: str = ""
     index: int | None = None
     meaning: str = ""
@@ -61,13 +64,16 @@ class Hyper:
         if self.or_none and value is None:
             return
         value = value.item() if getattr(value, "numel", lambda: 0)() == 1 else value
+        if self.is_switch and isinstance(value, bool):
+            return
         is_number = isinstance(value, Real) and not isinstance(value, bool)
-        if not is_number or not math.isfinite(value):
+        if not is_number or (not math.isfinite(value) and (self.is_finite or value != math.inf)):
             raise UsageError(f"{self.label} is {value!r}: it must be a number with {self.range}")
         number = float(value)
         if self.is_whole and not number.is_integer():
             raise UsageError(f"{self.label} is {value!r}: it must be a whole number")
         too_high = number >= self.high if self.below else number > self.high
+        too_high = too_high and not math.isinf(self.high)
         too_low = number <= self.low if self.above else number < self.low
         if too_low or too_high:
             raise UsageError(f"{self.label} is {value!r}: allowed is {self.range}")
@@ -99,8 +105,12 @@ class Rule:
     update(p, g, *state, *coefficients) -> (p, *state): one element
     hypers: every hyperparameter by the name that `coefficients` takes, lr among them
     states: the state's public names in `update`'s order; by default the names in `update`
-    scalars: running numbers that a parameter carries, with their first values
+    scalars: running numbers that a parameter carries, with their first values: numbers, or the
+    names of hyperparameters
     initial: states that do not start at 0, and the hyperparameter that they start at
+    measure(p, g, *state, *coefficients) -> numbers that are added up over all tensors before the
+    update, and conclude(sum0, sum1, ..., *scalars, *hypers) -> (*scalars, *further coefficients):
+    both or none; a rule that has them couples all its tensors
     decay: how weight decay enters; `coefficients` takes weight_decay itself only where it is "own"
     counts_steps: the state holds `step`, as torch's does
     averages_weights: p is not the answer but the point where gradients are taken (train and eval)
@@ -127,8 +137,10 @@ class Rule:
     update: Callable[..., Any]
     hypers: tuple[Hyper, ...]
     states: tuple[str, ...] = ()
-    scalars: Mapping[str, float] = field(default_factory=dict, hash=False)
+    scalars: Mapping[str, float | str] = field(default_factory=dict, hash=False)
     initial: Mapping[str, str] = field(default_factory=dict, hash=False)
+    measure: Callable[..., Any] | None = None
+    conclude: Callable[..., Any] | None = None
     decay: Decay = "coupled"
     counts_steps: bool = False
     averages_weights: bool = False
@@ -146,7 +158,8 @@ class Rule:
         if len(self.states) != num_states:
             raise self._refusal(f"update returns {num_states} states, named are {self.states}")
         num_needed = len(made.inputs) - 2 - num_states
-        num_made = len(given.outputs) - len(self.scalars)
+        concluded = self.conclude_program.outputs[len(self.scalars) :] if self.conclude else ()
+        num_made = len(given.outputs) - len(self.scalars) + len(concluded)
         if num_made != num_needed:
             raise self._refusal(f"update takes {num_needed} coefficients, {num_made} are returned")
         if self.decay != "own" and "weight_decay" not in self.by_name:
@@ -165,6 +178,21 @@ class Rule:
     @property
     def update_program(self) -> Program:
         return read(self.update)
+
+    @property
+    def couples_tensors(self) -> bool:
+        """Does one number, measured over all tensors, drive the update of each?"""
+        return self.measure is not None
+
+    @property
+    def measure_program(self) -> Program:
+        assert self.measure is not None
+        return read(self.measure)
+
+    @property
+    def conclude_program(self) -> Program:
+        assert self.conclude is not None
+        return read(self.conclude, is_coefficients=True)
 
     @cached_property
     def spelling(self) -> tuple[tuple[str, str, int | None], ...]:
