@@ -260,6 +260,45 @@ def test_what_a_step_measures():
     assert rows[0]["parameter_norm"] == pytest.approx(float(params[0].norm().detach()))
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"clip": 0.5}, {"clip": thalweg.PerTensor(0.3)}, {"skip_nonfinite": True}],
+    ids=str,
+)
+def test_own_kernels_beside_matrices_change_nothing(settings):
+    """foreach=True runs all of it by torch's operations, in one runner."""
+    params, mixed = both(**settings)
+    others, eager = both(**settings, foreach=True)
+    assert mixed.backend.name == "mixed"
+    assert eager.backend.name == "torch"
+    scaled = [mixed, eager]
+    for k in range(4):
+        for given, optimizer in zip((params, others), scaled, strict=True):
+            set_gradients(given, k)
+            if k == 1:
+                given[1].grad[0] = math.nan
+            if k == 2:
+                optimizer.grad_scale = torch.tensor(2.0)
+        measured, expected = (o.apply(torch.tensor(1.0)) for o in scaled)
+        for name, value in expected.items():
+            assert measured[name] == pytest.approx(value, nan_ok=True), name
+        if k == 0:
+            for row, other in zip(mixed.statistics(), eager.statistics(), strict=True):
+                assert row == pytest.approx(other)
+    assert_close(params, others, "mixed", **EXACT)
+    assert mixed.state[params[1]]["step"] == 3
+
+
+def test_a_matrix_that_waits_for_its_first_gradient():
+    params, optimizer = both(clip=0.5)
+    before = copies(params)
+    set_gradients(params[1:], 0)
+    assert optimizer.apply(torch.tensor(1.0))["update_norm"] > 0
+    assert_equal(params[:1], before[:1], "moved without a gradient")
+    run(optimizer, params, [1])
+    assert not torch.equal(params[0], before[0])
+
+
 def test_the_reason_names_the_rule():
     assert "muon" in both()[1].backend_and_reason[1]
     assert "adafactor" in adafactor()[1].backend_and_reason[1]

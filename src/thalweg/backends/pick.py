@@ -12,6 +12,7 @@ from torch.nn import Parameter
 
 from thalweg.backends.base import Backend
 from thalweg.backends.cpu import Cpu
+from thalweg.backends.mixed import Mixed
 from thalweg.backends.torch import Eager
 from thalweg.rules.matrix import AnyRule, MatrixRule
 
@@ -45,7 +46,13 @@ def pick(
     reason = _wish(wishes) or _of_rules(rules) or _obstacle(params)
     if reason is not None:
         return Eager(), reason
-    return Cpu(), "own kernels for the CPU"
+    matrix_rules = [rule.name for rule in rules if isinstance(rule, MatrixRule)]
+    if not matrix_rules:
+        return Cpu(), "own kernels for the CPU"
+    reason = f"{matrix_rules[0]} works on whole matrices"
+    if len(matrix_rules) == len(rules):
+        return Eager(), reason
+    return Mixed(), f"{reason}, own kernels for the CPU run the other rules"
 
 
 def _wish(wishes: Wishes) -> str | None:
@@ -61,12 +68,8 @@ def _wish(wishes: Wishes) -> str | None:
 
 def _of_rules(rules: Sequence[AnyRule]) -> str | None:
     """Why own kernels cannot run one of these rules; None where they can run all."""
-    for rule in rules:
-        if rule.couples_tensors:
-            return f"{rule.name} measures all tensors before it moves any"
-        if isinstance(rule, MatrixRule):
-            return f"{rule.name} works on whole matrices"
-    return None
+    coupling = [rule.name for rule in rules if rule.couples_tensors]
+    return f"{coupling[0]} measures all tensors before it moves any" if coupling else None
 
 
 def _obstacle(params: Sequence[Tensor]) -> str | None:

@@ -49,7 +49,7 @@ class Optimizer(torch.optim.Optimizer):
     """A torch optimizer over one update rule.
 
     params: parameters, named parameters or dicts of a group, as torch takes them
-    rule: a Rule or MatrixRule, a name of `thalweg.rules.RULES`, or a Family of rules
+    rule: a Rule, a MatrixRule without switches, a name of `thalweg.rules.RULES`, or a Family
     hyper: the rule's hyperparameters in torch's spelling (`betas` for beta1 and beta2)
     clip: largest norm of all gradients together, or ByNorm, PerTensor, ByValue; None: no clipping
     options: Cautious(), EMA(0.999), ...: see `thalweg.rules.options`
