@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor, Replicate
 
 from thalweg.backends.base import Group
 from thalweg.rules.matrix import MatrixRule
+
+SPREAD = "torch.distributed.tensor"
+"""The package of DTensor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +100,29 @@ def _count(t: Tensor) -> Any:
     return t if t.device.type == "mps" else t.double()
 
 
+def as_spread(tensor: Tensor) -> Any:
+    """The tensor as the DTensor that it is; None for any other.
+
+    torch's package for them takes half a second to import, so it is looked up, not imported: who
+    has such a tensor has loaded it.
+    """
+    package = sys.modules.get(SPREAD)
+    return tensor if package is not None and isinstance(tensor, package.DTensor) else None
+
+
 def whole(t: Tensor) -> Tensor:
     """A tensor that may be spread over ranks, as a plain one."""
-    return t.full_tensor() if isinstance(t, DTensor) else t
+    parts = as_spread(t)
+    return t if parts is None else parts.full_tensor()
 
 
 def spread_as(t: Tensor, like: Tensor) -> Tensor:
     """A whole tensor, the same on every rank, spread as `like` is; nothing is sent for it."""
-    if not isinstance(like, DTensor) or isinstance(t, DTensor):
+    parts = as_spread(like)
+    if parts is None:
         return t
-    mesh = like.device_mesh
-    everywhere = DTensor.from_local(t, mesh, [Replicate()] * mesh.ndim, run_check=False)
-    return everywhere.redistribute(placements=like.placements)
+    package, mesh = sys.modules[SPREAD], parts.device_mesh
+    everywhere = package.DTensor.from_local(
+        t, mesh, [package.Replicate()] * mesh.ndim, run_check=False
+    )
+    return everywhere.redistribute(placements=parts.placements)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
-from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
 from thalweg.backends.base import CLIP_EPS, Group, elementwise, evaluate, value_of
-from thalweg.backends.matrix import new_values, whole
+from thalweg.backends.matrix import SPREAD, as_spread, new_values, whole
 from thalweg.backends.numpy import scale_of
 from thalweg.backends.rounding import draws, keys_of, rounded_by_chance
 from thalweg.rules.formula import Formula, Measure, input_of
@@ -333,12 +332,13 @@ def _kept(old: Tensor, new: Any, skip: Any) -> Any:
 
 def _indices(tensor: Tensor) -> Tensor:
     """The place of every element in the whole tensor, also where this rank holds only a part."""
-    if not isinstance(tensor, DTensor):
+    spread = as_spread(tensor)
+    if spread is None:
         return torch.arange(tensor.numel(), device=tensor.device).view(tensor.shape)
-    shape, starts = compute_local_shape_and_global_offset(
-        tensor.shape, tensor.device_mesh, tensor.placements
+    shape, starts = sys.modules[f"{SPREAD}._utils"].compute_local_shape_and_global_offset(
+        spread.shape, spread.device_mesh, spread.placements
     )
-    device = tensor.to_local().device
+    device = spread.to_local().device
     places = torch.zeros(shape, dtype=torch.int64, device=device)
     stride = 1
     for axis in reversed(range(len(shape))):
@@ -349,15 +349,16 @@ def _indices(tensor: Tensor) -> Tensor:
 
 
 def _by_chance(value: Tensor, bits: Tensor, array: int) -> Tensor:
-    if not isinstance(value, DTensor):
+    spread = as_spread(value)
+    if spread is None:
         return rounded_by_chance(value, bits, array)
-    rounded = rounded_by_chance(value.to_local(), bits, array)
-    return DTensor.from_local(
+    rounded = rounded_by_chance(spread.to_local(), bits, array)
+    return type(spread).from_local(
         rounded,
-        value.device_mesh,
-        value.placements,
-        shape=value.shape,
-        stride=value.stride(),
+        spread.device_mesh,
+        spread.placements,
+        shape=spread.shape,
+        stride=spread.stride(),
     )
 
 
