@@ -14,6 +14,7 @@ _HOMES = {
     "LAMB": "optim",
     "SGD": "optim",
     "Adadelta": "optim",
+    "Adafactor": "optim",
     "Adagrad": "optim",
     "Adam": "optim",
     "AdamW": "optim",
@@ -23,6 +24,7 @@ _HOMES = {
     "DataError": "errors",
     "Hyper": "rules",
     "Lion": "optim",
+    "Muon": "optim",
     "NAdam": "optim",
     "Optimizer": "optim",
     "PerTensor": "optim",
@@ -55,6 +57,7 @@ _HOMES = {
     "inverse_sqrt": "schedules",
     "linear": "schedules",
     "load": "jobs.load",
+    "muon_groups": "optim",
     "one_cycle": "schedules",
     "plateau": "schedules",
     "polynomial": "schedules",
@@ -85,6 +88,7 @@ if TYPE_CHECKING:
         LAMB,
         SGD,
         Adadelta,
+        Adafactor,
         Adagrad,
         Adam,
         Adamax,
@@ -92,6 +96,7 @@ if TYPE_CHECKING:
         ByNorm,
         ByValue,
         Lion,
+        Muon,
         NAdam,
         Optimizer,
         PerTensor,
@@ -100,6 +105,7 @@ if TYPE_CHECKING:
         RMSprop,
         ScheduleFreeAdamW,
         ScheduleFreeSGD,
+        muon_groups,
     )
     from thalweg.optim.scheduler import Scheduler
     from thalweg.record import Record

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 
 from conformance.planted import plant
@@ -150,6 +152,15 @@ class OneCountForAll(Sound):
 @plant("flags_as_declared", matrices_only=True)
 class TakesVectors(Sound):
     """Sound as it is; the row that excuses it from all but matrices is the fault."""
+
+
+@plant("flags_as_declared", matrices_only=True)
+class WarnsAndDropsVectors(Sound):
+    def build(self, params, defaults):
+        matrices = [p for p in params if p.ndim > 1]
+        if len(matrices) < len(params):
+            warnings.warn("vectors stay where they are", stacklevel=2)
+        super().build(matrices, defaults)
 
 
 @plant("freeze_unfreeze_step_count", shares_count=True)

@@ -38,7 +38,8 @@ class Subject:
 
     reference: the class with the same mathematics, followed in float64 within `tolerance`
     reference_settings: its settings; None: the subject's own
-    matrices_only: parameters must have two dimensions
+    matrices_only: the rule is for matrices; others are refused, or go to another rule with one
+        warning
     couples_tensors: one number measured over all parameters drives the step
     averages_weights: has train() and eval(); the average moves on when the learning rate is zero
     shares_count: one count of steps for all parameters of a group, not one for each
@@ -203,6 +204,36 @@ SUBJECTS: tuple[Subject, ...] = (
         build=thalweg.RAdam,
         reference=torch.optim.RAdam,
         gradient_scale="linear",  # in its first five steps, before it divides
+    ),
+    Subject(
+        name="adafactor",
+        build=thalweg.Adafactor,
+        reference=torch.optim.Adafactor,
+        gradient_scale="invariant",
+        scale_settings={"eps": (0.0, 1e-3)},
+        rates=Rates(0.1, 0.1, 0.1),
+    ),
+    Subject(
+        name="muon",
+        build=thalweg.Muon,
+        reference=torch.optim.Muon,
+        matrices_only=True,
+        gradient_scale="invariant",
+    ),
+    Subject(
+        name="muon_like_adamw",
+        build=thalweg.Muon,
+        reference=torch.optim.Muon,
+        settings={"adjust_lr_fn": "match_rms_adamw", "nesterov": False},
+        matrices_only=True,
+        gradient_scale="invariant",
+    ),
+    Subject(
+        name="muon_exact",
+        build=thalweg.Muon,
+        settings={"ns_bf16": False},
+        matrices_only=True,
+        gradient_scale="invariant",
     ),
     Subject(name="lion", build=thalweg.Lion, gradient_scale="invariant"),
     Subject(name="lamb", build=thalweg.LAMB, **ADAM, minimum_atol=0.01),

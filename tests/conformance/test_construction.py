@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from conformance.compare import (
     all_finite,
     any_moved,
     assert_close,
+    assert_equal,
     copies,
     run,
     set_gradients,
@@ -232,10 +234,25 @@ def test_add_param_group_midway(subject):
 
 
 def test_flags_as_declared(subject):
-    """What a row excuses is so: train() and eval() are there, all but matrices is refused."""
+    """What a row excuses is so: train() and eval() are there, a vector is not as a matrix."""
     has_modes = all(callable(getattr(subject.build, name, None)) for name in ("train", "eval"))
     assert has_modes == subject.averages_weights
     if subject.matrices_only:
-        vector = [nn.Parameter(torch.zeros(3))]
-        with pytest.raises(ValueError, match=r"\S"):
-            run(subject.make(vector), vector, [0])
+        assert is_told_of_vectors(subject), "a vector is taken without a word"
+
+
+def is_told_of_vectors(subject: Subject) -> bool:
+    """Are vectors beside matrices refused; or is there one warning, and matrices go as alone?"""
+    params, others = subject.fresh(), subject.fresh()
+    vectors = [nn.Parameter(torch.zeros(3)) for _ in range(2)]
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            optimizer = subject.make([*vectors, *params])
+    except ValueError as error:
+        return bool(str(error))
+    run(optimizer, [*params, *vectors], range(3))
+    run(subject.make(others), others, range(3))
+    assert_equal(params, others, "a vector beside it leads a matrix elsewhere")
+    assert all(vector.any() for vector in vectors), "a vector stays where it is"
+    return len(caught) == 1

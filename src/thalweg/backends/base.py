@@ -13,9 +13,9 @@ from types import FunctionType
 from typing import Any, Literal, Protocol
 
 from thalweg.errors import UsageError
-from thalweg.rules import Rule
 from thalweg.rules._primitives import ARITIES
 from thalweg.rules.formula import Formula
+from thalweg.rules.matrix import AnyFormula, AnyRule
 
 Rounding = Literal["nearest", "stochastic", "kahan"]
 
@@ -25,7 +25,7 @@ class Group:
     """Tensors that share a formula and hyperparameters, in one order everywhere.
 
     params: n tensors; states: per state name of the formula (and "kahan_comp" where rounding is
-    "kahan"), n tensors of the parameters' shapes
+    "kahan"), n tensors of the parameters' shapes, or of those that a matrix rule says
     steps: one float32 tensor of shape (n,) on the parameters' device: the updates applied to each
     scalars: per running scalar of the rule, one float64 tensor of shape (n,)
     keys: n whole numbers that name the parameters for stochastic rounding
@@ -36,7 +36,7 @@ class Group:
     is_differentiable: autograd follows the update
     """
 
-    formula: Formula
+    formula: AnyFormula
     params: list[Any]
     states: dict[str, list[Any]]
     steps: Any
@@ -108,6 +108,12 @@ class Runner(Protocol):
         ...
 
 
+def elementwise(formula: AnyFormula) -> Formula:
+    """The formula, where it cannot be a matrix rule."""
+    assert isinstance(formula, Formula)
+    return formula
+
+
 CLIP_EPS = 1e-6
 """Added to a norm before the limit is divided by it, as torch's clip_grad_norm_ does."""
 
@@ -128,7 +134,7 @@ def bind(function: Callable, **primitives: Callable) -> Callable:
     return FunctionType(function.__code__, names, function.__name__)
 
 
-def dense(rule: Rule, gradient: Any) -> Any:
+def dense(rule: AnyRule, gradient: Any) -> Any:
     """The gradient as a dense tensor.
 
     Raises UsageError for a sparse one where the rule would treat it otherwise.

@@ -66,7 +66,9 @@ class Launch:
     """All tensors of one formula and layout."""
 
     def __init__(self, groups: Sequence[Group], layout: Layout, shared: Shared):
-        self.formula = groups[0].formula
+        formula = groups[0].formula
+        assert isinstance(formula, Formula)  # `pick` gives matrix rules to torch
+        self.formula = formula
         self.shared = shared
         self.memory = Memory(groups)
         self._address, self._entry = compiled(self.formula, layout)

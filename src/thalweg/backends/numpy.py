@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from thalweg.backends.base import evaluate, value_of
-from thalweg.rules import Rule
+from thalweg.rules import MatrixRule, Rule
 from thalweg.rules.formula import Formula, call, compose, input_of
 from thalweg.rules.options import Option
 
@@ -105,3 +105,62 @@ def scale_of(measure: Any, sums: Sequence[Any], size: Any, hyper: Mapping[str, A
     """The coefficient that a measure's sums come to."""
     by_name = {f"sum{i}": value for i, value in enumerate(sums)}
     return call(measure.scale, {**hyper, **measure.fields, **by_name, "size": size})[0]
+
+
+class NumpyArrays:
+    """The array names of matrix rules (`rules/matrix.py`), in float64 whatever a rule asks for."""
+
+    def matmul(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return a @ b
+
+    def addmm(
+        self, c: np.ndarray, a: np.ndarray, b: np.ndarray, *, beta: float, alpha: float
+    ) -> np.ndarray:
+        return beta * c + alpha * (a @ b)
+
+    def transpose(self, a: np.ndarray) -> np.ndarray:
+        return np.swapaxes(a, -1, -2)
+
+    def lerp(self, a: np.ndarray, b: np.ndarray, share: float) -> np.ndarray:
+        return (1 - share) * a + share * b
+
+    def mean(self, a: np.ndarray, axis: int) -> np.ndarray:
+        return np.mean(a, axis, keepdims=True)
+
+    def norm(self, a: np.ndarray) -> Any:
+        return np.sqrt(np.sum(a * a))
+
+    def sqrt(self, a: np.ndarray) -> np.ndarray:
+        return np.sqrt(a)
+
+    def maximum(self, a: Any, b: Any) -> Any:
+        return np.maximum(a, b)
+
+    def minimum(self, a: Any, b: Any) -> Any:
+        return np.minimum(a, b)
+
+    def bfloat16(self, a: np.ndarray) -> np.ndarray:
+        return a
+
+    def astype(self, a: np.ndarray, like: np.ndarray) -> np.ndarray:
+        return a
+
+    def eps(self, a: np.ndarray) -> float:
+        return float(np.finfo(np.float64).eps)
+
+
+def matrix_states(rule: MatrixRule, p: np.ndarray) -> list[np.ndarray]:
+    """The states before the first update, float64."""
+    return [np.zeros(shape(p.shape)) for shape in rule.states.values()]
+
+
+def matrix_update(
+    rule: MatrixRule, t: int, p: np.ndarray, g: np.ndarray, *state: np.ndarray, **settings: Any
+) -> tuple[np.ndarray, ...]:
+    """One update of one tensor; returns (p, *state), float64, and changes nothing.
+
+    t: which update this is, counted from 1; settings: hyperparameters and switches, by the rule's
+    names
+    """
+    arrays = [np.asarray(array, dtype=np.float64) for array in (p, g, *state)]
+    return rule.update(NumpyArrays(), t, *arrays, *(settings[name] for name in rule.wanted))

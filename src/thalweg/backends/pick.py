@@ -13,8 +13,9 @@ from torch.nn import Parameter
 from thalweg.backends.base import Backend
 from thalweg.backends.cpu import Cpu
 from thalweg.backends.gpu import Gpu
+from thalweg.backends.mixed import Mixed
 from thalweg.backends.torch import Eager
-from thalweg.rules import Rule
+from thalweg.rules.matrix import AnyRule, MatrixRule
 
 _TYPES = {
     torch.float32,
@@ -44,15 +45,20 @@ class Wishes:
 
 
 def pick(
-    params: Sequence[Tensor], wishes: Wishes, rules: Sequence[Rule] = ()
+    params: Sequence[Tensor], wishes: Wishes, rules: Sequence[AnyRule] = ()
 ) -> tuple[Backend, str]:
     """The backend for these parameters and, in a few words, why."""
     reason = _wish(wishes) or _of_rules(rules) or _obstacle(params)
     if reason is not None:
         return Eager(), reason
-    if params and params[0].is_cuda:
-        return Gpu(), "own kernels for CUDA"
-    return Cpu(), "own kernels for the CPU"
+    is_cuda = bool(params) and params[0].is_cuda
+    matrix_rules = [rule.name for rule in rules if isinstance(rule, MatrixRule)]
+    if matrix_rules:
+        reason = f"{matrix_rules[0]} works on whole matrices"
+        if is_cuda or len(matrix_rules) == len(rules):
+            return Eager(), reason
+        return Mixed(), f"{reason}, own kernels for the CPU run the other rules"
+    return (Gpu(), "own kernels for CUDA") if is_cuda else (Cpu(), "own kernels for the CPU")
 
 
 def _wish(wishes: Wishes) -> str | None:
@@ -66,7 +72,8 @@ def _wish(wishes: Wishes) -> str | None:
     return None
 
 
-def _of_rules(rules: Sequence[Rule]) -> str | None:
+def _of_rules(rules: Sequence[AnyRule]) -> str | None:
+    """Why own kernels cannot run one of these rules; None where they can run all."""
     coupling = [rule.name for rule in rules if rule.couples_tensors]
     return f"{coupling[0]} measures all tensors before it moves any" if coupling else None
 

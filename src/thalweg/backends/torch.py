@@ -60,7 +60,7 @@ class EagerRunner:
         norms: list[Any] = []
         if is_clipped or request.skip_nonfinite or request.measure:
             norms = self._norms(grads, request.inverse_scale)
-        skip = _skip_flag(request, norms)
+        skip = skip_flag(request, norms)
         factors = [clip_factor(*pair) for pair in zip(request.limits, norms, strict=False)]
         updates = []
         for group, given in zip(self._groups, grads, strict=True):
@@ -128,7 +128,7 @@ def _norm_on_cpu(grads: Sequence[Tensor]) -> float:
     return norm
 
 
-def _skip_flag(request: Request, norms: Sequence[Any]) -> Any:
+def skip_flag(request: Request, norms: Sequence[Any]) -> Any:
     """Whether this step is a no-op: known on the host (a bool), or a 0-d flag on the device."""
     skip = request.skip
     if request.skip_nonfinite:

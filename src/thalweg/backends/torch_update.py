@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from thalweg.backends.base import CLIP_EPS, Group, evaluate, value_of
+from thalweg.backends.base import CLIP_EPS, Group, elementwise, evaluate, value_of
+from thalweg.backends.matrix import SPREAD, as_spread, new_values, whole
 from thalweg.backends.numpy import scale_of
 from thalweg.backends.rounding import draws, keys_of, rounded_by_chance
-from thalweg.rules.formula import Measure, input_of
+from thalweg.rules.formula import Formula, Measure, input_of
 from thalweg.rules.language import Program
-
-_SPREAD = "torch.distributed.tensor"
+from thalweg.rules.matrix import MatrixRule
 
 HALVES = (torch.float16, torch.bfloat16)
 
@@ -113,13 +113,14 @@ class GroupUpdate:
 
         group: the one whose hyperparameters decide
         """
-        rule = self.group.formula.rule
+        formula = elementwise(self.group.formula)
+        rule = formula.rule
         known = {**_shared_scalars(group), **group.hyper}
         known.update({f"sum{k}": value for k, value in enumerate(sums)})
         made = _run(rule.conclude_program, known)
         cut = len(rule.scalars)
         self.scalars = dict(zip(rule.scalars, made[:cut], strict=True))
-        names = [name for name in self.group.formula.coefficients if name not in self.coefficients]
+        names = [name for name in formula.coefficients if name not in self.coefficients]
         self.coefficients.update(zip(names, made[cut:], strict=False))
 
     def run(self) -> Tensor:
@@ -178,6 +179,8 @@ def _coefficients(group: Group) -> tuple[dict[str, Any], dict[str, Any]]:
 
     What a rule that couples all tensors concludes later is not among them yet.
     """
+    if isinstance(group.formula, MatrixRule):
+        return {}, {}
     formula, rule = group.formula, group.formula.rule
     t = group.steps if group.steps.device.type == "mps" else group.steps.double()
     held = _shared_scalars(group) if rule.couples_tensors else group.scalars
@@ -218,6 +221,7 @@ class _Update:
     ):
         formula = self.formula = group.formula
         self.group = group
+        self.i = i
         self.order = order
         self.key = key
         self.is_kahan = group.rounding == "kahan"
@@ -236,23 +240,35 @@ class _Update:
         raw = self._plain(gradient).to(self.arithmetic)
         is_followed = self.group.is_differentiable
         old = [t.clone() if is_followed else t.to(self.arithmetic) for t in self.targets]
-        known = self._known(old, self._clipped(raw))
-        evaluate(self.formula.lines, known, OPERATIONS)
-        new = [value_of(output, known, OPERATIONS) for output in self.formula.outputs]
-        step = value_of(self.formula.step, known, OPERATIONS)
+        new, step = self._new(old, self._clipped(raw))
         if self.is_kahan:
             new = self._with_kahan(old, new, step)
         if self.order.skip is not True:
             self._store(new)
         return self._sums(raw, step, new[0])
 
+    def _new(self, old: list[Tensor], g: Tensor) -> tuple[list[Any], Tensor]:
+        """(p and its states, what p has lost)."""
+        if isinstance(self.formula, MatrixRule):
+            if self.is_kahan:
+                old = [old[0] + old[-1], *old[1:-1]]
+            if self.order.skip is True or not g.numel():
+                return old, torch.zeros_like(old[0])
+            new = new_values(self.group, self.i, g, old)
+            return new, old[0] - new[0]
+        known = self._known(self.formula, old, g)
+        evaluate(self.formula.lines, known, OPERATIONS)
+        new = [value_of(output, known, OPERATIONS) for output in self.formula.outputs]
+        return new, value_of(self.formula.step, known, OPERATIONS)
+
     def measured(self, gradient: Tensor) -> list[Tensor]:
         """This tensor's sums of what its rule measures over all tensors."""
         raw = self._plain(gradient).to(self.arithmetic)
         old = [t.to(self.arithmetic) for t in self.targets]
-        program = self.formula.rule.measure_program
-        known = self._known(old, self._clipped(raw), with_measures=False)
-        names = ("p", "g", *map(input_of, self.formula.rule.states), *self.formula.coefficients)
+        formula = elementwise(self.formula)
+        program = formula.rule.measure_program
+        known = self._known(formula, old, self._clipped(raw), with_measures=False)
+        names = ("p", "g", *map(input_of, formula.rule.states), *formula.coefficients)
         given = [known[name] for name in names[: len(program.inputs)]]
         made = _run(program, dict(zip(program.inputs, given, strict=True)))
         return [whole(value.double().sum()) for value in made]
@@ -271,10 +287,9 @@ class _Update:
         return raw * factor
 
     def _known(
-        self, old: Sequence[Tensor], g: Tensor, *, with_measures: bool = True
+        self, formula: Formula, old: Sequence[Tensor], g: Tensor, *, with_measures: bool = True
     ) -> dict[str, Any]:
         """The formula's inputs by name, the coefficients that measures come to among them."""
-        formula = self.formula
         states = zip(formula.states, old[1:], strict=False)
         known = {"p": old[0], "g": g, **self.coefficients, **{input_of(n): s for n, s in states}}
         if self.is_kahan:
@@ -293,13 +308,13 @@ class _Update:
         return [moved, *new[1:], wanted - (moved - old[0])]
 
     def _store(self, new: Sequence[Any]) -> None:
-        bits = None
-        if self.key is not None:
-            bits = draws(self.key, _indices(self.targets[0]))
+        bits: dict[torch.Size, Tensor] = {}
         for k, (target, value) in enumerate(zip(self.targets, new, strict=True)):
-            if bits is not None and target.dtype == torch.bfloat16:
+            if self.key is not None and target.dtype == torch.bfloat16:
+                if target.shape not in bits:
+                    bits[target.shape] = draws(self.key, _indices(target))
                 array = 0 if k == 0 else k + 1  # the gradient is array 1
-                value = _by_chance(value, bits, array)  # noqa: PLW2901
+                value = _by_chance(value.float(), bits[target.shape], array)  # noqa: PLW2901
             target.copy_(_kept(target, value, self.order.skip))
 
     def _sums(self, raw: Tensor, step: Tensor, p: Tensor) -> Tensor:
@@ -317,10 +332,10 @@ def _kept(old: Tensor, new: Any, skip: Any) -> Any:
 
 def _indices(tensor: Tensor) -> Tensor:
     """The place of every element in the whole tensor, also where this rank holds only a part."""
-    spread = _spread(tensor)
+    spread = as_spread(tensor)
     if spread is None:
         return torch.arange(tensor.numel(), device=tensor.device).view(tensor.shape)
-    shape, starts = sys.modules[f"{_SPREAD}._utils"].compute_local_shape_and_global_offset(
+    shape, starts = sys.modules[f"{SPREAD}._utils"].compute_local_shape_and_global_offset(
         spread.shape, spread.device_mesh, spread.placements
     )
     device = spread.to_local().device
@@ -334,7 +349,7 @@ def _indices(tensor: Tensor) -> Tensor:
 
 
 def _by_chance(value: Tensor, bits: Tensor, array: int) -> Tensor:
-    spread = _spread(value)
+    spread = as_spread(value)
     if spread is None:
         return rounded_by_chance(value, bits, array)
     rounded = rounded_by_chance(spread.to_local(), bits, array)
@@ -345,16 +360,6 @@ def _by_chance(value: Tensor, bits: Tensor, array: int) -> Tensor:
         shape=spread.shape,
         stride=spread.stride(),
     )
-
-
-def _spread(tensor: Tensor) -> Any:
-    """The tensor as the DTensor that it is; None for any other.
-
-    torch's package for them takes half a second to import, so it is looked up, not imported: who
-    has such a tensor has loaded it.
-    """
-    package = sys.modules.get(_SPREAD)
-    return tensor if package is not None and isinstance(tensor, package.DTensor) else None
 
 
 def _scale(measure: Measure, sums: Sequence[Tensor], size: float, hyper: Any) -> Any:
@@ -375,9 +380,3 @@ def clip_factor(limit: float | None, norm: Any) -> Any:
     if isinstance(factor, Tensor):
         return torch.clamp(factor, max=1.0)
     return factor if not factor > 1.0 else 1.0
-
-
-def whole(number: Tensor) -> Tensor:
-    """A number that may be spread over ranks, as a plain tensor."""
-    spread = _spread(number)
-    return number if spread is None else spread.full_tensor()

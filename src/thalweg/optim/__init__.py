@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from thalweg.optim.adafactor import Adafactor
 from thalweg.optim.adaptive import (
     Adadelta,
     Adagrad,
@@ -14,6 +15,8 @@ from thalweg.optim.adaptive import (
 )
 from thalweg.optim.clip import ByNorm, ByValue, PerTensor
 from thalweg.optim.modern import LAMB, Lion, Prodigy, ScheduleFreeAdamW, ScheduleFreeSGD
+from thalweg.optim.muon import Muon
+from thalweg.optim.muon_groups import muon_groups
 from thalweg.optim.names import OPTIMIZERS, make
 from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.sgd import SGD
@@ -23,6 +26,7 @@ __all__ = [
     "OPTIMIZERS",
     "SGD",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
@@ -30,6 +34,7 @@ __all__ = [
     "ByNorm",
     "ByValue",
     "Lion",
+    "Muon",
     "NAdam",
     "Optimizer",
     "PerTensor",
@@ -39,4 +44,5 @@ __all__ = [
     "ScheduleFreeAdamW",
     "ScheduleFreeSGD",
     "make",
+    "muon_groups",
 ]

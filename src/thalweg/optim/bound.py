@@ -17,7 +17,7 @@ from torch import Tensor
 from thalweg.backends.base import Group, Rounding, Runner, is_dense
 from thalweg.errors import UsageError
 from thalweg.optim.clip import ByNorm, ByValue, Clip, PerTensor, clip_of
-from thalweg.rules.formula import Formula, compose
+from thalweg.rules.matrix import AnyFormula, AnyRule, fitting, formula_of, shape_of_state
 from thalweg.rules.options import (
     DoubleArithmetic,
     Kahan,
@@ -25,7 +25,6 @@ from thalweg.rules.options import (
     NearestRounding,
     StochasticRounding,
 )
-from thalweg.rules.rule import Rule
 
 if TYPE_CHECKING:
     from thalweg.optim.optimizer import Optimizer
@@ -142,9 +141,9 @@ def _bind(optimizer: Optimizer, grads: Grads) -> Bound:
         num_joined += len(joined)
         clip = clip_of(group["clip"])
         segment = segments.setdefault(None if isinstance(clip, ByValue) else clip, len(segments))
-        formula = compose(optimizer.rule_of(group), _in_formula(group, clip))
-        for indices in _alike(optimizer, group, joined, formula):
-            groups.append(_group(optimizer, k, indices, formula, segment))
+        formula = formula_of(optimizer.rule_of(group), _in_formula(group, clip))
+        for indices, fitted in _alike(optimizer, group, joined, formula):
+            groups.append(_group(optimizer, k, indices, fitted, segment))
             members.append(Members(k, indices))
     backend, _ = optimizer.backend_and_reason
     return Bound(
@@ -167,20 +166,22 @@ def _in_formula(settings: dict[str, Any], clip: Clip | None) -> tuple[Any, ...]:
 
 
 def _alike(
-    optimizer: Optimizer, settings: dict[str, Any], joined: list[int], formula: Formula
-) -> list[list[int]]:
-    """The indices of a group's parameters, those with the same types on one device together."""
-    alike: dict[Any, list[int]] = {}
+    optimizer: Optimizer, settings: dict[str, Any], joined: list[int], formula: AnyFormula
+) -> list[tuple[list[int], AnyFormula]]:
+    """The indices of a group's parameters, those with the same types on one device together, and
+    the formula that fits them."""
+    alike: dict[Any, tuple[list[int], AnyFormula]] = {}
     for i in joined:
         p = settings["params"][i]
         state = optimizer.state.get(p, {})
-        kept = tuple(state[n].dtype for n in formula.states if isinstance(state.get(n), Tensor))
-        alike.setdefault((p.device, p.dtype, kept), []).append(i)
+        fitted = fitting(formula, p.shape, is_complex=p.is_complex())
+        kept = tuple(state[n].dtype for n in fitted.states if isinstance(state.get(n), Tensor))
+        alike.setdefault((p.device, p.dtype, fitted, kept), ([], fitted))[0].append(i)
     return list(alike.values())
 
 
 def _group(
-    optimizer: Optimizer, k: int, indices: list[int], formula: Formula, segment: int
+    optimizer: Optimizer, k: int, indices: list[int], formula: AnyFormula, segment: int
 ) -> Group:
     """One backend group: the parameters at `indices` of parameter group k, with their states."""
     settings = optimizer.param_groups[k]
@@ -204,7 +205,8 @@ def _group(
             start = formula.starts_at.get(name)
             first = p if start == "p" else 0.0 if start is None else hyper[start]
             dtype = _state_dtype(p, formula.rule, settings["options"])
-            entries[name] = _state(p, entries.get(name), first, dtype)
+            like = _of_shape(p, shape_of_state(formula, name, p.shape))
+            entries[name] = _state(like, entries.get(name), first, dtype)
         if rounding == "kahan":
             entries["kahan_comp"] = _state(p, entries.get("kahan_comp"), 0.0, p.dtype)
         if entries:
@@ -257,7 +259,12 @@ def _state(p: Tensor, kept: Any, first: Tensor | float, dtype: torch.dtype) -> T
     return fresh.contiguous() if not is_dense(p) else fresh
 
 
-def _state_dtype(p: Tensor, rule: Rule, options: Sequence[Any]) -> torch.dtype:
+def _of_shape(p: Tensor, shape: Sequence[int]) -> Tensor:
+    """The parameter, or where the shape is another one an empty tensor of its kind."""
+    return p if tuple(shape) == tuple(p.shape) else p.new_empty(shape)
+
+
+def _state_dtype(p: Tensor, rule: AnyRule, options: Sequence[Any]) -> torch.dtype:
     """How a parameter's states are stored: as itself; float16, too short a range, as float32."""
     if rule.cancels:
         return torch.promote_types(p.dtype, torch.float32)
@@ -287,7 +294,7 @@ def _key(settings: dict[str, Any], k: int, i: int) -> int:
     return number
 
 
-def _hyper(rule: Rule, settings: dict[str, Any], like: Tensor) -> dict[str, Any]:
+def _hyper(rule: AnyRule, settings: dict[str, Any], like: Tensor) -> dict[str, Any]:
     """This step's hyperparameters: numbers, unless a tensor lives where the parameters do."""
     hyper = rule.spread(settings)
     lr = hyper["lr"]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from thalweg.rules import RULES, Hyper, Rule
+from thalweg.rules import RULES, Hyper
+from thalweg.rules.matrix import AnyRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,29 +17,31 @@ class Family:
     choose: from a group's settings to the name of its rule; raises UsageError for settings that do
     not go together
     rules: the names that it may give; switches: settings that are no hyperparameter of a rule
+    table: where the names stand, if not in RULES
     """
 
     choose: Callable[[Mapping[str, Any]], str]
     rules: tuple[str, ...]
     switches: tuple[str, ...]
+    table: Mapping[str, AnyRule] | None = field(default=None, hash=False)
 
-    def __call__(self, settings: Mapping[str, Any]) -> Rule:
-        return RULES[self.choose(settings)]
+    def __call__(self, settings: Mapping[str, Any]) -> AnyRule:
+        return (self.table or RULES)[self.choose(settings)]
 
     def hypers(self) -> Iterator[Hyper]:
         """Every hyperparameter of every rule."""
         for name in self.rules:
-            yield from RULES[name].hypers
+            yield from (self.table or RULES)[name].hypers
 
 
 @dataclass(frozen=True, slots=True)
 class Single:
     """One rule, whatever the settings."""
 
-    rule: Rule
+    rule: AnyRule
     switches: tuple[str, ...] = ()
 
-    def __call__(self, settings: Mapping[str, Any]) -> Rule:
+    def __call__(self, settings: Mapping[str, Any]) -> AnyRule:
         return self.rule
 
     def hypers(self) -> Iterator[Hyper]:

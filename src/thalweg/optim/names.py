@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from thalweg.errors import UsageError
+from thalweg.optim.adafactor import Adafactor
 from thalweg.optim.adaptive import Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop
 from thalweg.optim.modern import LAMB, Lion, Prodigy, ScheduleFreeAdamW, ScheduleFreeSGD
 from thalweg.optim.optimizer import Optimizer
@@ -46,6 +47,7 @@ _CLASSES = (
     Adamax,
     NAdam,
     RAdam,
+    Adafactor,
     Lion,
     LAMB,
     Prodigy,

@@ -22,8 +22,8 @@ from thalweg.optim.clip import clip_of
 from thalweg.optim.family import Family, Single
 from thalweg.optim.plain import decoded, encoded
 from thalweg.optim.watched import State
-from thalweg.rules import RULES, Rule
-from thalweg.rules.formula import compose
+from thalweg.rules import RULES, MatrixRule, Rule
+from thalweg.rules.matrix import AnyRule, formula_of
 from thalweg.rules.options import EMA, OPTIONS
 
 
@@ -51,7 +51,7 @@ class Optimizer(torch.optim.Optimizer):
     """A torch optimizer over one update rule.
 
     params: parameters, named parameters or dicts of a group, as torch takes them
-    rule: a Rule, a name of `thalweg.rules.RULES`, or a Family of rules
+    rule: a Rule, a MatrixRule without switches, a name of `thalweg.rules.RULES`, or a Family
     hyper: the rule's hyperparameters in torch's spelling (`betas` for beta1 and beta2)
     clip: largest norm of all gradients together, or ByNorm, PerTensor, ByValue; None: no clipping
     options: Cautious(), EMA(0.999), ...: see `thalweg.rules.options`
@@ -75,7 +75,7 @@ class Optimizer(torch.optim.Optimizer):
     def __init__(
         self,
         params: Iterable[Any],
-        rule: Rule | str | Family,
+        rule: AnyRule | str | Family,
         *,
         clip: Any = None,
         options: Iterable[Any] = (),
@@ -90,7 +90,7 @@ class Optimizer(torch.optim.Optimizer):
     ):
         if isinstance(rule, str):
             rule = _named(rule)
-        self._family = Single(rule) if isinstance(rule, Rule) else rule
+        self._family = Single(rule) if isinstance(rule, Rule | MatrixRule) else rule
         self._bound: Bound | None = None
         self._loss: Tensor | None = None
         defaults = {
@@ -122,7 +122,7 @@ class Optimizer(torch.optim.Optimizer):
         """Build the tables anew before the next step."""
         self._bound = None
 
-    def rule_of(self, settings: Mapping[str, Any]) -> Rule:
+    def rule_of(self, settings: Mapping[str, Any]) -> AnyRule:
         """The rule of a parameter group."""
         return self._family(settings)
 
@@ -156,7 +156,7 @@ class Optimizer(torch.optim.Optimizer):
         for option in settings["options"]:
             if type(option) not in OPTIONS.values():
                 raise UsageError(f"option {option!r} is unknown: there are {', '.join(OPTIONS)}")
-        compose(rule, tuple(settings["options"]))
+        formula_of(rule, tuple(settings["options"]))
         seed = settings["seed"]
         if not isinstance(seed, int) or isinstance(seed, bool):
             raise UsageError(f"seed is {seed!r}: it must be a whole number")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from thalweg.rules import adagrad, adam, lion, prodigy, schedulefree, sgd
+from thalweg.rules import adafactor, adagrad, adam, lion, muon, prodigy, schedulefree, sgd
 from thalweg.rules._primitives import absolute, div, maximum, minimum, pow, sign, sqrt, where
+from thalweg.rules.matrix import MatrixRule
 from thalweg.rules.rule import Hyper, Rule
 
 __all__ = [
+    "MATRIX_RULES",
     "RULES",
     "Hyper",
+    "MatrixRule",
     "Rule",
     "absolute",
     "div",
@@ -65,6 +68,8 @@ _DOZAT = "Dozat, Incorporating Nesterov momentum into Adam, ICLR workshop 2016"
 _LIU = "Liu et al., On the variance of the adaptive learning rate and beyond, ICLR 2020"
 _ZEILER = "Zeiler, ADADELTA: an adaptive learning rate method, 2012"
 _CHEN = "Chen et al., Symbolic discovery of optimization algorithms, NeurIPS 2023"
+_JORDAN = "Jordan et al., Muon: an optimizer for hidden layers in neural networks, 2024"
+_SHAZEER = "Shazeer and Stern, Adafactor: adaptive learning rates with sublinear memory, ICML 2018"
 _DEFAZIO = "Defazio et al., The road less scheduled, NeurIPS 2024"
 
 _MISHCHENKO = "Mishchenko and Defazio, Prodigy: an expeditiously adaptive learner, ICML 2024"
@@ -311,3 +316,55 @@ _DECOUPLED = tuple(
 )
 
 RULES: dict[str, Rule] = {row.name: row for row in (*_ROWS, _PRODIGY, *_DECOUPLED)}
+
+_VECTOR = MatrixRule(
+    "adafactor_vector",
+    adafactor.vector_update,
+    (
+        _lr(1e-2),
+        Hyper("beta2_decay", -0.8, low=-math.inf, high=0.0, below=False),
+        Hyper("eps1", 0.0, key="eps", index=0, or_none=True),
+        Hyper("eps2", 1e-3, key="eps", index=1),
+        Hyper("d", 1.0, low=1.0),
+        _decay(),
+    ),
+    states={"variance": adafactor.as_parameter},
+    least_dims=0,
+    counts_steps=True,
+    paper=_SHAZEER,
+)
+
+_MATRIX_ROWS = (
+    MatrixRule(
+        "muon",
+        muon.muon_update,
+        (
+            _lr(1e-3),
+            _decay(0.1),
+            replace(_MOMENTUM, default=0.95),
+            Hyper("ns_a", 3.4445, low=-math.inf, key="ns_coefficients", index=0),
+            Hyper("ns_b", -4.7750, low=-math.inf, key="ns_coefficients", index=1),
+            Hyper("ns_c", 2.0315, low=-math.inf, key="ns_coefficients", index=2),
+            _eps(1e-7),
+            Hyper("ns_steps", 5, high=100.0, is_whole=True),
+        ),
+        states={"momentum_buffer": muon.as_parameter},
+        switches={
+            "nesterov": (True, False),
+            "ns_bf16": (True, False),
+            "adjust_lr_fn": tuple(muon.SCALES),
+        },
+        paper=_JORDAN,
+    ),
+    replace(
+        _VECTOR,
+        name="adafactor",
+        update=adafactor.adafactor_update,
+        states={"row_var": adafactor.of_rows, "col_var": adafactor.of_columns},
+        least_dims=2,
+        below=_VECTOR,
+    ),
+)
+
+MATRIX_RULES: dict[str, MatrixRule] = {row.name: row for row in _MATRIX_ROWS}
+"""The rules of whole tensors, by name."""

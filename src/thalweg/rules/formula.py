@@ -139,11 +139,7 @@ def compose(rule: Rule, options: tuple[Option, ...] = ()) -> Formula:
 
 def _complete(rule: Rule, options: tuple[Option, ...]) -> tuple[Option, ...]:
     """The options that join the formula, decay among them, in the order of `PIECES`."""
-    by_group: dict[str, Option] = {}
-    for option in options:
-        other = by_group.setdefault(option.group, option)
-        if other is not option:
-            raise UsageError(f"options {other} and {option} exclude each other: give one")
+    by_group = {option.group: option for option in one_of_each(options)}
     if rule.decay == "own" and "decay" in by_group:
         raise UsageError(f"{rule.name} decays in its own way: leave {by_group['decay']} out")
     if rule.decay != "own" and "decay" not in by_group:
@@ -152,6 +148,16 @@ def _complete(rule: Rule, options: tuple[Option, ...]) -> tuple[Option, ...]:
     if rule.averages_weights and joining:
         raise UsageError(f"{rule.name} averages its weights, which {joining[0]} would disturb")
     return tuple(sorted(joining, key=lambda option: list(PIECES).index(type(option))))
+
+
+def one_of_each(options: Sequence[Option]) -> Sequence[Option]:
+    """The options. Raises UsageError where two of them are of one kind."""
+    by_group: dict[str, Option] = {}
+    for option in options:
+        other = by_group.setdefault(option.group, option)
+        if other is not option:
+            raise UsageError(f"options {other} and {option} exclude each other: give one")
+    return options
 
 
 def input_of(state: str) -> str:

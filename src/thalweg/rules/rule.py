@@ -22,6 +22,7 @@ class Hyper:
     high, below: its upper end, and whether the value must stay below it
     is_finite: infinity is not allowed; is_switch: it is True or False, 1 or 0 to the rule
     key, index: how users spell it, where that differs: beta1 is `betas[0]`
+    is_whole: 3 and not 3.5; or_none: None has a meaning of its own
     """
 
     name: str
@@ -35,6 +36,8 @@ class Hyper:
     key: str = ""
     index: int | None = None
     meaning: str = ""
+    is_whole: bool = False
+    or_none: bool = False
 
     @property
     def setting(self) -> str:
@@ -42,40 +45,51 @@ class Hyper:
         return self.key or self.name
 
     @property
+    def label(self) -> str:
+        """What messages call it: one of several numbers by its own name."""
+        return self.name if self.index is not None else self.setting
+
+    @property
     def range(self) -> str:
         """The allowed values in words, such as "0 <= beta1 < 1"."""
         if math.isinf(self.high):
-            return f"{self.name} {'>' if self.above else '>='} {self.low:g}"
-        low = f"{self.low:g} {'<' if self.above else '<='}"
-        return f"{low} {self.name} {'<' if self.below else '<='} {self.high:g}"
+            return f"{self.label} {'>' if self.above else '>='} {self.low:g}"
+        high = f"{'<' if self.below else '<='} {self.high:g}"
+        if math.isinf(self.low):
+            return f"{self.label} {high}"
+        return f"{self.low:g} {'<' if self.above else '<='} {self.label} {high}"
 
     def check(self, value: Any) -> None:
         """Raise UsageError unless `value`, or what a tensor of one number holds, is in range."""
+        if self.or_none and value is None:
+            return
         value = value.item() if getattr(value, "numel", lambda: 0)() == 1 else value
         if self.is_switch and isinstance(value, bool):
             return
         is_number = isinstance(value, Real) and not isinstance(value, bool)
         if not is_number or (not math.isfinite(value) and (self.is_finite or value != math.inf)):
-            raise UsageError(f"{self.name} is {value!r}: it must be a number with {self.range}")
+            raise UsageError(f"{self.label} is {value!r}: it must be a number with {self.range}")
         number = float(value)
+        if self.is_whole and not number.is_integer():
+            raise UsageError(f"{self.label} is {value!r}: it must be a whole number")
         too_high = number >= self.high if self.below else number > self.high
         too_high = too_high and not math.isinf(self.high)
         too_low = number <= self.low if self.above else number < self.low
         if too_low or too_high:
-            raise UsageError(f"{self.name} is {value!r}: allowed is {self.range}")
+            raise UsageError(f"{self.label} is {value!r}: allowed is {self.range}")
 
     def check_in(self, settings: Mapping[str, Any]) -> None:
         """Raise UsageError unless the settings hold it, in range."""
         value = settings[self.setting]
         if self.index is not None:
             if not isinstance(value, tuple | list) or len(value) <= self.index:
-                raise UsageError(
-                    f"{self.setting} is {value!r}: it must be a pair of numbers, such as "
-                    "(0.9, 0.999)"
-                )
+                raise UsageError(f"{self.setting} is {value!r}: it must be {_TUPLES[self.index]}")
             value = value[self.index]
         self.check(value)
 
+
+_TUPLES = ("a pair of numbers", "a pair of numbers", "three numbers")
+"""What a setting must be that lacks the number at this index."""
 
 Decay = Literal["coupled", "decoupled", "own"]
 """How weight decay enters: as part of the gradient, as a shrinking of p, or in the rule's own way.
