@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from thalweg.backends import kernels, openmp
-from thalweg.backends.base import Group
+from thalweg.backends.base import Group, elementwise
 from thalweg.backends.cpu_prologue import HYPER_HEAD
 from thalweg.backends.cpu_source import source, tasks
 from thalweg.backends.cpu_words import Ask, Word
@@ -66,9 +66,7 @@ class Launch:
     """All tensors of one formula and layout."""
 
     def __init__(self, groups: Sequence[Group], layout: Layout, shared: Shared):
-        formula = groups[0].formula
-        assert isinstance(formula, Formula)  # `pick` gives matrix rules to torch
-        self.formula = formula
+        self.formula = elementwise(groups[0].formula)
         self.shared = shared
         self.memory = Memory(groups)
         self._address, self._entry = compiled(self.formula, layout)

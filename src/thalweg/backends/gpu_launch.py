@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from thalweg.backends import kernels
-from thalweg.backends.base import Group
+from thalweg.backends.base import Group, elementwise
 from thalweg.backends.gpu_source import source
 from thalweg.backends.gpu_words import ARGUMENTS, Ask
 from thalweg.backends.layout import SIZES, Layout
@@ -123,7 +123,7 @@ class Launch:
 
     def __init__(self, groups: Sequence[Group], layout: Layout, shared: Shared, first: int):
         self.groups = groups
-        self.formula = groups[0].formula
+        self.formula = elementwise(groups[0].formula)
         self.shared = shared
         self.memory = Memory(groups)
         self.rows = slice(first, first + len(self.memory.params))

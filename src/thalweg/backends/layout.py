@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from thalweg.backends.base import Group, Rounding
+from thalweg.backends.base import Group, Rounding, elementwise
 from thalweg.rules.formula import Formula, input_of
 
 SIZES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
@@ -57,7 +57,7 @@ def by_kernel(groups: Sequence[Group]) -> list[tuple[Layout, list[int]]]:
     """The groups, by place, that one kernel runs together: those of one formula and layout."""
     found: dict[tuple[Formula, Layout], list[int]] = {}
     for i, group in enumerate(groups):
-        found.setdefault((group.formula, layout_of(group)), []).append(i)
+        found.setdefault((elementwise(group.formula), layout_of(group)), []).append(i)
     return [(layout, members) for (_, layout), members in found.items()]
 
 

@@ -110,6 +110,10 @@ class MatrixRule:
         }
         return {**numbers, **{name: settings[name] for name in self.switches}}
 
+    def first_scalars(self, hyper: Mapping[str, Any]) -> dict[str, float]:
+        """None: a matrix rule carries no running scalars."""
+        return {}
+
     def check_switches(self, settings: Mapping[str, Any]) -> None:
         """Raise UsageError for a switch that has none of its allowed values."""
         for name, allowed in self.switches.items():
