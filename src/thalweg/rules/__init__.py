@@ -24,33 +24,64 @@ __all__ = [
 ]
 
 
-def _lr(default: float) -> Hyper:
-    return Hyper("lr", default)
+_OF_MEAN = "share of the mean gradient kept each step: 0.9 remembers about 10 steps"
+_OF_SQUARES = "share of the mean square kept each step: 0.999 remembers about 1,000 steps"
+_OF_LOOK = "how far from z towards the average gradients are taken: 0 at z, 1 at the average"
 
 
-def _betas(beta1: float, beta2: float) -> tuple[Hyper, Hyper]:
+def _lr(default: float, meaning: str = "learning rate: every step is multiplied by it") -> Hyper:
+    return Hyper("lr", default, meaning=meaning)
+
+
+def _betas(
+    beta1: float, beta2: float, first: str = _OF_MEAN, second: str = _OF_SQUARES
+) -> tuple[Hyper, Hyper]:
     return (
-        Hyper("beta1", beta1, high=1.0, key="betas", index=0),
-        Hyper("beta2", beta2, high=1.0, key="betas", index=1),
+        Hyper("beta1", beta1, high=1.0, key="betas", index=0, meaning=first),
+        Hyper("beta2", beta2, high=1.0, key="betas", index=1, meaning=second),
     )
 
 
-def _eps(default: float) -> Hyper:
-    return Hyper("eps", default)
+def _eps(
+    default: float, meaning: str = "keeps the divisor above 0; in the gradient's unit"
+) -> Hyper:
+    return Hyper("eps", default, meaning=meaning)
 
 
 def _decay(default: float = 0.0) -> Hyper:
-    return Hyper("weight_decay", default)
+    return Hyper("weight_decay", default, meaning="pull of the parameters towards 0")
 
 
-_MOMENTUM = Hyper("momentum", 0.9, high=1.0)
-_DAMPENING = Hyper("dampening", 0.0, high=1.0, below=False)
-_ALPHA = Hyper("alpha", 0.99, high=1.0)
-_BETA1, _BETA2 = replace(_betas(0.9, 0.999)[0], above=True), _betas(0.9, 0.999)[1]
+_MOMENTUM = Hyper(
+    "momentum", 0.9, high=1.0, meaning="share of the buffer kept each step: 0.9 sums about 10 steps"
+)
+_DAMPENING = Hyper(
+    "dampening",
+    0.0,
+    high=1.0,
+    below=False,
+    meaning="by how much a gradient after the first one counts less",
+)
+_ALPHA = Hyper(
+    "alpha",
+    0.99,
+    high=1.0,
+    meaning="share of the mean square kept each step: 0.99 remembers about 100 steps",
+)
+_BETA1, _BETA2 = _betas(0.9, 0.999, first=_OF_LOOK)
+_BETA1 = replace(_BETA1, above=True)
 _AVERAGING = (
-    Hyper("warmup_steps", 0.0),
-    Hyper("r", 0.0),
-    Hyper("weight_lr_power", 2.0),
+    Hyper("warmup_steps", 0.0, meaning="steps over which the rate rises from 0 to lr"),
+    Hyper("r", 0.0, meaning="power of the step by which its point counts: 0 counts all alike"),
+    Hyper(
+        "weight_lr_power", 2.0, meaning="power of the largest rate so far by which a point counts"
+    ),
+)
+
+_RISING = Hyper(
+    "momentum_decay",
+    4e-3,
+    meaning="pace at which the momentum rises from half of beta1 to all of it: 0 stays at half",
 )
 
 _POLYAK = "Polyak, Some methods of speeding up the convergence of iteration methods, 1964"
@@ -108,9 +139,15 @@ _ROWS = (
         adagrad.adagrad_update,
         (
             _lr(1e-2),
-            Hyper("lr_decay", 0.0),
+            Hyper(
+                "lr_decay", 0.0, meaning="fall of the rate: it is halved after 1 / lr_decay steps"
+            ),
             _eps(1e-10),
-            Hyper("initial_accumulator_value", 0.0),
+            Hyper(
+                "initial_accumulator_value",
+                0.0,
+                meaning="what the sum of squares starts at; in the gradient's unit squared",
+            ),
             _decay(),
         ),
         states=("sum",),
@@ -199,7 +236,17 @@ _ROWS = (
         "adadelta",
         adagrad.adadelta_coefficients,
         adagrad.adadelta_update,
-        (_lr(1.0), Hyper("rho", 0.9, high=1.0), _eps(1e-6), _decay()),
+        (
+            _lr(1.0),
+            Hyper(
+                "rho",
+                0.9,
+                high=1.0,
+                meaning="share of both mean squares kept each step: 0.9 remembers about 10 steps",
+            ),
+            _eps(1e-6, "added under both roots: the first step is about its root"),
+            _decay(),
+        ),
         states=("square_avg", "acc_delta"),
         counts_steps=True,
         paper=_ZEILER,
@@ -208,7 +255,12 @@ _ROWS = (
         "adamax",
         adam.adamax_coefficients,
         adam.adamax_update,
-        (_lr(2e-3), *_betas(0.9, 0.999), _eps(1e-8), _decay()),
+        (
+            _lr(2e-3),
+            *_betas(0.9, 0.999, second="share of the largest gradient kept each step"),
+            _eps(1e-8, "added to the size of every gradient; in the gradient's unit"),
+            _decay(),
+        ),
         states=("exp_avg", "exp_inf"),
         counts_steps=True,
         paper=_ADAM,
@@ -217,7 +269,7 @@ _ROWS = (
         "nadam",
         adam.nadam_coefficients,
         adam.nadam_update,
-        (*_NADAM_HYPERS, Hyper("momentum_decay", 4e-3)),
+        (*_NADAM_HYPERS, _RISING),
         states=_MOMENTS,
         scalars={"mu_product": 1.0},
         counts_steps=True,
@@ -245,7 +297,11 @@ _ROWS = (
         "lion",
         lion.lion_coefficients,
         lion.lion_update,
-        (_lr(1e-4), *_betas(0.9, 0.99), _decay()),
+        (
+            _lr(1e-4, "how far every element moves in a step; in the parameter's unit"),
+            *_betas(0.9, 0.99, "share of the mean in the direction, the rest is the gradient's"),
+            _decay(),
+        ),
         states=("exp_avg",),
         decay="decoupled",
         paper=_CHEN,
@@ -254,7 +310,12 @@ _ROWS = (
         "schedulefree_sgd",
         schedulefree.schedulefree_sgd_coefficients,
         schedulefree.schedulefree_sgd_update,
-        (_lr(1.0), replace(_MOMENTUM, above=True), _decay(), *_AVERAGING),
+        (
+            _lr(1.0),
+            replace(_MOMENTUM, above=True, meaning=_OF_LOOK),
+            _decay(),
+            *_AVERAGING,
+        ),
         states=("z",),
         scalars={"weight_sum": 0.0, "lr_max": 0.0},
         initial={"z": "p"},
@@ -283,15 +344,35 @@ _PRODIGY = Rule(
     prodigy.prodigy_coefficients,
     prodigy.prodigy_update,
     (
-        _lr(1.0),
+        _lr(1.0, "multiplies the rate that is found"),
         *_betas(0.9, 0.999),
         _eps(1e-8),
         _decay(),
-        Hyper("d0", 1e-6, above=True),
-        Hyper("d_coef", 1.0, above=True),
-        Hyper("growth_rate", math.inf, low=1.0, is_finite=False),
-        Hyper("use_bias_correction", 0.0, high=1.0, below=False, is_switch=True),
-        Hyper("safeguard_warmup", 0.0, high=1.0, below=False, is_switch=True),
+        Hyper("d0", 1e-6, above=True, meaning="the first rate: too small is safe"),
+        Hyper("d_coef", 1.0, above=True, meaning="multiplies every estimate of the rate"),
+        Hyper(
+            "growth_rate",
+            math.inf,
+            low=1.0,
+            is_finite=False,
+            meaning="by how many times the rate may grow in a step",
+        ),
+        Hyper(
+            "use_bias_correction",
+            0.0,
+            high=1.0,
+            below=False,
+            is_switch=True,
+            meaning="make up for means that start at 0, as Adam does",
+        ),
+        Hyper(
+            "safeguard_warmup",
+            0.0,
+            high=1.0,
+            below=False,
+            is_switch=True,
+            meaning="count steps of a warm-up less as evidence",
+        ),
     ),
     states=("exp_avg", "exp_avg_sq", "s", "p0"),
     scalars={"d": "d0", "d_max": "d0", "d_numerator": 0.0},
