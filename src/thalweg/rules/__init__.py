@@ -244,7 +244,7 @@ _ROWS = (
                 high=1.0,
                 meaning="share of both mean squares kept each step: 0.9 remembers about 10 steps",
             ),
-            _eps(1e-6, "added under both roots: the first step is about its root"),
+            _eps(1e-6, "added under both roots: the larger, the longer the first steps"),
             _decay(),
         ),
         states=("square_avg", "acc_delta"),
@@ -299,7 +299,12 @@ _ROWS = (
         lion.lion_update,
         (
             _lr(1e-4, "how far every element moves in a step; in the parameter's unit"),
-            *_betas(0.9, 0.99, "share of the mean in the direction, the rest is the gradient's"),
+            *_betas(
+                0.9,
+                0.99,
+                "share of the mean in the direction, the rest is the gradient's",
+                "share of the mean gradient kept each step: 0.99 remembers about 100 steps",
+            ),
             _decay(),
         ),
         states=("exp_avg",),
