@@ -151,11 +151,12 @@ def each() -> str:
 
 
 def _reading() -> str:
+    names = ", ".join(f"`{short}` is `{name}`" for name, short in MATHS.names.items())
     return (
         "How to read a formula: `←` gives the name on its left a new value, line by line from the "
         "top; `·` is times, `√` the square root, `|x|` the size of x without its sign. It is "
-        "printed from the functions that run. `β1` and `β2` are `betas[0]` and `betas[1]`, `α` is "
-        "`alpha`, `ρ` is `rho`; `t` counts steps from 1."
+        f"printed from the functions that run. {names}, and beta1 and beta2 are `betas[0]` and "
+        "`betas[1]`."
     )
 
 
@@ -318,8 +319,11 @@ def option_section(kind: type) -> str:
 
 
 def _described(kind: type) -> str:
-    """The docstring's sentences, its source, and what it says of its fields."""
-    return re.sub(r"\n(?=\S)", " ", inspect.getdoc(kind) or "")
+    """The docstring: its sentences, a line for each field, its source."""
+    text = (inspect.getdoc(kind) or "").replace("Source: ", "\n\nSource: ")
+    lines = re.sub(r"\n(\w+): ", r"\n\n- `\1`: ", text.replace("Source: ", "Source ")).split("\n\n")
+    told = [" ".join(line.split()) for line in lines]
+    return "\n\n".join(line.replace("Source ", "Source: ", 1) for line in told if line)
 
 
 def _field(row: Any) -> str:

@@ -7,7 +7,7 @@ put in where it is used, so that `fresh1` reads `1 - beta1`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from thalweg.rules.formula import argument_names, compose, names_in, substituted, with_step
 from thalweg.rules.language import Apply, Expression, Program, read
@@ -101,7 +101,7 @@ class _Parts:
         places = 2 + len(rule.states)
         taken = {*program.inputs[:places], *(name for name, _ in program.lines)}
         arguments = iter(program.inputs[places:])
-        given = rule.coefficients_program
+        given = _apart(rule.coefficients_program, taken)
         self.once += given.lines
         later = set(rule.scalars) if rule.couples_tensors else set()
         known, named = _passed(given, rule, arguments, taken | later)
@@ -109,7 +109,7 @@ class _Parts:
 
         if rule.couples_tensors:
             self._measure(rule.measure_program, program.inputs, known)
-            concluding = rule.conclude_program
+            concluding = _apart(rule.conclude_program, taken)
             further, named = _passed(concluding, rule, arguments, taken)
             self.add(TOGETHER, *concluding.lines, *named)
             known = {**known, **further}
@@ -154,6 +154,18 @@ class _Parts:
             self.add(TENSOR, *scaling.lines, (wanted, scaling.outputs[0]))
             scope[wanted] = wanted
         self.add(ELEMENT, (target, substituted(read(piece.apply).outputs[0], scope)))
+
+
+def _apart(program: Program, taken: set[str]) -> Program:
+    """The program, its own lines called otherwise where the update has such a name."""
+    names: dict[str, Expression] = {name: name for name in program.inputs}
+    lines: list[Line] = []
+    for name, value in program.lines:
+        free = f"{name}_once" if name in taken else name
+        lines.append((free, substituted(value, names)))
+        names[name] = free
+    outputs = tuple(substituted(value, names) for value in program.outputs)
+    return replace(program, lines=tuple(lines), outputs=outputs)
 
 
 def _passed(
