@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from itertools import combinations
-from types import FunctionType
 from typing import Any, get_args, get_type_hints
 
 import torch
+from docstrings import entries, fenced, legend, sentence, source, sources
 from optimizer_notes import NOTES
 
 from thalweg.errors import UsageError
@@ -55,7 +56,9 @@ class Variant:
         """Its formula; the lines of its function where it is written for whole matrices."""
         if isinstance(self.rule, Rule):
             return fenced("text", written(self.parts, MATHS))
-        return fenced("python", "\n\n".join(sources(self.rule.update)))
+        below = getattr(self.rule, "below", None)  # for tensors of fewer dimensions
+        texts = [text for rule in (self.rule, below) if rule for text in sources(rule.update)]
+        return fenced("python", "\n\n\n".join(dict.fromkeys(texts)))
 
     def symbols(self) -> dict[str, str]:
         """What the letters mean: those of the legend that the formula has."""
@@ -92,9 +95,9 @@ def _switches(build: type[Optimizer]) -> Iterator[tuple[str, Any]]:
     for row in arguments(build):
         if isinstance(row.default, bool):
             yield row.name, not row.default
-        else:
-            words = (value for value in get_args(hints[row.name]) if isinstance(value, str))
-            yield from ((row.name, value) for value in words if value != row.default)
+        elif isinstance(row.default, str):
+            others = (word for word in get_args(hints[row.name]) if word != row.default)
+            yield from ((row.name, word) for word in others)
 
 
 def _turned_on(
@@ -215,42 +218,42 @@ def settings_table(build: type[Optimizer]) -> str:
     for row in arguments(build):
         hypers = known.get(row.name, [])
         if not hypers:
-            words = [repr(w) for w in get_args(get_type_hints(build.__init__)[row.name])]
-            allowed = ", ".join(f"`{w}`" for w in words) or "`True`, `False`"
+            allowed = ", ".join(_words(get_type_hints(build.__init__)[row.name]))
             lines.append(f"| `{row.name}` | `{row.default!r}` | {allowed} | {told(build, row)} |")
         for hyper in hypers:
             is_pair = hyper.index is not None
             name = f"{row.name}[{hyper.index}]" if is_pair else row.name
             default = row.default[hyper.index] if is_pair else row.default
-            allowed = "`True`, `False`" if isinstance(default, bool) else f"`{hyper.range}`"
+            is_free = math.isinf(hyper.low) and math.isinf(hyper.high)
+            allowed = "any number" if is_free else f"`{hyper.range}`"
+            allowed = "`True`, `False`" if isinstance(default, bool) else allowed
             number = f"{default:g}" if isinstance(default, float | int) else repr(default)
             value = repr(default) if isinstance(default, bool) else number
             lines.append(f"| `{name}` | `{value}` | {allowed} | {hyper.meaning} |")
     return "\n".join(lines)
 
 
+def _words(hint: Any) -> Iterator[str]:
+    """What a type allows: the words of a Literal, the parts of a union."""
+    if hint is bool:
+        yield from ("`True`", "`False`")
+    elif get_args(hint):
+        for part in get_args(hint):
+            yield from _words(part)
+    elif isinstance(hint, type):
+        known = {type(None): "`None`", float: "a number", torch.Tensor: "a tensor of one"}
+        yield known.get(hint, f"`{hint.__name__}`")
+    else:
+        yield f"`{hint!r}`"
+
+
 def told(build: type, argument: inspect.Parameter) -> str:
     """What a docstring says of an argument: the class's own, else one that it refers to."""
     for kind in (build, *CLASSES):
-        text = _entries(inspect.getdoc(kind) or "").get(argument.name)
+        text = entries(inspect.getdoc(kind) or "").get(argument.name)
         if text is not None:
             return text
     return ""
-
-
-def _entries(text: str) -> dict[str, str]:
-    """Of a docstring, what stands behind `name: ...` or `name, name: ...`, by name."""
-    found: dict[str, str] = {}
-    names: list[str] = []
-    for line in text.splitlines():
-        starts = re.match(r"((?:\w+, )*\w+): (.*)", line)
-        if starts:
-            names = starts[1].split(", ")
-        elif not line or line.startswith(("Raises", "Source", "Arguments", ">>>")):
-            names = []
-        for name in names:
-            found[name] = starts[2] if starts else f"{found[name]} {line}"
-    return found
 
 
 def _facts(build: type[Optimizer], found: list[Variant]) -> Iterator[str]:
@@ -351,41 +354,3 @@ def _is_refused(rule: Any, *given: Any) -> bool:
     except UsageError:
         return True
     return False
-
-
-def sentence(build: type) -> str:
-    """The first line of a class's docstring."""
-    return (inspect.getdoc(build) or "").splitlines()[0]
-
-
-def source(kind: type) -> str:
-    """The paper that a docstring names."""
-    return " ".join((inspect.getdoc(kind) or "").partition("Source: ")[2].split()).removesuffix(".")
-
-
-def legend(function: Callable[..., Any]) -> dict[str, str]:
-    """The symbols at the head of a rule's file, and what they mean."""
-    module = inspect.getmodule(function)
-    paragraphs = (inspect.getdoc(module) or "").split("\n\n")
-    listed = next((text for text in paragraphs if " · " in text.replace("\n", " ")), "")
-    items = (item.split(" ", 1) for item in listed.replace("\n", " ").split(" · "))
-    return {item[0]: item[1].removesuffix(".") for item in items if len(item) == 2}
-
-
-def sources(function: Callable[..., Any], seen: set[str] | None = None) -> list[str]:
-    """The lines of a function, and of those of its own file that it calls."""
-    seen = set() if seen is None else seen
-    seen.add(function.__name__)
-    assert isinstance(function, FunctionType)
-    texts = [inspect.getsource(function).rstrip()]
-    for name in function.__code__.co_names:
-        called = function.__globals__.get(name)
-        is_own = isinstance(called, FunctionType) and called.__module__ == function.__module__
-        if is_own and name not in seen:
-            texts += sources(called, seen)
-    return texts
-
-
-def fenced(language: str, text: str) -> str:
-    """A block of code."""
-    return f"```{language}\n{text}\n```"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from docstrings import sources
 from optimizer_notes import NOTES
 from sklearn.datasets import load_wine
 
@@ -184,8 +185,7 @@ def test_every_optimizer_says_when_to_choose_it():
 
 
 def test_a_matrix_rule_shows_the_lines_of_its_function():
-    build = _build().build_optimizers
-    lines = "\n\n".join(build.sources(build.sources))
+    lines = "\n\n".join(sources(sources))
     assert lines.startswith("def sources(function")
     assert lines.count("def sources(") == 1
 
