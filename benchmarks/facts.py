@@ -18,6 +18,11 @@ PACKAGES = (
     "lightning",
     "pytorch-ignite",
     "accelerate",
+    "numba",
+    "pytorch_optimizer",
+    "heavyball",
+    "timm",
+    "lion-pytorch",
 )
 
 RESULTS = Path(__file__).parent / "results"

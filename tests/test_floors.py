@@ -262,7 +262,9 @@ from thalweg.rules.formula import compose
 for rule in RULES.values():
     formula = compose(rule)
     hyper = {row.name: row.default for row in rule.hypers}
-    _, values = formula.values(1.0, tuple(rule.scalars.values()), hyper)
+    _, values = formula.values(1.0, tuple(rule.first_scalars(hyper).values()), hyper)
+    if rule.couples_tensors:
+        values.append(1e-8)  # what it concludes from all tensors
     own = len(rule.update_program.inputs) - 2 - len(rule.states)
     states = [1.0 if rule.initial.get(name) == "p" else 0.0 for name in rule.states]
     made = rule.update(1.0, 0.5, *states, *values[:own])

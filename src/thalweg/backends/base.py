@@ -143,6 +143,16 @@ def dense(rule: Rule, gradient: Any) -> Any:
     return gradient.to_dense()
 
 
+def is_dense(tensor: Any) -> bool:
+    """Does the tensor fill a stretch of memory, each place once, in whatever order?"""
+    expected = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size != 1 and stride != expected:
+            return False
+        expected *= size
+    return True
+
+
 def evaluate(
     lines: Sequence[tuple[str, Any]], known: dict[str, Any], operations: Mapping[str, Callable]
 ) -> None:

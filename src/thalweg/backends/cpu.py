@@ -62,7 +62,7 @@ class CpuRunner:
         else:
             self._step_by_step()
         for launch in self._launches:
-            launch.copy_back()
+            launch.finish()
 
     def _ask(self, request: Request) -> None:
         """Write down for the kernels what this step is asked for."""

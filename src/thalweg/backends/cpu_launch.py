@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor
 
 from thalweg.backends import kernels, openmp
-from thalweg.backends.base import Group, dense
+from thalweg.backends.base import Group, dense, is_dense
 from thalweg.backends.cpu_prologue import HYPER_HEAD
 from thalweg.backends.cpu_source import Layout, source, tasks
 from thalweg.backends.cpu_words import Ask, Word
@@ -95,7 +96,7 @@ class Launch:
         self.params: list[Tensor] = [plain(p) for group in groups for p in group.params]
         self.addresses = list(map(Tensor.data_ptr, self.params))
         self.sizes = list(map(Tensor.numel, self.params))
-        self.targets = [p if _is_dense(p) else p.contiguous() for p in self.params]
+        self.targets = [p if is_dense(p) else p.contiguous() for p in self.params]
         self.staged = [i for i, p in enumerate(self.params) if p is not self.targets[i]]
         self.is_simple = all(map(Tensor.is_contiguous, self.params)) and all(self.sizes)
         self.is_complex = any(p.is_complex() for group in groups for p in group.params)
@@ -134,6 +135,7 @@ class Launch:
         self.sums = np.zeros((len(self.chunks), 4))
         self.hyper = np.zeros((len(groups), HYPER_HEAD + len(formula.rule.hypers)))
         self.grads_at = array("q", [0] * n)
+        self._pack = Struct(f"{n}q").pack_into
         lists = [self.targets, *self.states]
         arrays = [array("q", map(Tensor.data_ptr, tensors)) for tensors in lists]
         rows = [(k, i, group) for k, group in enumerate(groups) for i in range(len(group.params))]
@@ -181,8 +183,8 @@ class Launch:
         if addresses is None:
             grads = [None if g is None else self._ordered(g, i) for i, g in enumerate(grads)]
             addresses = [0 if g is None else g.data_ptr() or 1 for g in grads]  # 1: it is empty
-        self.grads = grads  # held until the next step, as the table holds their addresses
-        self.grads_at[:] = array("q", addresses)
+        self.grads = grads  # held until the step is over
+        self._pack(self.grads_at, 0, *addresses)
 
     def _addresses_if_simple(self, grads: Sequence[Any]) -> list[int] | None:
         """The gradients' addresses, where all are there, contiguous and of the parameters' type."""
@@ -243,9 +245,11 @@ class Launch:
         for i in self.staged:
             self.targets[i].copy_(self.params[i])
 
-    def copy_back(self) -> None:
+    def finish(self) -> None:
+        """Write such copies back, and let go of the gradients."""
         for i in self.staged:
             self.params[i].copy_(self.targets[i])
+        self.grads = ()
 
     def per_tensor(self) -> np.ndarray:
         """The last kernel's sums, (n, 4): added up over each tensor's chunks, in their order."""
@@ -266,16 +270,6 @@ def _addresses(places: Any) -> np.ndarray:
     """The addresses of elements, from (flat tensor, index)."""
     found = [tensor.data_ptr() + i * tensor.element_size() for tensor, i in places]
     return np.array(found, dtype=np.int64)
-
-
-def _is_dense(tensor: Tensor) -> bool:
-    """Does the tensor fill a stretch of memory, each place once, in whatever order?"""
-    expected = 1
-    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
-        if size != 1 and stride != expected:
-            return False
-        expected *= size
-    return True
 
 
 def _name(dtype: torch.dtype) -> str:

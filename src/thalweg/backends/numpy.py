@@ -48,12 +48,6 @@ def first_states(
     ]
 
 
-def first_scalars(rule: Rule, **hyper: float) -> tuple[float, ...]:
-    """The running scalars before the first update."""
-    starts = rule.scalars.values()
-    return tuple(hyper[first] if isinstance(first, str) else first for first in starts)
-
-
 def update(
     rule: Rule,
     t: int,
@@ -70,7 +64,7 @@ def update(
     """
     formula = compose(rule, tuple(options))
     arrays = [np.asarray(array, dtype=np.float64) for array in (p, g, *state)]
-    given = scalars or first_scalars(rule, **hyper)
+    given = scalars or tuple(rule.first_scalars(hyper).values())
     new_scalars, values = formula.values(float(t), given, hyper)
     if rule.conclude is not None:
         new_scalars, values = _concluded(formula, arrays, new_scalars, values, hyper)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,14 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
-from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
 from thalweg.backends.base import CLIP_EPS, Group, evaluate, value_of
 from thalweg.backends.numpy import scale_of
 from thalweg.backends.rounding import draws, keys_of, rounded_by_chance
 from thalweg.rules.formula import Measure, input_of
 from thalweg.rules.language import Program
+
+_SPREAD = "torch.distributed.tensor"
 
 HALVES = (torch.float16, torch.bfloat16)
 
@@ -316,12 +317,13 @@ def _kept(old: Tensor, new: Any, skip: Any) -> Any:
 
 def _indices(tensor: Tensor) -> Tensor:
     """The place of every element in the whole tensor, also where this rank holds only a part."""
-    if not isinstance(tensor, DTensor):
+    spread = _spread(tensor)
+    if spread is None:
         return torch.arange(tensor.numel(), device=tensor.device).view(tensor.shape)
-    shape, starts = compute_local_shape_and_global_offset(
-        tensor.shape, tensor.device_mesh, tensor.placements
+    shape, starts = sys.modules[f"{_SPREAD}._utils"].compute_local_shape_and_global_offset(
+        spread.shape, spread.device_mesh, spread.placements
     )
-    device = tensor.to_local().device
+    device = spread.to_local().device
     places = torch.zeros(shape, dtype=torch.int64, device=device)
     stride = 1
     for axis in reversed(range(len(shape))):
@@ -332,16 +334,27 @@ def _indices(tensor: Tensor) -> Tensor:
 
 
 def _by_chance(value: Tensor, bits: Tensor, array: int) -> Tensor:
-    if not isinstance(value, DTensor):
+    spread = _spread(value)
+    if spread is None:
         return rounded_by_chance(value, bits, array)
-    rounded = rounded_by_chance(value.to_local(), bits, array)
-    return DTensor.from_local(
+    rounded = rounded_by_chance(spread.to_local(), bits, array)
+    return type(spread).from_local(
         rounded,
-        value.device_mesh,
-        value.placements,
-        shape=value.shape,
-        stride=value.stride(),
+        spread.device_mesh,
+        spread.placements,
+        shape=spread.shape,
+        stride=spread.stride(),
     )
+
+
+def _spread(tensor: Tensor) -> Any:
+    """The tensor as the DTensor that it is; None for any other.
+
+    torch's package for them takes half a second to import, so it is looked up, not imported: who
+    has such a tensor has loaded it.
+    """
+    package = sys.modules.get(_SPREAD)
+    return tensor if package is not None and isinstance(tensor, package.DTensor) else None
 
 
 def _scale(measure: Measure, sums: Sequence[Tensor], size: float, hyper: Any) -> Any:
@@ -366,4 +379,5 @@ def clip_factor(limit: float | None, norm: Any) -> Any:
 
 def whole(number: Tensor) -> Tensor:
     """A number that may be spread over ranks, as a plain tensor."""
-    return number.full_tensor() if isinstance(number, DTensor) else number
+    spread = _spread(number)
+    return number if spread is None else spread.full_tensor()

@@ -19,8 +19,8 @@ LR = {
     "adadelta": 1.0,
     "adamax": 2e-3,
     "nadam": 1e-3,
-    "radam": 1e-3,
-    "lion": 1e-4,
+    "radam": 3e-3,
+    "lion": 3e-4,
     "lamb": 1e-2,
     "prodigy": 1.0,
     "schedulefreesgd": 1.0,
@@ -30,6 +30,8 @@ LR = {
 MODEL = "mlp:256,256"
 OPTIMIZER = "adamw"
 SCHEDULE = "cosine"
+UNSCHEDULED = ("schedulefreesgd", "schedulefreeadamw")
+"""Optimizers that average their weights, which takes the place of a falling rate."""
 PATIENCE = 10
 FALLS = 3
 SHARE = 0.1
@@ -53,7 +55,11 @@ TABLE = (
     Default("optimizer", OPTIMIZER),
     Default("lr", ", ".join(f"{name} {lr:g}" for name, lr in LR.items())),
     Default("momentum", "0.9 for --optimizer momentum and nesterov"),
-    Default("schedule", f"warm-up (if it has none of its own), then {SCHEDULE} down to 0"),
+    Default(
+        "schedule",
+        f"warm-up (if it has none of its own), then {SCHEDULE} down to 0; constant for "
+        f"{' and '.join(UNSCHEDULED)}",
+    ),
     Default("warmup", f"{WARMUP:.0%} of the planned steps"),
     Default(
         "batch-size",
@@ -92,6 +98,11 @@ TABLE = (
         "classes alike in each (a Dataset: at random)",
     ),
 )
+
+
+def schedule(optimizer: str) -> str:
+    """The default schedule for an optimizer."""
+    return "constant" if optimizer in UNSCHEDULED else SCHEDULE
 
 
 def batch_size(rows: int) -> int:

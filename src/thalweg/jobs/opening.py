@@ -64,7 +64,7 @@ def _descent(plan: FitPlan, descent: Descent) -> str:
     backend = ": ".join(backend_of(plan.optimizer))
     size = "full batch" if chosen["batch_size"] == "full" else f"batch size {chosen['batch_size']}"
     horizon = descent.horizon or 0
-    schedule = plan.settings.schedule
+    schedule = plan.settings.schedule_text
     rises = f"rises over {chosen['warmup']} of them, then " if "warmup" in chosen else ""
     stays = "stays" if schedule == "constant" else f"follows {schedule}"
     return "; ".join(

@@ -63,7 +63,7 @@ class FitPlan:
             "loss": self.task.objective.name if settings.loss is not None else None,
             "optimizer": settings.optimizer,
             "lr": settings.rate,
-            "schedule": settings.schedule,
+            "schedule": settings.schedule_text,
             "warmup": None if warmup is None else _steps(warmup, descent.horizon),
             "batch_size": self.batch_size,
             "epochs": self.epochs,

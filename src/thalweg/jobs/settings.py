@@ -41,7 +41,7 @@ class Settings:
     )
     lr: float | None = _setting(None, "learning rate, > 0", above=0)
     schedule: Any = _setting(
-        defaults.SCHEDULE,
+        None,
         f"{', '.join(_AFTER_WARMUP)}, after the warm-up; with settings as cosine:floor=0.1; "
         'several as "warmup:100 >> constant:500 >> linear"',
     )
@@ -120,7 +120,14 @@ class Settings:
     @property
     def parsed_schedule(self) -> Schedule:
         """The schedule as it was asked for, without a warm-up that is not in it."""
-        return parse(self.schedule)
+        return parse(self.schedule_text)
+
+    @property
+    def schedule_text(self) -> str:
+        """The schedule as it was asked for, or by default."""
+        if self.schedule is not None:
+            return self.schedule
+        return defaults.schedule(self.parsed_optimizer[0])
 
     @property
     def rate(self) -> float:
@@ -163,8 +170,8 @@ class Settings:
             object.__setattr__(self, "schedule", str(self.schedule))
         if self.parsed_schedule.warms_up and self.warmup:
             raise UsageError(
-                f"warmup is {self.warmup}, and the schedule {self.schedule!r} has a warm-up of its "
-                "own: leave one of them out (--warmup 0 is none)"
+                f"warmup is {self.warmup}, and the schedule {self.schedule_text!r} has a warm-up "
+                "of its own: leave one of them out (--warmup 0 is none)"
             )
 
     def _check_word_or_number(

@@ -22,13 +22,21 @@ class Averaging(Protocol):
 
 @contextmanager
 def shown(optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """Inside, the parameters are those to look at: the average, where the optimizer keeps one."""
+    """Inside, the parameters are those to look at: the average, where the optimizer keeps one.
+
+    Afterwards they are as before, to the bit.
+    """
     if isinstance(optimizer, Averaging):
+        params = [p for group in optimizer.param_groups for p in group["params"]]
+        kept = [p.detach().clone() for p in params]
         optimizer.eval()
         try:
             yield
         finally:
             optimizer.train()
+            with torch.no_grad():
+                for p, before in zip(params, kept, strict=True):
+                    p.copy_(before)
     elif isinstance(optimizer, Optimizer) and optimizer.has_average:
         with optimizer.averaged():
             yield

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch._prims_common import is_non_overlapping_and_dense_or_false
 
-from thalweg.backends.base import Group, Rounding, Runner
+from thalweg.backends.base import Group, Rounding, Runner, is_dense
 from thalweg.errors import UsageError
 from thalweg.optim.clip import ByNorm, ByValue, Clip, PerTensor, clip_of
 from thalweg.rules.formula import Formula, compose
@@ -192,8 +191,8 @@ def _group(
     steps = torch.tensor(counts, dtype=torch.float32, device=params[0].device)
     hyper = formula.rule.spread(settings)
     scalars = {
-        name: _running(optimizer, params, name, hyper[first] if isinstance(first, str) else first)
-        for name, first in formula.rule.scalars.items()
+        name: _running(optimizer, params, name, first)
+        for name, first in formula.rule.first_scalars(hyper).items()
     }
     for i, p in enumerate(params):
         entries = dict(optimizer.state.get(p, {}))
@@ -247,20 +246,15 @@ def _state(p: Tensor, kept: Any, first: Tensor | float, dtype: torch.dtype) -> T
                 f"a state of shape {tuple(kept.shape)} was loaded for a parameter of shape "
                 f"{tuple(p.shape)}: this state dict belongs to another model"
             )
-        if kept.stride() == p.stride() or not _fills(p):
-            return kept if _fills(p) or kept.is_contiguous() else kept.contiguous()
+        if kept.stride() == p.stride() or not is_dense(p):
+            return kept if is_dense(p) or kept.is_contiguous() else kept.contiguous()
         return torch.empty_like(p, dtype=kept.dtype).copy_(kept)
     fresh = torch.zeros_like(p, dtype=dtype, requires_grad=False)
     if isinstance(first, Tensor):
         fresh.copy_(first)
     elif first:
         fresh.fill_(first)
-    return fresh.contiguous() if not _fills(p) else fresh
-
-
-def _fills(p: Tensor) -> bool:
-    """Is the parameter's memory without gaps and overlaps?"""
-    return is_non_overlapping_and_dense_or_false(p)
+    return fresh.contiguous() if not is_dense(p) else fresh
 
 
 def _state_dtype(p: Tensor, rule: Rule, options: Sequence[Any]) -> torch.dtype:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Unpack
+from typing import Unpack, cast
 
 import torch
 
@@ -129,28 +129,26 @@ class Averages:
     p = (1 - momentum) z + momentum x. Training needs p, everything else x.
     """
 
-    param_groups: list[dict[str, Any]]
-    state: Any
-
     def eval(self) -> None:
         """Show the averages: the parameters become x."""
-        self._switch(is_training=False)
+        _switch(cast(Optimizer, self), is_training=False)
 
     def train(self) -> None:
         """Go on training: the parameters become the points where gradients are taken."""
-        self._switch(is_training=True)
+        _switch(cast(Optimizer, self), is_training=True)
 
-    @torch.no_grad()
-    def _switch(self, *, is_training: bool) -> None:
-        for group in self.param_groups:
-            if group["train_mode"] == is_training:
-                continue
-            momentum = group["momentum"] if "momentum" in group else group["betas"][0]
-            share = 1 - momentum if is_training else 1 - 1 / momentum
-            for p in group["params"]:
-                if "z" in self.state.get(p, ()):
-                    p.lerp_(self.state[p]["z"].to(p.dtype), share)
-            group["train_mode"] = is_training
+
+@torch.no_grad()
+def _switch(optimizer: Optimizer, *, is_training: bool) -> None:
+    for group in optimizer.param_groups:
+        if group["train_mode"] == is_training:
+            continue
+        momentum = group["momentum"] if "momentum" in group else group["betas"][0]
+        share = 1 - momentum if is_training else 1 - 1 / momentum
+        for p in group["params"]:
+            if "z" in optimizer.state.get(p, ()):
+                p.lerp_(optimizer.state[p]["z"].to(p.dtype), share)
+        group["train_mode"] = is_training
 
 
 class ScheduleFreeSGD(Averages, Optimizer):

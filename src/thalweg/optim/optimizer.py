@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
@@ -20,6 +21,7 @@ from thalweg.optim.bound import Bound, bind
 from thalweg.optim.clip import clip_of
 from thalweg.optim.family import Family, Single
 from thalweg.optim.plain import decoded, encoded
+from thalweg.optim.watched import State
 from thalweg.rules import RULES, Rule
 from thalweg.rules.formula import compose
 from thalweg.rules.options import EMA, OPTIONS
@@ -106,6 +108,20 @@ class Optimizer(torch.optim.Optimizer):
         self._check(defaults)
         super().__init__(params, defaults)
 
+    @property
+    def state(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Per parameter a dict of its states, as torch's; changing it from outside is honoured."""
+        return self._state
+
+    @state.setter
+    def state(self, given: Any) -> None:
+        self._state = State(given, self._forget)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Build the tables anew before the next step."""
+        self._bound = None
+
     def rule_of(self, settings: Mapping[str, Any]) -> Rule:
         """The rule of a parameter group."""
         return self._family(settings)
@@ -120,7 +136,7 @@ class Optimizer(torch.optim.Optimizer):
                 )
             self._check({**self.defaults, **param_group})
             _check_distinct(param_group)
-        super().add_param_group(param_group)
+        _add_param_group(self, param_group)
         self._complete(self.param_groups[-1])
         self._bound = None
 
@@ -154,11 +170,20 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        if torch.compiler.is_compiling():
-            _outside_the_graph(self)  # pyright: ignore[reportArgumentType]
+        if torch.compiler.is_compiling():  # own kernels run beside the graph, not in it
+            torch.compiler.disable(self._update)()  # pyright: ignore[reportCallIssue]
         else:
             self._update()
         return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """As torch's: forget the gradients, or fill them with zeros."""
+        if not set_to_none or torch.autograd.profiler._is_profiler_enabled:
+            _zero_grad(self, set_to_none)
+            return
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.grad = None
 
     def apply(self, loss: Tensor) -> dict[str, Any]:
         """One update, skipped where `loss` or a gradient is not finite; what was measured of it.
@@ -295,11 +320,12 @@ class Optimizer(torch.optim.Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        whole = {key: _unshared(value) for key, value in state["state"].items()}
-        return {**state, "state": type(state["state"])(dict, whole), "_family": self._family}
+        whole = {key: _unshared(value) for key, value in self.state.items()}
+        return {**state, "state": defaultdict(dict, whole), "_family": self._family}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
+        self.state = self.__dict__.pop("state")  # pyright: ignore[reportIncompatibleVariableOverride]
         self._bound = None
         self._loss = None
         for group in self.param_groups:
@@ -322,10 +348,13 @@ _TORCHS_KEYS = {
 """Keys of a group that are no settings: torch's schedulers write theirs there."""
 
 
-@torch.compiler.disable
-def _outside_the_graph(optimizer: Optimizer) -> None:
-    """The update of a compiled step: own kernels run beside the compiled graph, not in it."""
-    optimizer._update()
+def _without_compiler(method: Callable[..., Any]) -> Callable[..., Any]:
+    """torch's method without the guard that imports its compiler, which takes a second."""
+    return getattr(method, "__wrapped__", method)
+
+
+_add_param_group = _without_compiler(torch.optim.Optimizer.add_param_group)
+_zero_grad = _without_compiler(torch.optim.Optimizer.zero_grad)
 
 
 def _named(name: str) -> Rule:

@@ -189,6 +189,11 @@ class Rule:
     def by_name(self) -> dict[str, Hyper]:
         return {row.name: row for row in self.hypers}
 
+    def first_scalars(self, hyper: Mapping[str, Any]) -> dict[str, float]:
+        """The running scalars before the first update."""
+        starts = self.scalars.items()
+        return {name: hyper[at] if isinstance(at, str) else at for name, at in starts}
+
     def spread(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """The hyperparameters under the rule's own names: `betas` becomes beta1 and beta2."""
         return {

@@ -1,0 +1,1 @@
+"""The parts of `benchmarks.optimizers`: clock, tensors, contenders, peers, and the rows."""
