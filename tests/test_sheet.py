@@ -126,7 +126,7 @@ def start(rule: Rule, options: tuple) -> tuple[list[float], dict[str, float], tu
     source = random.Random(0)
     numbers = [source.uniform(0.5, 1.0) for _ in range(2 + len(compose(rule, options).states))]
     hyper = {row.name: row.default or 0.25 for row in rule.hypers}
-    return numbers, hyper, reference.first_scalars(rule, **hyper)
+    return numbers, hyper, tuple(rule.first_scalars(hyper).values())
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
