@@ -75,7 +75,7 @@ NOTES: dict[str, Note] = {
     ),
     "Lion": Note(
         when="Memory is short (one state, where Adam has two) and batches are large. Every element "
-        "moves by lr, so lr is a third to a tenth of AdamW's, and the decay as many times as large.",
+        "moves by lr, so lr is a third to a tenth of AdamW's, and the decay as many times larger.",
     ),
     "LAMB": Note(
         when="Very large batches (thousands of samples), where AdamW's rate cannot be raised "

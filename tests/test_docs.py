@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
 import shlex
 from pathlib import Path
@@ -195,6 +196,43 @@ def test_the_examples_of_the_optimizers_page_run(capsys):
     for block in blocks_of(PAGES["optimizers.md"]):
         exec(compile(block, "optimizers.md", "exec"), names)
     assert " - own kernels for the CPU\n" in capsys.readouterr().out
+
+
+def keras_nadam(gradients: list[float], lr: float) -> float:
+    """Where Keras's formula ends, from 1; eps aside."""
+    x, m, v, product = 1.0, 0.0, 0.0, 1.0
+    for t, g in enumerate(gradients, 1):
+        now, following = (0.9 * (1 - 0.5 * 0.96**k) for k in (t, t + 1))
+        product *= now
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        mean = following * m / (1 - product * following) + (1 - now) * g / (1 - product)
+        x -= lr * mean / math.sqrt(v / (1 - 0.999**t))
+    return x
+
+
+def optax_nadam(gradients: list[float], lr: float) -> float:
+    """Where optax's formula ends, from 1; eps aside."""
+    x, m, v = 1.0, 0.0, 0.0
+    for t, g in enumerate(gradients, 1):
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        mean = 0.9 * m / (1 - 0.9 ** (t + 1)) + 0.1 * g / (1 - 0.9**t)
+        x -= lr * mean / math.sqrt(v / (1 - 0.999**t))
+    return x
+
+
+@pytest.mark.parametrize(
+    ("formula", "settings"),
+    [(keras_nadam, {"momentum_decay": 1.0}), (optax_nadam, {"variant": "constant"})],
+)
+def test_nadam_is_other_libraries_nadam_where_the_page_says_so(formula, settings):
+    gradients = [math.sin(t) + 0.3 for t in range(50)]
+    x = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    optimizer = optim.NAdam([x], lr=0.01, eps=0.0, **settings)
+    for g in gradients:
+        x.grad = torch.tensor([g], dtype=torch.float64)
+        optimizer.step()
+    assert x.item() == pytest.approx(formula(gradients, 0.01), rel=1e-12)
+    assert abs(keras_nadam(gradients, 0.01) - optax_nadam(gradients, 0.01)) > 1e-3
 
 
 def test_torchs_classes_are_told_apart():
