@@ -1,7 +1,7 @@
 """Write what the docs say twice from the one place where it stands: `python docs/build.py`.
 
 docs/defaults.md and the settings come from the code; the README's file map from the first line of
-every file. A test fails when one of them is out of date.
+every file; parts of docs/optimizers.md from the rules. A test fails when one is out of date.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
+import build_optimizers
+
 from thalweg.jobs import defaults
 from thalweg.jobs.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "thalweg"
 README, DEFAULTS = ROOT / "README.md", ROOT / "docs" / "defaults.md"
+OPTIMIZERS = ROOT / "docs" / "optimizers.md"
 
 FOLDERS = (
     ("", "words and face"),
@@ -35,7 +38,7 @@ FOLDERS = (
     ("jobs", "floor 7"),
     ("cli", "floor 8"),
 )
-START, END = "<!-- file map: written by docs/build.py -->", "<!-- end of the file map -->"
+START, END = "<!-- {}: written by docs/build.py -->", "<!-- end of {} -->"
 
 
 def defaults_page() -> str:
@@ -61,13 +64,13 @@ def defaults_page() -> str:
 
 def file_map() -> str:
     """One line for every file of the package, by folder and floor."""
-    lines = [START, "", "```text"]
+    lines = ["```text"]
     for folder, floor in FOLDERS:
         files = sorted((PACKAGE / folder).glob("*.py"))
         lines.append(f"src/thalweg/{folder + '/' if folder else ''}  ({floor})")
         lines += [f"  {file.name:<16}{first_line(file)}" for file in files]
     lines += [f"{name:<18}{text}" for name, text in around()]
-    return "\n".join([*lines, "```", "", END])
+    return "\n".join([*lines, "```"])
 
 
 def around() -> Iterator[tuple[str, str]]:
@@ -85,10 +88,29 @@ def first_line(file: Path) -> str:
 
 def readme_with_map(text: str) -> str:
     """The README with its file map as it should be."""
-    before, rest = text.split(START)
-    return before + file_map() + rest.split(END)[1]
+    return filled(text, {"the file map": file_map()})
+
+
+def optimizers_page(text: str) -> str:
+    """docs/optimizers.md with its generated parts as they should be."""
+    parts = {
+        "the table of optimizers": build_optimizers.table(),
+        "each optimizer": build_optimizers.each(),
+        "options": build_optimizers.options(),
+    }
+    return filled(text, parts)
+
+
+def filled(text: str, parts: dict[str, str]) -> str:
+    """A page with new text between the marks of each part."""
+    for name, part in parts.items():
+        start, end = START.format(name.removeprefix("the ")), END.format(name)
+        before, rest = text.split(start)
+        text = f"{before}{start}\n\n{part}\n\n{end}{rest.split(end)[1]}"
+    return text
 
 
 if __name__ == "__main__":
     DEFAULTS.write_text(defaults_page(), encoding="utf-8")
+    OPTIMIZERS.write_text(optimizers_page(OPTIMIZERS.read_text(encoding="utf-8")), encoding="utf-8")
     README.write_text(readme_with_map(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -22,6 +22,8 @@ LR = {
     "radam": 3e-3,
     "lion": 3e-4,
     "lamb": 1e-2,
+    "adafactor": 1e-2,
+    "muon": 0.02,
     "prodigy": 1.0,
     "schedulefreesgd": 1.0,
     "schedulefreeadamw": 2.5e-3,

@@ -165,7 +165,7 @@ def _task(study: Study, settings: Settings) -> Task:
 def _optimizer(model: Any, settings: Settings) -> Optimizer:
     """The optimizer by name; a step that is not finite is never applied, and measured always."""
     name, given = settings.parsed_optimizer
-    return optim.make(name, model.parameters(), given, lr=settings.rate)
+    return optim.make(name, model, given, lr=settings.rate)
 
 
 def _schedule(settings: Settings) -> Schedule:

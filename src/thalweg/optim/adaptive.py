@@ -249,8 +249,8 @@ class NAdam(Optimizer):
 
     lr, eps, weight_decay, momentum_decay: >= 0; betas: each 0 <= beta < 1
     decoupled_weight_decay: decay beside the gradient, instead of as a part of it
-    variant: "torch" lets the momentum grow towards beta1 with momentum_decay, as the paper does;
-    "constant" keeps it at beta1 (momentum_decay is then not used), as Keras and optax do
+    variant: "torch" lets the momentum grow towards beta1 with momentum_decay, as the paper does
+    (Keras's is 1.0); "constant" keeps it at beta1 without momentum_decay, as optax does
     more: clip, options, ...: see `Optimizer`
     Raises UsageError (a ValueError) for a value out of range.
     Source: Dozat, Incorporating Nesterov momentum into Adam, ICLR workshop 2016.

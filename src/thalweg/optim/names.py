@@ -6,24 +6,32 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from torch import nn
 
 from thalweg.errors import UsageError
 from thalweg.optim.adafactor import Adafactor
 from thalweg.optim.adaptive import Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop
 from thalweg.optim.modern import LAMB, Lion, Prodigy, ScheduleFreeAdamW, ScheduleFreeSGD
+from thalweg.optim.muon import Muon
+from thalweg.optim.muon_groups import muon_groups
 from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.sgd import SGD
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A class, and the settings that its name stands for."""
+    """A class, and the settings that its name stands for.
+
+    groups: how it wants a model's parameters; None: all in one group
+    """
 
     build: type[Optimizer]
     preset: Mapping[str, Any] = field(default_factory=dict)
+    groups: Callable[[nn.Module], Any] | None = None
 
     def settings(self) -> dict[str, Any]:
         """Its own settings with their defaults, lr apart; pairs of betas as beta1 and beta2."""
@@ -59,17 +67,18 @@ OPTIMIZERS: dict[str, Named] = {
     "momentum": Named(SGD, {"momentum": 0.9}),
     "nesterov": Named(SGD, {"momentum": 0.9, "nesterov": True}),
     **{build.__name__.lower(): Named(build) for build in _CLASSES},
+    "muon": Named(Muon, groups=muon_groups),
 }
 
 
 def make(
     name: str,
-    params: Iterable[Any],
+    params: Iterable[Any] | nn.Module,
     settings: Mapping[str, Any] | None = None,
     *,
     lr: float | None = None,
 ) -> Optimizer:
-    """The optimizer of this name over `params`.
+    """The optimizer of this name over parameters, or over those of a model.
 
     lr: by default the class's own; settings: numbers, switches or their texts ("0.1", "true"), with
     beta1 and beta2 for betas
@@ -93,6 +102,8 @@ def make(
         given["betas"] = tuple(given.pop(key, known[key]) for key in ("beta1", "beta2"))
     if lr is not None:
         given["lr"] = lr
+    if isinstance(params, nn.Module):
+        params = params.parameters() if named.groups is None else named.groups(params)
     return named.build(params, **given)
 
 

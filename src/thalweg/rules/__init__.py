@@ -27,33 +27,64 @@ __all__ = [
 ]
 
 
-def _lr(default: float) -> Hyper:
-    return Hyper("lr", default)
+_OF_MEAN = "share of the mean gradient kept each step: 0.9 remembers about 10 steps"
+_OF_SQUARES = "share of the mean square kept each step: 0.999 remembers about 1,000 steps"
+_OF_LOOK = "how far from z towards the average gradients are taken: 0 at z, 1 at the average"
 
 
-def _betas(beta1: float, beta2: float) -> tuple[Hyper, Hyper]:
+def _lr(default: float, meaning: str = "learning rate: every step is multiplied by it") -> Hyper:
+    return Hyper("lr", default, meaning=meaning)
+
+
+def _betas(
+    beta1: float, beta2: float, first: str = _OF_MEAN, second: str = _OF_SQUARES
+) -> tuple[Hyper, Hyper]:
     return (
-        Hyper("beta1", beta1, high=1.0, key="betas", index=0),
-        Hyper("beta2", beta2, high=1.0, key="betas", index=1),
+        Hyper("beta1", beta1, high=1.0, key="betas", index=0, meaning=first),
+        Hyper("beta2", beta2, high=1.0, key="betas", index=1, meaning=second),
     )
 
 
-def _eps(default: float) -> Hyper:
-    return Hyper("eps", default)
+def _eps(
+    default: float, meaning: str = "keeps the divisor above 0; in the gradient's unit"
+) -> Hyper:
+    return Hyper("eps", default, meaning=meaning)
 
 
 def _decay(default: float = 0.0) -> Hyper:
-    return Hyper("weight_decay", default)
+    return Hyper("weight_decay", default, meaning="pull of the parameters towards 0")
 
 
-_MOMENTUM = Hyper("momentum", 0.9, high=1.0)
-_DAMPENING = Hyper("dampening", 0.0, high=1.0, below=False)
-_ALPHA = Hyper("alpha", 0.99, high=1.0)
-_BETA1, _BETA2 = replace(_betas(0.9, 0.999)[0], above=True), _betas(0.9, 0.999)[1]
+_MOMENTUM = Hyper(
+    "momentum", 0.9, high=1.0, meaning="share of the buffer kept each step: 0.9 sums about 10 steps"
+)
+_DAMPENING = Hyper(
+    "dampening",
+    0.0,
+    high=1.0,
+    below=False,
+    meaning="by how much a gradient after the first one counts less",
+)
+_ALPHA = Hyper(
+    "alpha",
+    0.99,
+    high=1.0,
+    meaning="share of the mean square kept each step: 0.99 remembers about 100 steps",
+)
+_BETA1, _BETA2 = _betas(0.9, 0.999, first=_OF_LOOK)
+_BETA1 = replace(_BETA1, above=True)
 _AVERAGING = (
-    Hyper("warmup_steps", 0.0),
-    Hyper("r", 0.0),
-    Hyper("weight_lr_power", 2.0),
+    Hyper("warmup_steps", 0.0, meaning="steps over which the rate rises from 0 to lr"),
+    Hyper("r", 0.0, meaning="power of the step by which its point counts: 0 counts all alike"),
+    Hyper(
+        "weight_lr_power", 2.0, meaning="power of the largest rate so far by which a point counts"
+    ),
+)
+
+_RISING = Hyper(
+    "momentum_decay",
+    4e-3,
+    meaning="pace at which the momentum rises from half of beta1 to all of it: 0 stays at half",
 )
 
 _POLYAK = "Polyak, Some methods of speeding up the convergence of iteration methods, 1964"
@@ -113,9 +144,15 @@ _ROWS = (
         adagrad.adagrad_update,
         (
             _lr(1e-2),
-            Hyper("lr_decay", 0.0),
+            Hyper(
+                "lr_decay", 0.0, meaning="fall of the rate: it is halved after 1 / lr_decay steps"
+            ),
             _eps(1e-10),
-            Hyper("initial_accumulator_value", 0.0),
+            Hyper(
+                "initial_accumulator_value",
+                0.0,
+                meaning="what the sum of squares starts at; in the gradient's unit squared",
+            ),
             _decay(),
         ),
         states=("sum",),
@@ -204,7 +241,17 @@ _ROWS = (
         "adadelta",
         adagrad.adadelta_coefficients,
         adagrad.adadelta_update,
-        (_lr(1.0), Hyper("rho", 0.9, high=1.0), _eps(1e-6), _decay()),
+        (
+            _lr(1.0),
+            Hyper(
+                "rho",
+                0.9,
+                high=1.0,
+                meaning="share of both mean squares kept each step: 0.9 remembers about 10 steps",
+            ),
+            _eps(1e-6, "added under both roots: the larger, the longer the first steps"),
+            _decay(),
+        ),
         states=("square_avg", "acc_delta"),
         counts_steps=True,
         paper=_ZEILER,
@@ -213,7 +260,12 @@ _ROWS = (
         "adamax",
         adam.adamax_coefficients,
         adam.adamax_update,
-        (_lr(2e-3), *_betas(0.9, 0.999), _eps(1e-8), _decay()),
+        (
+            _lr(2e-3),
+            *_betas(0.9, 0.999, second="share of the largest gradient kept each step"),
+            _eps(1e-8, "added to the size of every gradient; in the gradient's unit"),
+            _decay(),
+        ),
         states=("exp_avg", "exp_inf"),
         counts_steps=True,
         paper=_ADAM,
@@ -222,7 +274,7 @@ _ROWS = (
         "nadam",
         adam.nadam_coefficients,
         adam.nadam_update,
-        (*_NADAM_HYPERS, Hyper("momentum_decay", 4e-3)),
+        (*_NADAM_HYPERS, _RISING),
         states=_MOMENTS,
         scalars={"mu_product": 1.0},
         counts_steps=True,
@@ -250,7 +302,16 @@ _ROWS = (
         "lion",
         lion.lion_coefficients,
         lion.lion_update,
-        (_lr(1e-4), *_betas(0.9, 0.99), _decay()),
+        (
+            _lr(1e-4, "how far every element moves in a step; in the parameter's unit"),
+            *_betas(
+                0.9,
+                0.99,
+                "share of the mean in the direction, the rest is the gradient's",
+                "share of the mean gradient kept each step: 0.99 remembers about 100 steps",
+            ),
+            _decay(),
+        ),
         states=("exp_avg",),
         decay="decoupled",
         paper=_CHEN,
@@ -259,7 +320,12 @@ _ROWS = (
         "schedulefree_sgd",
         schedulefree.schedulefree_sgd_coefficients,
         schedulefree.schedulefree_sgd_update,
-        (_lr(1.0), replace(_MOMENTUM, above=True), _decay(), *_AVERAGING),
+        (
+            _lr(1.0),
+            replace(_MOMENTUM, above=True, meaning=_OF_LOOK),
+            _decay(),
+            *_AVERAGING,
+        ),
         states=("z",),
         scalars={"weight_sum": 0.0, "lr_max": 0.0},
         initial={"z": "p"},
@@ -288,15 +354,35 @@ _PRODIGY = Rule(
     prodigy.prodigy_coefficients,
     prodigy.prodigy_update,
     (
-        _lr(1.0),
+        _lr(1.0, "multiplies the rate that is found"),
         *_betas(0.9, 0.999),
         _eps(1e-8),
         _decay(),
-        Hyper("d0", 1e-6, above=True),
-        Hyper("d_coef", 1.0, above=True),
-        Hyper("growth_rate", math.inf, low=1.0, is_finite=False),
-        Hyper("use_bias_correction", 0.0, high=1.0, below=False, is_switch=True),
-        Hyper("safeguard_warmup", 0.0, high=1.0, below=False, is_switch=True),
+        Hyper("d0", 1e-6, above=True, meaning="the first rate: too small is safe"),
+        Hyper("d_coef", 1.0, above=True, meaning="multiplies every estimate of the rate"),
+        Hyper(
+            "growth_rate",
+            math.inf,
+            low=1.0,
+            is_finite=False,
+            meaning="by how many times the rate may grow in a step",
+        ),
+        Hyper(
+            "use_bias_correction",
+            0.0,
+            high=1.0,
+            below=False,
+            is_switch=True,
+            meaning="make up for means that start at 0, as Adam does",
+        ),
+        Hyper(
+            "safeguard_warmup",
+            0.0,
+            high=1.0,
+            below=False,
+            is_switch=True,
+            meaning="count steps of a warm-up less as evidence",
+        ),
     ),
     states=("exp_avg", "exp_avg_sq", "s", "p0"),
     scalars={"d": "d0", "d_max": "d0", "d_numerator": 0.0},
@@ -322,10 +408,30 @@ _VECTOR = MatrixRule(
     adafactor.vector_update,
     (
         _lr(1e-2),
-        Hyper("beta2_decay", -0.8, low=-math.inf, high=0.0, below=False),
-        Hyper("eps1", 0.0, key="eps", index=0, or_none=True),
-        Hyper("eps2", 1e-3, key="eps", index=1),
-        Hyper("d", 1.0, low=1.0),
+        Hyper(
+            "beta2_decay",
+            -0.8,
+            low=-math.inf,
+            high=0.0,
+            below=False,
+            meaning="the mean of squares keeps 1 - t ** beta2_decay of itself in update t",
+        ),
+        Hyper(
+            "eps1",
+            0.0,
+            key="eps",
+            index=0,
+            or_none=True,
+            meaning="least variance, before its root; None: the precision of the numbers",
+        ),
+        Hyper(
+            "eps2",
+            1e-3,
+            key="eps",
+            index=1,
+            meaning="a tensor counts as at least this large when lr is scaled by its size",
+        ),
+        Hyper("d", 1.0, low=1.0, meaning="largest root mean square of a step, before lr"),
         _decay(),
     ),
     states={"variance": adafactor.as_parameter},
@@ -342,11 +448,38 @@ _MATRIX_ROWS = (
             _lr(1e-3),
             _decay(0.1),
             replace(_MOMENTUM, default=0.95),
-            Hyper("ns_a", 3.4445, low=-math.inf, key="ns_coefficients", index=0),
-            Hyper("ns_b", -4.7750, low=-math.inf, key="ns_coefficients", index=1),
-            Hyper("ns_c", 2.0315, low=-math.inf, key="ns_coefficients", index=2),
+            Hyper(
+                "ns_a",
+                3.4445,
+                low=-math.inf,
+                key="ns_coefficients",
+                index=0,
+                meaning="of x in the polynomial that makes a matrix orthogonal",
+            ),
+            Hyper(
+                "ns_b",
+                -4.7750,
+                low=-math.inf,
+                key="ns_coefficients",
+                index=1,
+                meaning="of x cubed in it",
+            ),
+            Hyper(
+                "ns_c",
+                2.0315,
+                low=-math.inf,
+                key="ns_coefficients",
+                index=2,
+                meaning="of x to the fifth power in it",
+            ),
             _eps(1e-7),
-            Hyper("ns_steps", 5, high=100.0, is_whole=True),
+            Hyper(
+                "ns_steps",
+                5,
+                high=100.0,
+                is_whole=True,
+                meaning="how many times the polynomial is applied",
+            ),
         ),
         states={"momentum_buffer": muon.as_parameter},
         switches={

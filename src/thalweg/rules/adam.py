@@ -1,7 +1,8 @@
 """Adam and its descendants.
 
 p parameter · g gradient · m running mean of g · v running mean of g squared · u running maximum of
-the size of g · t step, counted from 1
+the size of g · top largest v so far · mu_product all momenta so far, multiplied · t step, counted
+from 1
 """
 
 from thalweg.rules._primitives import absolute, div, maximum, pow, sqrt, where

@@ -1,7 +1,10 @@
 """Options that any element-wise rule takes: each is a small function that joins the rule's own.
 
-p parameter · g gradient · step what the rule takes off p · sums over the whole tensor of what
-`measure` returns are known before the update, so that `scale` can be computed from them.
+p parameter · g gradient · step what the rule takes off p · size number of elements of the tensor ·
+ema running mean of p
+
+Sums over the whole tensor of what `measure` returns are known before the update, so that `scale`
+can be computed from them.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 p parameter · start where p began · g gradient · m running mean of d g · v running mean of (d g)
 squared · s running sum of gradients, weighted by d · d the distance to the solution, as estimated
-so far: the learning rate · d_max its largest estimate · t step, counted from 1
+so far: the learning rate · d_max its largest estimate · d_numerator running sum of the progress
+that the estimate is made from · t step, counted from 1
 """
 
 from thalweg.rules._primitives import absolute, div, maximum, minimum, pow, sqrt, where

@@ -2,7 +2,9 @@
 
 p the point at which gradients are taken · z the point that the rule moves · g gradient · v running
 mean of g squared · t step, counted from 1 · weight_sum of all points so far · lr_max largest
-learning rate so far. The average x itself is not stored: p = (1 - beta) z + beta x.
+learning rate so far
+
+The average x itself is not stored: p = (1 - beta) z + beta x, with the first beta or the momentum.
 """
 
 from thalweg.rules._primitives import div, maximum, minimum, pow, sqrt, where
