@@ -102,9 +102,14 @@ def make(
         given["betas"] = tuple(given.pop(key, known[key]) for key in ("beta1", "beta2"))
     if lr is not None:
         given["lr"] = lr
-    if isinstance(params, nn.Module):
-        params = params.parameters() if named.groups is None else named.groups(params)
-    return named.build(params, **given)
+    return named.build(_arranged(named, params), **given)
+
+
+def _arranged(named: Named, params: Iterable[Any] | nn.Module) -> Iterable[Any]:
+    """A model's parameters as the optimizer wants them; others as they are."""
+    if not isinstance(params, nn.Module):
+        return params
+    return params.parameters() if named.groups is None else named.groups(params)
 
 
 def _read(name: str, value: Any, default: Any) -> Any:
