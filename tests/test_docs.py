@@ -115,7 +115,7 @@ def anchors(text: str) -> set[str]:
 def dead_links(text: str, folder: Path, own: str) -> list[str]:
     """Links of a page whose file or heading is not there."""
     dead = []
-    for target in LINK.findall(text):
+    for target in LINK.findall(re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
         path, _, anchor = target.partition("#")
         if ":" in path:
             continue
