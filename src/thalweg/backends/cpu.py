@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from thalweg.backends.base import Group, Request, Totals
@@ -62,7 +63,7 @@ class CpuRunner:
         else:
             self._step_by_step()
         for launch in self._launches:
-            launch.copy_back()
+            launch.finish()
 
     def _ask(self, request: Request) -> None:
         """Write down for the kernels what this step is asked for."""
@@ -108,10 +109,14 @@ class CpuRunner:
     def per_tensor(self) -> list[np.ndarray]:
         """Per group, an array (n, 4): sums of g², step², p², and g's elements not finite."""
         scale = float(self._shared.request[Ask.SCALE])
+        is_skipped = bool(self._shared.request[Ask.SKIPPED])
         found: dict[int, np.ndarray] = {}
         for launch, members in zip(self._launches, self._members, strict=True):
             rows = launch.per_tensor()
             rows[:, 0] *= scale**2
+            if is_skipped:  # the sweep that measures the other two was not made
+                rows[:, 1] = 0.0
+                rows[:, 2] = [float(torch.linalg.vector_norm(p)) ** 2 for p in launch.params]
             for i, part in zip(members, launch.parts, strict=True):
                 found[i] = rows[part.at]
         return [found[i] for i in range(self._num_groups)]

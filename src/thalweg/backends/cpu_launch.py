@@ -92,8 +92,9 @@ class Launch:
     def __init__(self, groups: Sequence[Group], layout: Layout, shared: Shared):
         self.formula = groups[0].formula
         self.shared = shared
-        self.params: list[Tensor] = [plain(p) for group in groups for p in group.params]
-        self.addresses = list(map(Tensor.data_ptr, self.params))
+        self.owners: list[Tensor] = [p for group in groups for p in group.params]
+        self.places = _places(self.owners)
+        self.params: list[Tensor] = list(map(plain, self.owners))
         self.sizes = list(map(Tensor.numel, self.params))
         self.targets = [p if _is_dense(p) else p.contiguous() for p in self.params]
         self.staged = [i for i, p in enumerate(self.params) if p is not self.targets[i]]
@@ -169,11 +170,11 @@ class Launch:
         self.table_at = table.ctypes.data
 
     def is_current(self) -> bool:
-        """Do the parameters still lie where the table says, at their size?"""
-        return (
-            list(map(Tensor.data_ptr, self.params)) == self.addresses
-            and list(map(Tensor.numel, self.params)) == self.sizes
-        )
+        """Do the parameters still lie where the table says, at their size and in order?
+
+        The parameters themselves are asked: what stands in `params` keeps the memory that they had.
+        """
+        return _places(self.owners) == self.places
 
     def take(self, grads: Sequence[Tensor | None]) -> None:
         """This step's gradients: their addresses, after copying those that need it into order."""
@@ -181,7 +182,7 @@ class Launch:
         if addresses is None:
             grads = [None if g is None else self._ordered(g, i) for i, g in enumerate(grads)]
             addresses = [0 if g is None else g.data_ptr() or 1 for g in grads]  # 1: it is empty
-        self.grads = grads  # held until the next step, as the table holds their addresses
+        self.grads = grads  # held as long as the table's addresses of them are used
         self.grads_at[:] = array("q", addresses)
 
     def _addresses_if_simple(self, grads: Sequence[Any]) -> list[int] | None:
@@ -243,9 +244,11 @@ class Launch:
         for i in self.staged:
             self.targets[i].copy_(self.params[i])
 
-    def copy_back(self) -> None:
+    def finish(self) -> None:
+        """Write parameters with gaps back, and let go of the gradients."""
         for i in self.staged:
             self.params[i].copy_(self.targets[i])
+        self.grads = ()
 
     def per_tensor(self) -> np.ndarray:
         """The last kernel's sums, (n, 4): added up over each tensor's chunks, in their order."""
@@ -260,6 +263,15 @@ def plain(tensor: Tensor) -> Tensor:
     """The tensor's numbers, without its graph; a complex one as pairs of reals."""
     numbers = tensor.detach()
     return torch.view_as_real(numbers.resolve_conj()) if numbers.is_complex() else numbers
+
+
+def _places(tensors: Sequence[Tensor]) -> tuple[list[int], list[int], list[bool]]:
+    """Where tensors lie, their sizes, and which of them are in order."""
+    return (
+        list(map(Tensor.data_ptr, tensors)),
+        list(map(Tensor.numel, tensors)),
+        list(map(Tensor.is_contiguous, tensors)),
+    )
 
 
 def _addresses(places: Any) -> np.ndarray:

@@ -170,7 +170,9 @@ class Optimizer(torch.optim.Optimizer):
             self.step()
         finally:
             self._loss = None
-        totals = self._bound.runner.totals() if self._bound else Totals(gradient_norm=0.0)
+        bound = self._bound
+        has_stepped = bound is not None and bool(bound.groups)
+        totals = bound.runner.totals() if has_stepped else Totals(gradient_norm=0.0)
         return {name: getattr(totals, name) for name in totals.__slots__}
 
     def _update(self) -> None:
