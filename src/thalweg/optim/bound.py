@@ -204,7 +204,8 @@ def _group(
         for name in formula.states:
             start = formula.starts_at.get(name)
             first = p if start == "p" else 0.0 if start is None else hyper[start]
-            dtype = _state_dtype(p, formula.rule, settings["options"])
+            options = () if start == "p" else settings["options"]  # it is weights, not state
+            dtype = _state_dtype(p, formula.rule, options)
             entries[name] = _state(p, entries.get(name), first, dtype)
         if rounding == "kahan":
             entries["kahan_comp"] = _state(p, entries.get("kahan_comp"), 0.0, p.dtype)
