@@ -192,7 +192,7 @@ class Optimizer(torch.optim.Optimizer):
         request = Request(
             limits=bound.limits,
             per_tensor=bound.per_tensor,
-            inverse_scale=1.0 if scale is None else 1.0 / scale,
+            inverse_scale=1.0 if scale is None else 1.0 / _on_host(scale),
             skip_nonfinite=bound.skips_nonfinite or loss is not None,
             skip=False if skip is None else skip,
             measure=loss is not None,
@@ -357,6 +357,11 @@ def _check_distinct(group: Mapping[str, Any]) -> None:
     params = group["params"]
     if isinstance(params, list | tuple) and len(set(map(id, params))) < len(params):
         raise UsageError("a parameter group holds a parameter twice: give each of them once")
+
+
+def _on_host(number: Tensor) -> Tensor | float:
+    """A number that is on the CPU, as a float; one on a device is not waited for."""
+    return number.item() if number.device.type == "cpu" else number
 
 
 def _is_bad(loss: Tensor) -> bool:
