@@ -141,6 +141,7 @@ def _bind(optimizer: Optimizer, grads: Grads) -> Bound:
             if given[i] is not None or optimizer.state.get(p)
         ]
         num_joined += len(joined)
+        _check_shapes(group["params"], given)
         clip = clip_of(group["clip"])
         segment = segments.setdefault(None if isinstance(clip, ByValue) else clip, len(segments))
         formula = compose(optimizer.rule_of(group), _in_formula(group, clip))
@@ -159,6 +160,19 @@ def _bind(optimizer: Optimizer, grads: Grads) -> Bound:
         per_tensor=[clip.limit if isinstance(clip, PerTensor) else None for clip in segments],
         skips_nonfinite=any(group["skip_nonfinite"] for group in settings),
     )
+
+
+def _check_shapes(params: Sequence[Tensor], grads: Sequence[Tensor | None]) -> None:
+    """Raise UsageError where a gradient has not its parameter's shape: kernels read by address.
+
+    Enough once: torch checks it whenever a gradient is set, and other memory binds anew.
+    """
+    for p, g in zip(params, grads, strict=True):
+        if g is not None and g.shape != p.shape:
+            raise UsageError(
+                f"a parameter of shape {tuple(p.shape)} has a gradient of shape {tuple(g.shape)}: "
+                "call zero_grad() after changing a parameter's data"
+            )
 
 
 def _in_formula(settings: dict[str, Any], clip: Clip | None) -> tuple[Any, ...]:
