@@ -18,7 +18,16 @@ from thalweg.backends import numpy as definition
 from thalweg.optim import Optimizer
 from thalweg.rules import RULES, Rule
 
-__all__ = ["ALLOWED", "BACKENDS", "SETTINGS", "Walk", "gradients", "make", "parameters", "settings_of"]
+__all__ = [
+    "ALLOWED",
+    "BACKENDS",
+    "SETTINGS",
+    "Walk",
+    "gradients",
+    "make",
+    "parameters",
+    "settings_of",
+]
 
 BACKENDS = {"numba": {}, "torch": {"foreach": True}}
 """A backend's name, and the flags that ask for it."""
@@ -116,7 +125,9 @@ class Walk:
         self.optimizer.step()
         for p, before, (names, values) in zip(self.params, old, expected, strict=True):
             state = self.optimizer.state[p]
-            for name, first, value in zip(names, [_numbers(before), *values[1]], values[0]):
+            for name, first, value in zip(
+                names, [_numbers(before), *values[1]], values[0], strict=True
+            ):
                 actual = p if name == "p" else state[name]
                 self._note(name, actual, first, value, state)
 

@@ -161,9 +161,9 @@ def test_statistics_are_those_of_numpy(rule, backend, dtype):
 def test_other_statistics_are_seen():
     row = {"gradient_norm": 1.0, "update_norm": 0.5, "parameter_norm": 2.0, "num_nonfinite": 0.0}
     assert_statistics([row], [row], 1e-6)
-    for name in row:
+    for name, value in row.items():
         with pytest.raises(AssertionError):
-            assert_statistics([row], [{**row, name: row[name] + 1e-3}], 1e-6)
+            assert_statistics([row], [{**row, name: value + 1e-3}], 1e-6)
     with pytest.raises(AssertionError):
         assert_statistics([row], [], 1e-6)
 

@@ -1,10 +1,10 @@
-"""The table of addresses: threads, changed pointers, gradients that come and go, other processes."""
+"""The table of addresses: threads, a fork, changed pointers, gradients that come and go."""
 
 from __future__ import annotations
 
 import collections
 import gc
-import multiprocessing
+import os
 import subprocess
 import sys
 import threading
@@ -107,7 +107,7 @@ print(os.waitstatus_to_exitcode(status), round(float(p.detach()[-1]), 3))
 """
 
 
-@pytest.mark.skipif(not hasattr(multiprocessing, "get_context"), reason="no fork here")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_steps_after_the_parent_has_used_the_threads():
     found = python(AFTER_FORK)
     assert found.stdout.split() == ["0", "0.9"], found

@@ -123,15 +123,17 @@ def test_a_rule_read_is_the_function_itself(rule):
         assert run(coefficients, *given, is_coefficients=True) == pytest.approx(expected, rel=1e-15)
 
 
+# fmt: off
 class Holder:
     """A function that stands further in, with a comment that stands further out."""
 
     def update(p, g, lr):
         """A docstring
         of two lines."""
-# a comment at the margin  # fmt: skip
+# a comment at the margin
         p = p - lr * -g
         return p
+# fmt: on
 
 
 def test_a_function_that_stands_further_in_is_read():

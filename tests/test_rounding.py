@@ -206,8 +206,9 @@ def test_kahan_follows_float64_with_decay(backend):
     ends = []
     for dtype, options in ((torch.float64, ()), (torch.float32, (Kahan(),)), (torch.float32, ())):
         p = nn.Parameter(torch.linspace(1.0, 2.0, 64, dtype=torch.float64).to(dtype))
-        options = (*options, Decoupled())
-        optimizer = make([p], "momentum", backend, lr=1e-6, weight_decay=0.01, options=options)
+        optimizer = make(
+            [p], "momentum", backend, lr=1e-6, weight_decay=0.01, options=[*options, Decoupled()]
+        )
         p.grad = torch.linspace(0.5, 1.5, 64, dtype=torch.float64).to(dtype)
         for _ in range(2000):
             optimizer.step()

@@ -99,7 +99,7 @@ class EagerRunner:
             if limit is not None:
                 found.append(clip_factor(limit, rows[:, 0].sqrt()).min())
         if not any(isinstance(factor, Tensor) for factor in found):
-            return min(found, key=lambda factor: (factor == factor, factor))
+            return min(found, key=lambda factor: (not math.isnan(factor), factor))
         device = self._sums[0].device
         smallest = torch.stack([torch.as_tensor(f, device=device) for f in found]).min()
         return float(smallest) if device.type == "cpu" else smallest

@@ -22,7 +22,7 @@ from thalweg.optim.family import Family, Single
 from thalweg.optim.plain import decoded, encoded
 from thalweg.rules import RULES, Rule
 from thalweg.rules.formula import compose
-from thalweg.rules.options import EMA, OPTIONS
+from thalweg.rules.options import EMA, OPTIONS, ByValue
 
 
 def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
@@ -136,11 +136,12 @@ class Optimizer(torch.optim.Optimizer):
         for row in self._family.hypers():
             row.check_in(settings)
         rule = self.rule_of(settings)
-        clip_of(settings["clip"])
+        clip = clip_of(settings["clip"])
         for option in settings["options"]:
             if type(option) not in OPTIONS.values():
                 raise UsageError(f"option {option!r} is unknown: there are {', '.join(OPTIONS)}")
-        compose(rule, tuple(settings["options"]))
+        by_value = (clip,) if isinstance(clip, ByValue) else ()
+        compose(rule, (*settings["options"], *by_value))
         seed = settings["seed"]
         if not isinstance(seed, int) or isinstance(seed, bool):
             raise UsageError(f"seed is {seed!r}: it must be a whole number")
