@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 import thalweg
+from thalweg.rules import Hyper, Rule
 
 __all__ = ["SUBJECTS", "Rates", "Subject", "every_subject"]
 
@@ -127,6 +128,31 @@ class Subject:
         """What other strides may change: products of matrices in bfloat16 round differently."""
         return 0.02 * self.lr if self.matrices_only else 0.0
 
+
+def signum_coefficients(lr, momentum):
+    return lr, momentum, 1 - momentum
+
+
+def signum_update(p, g, m, lr, momentum, fresh):
+    m = momentum * m + fresh * g
+
+    p = p - lr * sign(m)  # noqa: F821  (the language's own)
+    return p, m
+
+
+class Signum(thalweg.Optimizer):
+    """A user's own rule: every parameter moves by lr, in the direction of a running mean."""
+
+    def __init__(self, params: Any, lr: float = 1e-3, momentum: float = 0.9, **more: Any):
+        super().__init__(params, SIGNUM, lr=lr, momentum=momentum, **more)
+
+
+SIGNUM = Rule(
+    "signum",
+    signum_coefficients,
+    signum_update,
+    (Hyper("lr", 1e-3), Hyper("momentum", 0.9, high=1.0)),
+)
 
 SGD = {"build": thalweg.SGD, "reference": torch.optim.SGD, "gradient_scale": "linear"}
 ADAM = {"gradient_scale": "invariant", "scale_settings": {"eps": 0.0}}
@@ -259,6 +285,7 @@ SUBJECTS: tuple[Subject, ...] = (
         averages_weights=True,
         minimum_atol=0.03,
     ),
+    Subject(name="signum", build=Signum, gradient_scale="invariant", minimum_atol=0.01),
 )
 
 every_subject = pytest.mark.parametrize("subject", SUBJECTS, ids=lambda row: row.name)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from thalweg.backends.base import Group, Request, Totals
@@ -109,12 +110,14 @@ class CpuRunner:
         A step that was skipped moved nothing, and did not look at p.
         """
         scale = float(self._shared.request[Ask.SCALE])
+        is_skipped = bool(self._shared.request[Ask.SKIPPED])
         found: dict[int, np.ndarray] = {}
         for launch, members in zip(self._launches, self._members, strict=True):
             rows = launch.per_tensor()
             rows[:, 0] *= scale**2
-            if self._shared.request[Ask.SKIPPED]:
-                rows[np.array(launch.memory.sizes) > 0, 1:3] = 0.0, np.nan
+            if is_skipped:  # the sweep that measures the other two was not made
+                rows[:, 1] = 0.0
+                rows[:, 2] = [float(torch.linalg.vector_norm(p)) ** 2 for p in launch.memory.params]
             for i, part in zip(members, launch.parts, strict=True):
                 found[i] = rows[part.at]
         return [found[i] for i in range(self._num_groups)]

@@ -130,7 +130,7 @@ def {kernel}(at):
 
 def source(formula: Formula, layout: Layout) -> str:
     """The module of a formula's kernel: its entry `main` does the task that the table names."""
-    title = f"{formula.name}, stored as {layout.name}"
+    title = ascii(f"{formula.name}, stored as {layout.name}")[1:-1]
     parts = [
         _HEAD.format(title=title, arithmetic=layout.arithmetic),
         _NORM.format(

@@ -141,9 +141,11 @@ def take(typing, address):
 def exact(operation: str, arithmetic: str) -> Any:
     """An addition or subtraction that no fast-math flag may rearrange (Kahan's sum needs it)."""
     kind, _ = _COMPUTED[arithmetic]
+    flags = ("nsz",)  # Numba gives the kernel's flags to every instruction that has none
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        return {"add": builder.fadd, "subtract": builder.fsub}[operation](*given)
+        write = {"add": builder.fadd, "subtract": builder.fsub}[operation]
+        return write(*given, flags=flags)
 
     @intrinsic
     def element(typing, a, b):

@@ -12,6 +12,7 @@ import atexit
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -31,7 +32,7 @@ def module(name: str, text: str, depends_on: str) -> ModuleType:
     depends_on: versions and the like; other ones make another file
     """
     key = hashlib.sha256(f"{depends_on}\n{text}".encode()).hexdigest()[:16]
-    unique = f"{name[:80]}_{key}"
+    unique = f"{re.sub('[^0-9A-Za-z_]', '_', name)[:80]}_{key}"
     path = folder() / f"{unique}.py"
     if not _holds(path, text):
         _write(path, text)
@@ -40,7 +41,12 @@ def module(name: str, text: str, depends_on: str) -> ModuleType:
     assert spec.loader is not None
     made = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = made
-    spec.loader.exec_module(made)
+    try:
+        spec.loader.exec_module(made)
+    except Exception:
+        if not _forget_compiled(path):
+            raise
+        spec.loader.exec_module(made)  # a file was broken; if it was not that, it is told now
     return made
 
 
@@ -53,6 +59,14 @@ def folder() -> Path:
     private = Path(tempfile.mkdtemp(prefix="thalweg-"))
     atexit.register(shutil.rmtree, private, ignore_errors=True)
     return private
+
+
+def _forget_compiled(path: Path) -> bool:
+    """Remove what Python and Numba keep of a kernel's compiled code. Was there any?"""
+    found = list((path.parent / "__pycache__").glob(f"{path.stem}.*"))
+    for file in found:
+        file.unlink(missing_ok=True)
+    return bool(found)
 
 
 def _holds(path: Path, text: str) -> bool:

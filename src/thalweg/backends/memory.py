@@ -38,12 +38,18 @@ class Memory:
         self.grads: Sequence[Tensor | None] = ()
 
     def is_current(self) -> bool:
-        """Do the parameters still lie where the table says, at their size?"""
+        """Do the parameters still lie where the table says, at their size and in order?"""
         return self._found() == self._places
 
-    def _found(self) -> tuple[list[int], list[int]]:
-        """Addresses and sizes of the parameters themselves: `p.data = ...` changes them."""
-        return list(map(Tensor.data_ptr, self._owners)), list(map(Tensor.numel, self._owners))
+    def _found(self) -> tuple[list[int], list[int], list[bool]]:
+        """Where the parameters themselves lie, their sizes, and which are in order of memory:
+        `p.data = ...` changes them."""
+        owners = self._owners
+        return (
+            list(map(Tensor.data_ptr, owners)),
+            list(map(Tensor.numel, owners)),
+            list(map(Tensor.is_contiguous, owners)),
+        )
 
     def chunks(self, length: int) -> list[tuple[int, int, int]]:
         """The work in pieces of at most `length` elements: (row, first element, their number)."""

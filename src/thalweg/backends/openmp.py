@@ -18,6 +18,17 @@ import torch
 SERIAL_BELOW = 65_536
 """Elements below which one thread is quicker than waking others."""
 
+_is_forked = False
+
+
+def _note_fork() -> None:
+    global _is_forked  # noqa: PLW0603
+    _is_forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
+
 _Entry = ctypes.CFUNCTYPE(None, ctypes.c_int64)
 
 
@@ -26,8 +37,15 @@ def entry(address: int) -> Callable[[int], None]:
     return _Entry(address)
 
 
-@cache
 def pool() -> Callable[[int, int, int, int], None] | None:
+    """As `_pool`; None after a fork as well, where the threads of the parent's pool are gone and
+    whoever asks them for work (torch, too) waits for ever.
+    """
+    return None if _is_forked else _pool()
+
+
+@cache
+def _pool() -> Callable[[int, int, int, int], None] | None:
     """GOMP_parallel(kernel, table, threads, 0) of torch's own library; None where there is none."""
     path = _library()
     if path is None:

@@ -46,7 +46,8 @@ def draws(key: int, indices: Tensor) -> Tensor:
 
 
 def rounded_by_chance(values: Tensor, bits: Tensor, array: int) -> Tensor:
-    """float32 values as bfloat16, each rounded up with the chance that the mean is exact."""
+    """Values as bfloat16, by way of float32, each rounded up by the chance that keeps the mean."""
     chance = ((bits >> SHIFTS[array % 3]) & 0xFFFF).to(torch.int32)
-    pattern = values.contiguous().view(torch.int32) + chance.view(values.shape)
+    single = values.to(torch.float32).contiguous()
+    pattern = single.view(torch.int32) + chance.view(values.shape)
     return (pattern & -0x10000).view(torch.float32).to(torch.bfloat16)

@@ -75,7 +75,7 @@ class EagerRunner:
         conclude_together(updates)
         self._sums = [update.run() for update in updates]
         if request.measure:
-            self._totals = self._measured(norms, factors, skip, request.inverse_scale)
+            self._totals = self._measured(norms, factors, skip, request)
 
     def _norms(self, grads: Grads, scale: Any) -> list[Any]:
         """Per segment, the norm of its gradients: a float on the CPU, else a 0-d tensor."""
@@ -85,10 +85,10 @@ class EagerRunner:
         return [scale * norm_of(members) for members in by_segment]
 
     def _measured(
-        self, norms: Sequence[Any], factors: Sequence[Any], skip: Any, scale: Any
+        self, norms: Sequence[Any], factors: Sequence[Any], skip: Any, request: Request
     ) -> Totals:
         sums = torch.cat(self._sums).sum(0)
-        total = norms[0] if len(norms) == 1 else abs(scale) * sums[0].sqrt()
+        total = norms[0] if len(norms) == 1 else sums[0].sqrt()
         numbers = [total, sums[1].sqrt(), sums[2].sqrt(), sums[3]]
         if sums.device.type == "cpu":
             numbers = [float(number) for number in numbers]
@@ -96,9 +96,22 @@ class EagerRunner:
             gradient_norm=numbers[0],
             update_norm=numbers[1],
             parameter_norm=None if skip is True else numbers[2],
-            clip_factor=factors[0] if len(factors) == 1 else 1.0,
+            clip_factor=1.0 if skip is True else self._smallest(factors, request),
             num_nonfinite=numbers[3],
         )
+
+    def _smallest(self, factors: Sequence[Any], request: Request) -> Any:
+        """The smallest factor by which clipping has changed a gradient."""
+        found = [1.0, *factors]
+        for group, rows in zip(self._groups, self._sums, strict=True):
+            limit = request.per_tensor[group.segment]
+            if limit is not None:
+                found.append(clip_factor(limit, rows[:, 0].sqrt()).min())
+        if not any(isinstance(factor, Tensor) for factor in found):
+            return min(found, key=lambda factor: (not math.isnan(factor), factor))
+        device = self._sums[0].device
+        smallest = torch.stack([torch.as_tensor(f, device=device) for f in found]).min()
+        return float(smallest) if device.type == "cpu" else smallest
 
     def totals(self) -> Totals:
         return self._totals

@@ -245,7 +245,7 @@ class _Update:
             new = self._with_kahan(old, new, step)
         if self.order.skip is not True:
             self._store(new)
-        return self._sums(raw, step, new[0])
+        return self._sums(raw, step, old[0] if self.order.skip is True else new[0])
 
     def _new(self, old: list[Tensor], g: Tensor) -> tuple[list[Any], Tensor]:
         """(p and its states, what p has lost)."""
@@ -321,8 +321,19 @@ class _Update:
         moved = torch.zeros_like(step) if self.order.skip is True else step
         with torch.no_grad():
             bad = (~torch.isfinite(raw)).sum()
-            numbers = [(raw * raw).sum(), (moved * moved).sum(), (p * p).sum(), bad]
-            return torch.stack([whole(number).double() for number in numbers])
+            numbers = [_squares(raw), _squares(moved), _squares(p), bad]
+            sums = torch.stack([whole(number).double() for number in numbers])
+            sums[0] *= self.order.scale**2
+            return sums
+
+
+def _squares(values: Tensor) -> Tensor:
+    """The sum of squares; in double where it would overflow (on a device always: it is free)."""
+    if values.device.type == "cpu":
+        total = (values * values).sum()
+        return total if math.isfinite(whole(total)) else values.double().square().sum()
+    dtype = torch.float32 if values.device.type == "mps" else torch.float64
+    return torch.linalg.vector_norm(values, dtype=dtype).square()
 
 
 def _kept(old: Tensor, new: Any, skip: Any) -> Any:

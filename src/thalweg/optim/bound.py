@@ -139,6 +139,7 @@ def _bind(optimizer: Optimizer, grads: Grads) -> Bound:
             if given[i] is not None or optimizer.state.get(p)
         ]
         num_joined += len(joined)
+        _check_shapes(group["params"], given)
         clip = clip_of(group["clip"])
         segment = segments.setdefault(None if isinstance(clip, ByValue) else clip, len(segments))
         formula = formula_of(optimizer.rule_of(group), _in_formula(group, clip))
@@ -157,6 +158,19 @@ def _bind(optimizer: Optimizer, grads: Grads) -> Bound:
         per_tensor=[clip.limit if isinstance(clip, PerTensor) else None for clip in segments],
         skips_nonfinite=any(group["skip_nonfinite"] for group in settings),
     )
+
+
+def _check_shapes(params: Sequence[Tensor], grads: Sequence[Tensor | None]) -> None:
+    """Raise UsageError where a gradient has not its parameter's shape: kernels read by address.
+
+    Enough once: torch checks it whenever a gradient is set, and other memory binds anew.
+    """
+    for p, g in zip(params, grads, strict=True):
+        if g is not None and g.shape != p.shape:
+            raise UsageError(
+                f"a parameter of shape {tuple(p.shape)} has a gradient of shape {tuple(g.shape)}: "
+                "call zero_grad() after changing a parameter's data"
+            )
 
 
 def _in_formula(settings: dict[str, Any], clip: Clip | None) -> tuple[Any, ...]:
@@ -204,7 +218,8 @@ def _group(
         for name in formula.states:
             start = formula.starts_at.get(name)
             first = p if start == "p" else 0.0 if start is None else hyper[start]
-            dtype = _state_dtype(p, formula.rule, settings["options"])
+            options = () if start == "p" else settings["options"]  # it is weights, not state
+            dtype = _state_dtype(p, formula.rule, options)
             like = _of_shape(p, shape_of_state(formula, name, p.shape))
             entries[name] = _state(like, entries.get(name), first, dtype)
         if rounding == "kahan":

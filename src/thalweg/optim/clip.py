@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from thalweg.errors import UsageError
-from thalweg.rules.options import ByValue
+from thalweg.rules.options import ByValue, check_limit
 
 __all__ = ["ByNorm", "ByValue", "Clip", "PerTensor", "clip_of"]
 
@@ -27,8 +27,7 @@ class ByNorm:
     limit: float
 
     def __post_init__(self) -> None:
-        if not self.limit > 0:
-            raise UsageError(f"ByNorm({self.limit!r}): the limit must be > 0")
+        check_limit(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +37,7 @@ class PerTensor:
     limit: float
 
     def __post_init__(self) -> None:
-        if not self.limit > 0:
-            raise UsageError(f"PerTensor({self.limit!r}): the limit must be > 0")
+        check_limit(self)
 
 
 Clip = ByNorm | PerTensor | ByValue

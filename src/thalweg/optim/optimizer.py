@@ -24,7 +24,7 @@ from thalweg.optim.plain import decoded, encoded
 from thalweg.optim.watched import State
 from thalweg.rules import RULES, MatrixRule, Rule
 from thalweg.rules.matrix import AnyRule, formula_of
-from thalweg.rules.options import EMA, OPTIONS
+from thalweg.rules.options import EMA, OPTIONS, ByValue
 
 
 def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
@@ -152,11 +152,12 @@ class Optimizer(torch.optim.Optimizer):
         for row in self._family.hypers():
             row.check_in(settings)
         rule = self.rule_of(settings)
-        clip_of(settings["clip"])
+        clip = clip_of(settings["clip"])
         for option in settings["options"]:
             if type(option) not in OPTIONS.values():
                 raise UsageError(f"option {option!r} is unknown: there are {', '.join(OPTIONS)}")
-        formula_of(rule, tuple(settings["options"]))
+        by_value = (clip,) if isinstance(clip, ByValue) else ()
+        formula_of(rule, (*settings["options"], *by_value))
         seed = settings["seed"]
         if not isinstance(seed, int) or isinstance(seed, bool):
             raise UsageError(f"seed is {seed!r}: it must be a whole number")
@@ -195,7 +196,11 @@ class Optimizer(torch.optim.Optimizer):
             self.step()
         finally:
             self._loss = None
-        totals = self._bound.runner.totals() if self._bound else Totals(gradient_norm=0.0)
+        bound = self._bound
+        if bound is None or not bound.groups:
+            totals = Totals(gradient_norm=0.0)
+        else:
+            totals = bound.runner.totals()
         return {name: getattr(totals, name) for name in totals.__slots__}
 
     def _update(self) -> None:
@@ -215,7 +220,7 @@ class Optimizer(torch.optim.Optimizer):
         request = Request(
             limits=bound.limits,
             per_tensor=bound.per_tensor,
-            inverse_scale=1.0 if scale is None else 1.0 / scale,
+            inverse_scale=1.0 if scale is None else 1.0 / _on_host(scale),
             skip_nonfinite=bound.skips_nonfinite or loss is not None,
             skip=False if skip is None else skip,
             measure=loss is not None,
@@ -384,6 +389,11 @@ def _check_distinct(group: Mapping[str, Any]) -> None:
     params = group["params"]
     if isinstance(params, list | tuple) and len(set(map(id, params))) < len(params):
         raise UsageError("a parameter group holds a parameter twice: give each of them once")
+
+
+def _on_host(number: Tensor) -> Tensor | float:
+    """A number that is on the CPU, as a float; one on a device is not waited for."""
+    return number.item() if number.device.type == "cpu" else number
 
 
 def _is_bad(loss: Tensor) -> bool:

@@ -132,7 +132,7 @@ def compose(rule: Rule, options: tuple[Option, ...] = ()) -> Formula:
         measures=tuple(parts.measures),
         lines=tuple(parts.lines),
         step=parts.scope["step"],
-        outputs=(parts.scope["p"], *(parts.scope[name] for name in states)),
+        outputs=(parts.scope["p"], *({**parts.scope, **parts.states}[name] for name in states)),
         sources=tuple(parts.sources),
     )
 
@@ -174,6 +174,7 @@ class _Assembly:
         self.measures: list[Measure] = []
         self.sources: list[tuple[Callable[..., Any], Mapping[str, float]]] = []
         self.scope: dict[str, Expression] = {"p": "p", "g": "g"}
+        self.states: dict[str, Expression] = {}
         self._taken = {"p", "g"}
 
     def run(self, rule: Rule) -> None:
@@ -181,12 +182,13 @@ class _Assembly:
         program = with_step(rule.update_program)
         num_states = len(rule.states)
         states = [input_of(name) for name in rule.states]
+        self._taken.update(states)
         coefficients = [self.fresh(name) for name in program.inputs[2 + num_states :]]
         self.coefficients[:0] = coefficients  # Formula.values gives the rule's own first
         given = (self.scope["p"], self.scope["g"], *states, *coefficients)
         outputs = self.inline(program, dict(zip(program.inputs, given, strict=True)))
-        for name, value in zip(("step", *rule.states), outputs, strict=True):
-            self.scope[name] = value
+        self.scope["step"] = outputs[0]
+        self.states = dict(zip(rule.states, outputs[1:], strict=True))
 
     def join(self, option: Option, piece: Piece, target: str) -> None:
         """An option's function gives `target` a new value."""

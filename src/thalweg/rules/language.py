@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -78,8 +77,20 @@ def read(function: Callable, *, is_coefficients: bool = False) -> Program:
             f"the source of {name} cannot be read, and kernels are made from it: "
             "define it with `def` in a file, not at a prompt"
         ) from None
-    tree = ast.parse(textwrap.dedent("".join(lines))).body[0]
-    return _Reader(name, first, is_coefficients).program(tree)
+    return _Reader(name, first, is_coefficients).program(_parsed(name, lines))
+
+
+def _parsed(name: str, lines: list[str]) -> ast.stmt:
+    """The function's tree; its first line counts as line 1."""
+    if lines[0][:1].isspace():  # a method or inner function; comments may stand further out
+        lines = [f"if 1: # {name}\n", *lines]
+    try:
+        tree = ast.parse("".join(lines)).body[0]
+    except SyntaxError:
+        raise UsageError(f"{name} is no function of its own: define it with `def`") from None
+    if isinstance(tree, ast.If) and lines[0].startswith("if 1: #"):
+        return ast.increment_lineno(tree.body[0], -1)
+    return tree
 
 
 class _Reader:
@@ -94,6 +105,8 @@ class _Reader:
     def program(self, tree: ast.stmt) -> Program:
         if not isinstance(tree, ast.FunctionDef):
             raise self._refusal(tree, "it is not a plain function made with `def`")
+        if tree.decorator_list:
+            raise self._refusal(tree, "a decorator may make another function of it")
         inputs = tuple(self._inputs(tree))
         self._known |= set(inputs)
         body = tree.body[1:] if ast.get_docstring(tree) is not None else tree.body

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, ClassVar, Literal
 
 from thalweg.errors import UsageError
@@ -18,6 +19,12 @@ from thalweg.rules._primitives import div, maximum, minimum, sqrt, where
 
 Place = Literal["gradient", "step", "after"]
 """Where a piece joins: on the gradient before the rule, on the rule's step, or after p moved."""
+
+
+def check_limit(option: Any) -> None:
+    """Raise UsageError unless the option's `limit` is a number above 0."""
+    if not isinstance(option.limit, Real) or not float(option.limit) > 0:
+        raise UsageError(f"{type(option).__name__}({option.limit!r}): the limit must be > 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +87,7 @@ class ByValue:
     group: ClassVar[str] = "clip"
 
     def __post_init__(self) -> None:
-        if not self.limit > 0:
-            raise UsageError(f"ByValue({self.limit!r}): the limit must be > 0")
+        check_limit(self)
 
 
 def within(g, lowest, highest):
@@ -131,8 +137,7 @@ class UpdateClip:
     group: ClassVar[str] = "update clip"
 
     def __post_init__(self) -> None:
-        if not self.limit > 0:
-            raise UsageError(f"UpdateClip({self.limit!r}): the limit must be > 0")
+        check_limit(self)
 
 
 def step_squared(step):
@@ -180,7 +185,7 @@ class EMA:
     group: ClassVar[str] = "average"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.decay < 1:
+        if not isinstance(self.decay, Real) or not 0 <= self.decay < 1:
             raise UsageError(f"EMA({self.decay!r}): allowed is 0 <= decay < 1")
 
 

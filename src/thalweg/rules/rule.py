@@ -91,6 +91,9 @@ class Hyper:
 _TUPLES = ("a pair of numbers", "a pair of numbers", "three numbers")
 """What a setting must be that lacks the number at this index."""
 
+_NO_STATES = ("p", "g", "step", "ema", "kahan_comp", "kahan")
+"""Names that the optimizer and its options use beside a rule's states."""
+
 Decay = Literal["coupled", "decoupled", "own"]
 """How weight decay enters: as part of the gradient, as a shrinking of p, or in the rule's own way.
 """
@@ -157,6 +160,9 @@ class Rule:
             object.__setattr__(self, "states", made.inputs[2 : 2 + num_states])
         if len(self.states) != num_states:
             raise self._refusal(f"update returns {num_states} states, named are {self.states}")
+        for name in self.states:
+            if name in _NO_STATES or name in self.scalars:
+                raise self._refusal(f"a state cannot be called {name!r}: the optimizer does so")
         num_needed = len(made.inputs) - 2 - num_states
         concluded = self.conclude_program.outputs[len(self.scalars) :] if self.conclude else ()
         num_made = len(given.outputs) - len(self.scalars) + len(concluded)
