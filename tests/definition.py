@@ -144,7 +144,8 @@ class Walk:
             _numbers(state[name]) if name in state else start
             for name, start in zip(formula.states, first, strict=True)
         ]
-        scalars = [float(state.get(n, start)) for n, start in self._rule.scalars.items()]
+        first = self._rule.first_scalars(hyper)
+        scalars = [float(state.get(name, start)) for name, start in first.items()]
         sign = -1.0 if self._group["maximize"] else 1.0
         g = sign * _numbers(p.grad)
         with np.errstate(all="ignore"):

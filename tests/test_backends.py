@@ -11,7 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import thalweg
 from definition import BACKENDS, Walk, gradients, make, parameters
+from thalweg.backends import numpy as definition
 from thalweg.backends.cpu_launch import CHUNK
 from thalweg.optim import Optimizer
 from thalweg.rules import RULES
@@ -25,7 +27,10 @@ QUICK = ("sgd", "momentum", "adamw", "rmsprop_centered", "lion", "schedulefree_a
 """The rules that are tried in 16 bits each time; the others are slow ones."""
 
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
-every_rule = pytest.mark.parametrize("rule", RULES)
+ALONE = [name for name, rule in RULES.items() if not rule.couples_tensors]
+"""Rules whose tensors do not know each other: the definition takes one tensor at a time."""
+
+every_rule = pytest.mark.parametrize("rule", ALONE)
 
 
 def walked(rule: str, backend: str, dtype: torch.dtype, *options: Any) -> Walk:
@@ -51,7 +56,7 @@ def test_a_rule_equals_its_definition(rule, backend, dtype):
 @every_backend
 @pytest.mark.parametrize("dtype", HALVES, ids=str)
 @pytest.mark.parametrize(
-    "rule", [r if r in QUICK else pytest.param(r, marks=pytest.mark.slow) for r in RULES]
+    "rule", [r if r in QUICK else pytest.param(r, marks=pytest.mark.slow) for r in ALONE]
 )
 def test_a_rule_equals_its_definition_in_16_bits(rule, backend, dtype):
     walked(rule, backend, dtype).must_agree()
@@ -65,7 +70,8 @@ def test_in_double_arithmetic_a_number_is_rounded_once(rule, backend):
 
 
 def test_every_state_and_scalar_was_compared():
-    for name, rule in RULES.items():
+    for name in ALONE:
+        rule = RULES[name]
         walk = walked(name, "torch", torch.float32)
         assert walk.worst.keys() == {"p", *rule.states, *rule.scalars}
 
@@ -273,3 +279,22 @@ def test_before_any_gradient_there_are_no_statistics(backend):
     optimizer.step()
     assert optimizer.statistics() == []
     assert optimizer.apply(torch.tensor(1.0))["gradient_norm"] == 0.0
+
+
+def test_a_rule_that_couples_tensors_equals_its_definition_on_one():
+    rule, source = RULES["prodigy"], np.random.default_rng(0)
+    p = torch.tensor(source.normal(size=(4, 3))).requires_grad_()
+    optimizer = thalweg.Prodigy([p], d0=1e-2, weight_decay=0.1)
+    hyper = {name: float(v) for name, v in rule.spread(optimizer.param_groups[0]).items()}
+    at = p.detach().numpy().copy()
+    states = definition.first_states(rule, at, **hyper)
+    scalars = tuple(rule.first_scalars(hyper).values())
+    for t in range(1, 31):
+        g = at + 0.1 * source.normal(size=at.shape)
+        p.grad = torch.tensor(g)
+        optimizer.step()
+        new = definition.update(rule, t, at, g, *states, scalars=scalars, **hyper)
+        at, states, scalars = new[0], new[1 : 1 + len(states)], new[1 + len(states) :]
+    assert scalars[0] > 1e-2, "d did not grow, so nothing was tried"
+    np.testing.assert_allclose(p.detach().numpy(), at, rtol=1e-12)
+    assert optimizer.state[p]["d"].item() == pytest.approx(scalars[0], rel=1e-12)

@@ -221,7 +221,6 @@ def clear_all(optimizer: Any, p: Any) -> None:
     optimizer.state = collections.defaultdict(dict)
 
 
-@pytest.mark.xfail(strict=True, reason="entries of the state are looked up when groups are bound")
 @every_backend
 @pytest.mark.parametrize("change", [replace_entry, clear_entry, clear_all])
 def test_a_state_that_the_user_replaced_is_used(change, backend):

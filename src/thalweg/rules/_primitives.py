@@ -1,7 +1,7 @@
 """The named primitives of the rule language, as plain numbers understand them.
 
 A rule is written with `+ - *`, comparisons and these names only. A backend runs a rule by spelling
-the names its own way (`backends/spelling.py`); with the ones here a rule can be tried by hand,
+the names its own way; with the ones here a rule can be tried by hand,
 without any package.
 """
 
