@@ -8,7 +8,7 @@ gaps is worked on in a copy and written back, so that nothing outside it is touc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,8 +16,6 @@ from torch import Tensor
 
 from thalweg.backends.base import Group, dense, is_dense
 from thalweg.backends.layout import plain, state_names
-
-_dtype: Callable[[Tensor], torch.dtype] = torch._C.TensorBase.dtype.__get__  # pyright: ignore
 
 
 class Memory:
@@ -80,8 +78,9 @@ class Memory:
             is_simple = all(map(Tensor.is_contiguous, grads))
         except (TypeError, RuntimeError, NotImplementedError):  # None, or a sparse one
             return None
-        dtypes = set(map(_dtype, grads))
-        return addresses if is_simple and dtypes == {self.params[0].dtype} else None
+        dtypes = [g.dtype for g in grads]
+        has_one_type = dtypes.count(self.params[0].dtype) == len(dtypes)
+        return addresses if is_simple and has_one_type else None
 
     def _ordered(self, grad: Tensor, i: int) -> Tensor:
         """A gradient in its parameter's type and order of memory."""
