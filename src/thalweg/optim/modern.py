@@ -64,7 +64,8 @@ class LAMB(Optimizer):
         weight_decay: float = 1e-2,
         **more: Unpack[Common],
     ):
-        more["options"] = (*more.get("options", ()), TrustRatio())
+        given = [option for option in more.get("options", ()) if option != TrustRatio()]
+        more["options"] = (*given, TrustRatio())
         super().__init__(
             params, "adamw", lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, **more
         )

@@ -145,8 +145,9 @@ def _complete(rule: Rule, options: tuple[Option, ...]) -> tuple[Option, ...]:
     if rule.decay != "own" and "decay" not in by_group:
         by_group["decay"] = Coupled() if rule.decay == "coupled" else Decoupled()
     joining = [option for option in by_group.values() if type(option) in PIECES]
-    if rule.averages_weights and joining:
-        raise UsageError(f"{rule.name} averages its weights, which {joining[0]} would disturb")
+    disturbing = [option for option in joining if PIECES[type(option)].place != "gradient"]
+    if rule.averages_weights and disturbing:
+        raise UsageError(f"{rule.name} averages its weights, which {disturbing[0]} would disturb")
     return tuple(sorted(joining, key=lambda option: list(PIECES).index(type(option))))
 
 

@@ -91,6 +91,21 @@ class Hyper:
 _TUPLES = ("a pair of numbers", "a pair of numbers", "three numbers")
 """What a setting must be that lacks the number at this index."""
 
+_NO_HYPERS = (
+    "capturable",
+    "clip",
+    "differentiable",
+    "foreach",
+    "fused",
+    "maximize",
+    "options",
+    "params",
+    "rule",
+    "seed",
+    "skip_nonfinite",
+)
+"""Settings that every optimizer has besides its rule's."""
+
 _NO_STATES = ("p", "g", "step", "ema", "kahan_comp", "kahan")
 """Names that the optimizer and its options use beside a rule's states."""
 
@@ -163,6 +178,10 @@ class Rule:
         for name in self.states:
             if name in _NO_STATES or name in self.scalars:
                 raise self._refusal(f"a state cannot be called {name!r}: the optimizer does so")
+        if "lr" not in self.by_name:
+            raise self._refusal('there is no hyperparameter "lr", which schedules and decay need')
+        for name in self.by_name.keys() & set(_NO_HYPERS):
+            raise self._refusal(f"{name} is a setting of every optimizer: call it otherwise")
         num_needed = len(made.inputs) - 2 - num_states
         concluded = self.conclude_program.outputs[len(self.scalars) :] if self.conclude else ()
         num_made = len(given.outputs) - len(self.scalars) + len(concluded)
