@@ -192,8 +192,8 @@ def test_an_option_twice_is_refused(name):
 @pytest.mark.parametrize("rule", AVERAGING)
 def test_what_an_averaging_rule_takes(rule, name):
     params = parameters(SHAPES, torch.float32)
-    is_of_storage = name.endswith(("Rounding", "State", "Kahan", "Arithmetic"))
-    if is_of_storage:
+    can_join = name.endswith(("Rounding", "State", "Kahan", "Arithmetic", "ByValue"))
+    if can_join:  # what concerns storage, or the gradient alone
         must_agree(walk_with([name], rule, "torch"), [name], rule)
         return
     with pytest.raises(UsageError, match=rule) as caught:

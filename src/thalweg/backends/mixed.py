@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from thalweg.backends.base import Group, Request, Runner, Totals
@@ -41,9 +42,7 @@ class MixedRunner:
             if places:
                 self._parts.append((backend.bind([groups[i] for i in places]), places))
         self._num_groups = len(groups)
-        self._own = [i for i, wanted in enumerate(is_matrix) if not wanted]
         self._norm: Any = None
-        self._factor: Any = 1.0
         self._applied: Any = 1.0
 
     def is_current(self) -> bool:
@@ -56,9 +55,8 @@ class MixedRunner:
             scale = float(request.inverse_scale)
             self._norm = scale * norm_of([g for given in grads for g in given if g is not None])
         norms = [] if self._norm is None else [self._norm]
-        self._factor = clip_factor(limit, self._norm)
         skip = skip_flag(request, norms)
-        self._applied = 1.0 if skip is True else self._factor
+        self._applied = 1.0 if skip is True else clip_factor(limit, self._norm)
         settled = replace(
             request,
             limits=[None],
@@ -74,7 +72,7 @@ class MixedRunner:
             gradient_norm=self._norm,
             update_norm=_together([part.update_norm for part in parts]),
             parameter_norm=_together([part.parameter_norm for part in parts]),
-            clip_factor=self._factor,
+            clip_factor=self._applied * min(part.clip_factor for part in parts),
             num_nonfinite=sum(part.num_nonfinite for part in parts),
         )
 
@@ -82,8 +80,8 @@ class MixedRunner:
         rows: dict[int, Any] = {}
         for runner, places in self._parts:
             rows.update(zip(places, runner.per_tensor(), strict=True))
-        for i in self._own if self._applied > 0 else ():  # there, gradients came in clipped
-            rows[i] = rows[i] * [self._applied**-2.0, 1.0, 1.0, 1.0]
+        for i in rows if self._applied > 0 else ():  # the parts were given the clip as a scale
+            rows[i] = np.asarray(rows[i]) * [self._applied**-2.0, 1.0, 1.0, 1.0]
         return [rows[i] for i in range(self._num_groups)]
 
 
