@@ -235,7 +235,7 @@ def an_assertion(p, g, lr):
 
 
 def an_import(p, g, lr):
-    import math  # here  # noqa: F401
+    import math  # here
 
     return p
 
