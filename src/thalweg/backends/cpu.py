@@ -107,7 +107,7 @@ class CpuRunner:
     def per_tensor(self) -> list[np.ndarray]:
         """Per group, an array (n, 4): sums of g², step², p², and g's elements not finite.
 
-        A step that was skipped moved nothing, and did not look at p.
+        A step that was skipped moved nothing; its p is looked at here.
         """
         scale = float(self._shared.request[Ask.SCALE])
         is_skipped = bool(self._shared.request[Ask.SKIPPED])

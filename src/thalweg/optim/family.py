@@ -47,3 +47,19 @@ class Single:
     def hypers(self) -> Iterator[Hyper]:
         """Every hyperparameter of the rule."""
         yield from self.rule.hypers
+
+
+def completed(family: Family | Single, given: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of the rules. Raises TypeError for one that they do not have."""
+    known: dict[str, Any] = {}
+    for row in family.hypers():
+        if row.index is None:
+            known[row.setting] = row.default
+        elif len(known.get(row.setting, ())) <= row.index:
+            known[row.setting] = (*known.get(row.setting, ()), row.default)
+    for name in given:
+        if name not in known and name not in family.switches:
+            raise TypeError(
+                f"got an unexpected keyword argument {name!r}: there are {', '.join(known)}"
+            )
+    return {**known, **given}

@@ -19,9 +19,9 @@ from thalweg.backends.pick import Wishes, pick
 from thalweg.errors import UsageError
 from thalweg.optim.bound import Bound, bind
 from thalweg.optim.clip import clip_of
-from thalweg.optim.family import Family, Single
+from thalweg.optim.family import Family, Single, completed
 from thalweg.optim.plain import decoded, encoded
-from thalweg.optim.watched import State
+from thalweg.optim.watched import State, unshared
 from thalweg.rules import RULES, MatrixRule, Rule
 from thalweg.rules.matrix import AnyRule, formula_of
 from thalweg.rules.options import EMA, OPTIONS, ByValue
@@ -94,7 +94,7 @@ class Optimizer(torch.optim.Optimizer):
         self._bound: Bound | None = None
         self._loss: Tensor | None = None
         defaults = {
-            **_completed(self._family, hyper),
+            **completed(self._family, hyper),
             "maximize": maximize,
             "foreach": foreach,
             "capturable": capturable,
@@ -294,7 +294,7 @@ class Optimizer(torch.optim.Optimizer):
     def state_dict(self) -> dict[str, Any]:
         """As torch's; nothing in it but plain values and tensors of their own memory."""
         state_dict = cast(dict[str, Any], super().state_dict())
-        state_dict["state"] = {key: _unshared(value) for key, value in state_dict["state"].items()}
+        state_dict["state"] = {key: unshared(value) for key, value in state_dict["state"].items()}
         state_dict["param_groups"] = [encoded(group) for group in state_dict["param_groups"]]
         return state_dict
 
@@ -325,7 +325,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        whole = {key: _unshared(value) for key, value in self.state.items()}
+        whole = {key: unshared(value) for key, value in self.state.items()}
         return {**state, "state": defaultdict(dict, whole), "_family": self._family}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -368,22 +368,6 @@ def _named(name: str) -> Rule:
     return RULES[name]
 
 
-def _completed(family: Family | Single, given: Mapping[str, Any]) -> dict[str, Any]:
-    """All settings of the rules. Raises TypeError for one that they do not have."""
-    known: dict[str, Any] = {}
-    for row in family.hypers():
-        if row.index is None:
-            known[row.setting] = row.default
-        elif len(known.get(row.setting, ())) <= row.index:
-            known[row.setting] = (*known.get(row.setting, ()), row.default)
-    for name in given:
-        if name not in known and name not in family.switches:
-            raise TypeError(
-                f"got an unexpected keyword argument {name!r}: there are {', '.join(known)}"
-            )
-    return {**known, **given}
-
-
 def _check_distinct(group: Mapping[str, Any]) -> None:
     """Raise UsageError where a parameter stands twice in a group."""
     params = group["params"]
@@ -398,13 +382,3 @@ def _on_host(number: Tensor) -> Tensor | float:
 
 def _is_bad(loss: Tensor) -> bool:
     return not math.isfinite(loss.item())
-
-
-def _unshared(entries: Any) -> Any:
-    """A parameter's state whose numbers (views of one flat tensor) have memory of their own."""
-    if not isinstance(entries, dict):
-        return entries
-    return {
-        name: value.clone() if isinstance(value, Tensor) and value.ndim == 0 else value
-        for name, value in entries.items()
-    }

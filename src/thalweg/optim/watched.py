@@ -10,6 +10,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
+from torch import Tensor
+
 
 class Entries(dict):
     """One parameter's state."""
@@ -83,3 +85,13 @@ class State(defaultdict):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return defaultdict, (dict, dict(self.plain()))
+
+
+def unshared(entries: Any) -> Any:
+    """A parameter's state whose numbers (views of one flat tensor) have memory of their own."""
+    if not isinstance(entries, dict):
+        return entries
+    return {
+        name: value.clone() if isinstance(value, Tensor) and value.ndim == 0 else value
+        for name, value in entries.items()
+    }
