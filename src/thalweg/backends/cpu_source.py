@@ -64,7 +64,7 @@ load1_wide = load("{grad}", "float64", 1)
 def gradient_sum(g_at, n):
     """(sum of g², number of elements that are not finite); the slow way where that is needed."""
     total = F(0)
-    for i in range(n):
+    for i in range(n - 1, -1, -1):
         g = load1(g_at, i)
         total += g * g
     if total < F(np.inf):
