@@ -30,6 +30,7 @@ from thalweg.rules.matrix import MatrixRule
 class TorchArrays:
     """The array names of matrix rules, as torch has them.
 
+    A stack of one is multiplied as a matrix: in a batch torch copies what is transposed.
     has_slope: True where autograd follows: nothing is written over, and nothing rounded to
     bfloat16, which has a slope of zero nearly everywhere
     """
@@ -37,9 +38,11 @@ class TorchArrays:
     has_slope: bool = False
 
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
-        return a @ b
+        return (a[0] @ b[0]).unsqueeze(0) if len(a) == 1 else a @ b
 
     def addmm(self, c: Tensor, a: Tensor, b: Tensor, *, beta: float, alpha: float) -> Tensor:
+        if len(a) == 1:
+            return torch.addmm(c[0], a[0], b[0], beta=beta, alpha=alpha).unsqueeze(0)
         return torch.baddbmm(c, a, b, beta=beta, alpha=alpha)
 
     def transpose(self, a: Tensor) -> Tensor:
@@ -82,7 +85,7 @@ class TorchArrays:
         return a if self.has_slope else a.bfloat16()
 
     def astype(self, a: Tensor, like: Tensor) -> Tensor:
-        return a.to(like.dtype)
+        return a.to(like.dtype, memory_format=torch.contiguous_format)
 
     def eps(self, a: Tensor) -> float:
         return torch.finfo(a.dtype).eps

@@ -26,13 +26,14 @@ def muon_update(
     adjust_lr_fn,
 ):
     m = xp.lerp(m, g, 1 - momentum)
-    ahead = xp.lerp(g, m, momentum) if nesterov else m
+    x = xp.lerp(g, m, momentum) if nesterov else m
 
-    matrices = ahead.reshape(*p.shape[:2], math.prod(p.shape[2:]))
-    x = xp.bfloat16(matrices) if ns_bf16 else matrices
+    x = x.reshape(*p.shape[:2], math.prod(p.shape[2:]))
+    x = xp.bfloat16(x) if ns_bf16 else x
     x = xp.astype(orthogonal(xp, x, ns_a, ns_b, ns_c, eps, ns_steps), p)
 
-    step = lr * SCALES[adjust_lr_fn](*x.shape[1:]) * x.reshape(p.shape)
+    rate = lr * SCALES[adjust_lr_fn](*x.shape[1:])
+    step = xp.multiply(x, rate, out=x).reshape(p.shape)
     return xp.add(step, p, alpha=lr * weight_decay, out=step), m
 
 
