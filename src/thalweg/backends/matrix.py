@@ -31,11 +31,13 @@ class TorchArrays:
     """The array names of matrix rules, as torch has them.
 
     A stack of one is multiplied as a matrix: in a batch torch copies what is transposed.
-    has_slope: True where autograd follows: nothing is written over, and nothing rounded to
-    bfloat16, which has a slope of zero nearly everywhere
+    has_slope: autograd follows: nothing is rounded to bfloat16, which has a slope of zero nearly
+    everywhere
+    writes_over: what a rule gives as `out` is written over
     """
 
     has_slope: bool = False
+    writes_over: bool = True
 
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
         return (a[0] @ b[0]).unsqueeze(0) if len(a) == 1 else a @ b
@@ -48,8 +50,9 @@ class TorchArrays:
     def transpose(self, a: Tensor) -> Tensor:
         return a.mT
 
-    def lerp(self, a: Tensor, b: Tensor, share: Any) -> Tensor:
-        return torch.lerp(a, b, share.to(a.dtype) if isinstance(share, Tensor) else share)
+    def lerp(self, a: Tensor, b: Tensor, share: Any, *, out: Tensor | None = None) -> Tensor:
+        share = share.to(a.dtype) if isinstance(share, Tensor) else share
+        return torch.lerp(a, b, share, out=self._over(out))
 
     def mean(self, a: Tensor, axis: int) -> Tensor:
         return a.mean(axis, keepdim=True)
@@ -73,7 +76,7 @@ class TorchArrays:
 
     def _over(self, out: Tensor | None) -> Tensor | None:
         """What may be written over."""
-        return None if self.has_slope else out
+        return out if self.writes_over else None
 
     def maximum(self, a: Any, b: Any) -> Any:
         return _larger(a, b, sign=1)
@@ -103,7 +106,6 @@ def _larger(a: Any, b: Any, *, sign: int) -> Any:
 
 
 ARRAYS = TorchArrays()
-WITH_SLOPE = TorchArrays(has_slope=True)
 
 
 MOST_ELEMENTS = 2**18
@@ -124,7 +126,10 @@ class MatrixUpdate:
         self.grads = {i: g for i, g in enumerate(grads) if g is not None}
         count(group, list(self.grads), order.skip)
         self._keys = keys_for(group)
-        self._arrays = WITH_SLOPE if group.is_differentiable else ARRAYS
+        is_followed = group.is_differentiable
+        self._arrays = TorchArrays(
+            has_slope=is_followed, writes_over=not is_followed and isinstance(order.skip, bool)
+        )
 
     def run(self) -> Tensor:
         """As `GroupUpdate.run`."""

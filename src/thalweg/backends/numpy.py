@@ -124,7 +124,7 @@ class NumpyArrays:
     def transpose(self, a: np.ndarray) -> np.ndarray:
         return np.swapaxes(a, -1, -2)
 
-    def lerp(self, a: np.ndarray, b: np.ndarray, share: float) -> np.ndarray:
+    def lerp(self, a: np.ndarray, b: np.ndarray, share: float, *, out: Any = None) -> np.ndarray:
         return (1 - share) * a + share * b
 
     def mean(self, a: np.ndarray, axis: int) -> np.ndarray:

@@ -26,7 +26,7 @@ def mean_squares(xp, g):
 
 def vector_update(xp, t, p, g, v, lr, beta2_decay, eps1, eps2, d, weight_decay):
     fresh = t**beta2_decay
-    v = xp.lerp(v, g * g, fresh)
+    v = xp.lerp(v, g * g, fresh, out=v)
 
     eps1 = xp.eps(p) if eps1 is None else eps1
     return step_of(xp, t, p, g, v, lr, eps1, eps2, d, weight_decay), v

@@ -23,7 +23,7 @@ class Arrays(Protocol):
 
     The first axis of an array counts tensors of one shape, which are updated at once and know
     nothing of each other; the last two are rows and columns.
-    out: an array that the rule has made and needs no more: it may be written over
+    out: an array that the rule has made, or a state, that it needs no more: it may be written over
     """
 
     def matmul(self, a: Any, b: Any) -> Any: ...
@@ -34,7 +34,7 @@ class Arrays(Protocol):
 
     def transpose(self, a: Any) -> Any: ...
 
-    def lerp(self, a: Any, b: Any, share: Any) -> Any:
+    def lerp(self, a: Any, b: Any, share: Any, *, out: Any = None) -> Any:
         """From a towards b by this share of the way."""
         ...
 

@@ -25,7 +25,7 @@ def muon_update(
     ns_bf16,
     adjust_lr_fn,
 ):
-    m = xp.lerp(m, g, 1 - momentum)
+    m = xp.lerp(m, g, 1 - momentum, out=m)
     x = xp.lerp(g, m, momentum) if nesterov else m
 
     x = x.reshape(*p.shape[:2], math.prod(p.shape[2:]))
