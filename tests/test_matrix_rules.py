@@ -169,7 +169,7 @@ ALONE = {
     [{}, {"clip": thalweg.PerTensor(0.3)}, {"weight_decay": 0.1, "maximize": True}],
     ids=str,
 )
-@pytest.mark.parametrize("most", [1, 24, 2**18])
+@pytest.mark.parametrize("most", [1, 24, 2**17])
 @pytest.mark.parametrize(("build", "least_dims"), ALONE.values(), ids=ALONE)
 def test_a_tensor_goes_as_it_does_alone(build, least_dims, most, more, monkeypatch):
     """Also where counts differ, and in a stack that is cut."""

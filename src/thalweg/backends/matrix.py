@@ -108,7 +108,7 @@ def _larger(a: Any, b: Any, *, sign: int) -> Any:
 ARRAYS = TorchArrays()
 
 
-MOST_ELEMENTS = 2**18
+MOST_ELEMENTS = 2**17
 """Of a stack, so that it and what is made of it stay in a core's cache."""
 
 
