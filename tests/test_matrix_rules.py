@@ -120,7 +120,7 @@ def test_the_product_is_nearly_orthogonal():
     from thalweg.backends.matrix import ARRAYS
 
     for (p,) in (params_of((40, 12)), params_of((12, 40))):
-        x = orthogonal(ARRAYS, p.detach(), 3.4445, -4.7750, 2.0315, 1e-7, 5)
+        x = orthogonal(ARRAYS, p.detach()[None], 3.4445, -4.7750, 2.0315, 1e-7, 5)
         sizes = torch.linalg.svdvals(x)
         assert 0.6 < float(sizes.min()) <= float(sizes.max()) < 1.3
 
@@ -153,6 +153,76 @@ def test_bfloat16_products_are_near_the_exact_ones():
     run(thalweg.Muon([exact], weight_decay=0.0, ns_bf16=False), [exact], range(5))
     error = (rounded - exact).norm() / (exact - before).norm()
     assert 1e-5 < error.item() < 0.05
+
+
+# Tensors of one shape go at once.
+
+STACKED = ((4, 3), (6,), (4, 3), (3, 2, 2), (4, 3), (6,), (), ())
+ALONE = {
+    "muon": (lambda params, **more: thalweg.Muon(params, ns_bf16=False, **more), 2),
+    "adafactor": (lambda params, **more: thalweg.Adafactor(params, lr=0.3, **more), 0),
+}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"clip": thalweg.PerTensor(0.3)}, {"weight_decay": 0.1, "maximize": True}],
+    ids=str,
+)
+@pytest.mark.parametrize("most", [1, 24, 2**17])
+@pytest.mark.parametrize(("build", "least_dims"), ALONE.values(), ids=ALONE)
+def test_a_tensor_goes_as_it_does_alone(build, least_dims, most, more, monkeypatch):
+    """Also where counts differ, and in a stack that is cut."""
+    monkeypatch.setattr("thalweg.backends.matrix.MOST_ELEMENTS", most)
+    params = params_of(*(shape for shape in STACKED if len(shape) >= least_dims))
+    others = twins_of(params)
+    together, alone = build(params, **more), [build([p], **more) for p in others]
+    for k in range(6):
+        set_gradients(params, k)
+        if k in (1, 4):
+            params[k - 1].grad = None
+        for p, other in zip(params, others, strict=True):
+            other.grad = None if p.grad is None else p.grad.clone()
+        measured = together.apply(torch.tensor(1.0))
+        parts = [optimizer.apply(torch.tensor(1.0)) for optimizer in alone]
+        for name in ("gradient_norm", "update_norm"):
+            known = [part[name] for part in parts if part[name] is not None]
+            assert measured[name] == pytest.approx(math.hypot(*known)), name
+        rows = [row for optimizer in alone for row in optimizer.statistics()]
+        for row, other in zip(together.statistics(), rows, strict=True):
+            assert row == pytest.approx(other)
+    assert_close(params, others, "together", **EXACT)
+    for p, other, optimizer in zip(params, others, alone, strict=True):
+        states = optimizer.state[other].values()
+        assert_close(together.state[p].values(), states, "states", **EXACT)
+
+
+def test_counts_may_be_an_array():
+    """As on a device, where they are not read."""
+    from thalweg.backends.matrix import ARRAYS
+
+    rule = MATRIX_RULES["adafactor"]
+    hyper = rule.spread(thalweg.Adafactor(params_of((1, 1))).param_groups[0])
+    source = torch.Generator().manual_seed(0)
+    p, g = torch.randn(2, 3, 5, 4, generator=source, dtype=torch.float64)
+    r, c = torch.rand(3, 5, 1).double(), torch.rand(3, 1, 4).double()
+    counts = torch.tensor([1.0, 2.0, 7.0]).double()
+    wanted = [hyper[name] for name in rule.wanted]
+    made = rule.update(ARRAYS, counts.view(3, 1, 1), p, g, r, c, *wanted)
+    for i, t in enumerate(counts.tolist()):
+        one = rule.update(ARRAYS, t, *(a[i : i + 1] for a in (p, g, r, c)), *wanted)
+        assert_close([a[i : i + 1] for a in made], one, f"count {t}", **EXACT)
+
+
+def test_a_norm_whose_square_is_none_of_float32s():
+    params = params_of((4, 3), (4, 3), dtype=torch.float32)
+    optimizer = thalweg.Adafactor(params)
+    for p, value in zip(params, (1e30, math.inf), strict=True):
+        p.grad = torch.full_like(p, value)
+    optimizer.step()
+    large, infinite = optimizer.statistics()
+    assert large["gradient_norm"] == pytest.approx(1e30 * math.sqrt(12), rel=1e-5)
+    assert [large["num_nonfinite"], infinite["num_nonfinite"]] == [0, 12]
 
 
 # Beside Muon: AdamW, in one optimizer.

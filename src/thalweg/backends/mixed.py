@@ -13,7 +13,7 @@ from torch import Tensor
 from thalweg.backends.base import Group, Request, Runner, Totals
 from thalweg.backends.cpu import Cpu
 from thalweg.backends.torch import Eager, norm_of, skip_flag
-from thalweg.backends.torch_update import clip_factor
+from thalweg.backends.torch_store import clip_factor
 from thalweg.rules.matrix import MatrixRule
 
 Grads = Sequence[Sequence[Tensor | None]]

@@ -108,7 +108,10 @@ def scale_of(measure: Any, sums: Sequence[Any], size: Any, hyper: Mapping[str, A
 
 
 class NumpyArrays:
-    """The array names of matrix rules (`rules/matrix.py`), in float64 whatever a rule asks for."""
+    """The array names of matrix rules (`rules/matrix.py`), in float64 whatever a rule asks for.
+
+    Nothing is written over.
+    """
 
     def matmul(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return a @ b
@@ -121,16 +124,25 @@ class NumpyArrays:
     def transpose(self, a: np.ndarray) -> np.ndarray:
         return np.swapaxes(a, -1, -2)
 
-    def lerp(self, a: np.ndarray, b: np.ndarray, share: float) -> np.ndarray:
+    def lerp(self, a: np.ndarray, b: np.ndarray, share: float, *, out: Any = None) -> np.ndarray:
         return (1 - share) * a + share * b
 
     def mean(self, a: np.ndarray, axis: int) -> np.ndarray:
         return np.mean(a, axis, keepdims=True)
 
-    def norm(self, a: np.ndarray) -> Any:
-        return np.sqrt(np.sum(a * a))
+    def norm(self, a: np.ndarray) -> np.ndarray:
+        return np.sqrt(np.sum(a * a, tuple(range(1, a.ndim)), keepdims=True))
 
-    def sqrt(self, a: np.ndarray) -> np.ndarray:
+    def add(self, a: np.ndarray, b: np.ndarray, *, alpha: float, out: Any = None) -> np.ndarray:
+        return a + alpha * b
+
+    def multiply(self, a: np.ndarray, b: Any, *, out: Any = None) -> np.ndarray:
+        return a * b
+
+    def divide(self, a: np.ndarray, b: Any, *, out: Any = None) -> np.ndarray:
+        return a / b
+
+    def sqrt(self, a: np.ndarray, *, out: Any = None) -> np.ndarray:
         return np.sqrt(a)
 
     def maximum(self, a: Any, b: Any) -> Any:
@@ -162,5 +174,7 @@ def matrix_update(
     t: which update this is, counted from 1; settings: hyperparameters and switches, by the rule's
     names
     """
-    arrays = [np.asarray(array, dtype=np.float64) for array in (p, g, *state)]
-    return rule.update(NumpyArrays(), t, *arrays, *(settings[name] for name in rule.wanted))
+    arrays = [np.asarray(array, dtype=np.float64)[np.newaxis] for array in (p, g, *state)]
+    wanted = (settings[name] for name in rule.wanted)
+    step, *states = rule.update(NumpyArrays(), t, *arrays, *wanted)
+    return (arrays[0][0] - step[0], *(state[0] for state in states))

@@ -14,16 +14,14 @@ import torch
 from torch import Tensor
 
 from thalweg.backends.base import Group, Request, Totals, dense
-from thalweg.backends.torch_update import (
-    HALVES,
-    GroupUpdate,
-    Order,
-    clip_factor,
-    conclude_together,
-    whole,
-)
+from thalweg.backends.matrix import MatrixUpdate
+from thalweg.backends.spread import whole
+from thalweg.backends.torch_store import Order, clip_factor
+from thalweg.backends.torch_update import GroupUpdate, conclude_together
+from thalweg.rules.matrix import MatrixRule
 
 Grads = Sequence[Sequence[Tensor | None]]
+HALVES = (torch.float16, torch.bfloat16)
 
 
 class Eager:
@@ -36,7 +34,7 @@ class Eager:
 
 
 class EagerRunner:
-    """Groups run tensor by tensor."""
+    """Groups run one after the other."""
 
     def __init__(self, groups: Sequence[Group]):
         self._groups = groups
@@ -62,7 +60,7 @@ class EagerRunner:
             norms = self._norms(grads, request.inverse_scale)
         skip = skip_flag(request, norms)
         factors = [clip_factor(*pair) for pair in zip(request.limits, norms, strict=False)]
-        updates = []
+        updates: list[GroupUpdate | MatrixUpdate] = []
         for group, given in zip(self._groups, grads, strict=True):
             clipping = factors[group.segment] if factors else 1.0
             order = Order(
@@ -71,8 +69,9 @@ class EagerRunner:
                 scale=request.inverse_scale,
                 skip=skip,
             )
-            updates.append(GroupUpdate(group, given, order))
-        conclude_together(updates)
+            kind = MatrixUpdate if isinstance(group.formula, MatrixRule) else GroupUpdate
+            updates.append(kind(group, given, order))
+        conclude_together([update for update in updates if isinstance(update, GroupUpdate)])
         self._sums = [update.run() for update in updates]
         if request.measure:
             self._totals = self._measured(norms, factors, skip, request)

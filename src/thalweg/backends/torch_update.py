@@ -1,27 +1,32 @@
-"""One update of one group on whole torch tensors: counts, coefficients, the formula, rounding."""
+"""One update of one group on whole torch tensors: its coefficients, then tensor by tensor."""
 
 from __future__ import annotations
 
 import math
 import operator
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from thalweg.backends.base import CLIP_EPS, Group, elementwise, evaluate, value_of
-from thalweg.backends.matrix import SPREAD, as_spread, new_values, whole
+from thalweg.backends.base import Group, elementwise, evaluate, value_of
 from thalweg.backends.numpy import scale_of
-from thalweg.backends.rounding import draws, keys_of, rounded_by_chance
-from thalweg.rules.formula import Formula, Measure, input_of
+from thalweg.backends.spread import whole
+from thalweg.backends.torch_store import (
+    Order,
+    arithmetic_of,
+    count,
+    kept,
+    keys_for,
+    no_sums,
+    plain,
+    store,
+    targets_of,
+    with_kahan,
+)
+from thalweg.rules.formula import Measure, input_of
 from thalweg.rules.language import Program
-from thalweg.rules.matrix import MatrixRule
-
-HALVES = (torch.float16, torch.bfloat16)
 
 
 def _binary(function: Any) -> Any:
@@ -78,20 +83,6 @@ OPERATIONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What is done to a group's gradients in a step: numbers, or 0-d tensors on a device.
-
-    factor: they count this many times; limit: the largest norm of each one by itself
-    scale: 1 / loss scale, a part of factor; skip: this step is a no-op
-    """
-
-    factor: Any
-    limit: float | None
-    scale: Any
-    skip: Any
-
-
 class GroupUpdate:
     """One update of one group: first its counts and coefficients, then tensor by tensor."""
 
@@ -99,9 +90,9 @@ class GroupUpdate:
         self.group = group
         self.order = order
         self.grads = {i: g for i, g in enumerate(grads) if g is not None}
-        _count(group, list(self.grads), order.skip)
+        count(group, list(self.grads), order.skip)
         self.coefficients, self.scalars = _coefficients(group)
-        self._keys = _keys(group) if group.rounding == "stochastic" else None
+        self._keys = keys_for(group)
 
     def measure(self) -> list[Tensor]:
         """What a rule that couples all tensors needs of these: its sums over them."""
@@ -126,7 +117,7 @@ class GroupUpdate:
     def run(self) -> Tensor:
         """Update the tensors; returns their sums of g², step², p² and of elements of g that are not
         finite, (n, 4) in float64."""
-        sums = _nothing(self.group)
+        sums = no_sums(self.group)
         for i, g in self.grads.items():
             sums[i] = self._update(i).run(g)
             if self.order.skip is not True:
@@ -136,12 +127,11 @@ class GroupUpdate:
     def _keep_scalars(self, i: int) -> None:
         for name, values in self.scalars.items():
             held = self.group.scalars[name]
-            held[i] = _kept(held[i], _at(values, i), self.order.skip)
+            held[i] = kept(held[i], _at(values, i), self.order.skip)
 
     def _update(self, i: int) -> _Update:
         own = {name: _at(value, i) for name, value in self.coefficients.items()}
-        key = None if self._keys is None else int(self._keys[i])
-        return _Update(self.group, i, self.order, own, key)
+        return _Update(self.group, i, self.order, own, self._keys[i])
 
 
 def conclude_together(updates: Sequence[GroupUpdate]) -> None:
@@ -164,24 +154,13 @@ def _shared_scalars(group: Group) -> dict[str, Tensor]:
     return {name: values.max() for name, values in group.scalars.items()}
 
 
-def _count(group: Group, active: Sequence[int], skip: Any) -> None:
-    """Count an update of the tensors that have a gradient; a skipped one is not counted."""
-    if skip is True or not active:
-        return
-    taken = 1.0 if skip is False else 1.0 - torch.as_tensor(skip).to(group.steps.dtype)
-    is_whole = len(active) == len(group.params)
-    at = slice(None) if is_whole else torch.tensor(active, device=group.steps.device)
-    group.steps[at] += taken
-
-
 def _coefficients(group: Group) -> tuple[dict[str, Any], dict[str, Any]]:
     """The formula's coefficients and the rule's new scalars: numbers, or one a tensor, (n,).
 
     What a rule that couples all tensors concludes later is not among them yet.
     """
-    if isinstance(group.formula, MatrixRule):
-        return {}, {}
-    formula, rule = group.formula, group.formula.rule
+    formula = elementwise(group.formula)
+    rule = formula.rule
     t = group.steps if group.steps.device.type == "mps" else group.steps.double()
     held = _shared_scalars(group) if rule.couples_tensors else group.scalars
     made = _run(rule.coefficients_program, {"t": t, **held, **group.hyper})
@@ -204,32 +183,19 @@ def _at(value: Any, i: int) -> Any:
     return value[i] if isinstance(value, Tensor) and value.ndim == 1 else value
 
 
-def _keys(group: Group) -> np.ndarray:
-    return keys_of(group.seed, np.array(group.keys), group.steps.cpu().numpy())
-
-
-def _nothing(group: Group) -> Tensor:
-    double = torch.float32 if group.steps.device.type == "mps" else torch.float64
-    return torch.zeros(len(group.params), 4, dtype=double, device=group.steps.device)
-
-
 class _Update:
     """One tensor's update."""
 
     def __init__(
         self, group: Group, i: int, order: Order, coefficients: dict[str, Any], key: int | None
     ):
-        formula = self.formula = group.formula
+        self.formula = elementwise(group.formula)
         self.group = group
-        self.i = i
         self.order = order
         self.key = key
         self.is_kahan = group.rounding == "kahan"
-        names = [*formula.states, *(["kahan_comp"] if self.is_kahan else [])]
-        tensors = (group.params[i], *(group.states[name][i] for name in names))
-        self.targets = [self._plain(tensor) for tensor in tensors]
-        is_double = group.is_double or self.targets[0].dtype == torch.float64
-        self.arithmetic = torch.float64 if is_double else torch.float32
+        self.targets = targets_of(group, i)
+        self.arithmetic = arithmetic_of(group, self.targets[0])
         self.coefficients = {
             name: value.to(self.arithmetic) if isinstance(value, Tensor) else value
             for name, value in coefficients.items()
@@ -237,85 +203,48 @@ class _Update:
 
     def run(self, gradient: Any) -> Tensor:
         """Make the update; its four sums."""
-        raw = self._plain(gradient).to(self.arithmetic)
+        raw = plain(self.group, gradient).to(self.arithmetic)
         is_followed = self.group.is_differentiable
         old = [t.clone() if is_followed else t.to(self.arithmetic) for t in self.targets]
-        new, step = self._new(old, self._clipped(raw))
-        if self.is_kahan:
-            new = self._with_kahan(old, new, step)
-        if self.order.skip is not True:
-            self._store(new)
-        return self._sums(raw, step, old[0] if self.order.skip is True else new[0])
-
-    def _new(self, old: list[Tensor], g: Tensor) -> tuple[list[Any], Tensor]:
-        """(p and its states, what p has lost)."""
-        if isinstance(self.formula, MatrixRule):
-            if self.is_kahan:
-                old = [old[0] + old[-1], *old[1:-1]]
-            if self.order.skip is True or not g.numel():
-                return old, torch.zeros_like(old[0])
-            new = new_values(self.group, self.i, g, old)
-            return new, old[0] - new[0]
-        known = self._known(self.formula, old, g)
+        known = self._known(old, self._clipped(raw))
         evaluate(self.formula.lines, known, OPERATIONS)
         new = [value_of(output, known, OPERATIONS) for output in self.formula.outputs]
-        return new, value_of(self.formula.step, known, OPERATIONS)
+        step = value_of(self.formula.step, known, OPERATIONS)
+        if self.is_kahan:
+            new = with_kahan(old, new, step, self.targets[0].dtype)
+        if self.order.skip is not True:
+            store(self.targets, new, self.key, self.order.skip)
+        return self._sums(raw, step, old[0] if self.order.skip is True else new[0])
 
     def measured(self, gradient: Tensor) -> list[Tensor]:
         """This tensor's sums of what its rule measures over all tensors."""
-        raw = self._plain(gradient).to(self.arithmetic)
+        raw = plain(self.group, gradient).to(self.arithmetic)
         old = [t.to(self.arithmetic) for t in self.targets]
-        formula = elementwise(self.formula)
-        program = formula.rule.measure_program
-        known = self._known(formula, old, self._clipped(raw), with_measures=False)
-        names = ("p", "g", *map(input_of, formula.rule.states), *formula.coefficients)
+        rule = self.formula.rule
+        program = rule.measure_program
+        known = self._known(old, self._clipped(raw), with_measures=False)
+        names = ("p", "g", *map(input_of, rule.states), *self.formula.coefficients)
         given = [known[name] for name in names[: len(program.inputs)]]
         made = _run(program, dict(zip(program.inputs, given, strict=True)))
         return [whole(value.double().sum()) for value in made]
 
-    def _plain(self, tensor: Tensor) -> Tensor:
-        """Detached, unless autograd follows; complex numbers as pairs of reals."""
-        plain = tensor if self.group.is_differentiable else tensor.detach()
-        return torch.view_as_real(plain.resolve_conj()) if plain.is_complex() else plain
-
     def _clipped(self, raw: Tensor) -> Tensor:
-        """The gradient times its factor, which a limit on its own norm may lower."""
-        order, factor = self.order, self.order.factor
-        if order.limit is not None:
-            norm = abs(order.scale) * whole(torch.linalg.vector_norm(raw))
-            factor = factor * clip_factor(order.limit, norm)
-        return raw * factor
+        return self.order.clipped(raw, lambda g: whole(torch.linalg.vector_norm(g)))
 
     def _known(
-        self, formula: Formula, old: Sequence[Tensor], g: Tensor, *, with_measures: bool = True
+        self, old: Sequence[Tensor], g: Tensor, *, with_measures: bool = True
     ) -> dict[str, Any]:
         """The formula's inputs by name, the coefficients that measures come to among them."""
-        states = zip(formula.states, old[1:], strict=False)
+        states = zip(self.formula.states, old[1:], strict=False)
         known = {"p": old[0], "g": g, **self.coefficients, **{input_of(n): s for n, s in states}}
         if self.is_kahan:
             known["p"] = old[0] + old[-1]
-        for measure in formula.measures if with_measures else ():
+        for measure in self.formula.measures if with_measures else ():
             scope = dict(known)
             evaluate(measure.lines, scope, OPERATIONS)
             sums = [whole(value_of(s, scope, OPERATIONS).sum()) for s in measure.sums]
             known[measure.name] = _scale(measure, sums, float(max(1, g.numel())), self.group.hyper)
         return known
-
-    def _with_kahan(self, old: Sequence[Tensor], new: list[Any], step: Tensor) -> list[Any]:
-        """p goes where it can, and what is lacking is kept for the next step."""
-        wanted = old[-1] - step
-        moved = (old[0] + wanted).to(self.targets[0].dtype).to(self.arithmetic)
-        return [moved, *new[1:], wanted - (moved - old[0])]
-
-    def _store(self, new: Sequence[Any]) -> None:
-        bits: dict[torch.Size, Tensor] = {}
-        for k, (target, value) in enumerate(zip(self.targets, new, strict=True)):
-            if self.key is not None and target.dtype == torch.bfloat16:
-                if target.shape not in bits:
-                    bits[target.shape] = draws(self.key, _indices(target))
-                array = 0 if k == 0 else k + 1  # the gradient is array 1
-                value = _by_chance(value.float(), bits[target.shape], array)  # noqa: PLW2901
-            target.copy_(_kept(target, value, self.order.skip))
 
     def _sums(self, raw: Tensor, step: Tensor, p: Tensor) -> Tensor:
         moved = torch.zeros_like(step) if self.order.skip is True else step
@@ -336,43 +265,6 @@ def _squares(values: Tensor) -> Tensor:
     return torch.linalg.vector_norm(values, dtype=dtype).square()
 
 
-def _kept(old: Tensor, new: Any, skip: Any) -> Any:
-    """The new value, unless a flag on the device says that the step is skipped."""
-    return new if isinstance(skip, bool) else torch.where(skip, old, new.to(old.dtype))
-
-
-def _indices(tensor: Tensor) -> Tensor:
-    """The place of every element in the whole tensor, also where this rank holds only a part."""
-    spread = as_spread(tensor)
-    if spread is None:
-        return torch.arange(tensor.numel(), device=tensor.device).view(tensor.shape)
-    shape, starts = sys.modules[f"{SPREAD}._utils"].compute_local_shape_and_global_offset(
-        spread.shape, spread.device_mesh, spread.placements
-    )
-    device = spread.to_local().device
-    places = torch.zeros(shape, dtype=torch.int64, device=device)
-    stride = 1
-    for axis in reversed(range(len(shape))):
-        along = (starts[axis] + torch.arange(shape[axis], device=device)) * stride
-        places = places + along.view([-1 if k == axis else 1 for k in range(len(shape))])
-        stride *= tensor.shape[axis]
-    return places
-
-
-def _by_chance(value: Tensor, bits: Tensor, array: int) -> Tensor:
-    spread = as_spread(value)
-    if spread is None:
-        return rounded_by_chance(value, bits, array)
-    rounded = rounded_by_chance(spread.to_local(), bits, array)
-    return type(spread).from_local(
-        rounded,
-        spread.device_mesh,
-        spread.placements,
-        shape=spread.shape,
-        stride=spread.stride(),
-    )
-
-
 def _scale(measure: Measure, sums: Sequence[Tensor], size: float, hyper: Any) -> Any:
     """A measure's coefficient; the host's plain arithmetic where that costs no waiting."""
     if all(s.device.type == "cpu" and not s.requires_grad for s in sums):
@@ -381,13 +273,3 @@ def _scale(measure: Measure, sums: Sequence[Tensor], size: float, hyper: Any) ->
     by_name = {f"sum{k}": value for k, value in enumerate(sums)}
     known = {**hyper, **measure.fields, **by_name, "size": size}
     return _run(measure.scale_program, known)[0]
-
-
-def clip_factor(limit: float | None, norm: Any) -> Any:
-    """What a gradient of this norm is multiplied with, at most 1."""
-    if limit is None:
-        return 1.0
-    factor = limit / (norm + CLIP_EPS)
-    if isinstance(factor, Tensor):
-        return torch.clamp(factor, max=1.0)
-    return factor if not factor > 1.0 else 1.0

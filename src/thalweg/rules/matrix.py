@@ -21,7 +21,9 @@ Shape = tuple[int, ...]
 class Arrays(Protocol):
     """What a matrix rule may call, besides `+ - * /`, `reshape` and `shape` of its arrays.
 
-    The last two axes of an array are its rows and columns.
+    The first axis of an array counts tensors of one shape, which are updated at once and know
+    nothing of each other; the last two are rows and columns.
+    out: an array that the rule has made, or a state, that it needs no more: it may be written over
     """
 
     def matmul(self, a: Any, b: Any) -> Any: ...
@@ -32,7 +34,7 @@ class Arrays(Protocol):
 
     def transpose(self, a: Any) -> Any: ...
 
-    def lerp(self, a: Any, b: Any, share: Any) -> Any:
+    def lerp(self, a: Any, b: Any, share: Any, *, out: Any = None) -> Any:
         """From a towards b by this share of the way."""
         ...
 
@@ -41,10 +43,18 @@ class Arrays(Protocol):
         ...
 
     def norm(self, a: Any) -> Any:
-        """The root of the sum of all squares, without dimensions."""
+        """For each tensor the root of the sum of its squares; all axes stay, of length 1."""
         ...
 
-    def sqrt(self, a: Any) -> Any: ...
+    def add(self, a: Any, b: Any, *, alpha: Any, out: Any = None) -> Any:
+        """a + alpha b."""
+        ...
+
+    def multiply(self, a: Any, b: Any, *, out: Any = None) -> Any: ...
+
+    def divide(self, a: Any, b: Any, *, out: Any = None) -> Any: ...
+
+    def sqrt(self, a: Any, *, out: Any = None) -> Any: ...
 
     def maximum(self, a: Any, b: Any) -> Any: ...
 
@@ -65,8 +75,9 @@ class Arrays(Protocol):
 class MatrixRule:
     """One update rule of whole tensors.
 
-    update(xp, t, p, g, *state, ...) -> (p, *state): xp has the names of `Arrays`, t counts the
-    updates from 1, further arguments are hyperparameters and switches by name
+    update(xp, t, p, g, *state, ...) -> (step, *state): what p loses, and the new state; xp has the
+    names of `Arrays`, t counts the updates from 1, further arguments are hyperparameters and
+    switches by name
     hypers: as `Rule.hypers`; switches: settings that are no numbers, with their allowed values
     states: the state's public names in `update`'s order, and the shape of each by that of p
     least_dims: the least number of dimensions; `below`: the rule for tensors with fewer, if any

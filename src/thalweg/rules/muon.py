@@ -1,6 +1,7 @@
 """Muon: a running mean of gradients, made orthogonal as a matrix before it is subtracted.
 
-p parameter · g gradient · m running mean of g · x a matrix whose singular values are brought near 1
+p parameters of one shape, one behind the other · g gradients · m running mean of g · x matrices
+whose singular values are brought near 1
 """
 
 import math
@@ -24,21 +25,21 @@ def muon_update(
     ns_bf16,
     adjust_lr_fn,
 ):
-    m = xp.lerp(m, g, 1 - momentum)
-    ahead = xp.lerp(g, m, momentum) if nesterov else m
+    m = xp.lerp(m, g, 1 - momentum, out=m)
+    x = xp.lerp(g, m, momentum) if nesterov else m
 
-    matrix = ahead.reshape(p.shape[0], math.prod(p.shape[1:]))
-    x = xp.bfloat16(matrix) if ns_bf16 else matrix
+    x = x.reshape(*p.shape[:2], math.prod(p.shape[2:]))
+    x = xp.bfloat16(x) if ns_bf16 else x
     x = xp.astype(orthogonal(xp, x, ns_a, ns_b, ns_c, eps, ns_steps), p)
 
-    rate = lr * SCALES[adjust_lr_fn](*x.shape)
-    p = (1 - lr * weight_decay) * p - rate * x.reshape(p.shape)
-    return p, m
+    rate = lr * SCALES[adjust_lr_fn](*x.shape[1:])
+    step = xp.multiply(x, rate, out=x).reshape(p.shape)
+    return xp.add(step, p, alpha=lr * weight_decay, out=step), m
 
 
 def orthogonal(xp, x, a, b, c, eps, num_steps):
     """The singular values to between about 0.7 and 1.2, by steps s -> a s + b s^3 + c s^5."""
-    is_tall = x.shape[0] > x.shape[1]
+    is_tall = x.shape[-2] > x.shape[-1]
     x = xp.transpose(x) if is_tall else x
     x = x / xp.maximum(xp.norm(x), eps)
 
