@@ -128,7 +128,7 @@ def cautious_boost(sum0, size):
 class UpdateClip:
     """The root mean square of a tensor's step, in units of lr, is at most `limit` (> 0).
 
-    Decoupled decay is not counted.
+    Decoupled decay is not counted. Not for a rule that finds its own rate.
 
     Source: Shazeer and Stern, Adafactor, ICML 2018; Wortsman et al., 2023 (StableAdamW).
     """
@@ -157,8 +157,8 @@ def update_clip_ratio(sum0, size, lr, limit):
 class TrustRatio:
     """A tensor's step, decay included, is as long as lr times the tensor itself.
 
-    Where the tensor or its step is all zero, it moves as without. Source: You et al., Large batch
-    optimization for deep learning (LAMB), ICLR 2020.
+    Where the tensor or its step is all zero, it moves as without. Not for a rule that finds its
+    own rate. Source: You et al., Large batch optimization for deep learning (LAMB), ICLR 2020.
     """
 
     group: ClassVar[str] = "trust ratio"
@@ -235,7 +235,10 @@ class DoubleArithmetic:
 
 @dataclass(frozen=True, slots=True)
 class LowPrecisionState:
-    """The rule's state is stored as bfloat16, with stochastic rounding: half the memory."""
+    """The rule's state is stored as bfloat16, with stochastic rounding: half the memory.
+
+    Not for a rule that takes differences of its states.
+    """
 
     group: ClassVar[str] = "rounding"
 

@@ -133,7 +133,8 @@ class Rule:
     counts_steps: the state holds `step`, as torch's does
     averages_weights: p is not the answer but the point where gradients are taken (train and eval)
     takes_sparse: a sparse gradient means what the dense one means
-    cancels: states are subtracted from each other, so they are stored as float32 at least
+    cancels: states are subtracted from each other, so they are stored as float32 at least, and
+    LowPrecisionState is refused
     A function that leaves the language is refused with UsageError, its line and the reason.
 
     >>> from thalweg.rules import Hyper, Rule
