@@ -9,13 +9,14 @@ can be computed from them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, ClassVar, Literal
 
 from thalweg.errors import UsageError
 from thalweg.rules._primitives import div, maximum, minimum, sqrt, where
+from thalweg.rules.rule import number_of
 
 Place = Literal["gradient", "step", "after"]
 """Where a piece joins: on the gradient before the rule, on the rule's step, or after p moved."""
@@ -23,8 +24,9 @@ Place = Literal["gradient", "step", "after"]
 
 def check_limit(option: Any) -> None:
     """Raise UsageError unless the option's `limit` is a number above 0."""
-    if not isinstance(option.limit, Real) or not float(option.limit) > 0:
-        raise UsageError(f"{type(option).__name__}({option.limit!r}): the limit must be > 0")
+    if not 0 < number_of(option.limit) < math.inf:
+        name = type(option).__name__
+        raise UsageError(f"{name}({option.limit!r}): the limit must be a finite number > 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +187,7 @@ class EMA:
     group: ClassVar[str] = "average"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.decay, Real) or not 0 <= self.decay < 1:
+        if not 0 <= number_of(self.decay) < 1:
             raise UsageError(f"EMA({self.decay!r}): allowed is 0 <= decay < 1")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Real
@@ -20,7 +20,8 @@ class Hyper:
     name: how the rule's functions call it
     low, above: its lower end, and whether the value must stay above it
     high, below: its upper end, and whether the value must stay below it
-    is_finite: infinity is not allowed; is_switch: it is True or False, 1 or 0 to the rule
+    is_finite: infinity is not allowed; is_switch: it is True or False, 1 or 0 to the rule, and
+    nothing else
     key, index: how users spell it, where that differs: beta1 is `betas[0]`
     is_whole: 3 and not 3.5; or_none: None has a meaning of its own
     """
@@ -52,9 +53,10 @@ class Hyper:
     @property
     def range(self) -> str:
         """The allowed values in words, such as "0 <= beta1 < 1"."""
+        none = ", or None" if self.or_none else ""
         if math.isinf(self.high):
-            return f"{self.label} {'>' if self.above else '>='} {self.low:g}"
-        high = f"{'<' if self.below else '<='} {self.high:g}"
+            return f"{self.label} {'>' if self.above else '>='} {self.low:g}{none}"
+        high = f"{'<' if self.below else '<='} {self.high:g}{none}"
         if math.isinf(self.low):
             return f"{self.label} {high}"
         return f"{self.low:g} {'<' if self.above else '<='} {self.label} {high}"
@@ -64,12 +66,12 @@ class Hyper:
         if self.or_none and value is None:
             return
         value = value.item() if getattr(value, "numel", lambda: 0)() == 1 else value
-        if self.is_switch and isinstance(value, bool):
+        if self.is_switch:
+            check_choice(self.label, value, SWITCH)
             return
-        is_number = isinstance(value, Real) and not isinstance(value, bool)
-        if not is_number or (not math.isfinite(value) and (self.is_finite or value != math.inf)):
+        number = number_of(value)
+        if not math.isfinite(number) and (self.is_finite or number != math.inf):
             raise UsageError(f"{self.label} is {value!r}: it must be a number with {self.range}")
-        number = float(value)
         if self.is_whole and not number.is_integer():
             raise UsageError(f"{self.label} is {value!r}: it must be a whole number")
         too_high = number >= self.high if self.below else number > self.high
@@ -78,18 +80,28 @@ class Hyper:
         if too_low or too_high:
             raise UsageError(f"{self.label} is {value!r}: allowed is {self.range}")
 
-    def check_in(self, settings: Mapping[str, Any]) -> None:
-        """Raise UsageError unless the settings hold it, in range."""
-        value = settings[self.setting]
-        if self.index is not None:
-            if not isinstance(value, tuple | list) or len(value) <= self.index:
-                raise UsageError(f"{self.setting} is {value!r}: it must be {_TUPLES[self.index]}")
-            value = value[self.index]
-        self.check(value)
+
+SWITCH = (True, False)
 
 
-_TUPLES = ("a pair of numbers", "a pair of numbers", "three numbers")
-"""What a setting must be that lacks the number at this index."""
+def check_choice(name: str, value: Any, allowed: Sequence[Any]) -> None:
+    """Raise UsageError unless the value is one of those allowed; 1 and 0 are True and False."""
+    if isinstance(value, int | str | None) and value in allowed:
+        return
+    *others, last = map(repr, allowed)
+    raise UsageError(f"{name} is {value!r}: it must be {', '.join(others)} or {last}")
+
+
+def number_of(value: Any) -> float:
+    """The value as a float, infinite where it is too large; NaN for what is no number."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_number:
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf  # pyright: ignore[reportOperatorIssue]
+
 
 _NO_HYPERS = (
     "capturable",
