@@ -758,6 +758,8 @@ BAD = {
     "evaluate_every": ({"evaluate_every": 0}, "evaluate_every is 0"),
     "horizon": ({"horizon": 0}, "horizon is 0"),
     "a plateau without validation": ({"schedule": plateau()}, r"plateau\(\) looks at.*no valid"),
+    "a schedule's function": ({"schedule": cosine}, r"write cosine\(\.\.\.\)"),
+    "a schedule's text": ({"schedule": "cosine"}, "'cosine' is no schedule"),
     "no end": ({"schedule": cosine(), "until": None}, "no end is planned"),
     "no validation": ({"until": converged()}, "validation"),
     "no validation or": ({"until": budget(steps=3) | reached(loss=1)}, "validation"),

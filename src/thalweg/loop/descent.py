@@ -31,6 +31,7 @@ from thalweg.optim.rates import Rates
 from thalweg.optim.updater import updater
 from thalweg.record import Memory
 from thalweg.schedules import Schedule, constant
+from thalweg.schedules.schedule import check_schedule
 from thalweg.state.weights import Weights
 from thalweg.tasks.task import Task
 from thalweg.types import Action, Evaluation, Event, Measures, Progress, Recorder, Status, Step
@@ -87,6 +88,8 @@ def descend(
     for name, count in (("evaluate_every", evaluate_every), ("horizon", horizon)):
         if count is not None and not _is_count(count):
             raise UsageError(f"{name} is {count!r}: it must be a whole number, 1 or more")
+    if schedule is not None:
+        check_schedule(schedule)
     if until is not None and until.looks_at_validation and task.validation is None:
         raise UsageError(
             "until=converged(...) and reached(...) look at the validation set, and the task has "
