@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Real
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from thalweg.errors import UsageError
 from thalweg.rules.language import Program, read
@@ -180,6 +180,7 @@ class Rule:
     paper: str = ""
 
     def __post_init__(self) -> None:
+        self._check_fields()
         given, made = self.coefficients_program, self.update_program
         num_states = len(made.outputs) - 1
         if made.inputs[:2] != ("p", "g"):
@@ -205,6 +206,39 @@ class Rule:
         for name in given.inputs:
             if name != "t" and name not in self.scalars and name not in self.by_name:
                 raise self._refusal(f"coefficients takes {name}, which is no hyperparameter")
+        self._check_use()
+
+    def _check_fields(self) -> None:
+        """Raise UsageError for a field that is not of its kind."""
+        if not isinstance(self.name, str):
+            raise self._refusal("its name must be a text")
+        hypers = self.hypers
+        if not isinstance(hypers, tuple) or not all(isinstance(row, Hyper) for row in hypers):
+            raise self._refusal(f'hypers is {hypers!r}: give a tuple, (Hyper("lr", 1e-3), ...)')
+        if len(self.by_name) < len(hypers):
+            raise self._refusal("two of its hyperparameters have one name")
+        if not isinstance(self.states, tuple):
+            raise self._refusal(f"states is {self.states!r}: give a tuple of names")
+        if self.decay not in get_args(Decay):
+            kinds = ", ".join(get_args(Decay))
+            raise self._refusal(f"decay is {self.decay!r}: it must be one of {kinds}")
+        if (self.measure is None) != (self.conclude is None):
+            raise self._refusal("measure and conclude go together: give both or none")
+
+    def _check_use(self) -> None:
+        """Raise UsageError for names that lead nowhere."""
+        starts = {*self.initial.values(), *self.scalars.values()}
+        concluding = self.conclude_program.inputs if self.conclude else ()
+        taken = {*self.coefficients_program.inputs, *concluding, *starts, "weight_decay"}
+        for name in self.by_name:
+            if name not in taken:
+                raise self._refusal(f"coefficients does not take the hyperparameter {name}")
+        for state, start in self.initial.items():
+            if state not in self.states or start not in ("p", *self.by_name):
+                raise self._refusal(
+                    f"initial says that {state} starts at {start}: a state, and 'p' or a "
+                    "hyperparameter, are needed"
+                )
 
     def _refusal(self, reason: str) -> UsageError:
         return UsageError(f"rule {self.name!r} is refused: {reason}")
