@@ -773,6 +773,13 @@ def test_a_setting_out_of_range_is_told(settings, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", None, thalweg.SGD])
+def test_what_is_no_optimizer_is_told(optimizer):
+    task = thalweg.Task(net(), (torch.ones(4, 3), torch.ones(4, 1)), loss="mse")
+    with pytest.raises(UsageError, match=r"of type \w+: it must be a torch optimizer"):
+        descend(task, optimizer)
+
+
 def test_a_goal_that_is_not_measured_is_told():
     with pytest.raises(UsageError, match=r"accuracy.*rmse"):
         train(net(), validation=True, until=reached(accuracy=1) | budget(steps=50))

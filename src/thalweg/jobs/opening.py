@@ -72,11 +72,14 @@ def _descent(plan: FitPlan, descent: Descent) -> str:
     size = "full batch" if chosen["batch_size"] == "full" else f"batch size {chosen['batch_size']}"
     horizon = descent.horizon or 0
     schedule = plan.settings.schedule_text
+    optimizer = plan.optimizer
+    finds_rate = optimizer.rule_of(optimizer.param_groups[0]).couples_tensors
+    times = " times the rate that it finds" if finds_rate else ""
     rises = f"rises over {chosen['warmup']} of them, then " if "warmup" in chosen else ""
     stays = "stays" if schedule == "constant" else f"follows {schedule}"
     return "; ".join(
         (
-            f"{chosen['optimizer']} ({backend}), lr {chosen['lr']:g}, {size}",
+            f"{chosen['optimizer']} ({backend}), lr {chosen['lr']:g}{times}, {size}",
             f"at most {horizon:,} steps ({horizon / descent.batches.per_epoch:.3g} passes over the "
             f"training rows): lr {rises}{stays}",
             f"stops early when {chosen['patience']} looks at the validation rows, one every "

@@ -27,7 +27,7 @@ from thalweg.loop.pace import pace_of
 from thalweg.loop.step import Statistics, take_step
 from thalweg.loop.stopping import Ending, Planned, Until
 from thalweg.optim.averages import show, shown
-from thalweg.optim.rates import Rates
+from thalweg.optim.rates import Rates, check_optimizer
 from thalweg.optim.updater import updater
 from thalweg.record import Memory
 from thalweg.schedules import Schedule, constant
@@ -81,6 +81,7 @@ def descend(
     >>> step.number, round(net.weight.item(), 2)
     (100, 3.0)
     """
+    check_optimizer(optimizer)
     if batch_size != "full" and not _is_count(batch_size):
         raise UsageError(f'batch_size is {batch_size!r}: it must be 1 or more, or "full"')
     if not isinstance(seed, Integral):

@@ -62,6 +62,7 @@ def completed(family: Family | Single, given: Mapping[str, Any]) -> dict[str, An
     for name in given:
         if name not in known and name not in family.switches:
             raise TypeError(
-                f"got an unexpected keyword argument {name!r}: there are {', '.join(known)}"
+                f"got an unexpected keyword argument {name!r}: there are "
+                f"{', '.join([*known, *family.switches])}"
             )
     return {**known, **given}

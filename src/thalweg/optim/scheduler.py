@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from thalweg.errors import UsageError
-from thalweg.optim.rates import Rates
+from thalweg.optim.rates import Rates, check_optimizer
 from thalweg.schedules import Schedule, parse
 from thalweg.schedules.schedule import check_schedule
 
@@ -61,10 +61,7 @@ class Scheduler(torch.optim.lr_scheduler.LRScheduler):
         *,
         horizon: int | None = None,
     ):
-        if not isinstance(optimizer, torch.optim.Optimizer):
-            raise UsageError(
-                f"optimizer is of type {type(optimizer).__name__}: it must be a torch optimizer"
-            )
+        check_optimizer(optimizer)
         if isinstance(schedule, str):
             schedule = parse(schedule)
         check_schedule(schedule)
