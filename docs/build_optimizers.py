@@ -313,7 +313,7 @@ def option_section(kind: type) -> str:
     if kind in PIECES:
         blocks.append(fenced("text", written(piece_sheet(PIECES[kind]), MATHS)))
     excluded = [other.__name__ for other in OPTIONS.values() if _clash(kind, other)]
-    refusing = [b.__name__ for b in CLASSES if all(_refuses(v.rule, kind) for v in variants(b))]
+    refusing = [text for build in CLASSES if (text := _refusing(build, kind))]
     if excluded:
         blocks.append(f"Not together with {', '.join(excluded)}.")
     if refusing:
@@ -340,6 +340,19 @@ def example(kind: type) -> Any:
 
 def _clash(kind: type, other: type) -> bool:
     return kind is not other and _is_refused(RULES["adamw"], example(kind), example(other))
+
+
+def _refusing(build: type[Optimizer], kind: type) -> str:
+    """A class that takes no such option, or does not with some of its settings; "" where it does.
+
+    Muon's matrices take none that works on elements: its docstring says so.
+    """
+    found = variants(build)
+    refused = [variant for variant in found if _refuses(variant.rule, kind)]
+    if len(refused) == len(found):
+        return build.__name__
+    settings = refused[0].settings if refused else {}
+    return f"{build.__name__} with {spelled(settings)}" if settings else ""
 
 
 def _refuses(rule: Any, kind: type) -> bool:

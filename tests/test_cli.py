@@ -452,6 +452,23 @@ def test_a_plateau_outlives_its_patience(fitted):
     assert result["status"] == "converged"
 
 
+IDLE = {
+    "the budget is short": ("plateau:patience=4", "--steps 60", True),
+    "long enough": ("plateau:patience=1", "--steps 120", False),
+    "the run loses patience": ("plateau:patience=4", "--steps 600 --patience 3", True),
+    "no plateau": ("cosine", "--steps 60", False),
+}
+
+
+@pytest.mark.parametrize(("schedule", "words", "is_idle"), IDLE.values(), ids=IDLE)
+def test_a_plateau_that_cannot_act_is_told(schedule, words, is_idle, here, capsys):
+    given = f"fit iris.csv --target species --model mlp:8 --evaluate-every 20 --schedule {schedule}"
+    assert main([*given.split(), *words.split()]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "cannot act" in line]
+    assert len(lines) == is_idle, lines
+    assert all("after 5 looks in a row" in line for line in lines)
+
+
 def test_status_converged(fitted):
     words = "--patience 2 --lr 0.05 --model mlp:32 --epochs 1000 --quiet"
     result = fitted(f"diabetes.csv --target progression {words}")

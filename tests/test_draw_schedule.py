@@ -70,6 +70,9 @@ BAD = {
     "another ending": (SCHEDULE, "a.gif", 10, r"'a.gif': it must end in .svg or .png"),
     "no ending": (SCHEDULE, "a", 10, "must end in"),
     "no step": (SCHEDULE, "a.svg", 0, "nothing to draw"),
+    "half a step": (SCHEDULE, "a.svg", 1.5, "nothing to draw.*horizon"),
+    "a number": (3, "a.svg", 10, "schedules is 3: give a schedule"),
+    "several numbers": ([3], "a.svg", 10, "3 is no schedule"),
     "no schedule": ([], "a.svg", 10, "nothing to draw"),
 }
 

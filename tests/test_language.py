@@ -189,6 +189,7 @@ def named_step(p, g, step, lr, fresh):
     return p, step
 
 
+FIELDS = ("coefficients", "update", "hypers")
 LR = (Hyper("lr", 0.1),)
 WRONG = {
     "too few coefficients": ((rate, signum, LR), {}, "takes 2 coefficients, 1 are returned"),
@@ -198,15 +199,31 @@ WRONG = {
     "too many names": ((two, signum, LR), {"states": ("m", "v")}, "returns 1 states"),
     "a scalar too many": ((two, signum, LR), {"scalars": {"s": 1.0}}, "2 coefficients, 1"),
     "a state called step": ((two, named_step, LR), {}, "'step'"),
+    "a name that is no text": ((two, signum, LR), {"name": 3}, "its name must be a text"),
+    "one hyperparameter": ((two, signum, LR[0]), {}, r"hypers is Hyper.*give a tuple"),
+    "names of hyperparameters": ((two, signum, ("lr",)), {}, r"hypers is .*give a tuple"),
+    "a list of them": ((two, signum, [*LR]), {}, r"hypers is .*give a tuple"),
+    "one twice": ((two, signum, LR * 2), {}, "two of its hyperparameters"),
+    "one that is not taken": (
+        (two, signum, (*LR, Hyper("beta", 0.9))),
+        {},
+        "coefficients does not take the hyperparameter beta",
+    ),
+    "a text of states": ((two, signum, LR), {"states": "m"}, "states is 'm': give a tuple"),
+    "an unknown decay": ((two, signum, LR), {"decay": "L2"}, "decay is 'L2': .*coupled"),
+    "half a measure": ((two, signum, LR), {"measure": signum}, "measure and conclude"),
+    "a start of no state": ((two, signum, LR), {"initial": {"v": "p"}}, "v starts at p"),
+    "a start at nothing": ((two, signum, LR), {"initial": {"m": "beta"}}, "m starts at beta"),
     "a state called ema": ((two, signum, LR), {"states": ("ema",)}, "'ema'"),
 }
 
 
 @pytest.mark.parametrize(("functions", "more", "message"), WRONG.values(), ids=WRONG)
 def test_a_row_whose_numbers_do_not_fit_is_refused(functions, more, message):
+    named = {"name": "own", **more}
     with pytest.raises(UsageError, match=message) as caught:
-        Rule("own", *functions, **more)
-    assert "'own'" in str(caught.value)
+        Rule(**dict(zip(FIELDS, functions, strict=True)), **named)
+    assert f"rule {named['name']!r} is refused" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -758,6 +758,8 @@ BAD = {
     "evaluate_every": ({"evaluate_every": 0}, "evaluate_every is 0"),
     "horizon": ({"horizon": 0}, "horizon is 0"),
     "a plateau without validation": ({"schedule": plateau()}, r"plateau\(\) looks at.*no valid"),
+    "a schedule's function": ({"schedule": cosine}, r"write cosine\(\.\.\.\)"),
+    "a schedule's text": ({"schedule": "cosine"}, "'cosine' is no schedule"),
     "no end": ({"schedule": cosine(), "until": None}, "no end is planned"),
     "no validation": ({"until": converged()}, "validation"),
     "no validation or": ({"until": budget(steps=3) | reached(loss=1)}, "validation"),
@@ -769,6 +771,13 @@ def test_a_setting_out_of_range_is_told(settings, message):
     with pytest.raises(UsageError, match=message) as caught:
         train(net(), **settings)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", None, thalweg.SGD])
+def test_what_is_no_optimizer_is_told(optimizer):
+    task = thalweg.Task(net(), (torch.ones(4, 3), torch.ones(4, 1)), loss="mse")
+    with pytest.raises(UsageError, match=r"of type \w+: it must be a torch optimizer"):
+        descend(task, optimizer)
 
 
 def test_a_goal_that_is_not_measured_is_told():

@@ -24,6 +24,8 @@ from thalweg import Armijo, BarzilaiBorwein, Minimum, UsageError, minimize
 from thalweg.loop.linesearch import _shortened
 from thalweg.loop.minimum import MAX_NUMBERS, Outcome, Thinned
 from thalweg.loop.watch import GROWTH, PATIENCE, more_steps
+from thalweg.optim.averages import shown
+from thalweg.rules.options import EMA
 
 
 @dataclass(frozen=True)
@@ -678,6 +680,64 @@ def test_a_large_x_is_kept_now_and_then():
     assert len(result.path) == 10
     assert result.path.x_steps.tolist() == [0, 4, 8, 9]
     assert result.path.x.shape == (4, size)
+
+
+# Optimizers that average: the average is the answer.
+
+
+class Trained(torch.optim.SGD):
+    """As other packages have it: a step is refused before train() was called."""
+
+    is_training = False
+
+    def train(self) -> None:
+        self.is_training = True
+
+    def eval(self) -> None:
+        self.is_training = False
+
+    def step(self, closure: Any = None) -> Any:
+        assert self.is_training
+        return super().step(closure)
+
+
+AVERAGING: dict[str, Callable[[list[Any]], Any]] = {
+    "schedulefreesgd": lambda params: thalweg.ScheduleFreeSGD(params, lr=0.01),
+    "schedulefreeadamw": lambda params: thalweg.ScheduleFreeAdamW(params, lr=0.1),
+    "ema": lambda params: thalweg.SGD(params, lr=0.01, options=[EMA(0.8)]),
+}
+
+
+@pytest.mark.parametrize("make", AVERAGING.values(), ids=AVERAGING)
+def test_the_average_is_the_answer(make):
+    problem = PROBLEMS["condition 100"]
+    result = minimize(problem.f, problem.x0, optimizer=make, max_steps=40)
+    x = torch.tensor(problem.x0, dtype=torch.float64, requires_grad=True)
+    optimizer, path, beside = make([x]), [problem.x0], []
+    for _ in range(40):
+        optimizer.zero_grad()
+        problem.f(x).backward()
+        optimizer.step()
+        beside.append(x.tolist())
+        with shown(optimizer):
+            path.append(tuple(x.tolist()))
+    assert result.path.x == pytest.approx(np.array(path), rel=1e-14)
+    assert result.value == pytest.approx(min(problem.f(p) for p in path), rel=1e-12)
+    assert np.abs(result.path.x[1:] - beside).max() > 1e-3, "the two differ"
+    assert 41 < result.num_evaluations <= 81, "f at both places"
+
+
+def test_an_average_comes_to_the_minimum():
+    problem = PROBLEMS["condition 100"]
+    settings: dict[str, Any] = {"optimizer": "schedulefreeadamw", "lr": 0.1, "tolerance": 1e-4}
+    result = minimize(problem.f, problem.x0, **settings)
+    assert result.converged
+    assert distance(problem, result.x) < 1e-3
+
+
+def test_an_optimizer_with_train_and_eval_is_put_into_training():
+    result = minimize(lambda x: (x**2).sum(), [4.0], optimizer=lambda p: Trained(p, lr=0.1))
+    assert result.converged
 
 
 # Several starts.

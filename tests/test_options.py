@@ -67,6 +67,9 @@ EXCLUDING = {
 AVERAGING = ("schedulefree_sgd", "schedulefree_adamw")
 """Rules that take no option which would act on their step or decay; rounding they do take."""
 
+CANCELLING = ("rmsprop_centered", "rmsprop_centered_momentum", "prodigy")
+"""Rules that take differences of their states: these are never stored in bfloat16."""
+
 RULE_NAMES = ("sgd", "momentum", "adamw", "rmsprop_centered", "lion")
 PAIRS = [tuple(sorted(pair)) for pair in itertools.combinations(EXAMPLES, 2)]
 ALLOWED_PAIRS = [pair for pair in PAIRS if frozenset(pair) not in EXCLUDING]
@@ -104,16 +107,24 @@ def must_agree(walk: Walk, names: Any, rule: str) -> None:
     walk.must_agree(times=8 if MEASURING & set(names) or RULES[rule].cancels else 2)
 
 
+def must_go_together(names: Any, rule: str) -> None:
+    """Skip what stands in the table of what a rule does not take."""
+    if rule in CANCELLING and "LowPrecisionState" in names:
+        pytest.skip(f"{rule} is refused with LowPrecisionState")
+
+
 @every_backend
 @pytest.mark.parametrize("rule", RULE_NAMES)
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_option_equals_its_definition(name, rule, backend):
+    must_go_together([name], rule)
     must_agree(walk_with([name], rule, backend), [name], rule)
 
 
 @pytest.mark.parametrize("rule", RULE_NAMES)
 @pytest.mark.parametrize("pair", ALLOWED_PAIRS, ids=ids)
 def test_a_pair_equals_its_definition(pair, rule):
+    must_go_together(pair, rule)
     must_agree(walk_with(pair, rule, "torch"), pair, rule)
 
 
@@ -130,6 +141,7 @@ def kernels_of_pairs() -> list[Any]:
 
 @pytest.mark.parametrize(("rule", "pair"), kernels_of_pairs())
 def test_a_kernel_of_a_pair_equals_its_definition(rule, pair):
+    must_go_together(pair, rule)
     must_agree(walk_with(pair, rule, "numba"), pair, rule)
 
 
@@ -200,6 +212,40 @@ def test_what_an_averaging_rule_takes(rule, name):
         make(params, rule, "torch", options=[EXAMPLES[name]])
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+REFUSING = [
+    *((rule, "LowPrecisionState") for rule in CANCELLING),
+    ("prodigy", "UpdateClip"),
+    ("prodigy", "TrustRatio"),
+]
+"""Options that a rule would make void (its states are float32 all the same) or wrong (they measure
+the step in units of lr, which is 1 where the rate is found).
+"""
+
+
+@pytest.mark.parametrize(("rule", "name"), REFUSING)
+def test_an_option_that_a_rule_would_make_void_is_refused(rule, name):
+    params = parameters(SHAPES, torch.float32)
+    for refused in (
+        lambda: make(params, rule, "torch", options=[EXAMPLES[name]]),
+        lambda: make([{"params": params, "options": [EXAMPLES[name]]}], rule, "torch"),
+        lambda: compose(RULES[rule], (EXAMPLES[name],)),
+    ):
+        with pytest.raises(UsageError, match=f"{rule}.*leave .* out") as caught:
+            refused()
+        assert name in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_the_table_of_cancelling_rules_is_true():
+    assert {name for name, rule in RULES.items() if rule.cancels} == {*CANCELLING}
+
+
+@pytest.mark.parametrize("name", ["Cautious", "EMA", "ByValue", "Kahan", "NearestRounding"])
+def test_prodigy_takes_what_needs_no_rate(name):
+    params = parameters(SHAPES, torch.float32)
+    assert make(params, "prodigy", "torch", options=[EXAMPLES[name]]).param_groups
 
 
 def test_clip_by_value_is_an_option_as_well():

@@ -144,6 +144,7 @@ def test_fit_says_that_own_kernels_run(name, rows, capsys):
     backend, reason = BY_TORCH.get(name, ("numba", OWN))
     assert result["backend"] == backend
     assert f"{name} ({backend}: {reason})" in said
+    assert ("lr 1 times the rate that it finds" in said) == (name == "prodigy")
 
 
 def test_fit_says_that_numba_is_missing(rows, capsys, monkeypatch):

@@ -177,6 +177,12 @@ BAD = {
     "no horizon": (lambda: Scheduler(sgd(), cosine()), "horizon="),
     "horizon 0": (lambda: Scheduler(sgd(), cosine(), horizon=0), "horizon is 0"),
     "a text": (lambda: Scheduler(sgd(), "cosin", horizon=5), "did you mean cosine"),
+    "a model": (lambda: Scheduler(parameter(), cosine(), horizon=5), "type Tensor: .*optimizer"),
+    "no optimizer": (lambda: Scheduler(None, cosine(), horizon=5), "type NoneType"),
+    "no schedule": (lambda: Scheduler(sgd(), None, horizon=5), "None is no schedule"),
+    "its function": (lambda: Scheduler(sgd(), cosine, horizon=5), "write cosine"),
+    "horizon 1.5": (lambda: Scheduler(sgd(), cosine(), horizon=1.5), "horizon is 1.5"),
+    "a text for a loss": (lambda: Scheduler(sgd(), plateau()).step("low"), "loss is 'low'"),
     "a loss": (lambda: Scheduler(sgd(), linear(), horizon=5).step(3), "looks at no loss"),
 }
 

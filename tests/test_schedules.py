@@ -28,7 +28,7 @@ from thalweg import (
 )
 from thalweg.errors import UsageError
 from thalweg.schedules import BUILDERS, Schedule, parse
-from thalweg.schedules.plateau import wait_of
+from thalweg.schedules.plateau import can_fall, wait_of
 
 HORIZONS = (1, 2, 3, 10, 97, 1000)
 NAN, INF = math.nan, math.inf
@@ -374,7 +374,7 @@ PLATEAUS = {
     "cooldown": (plateau(0.5, patience=0, cooldown=2), [5.0] * 4, 0.5),
     "after the cooldown": (plateau(0.5, patience=0, cooldown=2), [5.0] * 5, 0.25),
     "floor": (plateau(0.1, patience=0, floor=0.05), [5.0] * 9, 0.05),
-    "never": (plateau(1.0, patience=0), [5.0] * 9, 1.0),
+    "never": (plateau(patience=0, floor=1.0), [5.0] * 9, 1.0),
     "to 0": (plateau(0.0, patience=0), [5.0] * 2, 0.0),
 }
 
@@ -382,6 +382,20 @@ PLATEAUS = {
 @pytest.mark.parametrize(("schedule", "losses", "factor"), PLATEAUS.values(), ids=PLATEAUS)
 def test_plateau_by_hand(schedule, losses, factor):
     assert at_end(schedule, losses) == pytest.approx(factor)
+
+
+@pytest.mark.parametrize("looks", range(1, 8))
+@pytest.mark.parametrize("start", [0, 25])
+def test_whether_a_plateau_can_act_in_a_run(looks, start):
+    """The first evaluation, of any loss, is one to beat; then patience + 1 are without; then it
+    falls, and a step must be left to see it.
+    """
+    schedule = plateau(patience=2) if not start else warmup(start) >> plateau(patience=2)
+    needed = 4 if not start else 6
+    last = looks * 10 + 1
+    assert can_fall(schedule, horizon=100, last=last, every=10) == (looks >= needed)
+    assert not can_fall(schedule, horizon=100, last=needed * 10, every=10)
+    assert not can_fall(cosine(), horizon=100, last=last, every=10)
 
 
 def test_after_a_warmup_a_plateau_counts_from_where_it_begins():
@@ -503,6 +517,18 @@ BAD = {
     "step stages": (lambda: step(stages=0), "stages is 0: .*at least 1"),
     "wsd decay": (lambda: wsd(1.5), "decay is 1.5"),
     "wsd floor": (lambda: wsd(floor=-1), "floor is -1"),
+    "plateau factor 1": (lambda: plateau(factor=1.0), "factor is 1: it must be below 1"),
+    "a number after": (lambda: warmup(5) >> 3, "3 is no schedule"),
+    "a text after": (lambda: warmup(5) >> "cosine", "'cosine' is no schedule"),
+    "nothing after": (lambda: warmup(5) >> None, "None is no schedule"),
+    "a function after": (lambda: warmup(5) >> cosine, r"write cosine\(\.\.\.\)"),
+    "a number before": (lambda: 3 >> cosine(), "3 is no schedule"),
+    "a function before": (lambda: warmup >> cosine(), r"write warmup\(\.\.\.\)"),
+    "a step of 1.5": (lambda: cosine()(1.5, 10), "step is 1.5: .*whole"),
+    "step nan": (lambda: cosine()(NAN, 10), "step is nan"),
+    "a text for a step": (lambda: cosine()("3", 10), "step is '3'"),
+    "a horizon of 1.5": (lambda: cosine()(1, 1.5), "horizon is 1.5: .*whole"),
+    "a text for a horizon": (lambda: cosine()(1, "10"), "horizon is '10'"),
     "no text": (lambda: parse(3), "schedule is 3: it must be a text"),
     "an empty text": (lambda: parse(""), "'' cannot be read"),
     "an empty part": (lambda: parse("warmup(5) >> "), "'' cannot be read"),

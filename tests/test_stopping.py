@@ -146,6 +146,10 @@ def test_the_horizon_of_rules(until, steps):
     assert until.horizon(pace) == steps
 
 
+def test_a_budget_may_be_written_with_an_exponent():
+    assert budget(steps=1e4) == budget(steps=10_000)
+
+
 BAD_RULES = {
     "no budget": (budget, "needs one of"),
     "steps": (lambda: budget(steps=0), "steps=0"),
@@ -153,6 +157,14 @@ BAD_RULES = {
     "samples": (lambda: budget(samples=0), "samples=0"),
     "time": (lambda: budget(time=NAN), "time=nan"),
     "patience": (lambda: converged(patience=0), "patience=0"),
+    "a text": (lambda: budget(steps="3"), "steps='3'"),
+    "half a step": (lambda: budget(steps=3.5), "steps=3.5.*whole"),
+    "half a sample": (lambda: budget(samples=0.5), "samples=0.5.*whole"),
+    "half a patience": (lambda: converged(1.5), "patience=1.5.*whole"),
+    "patience nan": (lambda: converged(NAN), "patience=nan"),
+    "patience in words": (lambda: converged("long"), "patience='long'"),
+    "a number beside": (lambda: budget(steps=3) | 3, "3 is no rule"),
+    "a number too": (lambda: budget(steps=3) & 3, "3 is no rule"),
     "no goal": (reached, "needs a goal"),
 }
 

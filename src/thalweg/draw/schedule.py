@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from thalweg.draw.curves import MAX_POINTS, thin
 from thalweg.errors import UsageError
 from thalweg.schedules import Evaluations, Schedule
+from thalweg.schedules.schedule import check_schedule
 
 SUFFIXES = (".svg", ".png")
 WIDTH, HEIGHT, LINE = 8.0, 4.0, 0.22
@@ -41,7 +43,9 @@ def draw_schedule(
     from matplotlib.figure import Figure
 
     path, several = Path(to), [schedules] if isinstance(schedules, Schedule) else schedules
-    if horizon < 1 or not several:
+    if not isinstance(several, Sequence) or isinstance(several, str):
+        raise UsageError(f"schedules is {several!r}: give a schedule such as cosine(), or several")
+    if not isinstance(horizon, Integral) or horizon < 1 or not several:
         raise UsageError("nothing to draw: give a schedule, and a horizon of 1 step or more")
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"to is {str(to)!r}: it must end in {' or '.join(SUFFIXES)}")
@@ -49,6 +53,7 @@ def draw_schedule(
     figure = Figure(figsize=(WIDTH, HEIGHT + LINE * len(several)), layout="constrained")
     axes = figure.add_subplot()
     for schedule in several:
+        check_schedule(schedule)
         factors = [schedule(step, horizon, evaluations) for step in range(1, horizon + 1)]
         rates = np.array(factors) * (1.0 if lr is None else lr)
         kept = thin(rates, MAX_POINTS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from thalweg.jobs.plan import FitPlan
 from thalweg.loop.descent import Descent
 from thalweg.optim.updater import backend_of
+from thalweg.schedules.plateau import can_fall, patience_of
 from thalweg.tasks.schema import Schema
 from thalweg.tasks.study import Study
 
@@ -17,7 +18,13 @@ def opening_lines(study: Study, plan: FitPlan, descent: Descent) -> list[str]:
     if study.schema is not None:
         lines += _columns(study.schema)
     lines += [f"{notice}" for notice in study.notices]
-    return [*lines, _model(plan), _machine(plan), _descent(plan, descent)]
+    return [
+        *lines,
+        _model(plan),
+        _machine(plan),
+        _descent(plan, descent),
+        *_idle_plateau(plan, descent),
+    ]
 
 
 def _data(study: Study) -> str:
@@ -65,17 +72,36 @@ def _descent(plan: FitPlan, descent: Descent) -> str:
     size = "full batch" if chosen["batch_size"] == "full" else f"batch size {chosen['batch_size']}"
     horizon = descent.horizon or 0
     schedule = plan.settings.schedule_text
+    optimizer = plan.optimizer
+    finds_rate = optimizer.rule_of(optimizer.param_groups[0]).couples_tensors
+    times = " times the rate that it finds" if finds_rate else ""
     rises = f"rises over {chosen['warmup']} of them, then " if "warmup" in chosen else ""
     stays = "stays" if schedule == "constant" else f"follows {schedule}"
     return "; ".join(
         (
-            f"{chosen['optimizer']} ({backend}), lr {chosen['lr']:g}, {size}",
+            f"{chosen['optimizer']} ({backend}), lr {chosen['lr']:g}{times}, {size}",
             f"at most {horizon:,} steps ({horizon / descent.batches.per_epoch:.3g} passes over the "
             f"training rows): lr {rises}{stays}",
             f"stops early when {chosen['patience']} looks at the validation rows, one every "
             f"{chosen['evaluate_every']} steps, bring no improvement",
         )
     )
+
+
+def _idle_plateau(plan: FitPlan, descent: Descent) -> list[str]:
+    """A line where the run ends before its plateau can act, by its budget or by its patience."""
+    if descent.horizon is None or not plan.schedule.needs_evaluations:
+        return []
+    every = descent.evaluate_every
+    last = min(descent.horizon, (1 + plan.chosen(descent)["patience"]) * every)
+    if can_fall(plan.schedule, horizon=descent.horizon, last=last, every=every):
+        return []
+    wait = patience_of(plan.schedule) + 1
+    return [
+        f"the plateau cannot act: it lowers lr after {wait} looks in a row without improvement, "
+        f"and where the first brings the last one the run ends by step {last:,}: give it a smaller "
+        "patience, or look more often, --evaluate-every"
+    ]
 
 
 def _listed(names: list[str]) -> str:

@@ -14,6 +14,7 @@ from thalweg.errors import UsageError
 from thalweg.loop.function import Function, Point, brief
 from thalweg.loop.linesearch import Armijo, BarzilaiBorwein, Steps
 from thalweg.optim import OPTIMIZERS
+from thalweg.optim.averages import Averaging, shown
 
 Search = Armijo | BarzilaiBorwein
 Begin = Callable[[Function, Tensor], Steps]
@@ -60,7 +61,8 @@ class OptimizerSteps:
     """The steps of a torch optimizer over one parameter.
 
     The optimizer may evaluate f as often as it likes: its closure's first answer at the place where
-    it stands costs nothing, since it is known.
+    it stands costs nothing, since it is known. One that averages takes its gradients elsewhere than
+    at its answer, the average: the points are the answers, and a step costs f and gradient at both.
     """
 
     def __init__(
@@ -74,6 +76,9 @@ class OptimizerSteps:
         self._function = function
         self._param = x.clone().requires_grad_()
         self._optimizer = make([self._param])
+        if isinstance(self._optimizer, Averaging):
+            self._optimizer.train()
+        self._beside: Point | None = None  # where it stands, if that is not its answer
         group = self._optimizer.param_groups[0]
         self.lr = float(group["lr"]) if "lr" in group else None
         self.is_plain = name == "sgd" and not group.get("momentum")
@@ -81,7 +86,7 @@ class OptimizerSteps:
         self.label = f"{name or type(self._optimizer).__name__}{rate}{given}"
 
     def advance(self, point: Point) -> tuple[Point, float]:
-        known: Point | None = point
+        known: Point | None = self._beside or point
         param = self._param
 
         def closure() -> Tensor:
@@ -92,10 +97,19 @@ class OptimizerSteps:
                 param.grad = here.gradient.clone()
             return torch.tensor(here.value, dtype=param.dtype, device=param.device)
 
-        param.grad = point.gradient.clone()
+        param.grad = known.gradient.clone()
         self._optimizer.step(closure)  # pyright: ignore[reportCallIssue, reportArgumentType]
         lr = self._optimizer.param_groups[0].get("lr", float("nan"))
-        return self._function.at(param.detach().clone()), float(lr)
+        return self._answer(), float(lr)
+
+    def _answer(self) -> Point:
+        """The point that the optimizer has come to: its average, where it keeps one."""
+        stands = self._param.detach().clone()
+        with shown(self._optimizer):
+            answer = self._param.detach().clone()
+        is_beside = not torch.equal(stands, answer)
+        self._beside = self._function.at(stands) if is_beside else None
+        return self._function.at(answer)
 
 
 def _optimizer(

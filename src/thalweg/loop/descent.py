@@ -27,10 +27,11 @@ from thalweg.loop.pace import pace_of
 from thalweg.loop.step import Statistics, take_step
 from thalweg.loop.stopping import Ending, Planned, Until
 from thalweg.optim.averages import show, shown
-from thalweg.optim.rates import Rates
+from thalweg.optim.rates import Rates, check_optimizer
 from thalweg.optim.updater import updater
 from thalweg.record import Memory
 from thalweg.schedules import Schedule, constant
+from thalweg.schedules.schedule import check_schedule
 from thalweg.state.weights import Weights
 from thalweg.tasks.task import Task
 from thalweg.types import Action, Evaluation, Event, Measures, Progress, Recorder, Status, Step
@@ -80,6 +81,7 @@ def descend(
     >>> step.number, round(net.weight.item(), 2)
     (100, 3.0)
     """
+    check_optimizer(optimizer)
     if batch_size != "full" and not _is_count(batch_size):
         raise UsageError(f'batch_size is {batch_size!r}: it must be 1 or more, or "full"')
     if not isinstance(seed, Integral):
@@ -87,6 +89,8 @@ def descend(
     for name, count in (("evaluate_every", evaluate_every), ("horizon", horizon)):
         if count is not None and not _is_count(count):
             raise UsageError(f"{name} is {count!r}: it must be a whole number, 1 or more")
+    if schedule is not None:
+        check_schedule(schedule)
     if until is not None and until.looks_at_validation and task.validation is None:
         raise UsageError(
             "until=converged(...) and reached(...) look at the validation set, and the task has "

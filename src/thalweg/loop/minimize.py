@@ -72,6 +72,8 @@ def minimize(
     then draws from the box x0 - spread .. x0 + spread (spread 1 by default; a number, or one for
     each element), which depend on `seed` and the start's number alone
     hyper: hyperparameters of the optimizer, such as momentum=0.95 or shrink=0.8
+    Of an optimizer that averages (Schedule-Free, the option EMA) result and path are the averages;
+    each step then computes f and its gradient at two places.
     Raises UsageError for a setting out of range, an f that is not finite at x0, does not return one
     number, or cannot be differentiated.
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 
 from thalweg.errors import UsageError
+from thalweg.rules.rule import number_of
 from thalweg.types import Progress, Status
 
 __all__ = ["Ending", "Pace", "Until", "budget", "converged", "reached"]
@@ -78,10 +80,10 @@ class Until:
         return False
 
     def __or__(self, other: Until) -> Until:
-        return Either(self, other)
+        return Either(self, _checked(other))
 
     def __and__(self, other: Until) -> Until:
-        return Both(self, other)
+        return Both(self, _checked(other))
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,15 +233,18 @@ def budget(
     if all(value is None for value in given.values()):
         raise UsageError("budget() needs one of steps=, epochs=, samples=, time=")
     for name, value in given.items():
-        if value is not None and not value > 0:
-            raise UsageError(f"budget({name}={value!r}): it must be larger than 0")
-    return Budget(steps, epochs, samples, time)
+        if value is not None and not number_of(value) > 0:
+            raise UsageError(f"budget({name}={value!r}): it must be a number larger than 0")
+    for name, value in (("steps", steps), ("samples", samples)):
+        if value is not None and not number_of(value).is_integer():
+            raise UsageError(f"budget({name}={value!r}): it must be a whole number")
+    return Budget(_whole(steps), epochs, _whole(samples), time)
 
 
 def converged(patience: int = 5) -> Until:
     """End after `patience` evaluations without an improvement beyond the evaluation's own noise."""
-    if patience < 1:
-        raise UsageError(f"converged(patience={patience!r}): it must be 1 or more")
+    if not isinstance(patience, Integral) or isinstance(patience, bool) or patience < 1:
+        raise UsageError(f"converged(patience={patience!r}): it must be a whole number, 1 or more")
     return Converged(patience)
 
 
@@ -248,6 +253,18 @@ def reached(**goals: float) -> Until:
     if not goals:
         raise UsageError("reached() needs a goal, such as reached(accuracy=0.98)")
     return Reached(tuple(goals.items()))
+
+
+def _checked(rule: object) -> Until:
+    """Raise UsageError for what is no stopping rule."""
+    if isinstance(rule, Until):
+        return rule
+    raise UsageError(f"{rule!r} is no rule of when to end: give one, such as budget(epochs=20)")
+
+
+def _whole(count: float | None) -> int | None:
+    """1e4 steps are 10,000."""
+    return None if count is None else int(count)
 
 
 def _several(count: int) -> str:

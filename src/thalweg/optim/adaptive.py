@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Unpack
 
-from thalweg.errors import UsageError
 from thalweg.optim.common import Common, Number, Params
 from thalweg.optim.family import Family
 from thalweg.optim.optimizer import Optimizer
+from thalweg.rules.rule import SWITCH
 
 
 class Adagrad(Optimizer):
@@ -330,11 +330,7 @@ class RAdam(Optimizer):
 
 
 def _choose_nadam(settings: Mapping[str, Any]) -> str:
-    variants = {"torch": "nadam", "constant": "nadam_constant"}
-    variant = settings["variant"]
-    if variant not in variants:
-        raise UsageError(f"variant is {variant!r}: it must be one of {', '.join(variants)}")
-    return _with_decay(variants[variant], settings)
+    return _with_decay(_VARIANTS[settings["variant"]], settings)
 
 
 def _choose_radam(settings: Mapping[str, Any]) -> str:
@@ -346,18 +342,20 @@ def _with_decay(name: str, settings: Mapping[str, Any]) -> str:
     return f"{name}_decoupled" if settings["decoupled_weight_decay"] else name
 
 
+_VARIANTS = {"torch": "nadam", "constant": "nadam_constant"}
+_DECAY = {"decoupled_weight_decay": SWITCH}
 _ADAMS = ("adam", "adam_amsgrad")
 _ADAMWS = ("adamw", "adamw_amsgrad")
 _RMSPROP = Family(
     _choose_rmsprop,
     ("rmsprop", "rmsprop_centered", "rmsprop_momentum", "rmsprop_centered_momentum"),
-    ("centered",),
+    {"centered": SWITCH},
 )
-_ADAM = Family(_choose_adam, (*_ADAMS, *_ADAMWS), ("amsgrad", "decoupled_weight_decay"))
-_ADAMW = Family(_choose_adamw, _ADAMWS, ("amsgrad",))
+_ADAM = Family(_choose_adam, (*_ADAMS, *_ADAMWS), {"amsgrad": SWITCH, **_DECAY})
+_ADAMW = Family(_choose_adamw, _ADAMWS, {"amsgrad": SWITCH})
 _NADAM = Family(
     _choose_nadam,
     ("nadam", "nadam_constant", "nadam_decoupled", "nadam_constant_decoupled"),
-    ("variant", "decoupled_weight_decay"),
+    {"variant": tuple(_VARIANTS), **_DECAY},
 )
-_RADAM = Family(_choose_radam, ("radam", "radam_decoupled"), ("decoupled_weight_decay",))
+_RADAM = Family(_choose_radam, ("radam", "radam_decoupled"), _DECAY)

@@ -122,7 +122,7 @@ def signature_of(optimizer: Optimizer, settings: dict[str, Any]) -> tuple[Any, .
 
 def bind(optimizer: Optimizer, grads: Grads) -> Bound:
     """Make the states that are missing, and build the tables of all that has or had a gradient."""
-    with torch.set_grad_enabled(optimizer.defaults["differentiable"]):
+    with torch.set_grad_enabled(bool(optimizer.defaults["differentiable"])):
         return _bind(optimizer, grads)
 
 

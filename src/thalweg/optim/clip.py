@@ -12,6 +12,7 @@ from typing import Any
 
 from thalweg.errors import UsageError
 from thalweg.rules.options import ByValue, check_limit
+from thalweg.rules.rule import number_of
 
 __all__ = ["ByNorm", "ByValue", "Clip", "PerTensor", "clip_of"]
 
@@ -47,8 +48,7 @@ def clip_of(value: Any) -> Clip | None:
     """The clip that a setting means. Raises UsageError for anything else."""
     if value is None or isinstance(value, ByNorm | PerTensor | ByValue):
         return value
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if is_number and value > 0 and math.isfinite(value):
+    if 0 < number_of(value) < math.inf:
         return ByNorm(float(value))
     raise UsageError(
         f"clip is {value!r}: give a norm > 0 such as 1.0, ByNorm(1.0), PerTensor(1.0), "

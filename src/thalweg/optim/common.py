@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypedDict
 
 from torch import Tensor
@@ -18,7 +18,7 @@ class Common(TypedDict, total=False):
     """Explained at `Optimizer`; each of them may differ from group to group."""
 
     clip: Any
-    options: Iterable[Any]
+    options: Sequence[Any]
     skip_nonfinite: bool
     seed: int
     maximize: bool

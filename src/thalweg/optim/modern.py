@@ -9,6 +9,7 @@ import torch
 
 from thalweg.optim.common import Common, Number, Params
 from thalweg.optim.optimizer import Optimizer
+from thalweg.optim.settings import options_of
 from thalweg.rules.options import TrustRatio
 
 
@@ -44,6 +45,7 @@ class LAMB(Optimizer):
     """LAMB: AdamW whose step of each tensor is as long as lr times the tensor itself.
 
     Arguments, ranges and errors as `Adam`; the decay is decoupled and part of the measured step.
+    A group with `options` of its own is scaled only where TrustRatio() is among them.
     Source: You et al., Large batch optimization for deep learning, ICLR 2020.
 
     >>> import torch, thalweg
@@ -64,7 +66,7 @@ class LAMB(Optimizer):
         weight_decay: float = 1e-2,
         **more: Unpack[Common],
     ):
-        given = [option for option in more.get("options", ()) if option != TrustRatio()]
+        given = [option for option in options_of(more.get("options", ())) if option != TrustRatio()]
         more["options"] = (*given, TrustRatio())
         super().__init__(
             params, "adamw", lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, **more

@@ -14,6 +14,7 @@ from thalweg.optim.common import Common, Number, Params
 from thalweg.optim.family import Family
 from thalweg.optim.optimizer import Optimizer
 from thalweg.rules import MATRIX_RULES, RULES, Hyper
+from thalweg.rules.rule import SWITCH, check_choice
 
 ADAMW_LR = 3e-4
 """AdamW's learning rate where Muon's own scale is no measure for it."""
@@ -67,8 +68,9 @@ class Muon(Optimizer):
         adamw_eps: float = 1e-8,
         **more: Unpack[Common],
     ):
+        check_choice("use_muon", use_muon, SWITCH)
         super().__init__(
-            _routed(params) if use_muon is True else params,
+            _routed(params) if use_muon else params,
             _FAMILY,
             lr=lr,
             weight_decay=weight_decay,
@@ -88,7 +90,7 @@ class Muon(Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         parts = [param_group]
-        if isinstance(param_group, dict) and self.defaults["use_muon"] is True:
+        if isinstance(param_group, dict) and self.defaults["use_muon"]:
             parts = _routed([param_group])
         for part in parts:
             if isinstance(part, dict):
@@ -132,7 +134,8 @@ def _split(group: Any) -> list[Any]:
         return [group]
     group["params"] = members = list(group["params"])
     vectors = [member for member in members if _num_dims(member) < 2]
-    if not vectors or group.get("use_muon") is False:
+    check_choice("use_muon", group.get("use_muon", True), SWITCH)
+    if not vectors or not group.get("use_muon", True):
         return [group]
     if "use_muon" in group:
         shape = tuple(_tensor_of(vectors[0]).shape)
@@ -161,14 +164,9 @@ def _tensor_of(member: Any) -> Any:
 
 
 def _choose(settings: Mapping[str, Any]) -> str:
-    if not isinstance(settings["use_muon"], bool):
-        raise UsageError(f"use_muon is {settings['use_muon']!r}: it must be True or False")
-    MATRIX_RULES["muon"].check_switches(settings)
-    _ADAMW_LR.check_in(settings)
     return "muon" if settings["use_muon"] else "adamw"
 
 
-_ADAMW_LR = Hyper("adamw_lr", ADAMW_LR, or_none=True)
 _SPELLED = {"beta1": "adamw_betas", "beta2": "adamw_betas", "eps": "adamw_eps"}
 _ADAMW = replace(
     RULES["adamw"],
@@ -182,6 +180,15 @@ _ADAMW = replace(
 _FAMILY = Family(
     _choose,
     ("muon", "adamw"),
-    (*MATRIX_RULES["muon"].switches, "use_muon", "adamw_lr"),
+    {**MATRIX_RULES["muon"].switches, "use_muon": SWITCH},
     {"muon": MATRIX_RULES["muon"], "adamw": _ADAMW},
+    more=(
+        Hyper(
+            "adamw_lr",
+            ADAMW_LR,
+            or_none=True,
+            meaning="lr of AdamW's groups that name none; None: lr itself with "
+            f'"match_rms_adamw", else {ADAMW_LR:g}',
+        ),
+    ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import wraps
@@ -18,13 +18,13 @@ from thalweg.backends.base import Backend, Request, Totals
 from thalweg.backends.pick import Wishes, pick
 from thalweg.errors import UsageError
 from thalweg.optim.bound import Bound, bind
-from thalweg.optim.clip import clip_of
 from thalweg.optim.family import Family, Single, completed
 from thalweg.optim.plain import decoded, encoded
+from thalweg.optim.settings import check, check_choices, check_group, check_params, options_of
 from thalweg.optim.watched import State, unshared
 from thalweg.rules import RULES, MatrixRule, Rule
-from thalweg.rules.matrix import AnyRule, formula_of
-from thalweg.rules.options import EMA, OPTIONS, ByValue
+from thalweg.rules.matrix import AnyRule
+from thalweg.rules.options import EMA
 
 
 def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
@@ -78,7 +78,7 @@ class Optimizer(torch.optim.Optimizer):
         rule: AnyRule | str | Family,
         *,
         clip: Any = None,
-        options: Iterable[Any] = (),
+        options: Sequence[Any] = (),
         skip_nonfinite: bool = False,
         seed: int = 0,
         maximize: bool = False,
@@ -88,9 +88,8 @@ class Optimizer(torch.optim.Optimizer):
         fused: bool | None = None,
         **hyper: Any,
     ):
-        if isinstance(rule, str):
-            rule = _named(rule)
-        self._family = Single(rule) if isinstance(rule, Rule | MatrixRule) else rule
+        check_params(params)
+        self._family = _family_of(rule)
         self._bound: Bound | None = None
         self._loss: Tensor | None = None
         defaults = {
@@ -101,11 +100,11 @@ class Optimizer(torch.optim.Optimizer):
             "differentiable": differentiable,
             "fused": fused,
             "clip": clip,
-            "options": tuple(options),
+            "options": options_of(options),
             "skip_nonfinite": skip_nonfinite,
             "seed": seed,
         }
-        self._check(defaults)
+        check(self._family, defaults)
         super().__init__(params, defaults)
 
     @property
@@ -128,14 +127,8 @@ class Optimizer(torch.optim.Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         if isinstance(param_group, dict):
-            unknown = param_group.keys() - self.defaults.keys() - _TORCHS_KEYS
-            if unknown:
-                raise UsageError(
-                    f"a parameter group has {', '.join(sorted(unknown))}, which "
-                    f"{type(self).__name__} does not know: it has {', '.join(self.defaults)}"
-                )
-            self._check({**self.defaults, **param_group})
-            _check_distinct(param_group)
+            check_group(param_group, self.defaults, type(self).__name__)
+            check(self._family, {**self.defaults, **param_group})
         _add_param_group(self, param_group)
         self._complete(self.param_groups[-1])
         self._bound = None
@@ -146,21 +139,6 @@ class Optimizer(torch.optim.Optimizer):
             group.setdefault(name, value)
         if self.rule_of(group).averages_weights:
             group.setdefault("train_mode", True)
-
-    def _check(self, settings: Mapping[str, Any]) -> None:
-        """Raise UsageError for settings that are out of range, or do not go together."""
-        for row in self._family.hypers():
-            row.check_in(settings)
-        rule = self.rule_of(settings)
-        clip = clip_of(settings["clip"])
-        for option in settings["options"]:
-            if type(option) not in OPTIONS.values():
-                raise UsageError(f"option {option!r} is unknown: there are {', '.join(OPTIONS)}")
-        by_value = (clip,) if isinstance(clip, ByValue) else ()
-        formula_of(rule, (*settings["options"], *by_value))
-        seed = settings["seed"]
-        if not isinstance(seed, int) or isinstance(seed, bool):
-            raise UsageError(f"seed is {seed!r}: it must be a whole number")
 
     # ------------------------------------------------------------ the step
 
@@ -207,6 +185,8 @@ class Optimizer(torch.optim.Optimizer):
         grads = [[p.grad for p in group["params"]] for group in self.param_groups]
         bound = self._bound
         if bound is None or not bound.fits(self, grads):
+            for group in self.param_groups:
+                check_choices(self._family, group)
             bound = self._bound = bind(self, grads)
         if bound.groups:
             bound.refresh(self)
@@ -239,9 +219,10 @@ class Optimizer(torch.optim.Optimizer):
     def backend_and_reason(self) -> tuple[Backend, str]:
         """The backend, and in a few words why it is this one."""
         groups = self.param_groups
+        fused, foreach = (groups[0][name] for name in ("fused", "foreach"))
         wishes = Wishes(
-            fused=groups[0]["fused"],
-            foreach=groups[0]["foreach"],
+            fused=None if fused is None else bool(fused),
+            foreach=None if foreach is None else bool(foreach),
             is_differentiable=any(group["differentiable"] for group in groups),
         )
         return pick(self._params(), wishes, [self.rule_of(group) for group in groups])
@@ -301,10 +282,17 @@ class Optimizer(torch.optim.Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As torch's, but every state keeps the type in which it was saved, and nothing is shared.
 
-        Settings that an older or torch's own state dict lacks keep their defaults.
+        Settings that an older or torch's own state dict lacks keep their defaults. Raises
+        UsageError for settings that are out of range, and has then changed nothing.
         """
         given: list[dict[str, Any]] = []
-        hook = self.register_load_state_dict_pre_hook(lambda _, loaded: given.append(loaded))
+
+        def accept(_: Any, loaded: dict[str, Any]) -> None:
+            for group in loaded["param_groups"]:
+                check(self._family, {**self.defaults, **group, **decoded(group)})
+            given.append(loaded)
+
+        hook = self.register_load_state_dict_pre_hook(accept)
         try:
             super().load_state_dict(deepcopy(state_dict))
         finally:
@@ -320,8 +308,6 @@ class Optimizer(torch.optim.Optimizer):
             for name, value in given["state"].get(i, {}).items():
                 is_tensor = isinstance(value, Tensor)
                 self.state[p][name] = value.to(p.device) if is_tensor else value
-        for group in self.param_groups:
-            self._check(group)
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
@@ -338,21 +324,6 @@ class Optimizer(torch.optim.Optimizer):
             self._complete(group)
 
 
-_TORCHS_KEYS = {
-    "params",
-    "param_names",
-    "initial_lr",
-    "max_lr",
-    "min_lr",
-    "max_momentum",
-    "base_momentum",
-    "swa_lr",
-    "decoupled_weight_decay",
-    "train_mode",
-}
-"""Keys of a group that are no settings: torch's schedulers write theirs there."""
-
-
 def _without_compiler(method: Callable[..., Any]) -> Callable[..., Any]:
     """torch's method without the guard that imports its compiler, which takes a second."""
     return getattr(method, "__wrapped__", method)
@@ -362,17 +333,24 @@ _add_param_group = _without_compiler(torch.optim.Optimizer.add_param_group)
 _zero_grad = _without_compiler(torch.optim.Optimizer.zero_grad)
 
 
-def _named(name: str) -> Rule:
-    if name not in RULES:
-        raise UsageError(f"rule {name!r} is unknown: there are {', '.join(RULES)}")
-    return RULES[name]
-
-
-def _check_distinct(group: Mapping[str, Any]) -> None:
-    """Raise UsageError where a parameter stands twice in a group."""
-    params = group["params"]
-    if isinstance(params, list | tuple) and len(set(map(id, params))) < len(params):
-        raise UsageError("a parameter group holds a parameter twice: give each of them once")
+def _family_of(rule: Any) -> Family | Single:
+    """What an optimizer was given as its rule. Raises UsageError for what is none."""
+    if isinstance(rule, str):
+        if rule not in RULES:
+            raise UsageError(f"rule {rule!r} is unknown: there are {', '.join(RULES)}")
+        rule = RULES[rule]
+    if isinstance(rule, MatrixRule) and rule.switches:
+        raise UsageError(
+            f"rule {rule.name} has switches ({', '.join(rule.switches)}): use the class that sets "
+            "them, such as thalweg.Muon"
+        )
+    if isinstance(rule, Rule | MatrixRule):
+        return Single(rule)
+    if not isinstance(rule, Family):
+        raise UsageError(
+            f"rule is {rule!r}: it must be a name such as 'adamw', a thalweg.Rule or a MatrixRule"
+        )
+    return rule
 
 
 def _on_host(number: Tensor) -> Tensor | float:

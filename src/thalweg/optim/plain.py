@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from thalweg.errors import RunError
@@ -28,7 +28,7 @@ def decoded(settings: Mapping[str, Any]) -> dict[str, Any]:
     objects: dict[str, Any] = {}
     if isinstance(settings.get("clip"), dict):
         objects["clip"] = _read(settings["clip"])
-    if "options" in settings:
+    if isinstance(settings.get("options"), list | tuple):
         objects["options"] = tuple(
             _read(option) if isinstance(option, dict) else option for option in settings["options"]
         )
@@ -40,7 +40,10 @@ def _written(value: Any) -> dict[str, Any]:
 
 
 def _read(plain: dict[str, Any]) -> Any:
-    (name, fields), *others = plain.items()
-    if others or name not in _KINDS:
+    name, given = next(iter(plain.items()), (None, {}))
+    if len(plain) != 1 or name not in _KINDS:
         raise RunError(f"a state dict names the option {name!r}: there are {', '.join(_KINDS)}")
-    return _KINDS[name](**fields)
+    kind = _KINDS[name]
+    if not isinstance(given, dict) or given.keys() != {row.name for row in fields(kind)}:
+        raise RunError(f"a state dict gives {name} the fields {given!r}, which it does not have")
+    return kind(**given)

@@ -7,8 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from thalweg.errors import UsageError
 from thalweg.schedules import Schedule
 from thalweg.types import Event
+
+
+def check_optimizer(value: object) -> None:
+    """Raise UsageError for what is no torch optimizer."""
+    if not isinstance(value, torch.optim.Optimizer):
+        raise UsageError(
+            f"optimizer is of type {type(value).__name__}: it must be a torch optimizer, such as "
+            "thalweg.AdamW(model.parameters())"
+        )
 
 
 class Rates:

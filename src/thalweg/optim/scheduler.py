@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from thalweg.errors import UsageError
-from thalweg.optim.rates import Rates
+from thalweg.optim.rates import Rates, check_optimizer
 from thalweg.schedules import Schedule, parse
+from thalweg.schedules.schedule import check_schedule
 
 
 class Scheduler(torch.optim.lr_scheduler.LRScheduler):
@@ -60,8 +61,10 @@ class Scheduler(torch.optim.lr_scheduler.LRScheduler):
         *,
         horizon: int | None = None,
     ):
+        check_optimizer(optimizer)
         if isinstance(schedule, str):
             schedule = parse(schedule)
+        check_schedule(schedule)
         schedule(1, horizon)
         self._rates = Rates(optimizer, schedule, horizon)
         super().__init__(optimizer)
@@ -80,7 +83,7 @@ class Scheduler(torch.optim.lr_scheduler.LRScheduler):
         if loss is not None:
             if not self.schedule.needs_evaluations:
                 raise UsageError(f"{self.schedule} looks at no loss: call step() without one")
-            self._rates.saw(self.last_epoch + 1, float(loss))
+            self._rates.saw(self.last_epoch + 1, _number(loss))
         super().step()
 
     def get_lr(self) -> list[float | Tensor]:
@@ -120,6 +123,14 @@ class Scheduler(torch.optim.lr_scheduler.LRScheduler):
         self.last_epoch = state_dict["step"] - 1
         self._step_count = state_dict["step"]
         self._last_lr = [_copy(group["lr"]) for group in groups]
+
+
+def _number(loss: Any) -> float:
+    """The loss of an evaluation. Raises UsageError for what is not one number."""
+    try:
+        return float(loss)
+    except (TypeError, ValueError, RuntimeError):
+        raise UsageError(f"loss is {loss!r}: it must be one number") from None
 
 
 def _copy(lr: float | Tensor) -> float | Tensor:

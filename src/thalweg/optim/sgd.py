@@ -9,6 +9,7 @@ from thalweg.errors import UsageError
 from thalweg.optim.common import Common, Number, Params
 from thalweg.optim.family import Family
 from thalweg.optim.optimizer import Optimizer
+from thalweg.rules.rule import SWITCH
 
 
 class SGD(Optimizer):
@@ -64,4 +65,4 @@ def _choose(settings: Mapping[str, Any]) -> str:
     return "sgd" if momentum == 0 else "momentum"
 
 
-_FAMILY = Family(_choose, ("sgd", "momentum", "nesterov"), ("nesterov",))
+_FAMILY = Family(_choose, ("sgd", "momentum", "nesterov"), {"nesterov": SWITCH})

@@ -13,7 +13,7 @@ from typing import Any
 
 from thalweg.errors import UsageError
 from thalweg.rules.language import Apply, Expression, Program, read
-from thalweg.rules.options import PIECES, Coupled, Decoupled, Option, Piece
+from thalweg.rules.options import PIECES, Coupled, Decoupled, LowPrecisionState, Option, Piece
 from thalweg.rules.rule import Rule
 
 Lines = tuple[tuple[str, Expression], ...]
@@ -140,6 +140,8 @@ def compose(rule: Rule, options: tuple[Option, ...] = ()) -> Formula:
 def _complete(rule: Rule, options: tuple[Option, ...]) -> tuple[Option, ...]:
     """The options that join the formula, decay among them, in the order of `PIECES`."""
     by_group = {option.group: option for option in one_of_each(options)}
+    for option in options:
+        _check_fits(rule, option)
     if rule.decay == "own" and "decay" in by_group:
         raise UsageError(f"{rule.name} decays in its own way: leave {by_group['decay']} out")
     if rule.decay != "own" and "decay" not in by_group:
@@ -149,6 +151,22 @@ def _complete(rule: Rule, options: tuple[Option, ...]) -> tuple[Option, ...]:
     if rule.averages_weights and disturbing:
         raise UsageError(f"{rule.name} averages its weights, which {disturbing[0]} would disturb")
     return tuple(sorted(joining, key=lambda option: list(PIECES).index(type(option))))
+
+
+def _check_fits(rule: Rule, option: Option) -> None:
+    """Raise UsageError for an option that this rule would make void or wrong."""
+    if rule.cancels and isinstance(option, LowPrecisionState):
+        raise UsageError(
+            f"{rule.name} takes differences of its states, which bfloat16 would drown in rounding: "
+            f"they are float32 at least, so leave {option} out"
+        )
+    piece = PIECES.get(type(option))
+    scale = None if piece is None else piece.scale
+    if rule.couples_tensors and scale is not None and "lr" in argument_names(scale):
+        raise UsageError(
+            f"{rule.name} finds its rate itself, and {option} measures a step in units of lr, "
+            "which is not that rate: leave it out"
+        )
 
 
 def one_of_each(options: Sequence[Option]) -> Sequence[Option]:

@@ -57,7 +57,7 @@ ALPHA = Hyper(
 _LOOK, BETA2 = betas(0.9, 0.999, first=_OF_LOOK)
 BETA1 = replace(_LOOK, above=True)
 AVERAGING = (
-    Hyper("warmup_steps", 0.0, meaning="steps over which the rate rises from 0 to lr"),
+    Hyper("warmup_steps", 0, is_whole=True, meaning="steps over which the rate rises from 0 to lr"),
     Hyper("r", 0.0, meaning="power of the step by which its point counts: 0 counts all alike"),
     Hyper(
         "weight_lr_power", 2.0, meaning="power of the largest rate so far by which a point counts"

@@ -125,13 +125,6 @@ class MatrixRule:
         """None: a matrix rule carries no running scalars."""
         return {}
 
-    def check_switches(self, settings: Mapping[str, Any]) -> None:
-        """Raise UsageError for a switch that has none of its allowed values."""
-        for name, allowed in self.switches.items():
-            if settings[name] not in allowed:
-                known = ", ".join(map(repr, allowed))
-                raise UsageError(f"{name} is {settings[name]!r}: it must be one of {known}")
-
     def fitting(self, shape: Shape, *, is_complex: bool) -> MatrixRule:
         """The rule for a tensor of this shape.
 

@@ -9,13 +9,14 @@ can be computed from them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, ClassVar, Literal
 
 from thalweg.errors import UsageError
 from thalweg.rules._primitives import div, maximum, minimum, sqrt, where
+from thalweg.rules.rule import number_of
 
 Place = Literal["gradient", "step", "after"]
 """Where a piece joins: on the gradient before the rule, on the rule's step, or after p moved."""
@@ -23,8 +24,9 @@ Place = Literal["gradient", "step", "after"]
 
 def check_limit(option: Any) -> None:
     """Raise UsageError unless the option's `limit` is a number above 0."""
-    if not isinstance(option.limit, Real) or not float(option.limit) > 0:
-        raise UsageError(f"{type(option).__name__}({option.limit!r}): the limit must be > 0")
+    if not 0 < number_of(option.limit) < math.inf:
+        name = type(option).__name__
+        raise UsageError(f"{name}({option.limit!r}): the limit must be a finite number > 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ def cautious_boost(sum0, size):
 class UpdateClip:
     """The root mean square of a tensor's step, in units of lr, is at most `limit` (> 0).
 
-    Decoupled decay is not counted.
+    Decoupled decay is not counted. Not for a rule that finds its own rate.
 
     Source: Shazeer and Stern, Adafactor, ICML 2018; Wortsman et al., 2023 (StableAdamW).
     """
@@ -157,8 +159,8 @@ def update_clip_ratio(sum0, size, lr, limit):
 class TrustRatio:
     """A tensor's step, decay included, is as long as lr times the tensor itself.
 
-    Where the tensor or its step is all zero, it moves as without. Source: You et al., Large batch
-    optimization for deep learning (LAMB), ICLR 2020.
+    Where the tensor or its step is all zero, it moves as without. Not for a rule that finds its
+    own rate. Source: You et al., Large batch optimization for deep learning (LAMB), ICLR 2020.
     """
 
     group: ClassVar[str] = "trust ratio"
@@ -185,7 +187,7 @@ class EMA:
     group: ClassVar[str] = "average"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.decay, Real) or not 0 <= self.decay < 1:
+        if not 0 <= number_of(self.decay) < 1:
             raise UsageError(f"EMA({self.decay!r}): allowed is 0 <= decay < 1")
 
 
@@ -235,7 +237,10 @@ class DoubleArithmetic:
 
 @dataclass(frozen=True, slots=True)
 class LowPrecisionState:
-    """The rule's state is stored as bfloat16, with stochastic rounding: half the memory."""
+    """The rule's state is stored as bfloat16, with stochastic rounding: half the memory.
+
+    Not for a rule that takes differences of its states.
+    """
 
     group: ClassVar[str] = "rounding"
 

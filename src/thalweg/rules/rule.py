@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Real
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from thalweg.errors import UsageError
 from thalweg.rules.language import Program, read
@@ -20,7 +20,8 @@ class Hyper:
     name: how the rule's functions call it
     low, above: its lower end, and whether the value must stay above it
     high, below: its upper end, and whether the value must stay below it
-    is_finite: infinity is not allowed; is_switch: it is True or False, 1 or 0 to the rule
+    is_finite: infinity is not allowed; is_switch: it is True or False, 1 or 0 to the rule, and
+    nothing else
     key, index: how users spell it, where that differs: beta1 is `betas[0]`
     is_whole: 3 and not 3.5; or_none: None has a meaning of its own
     """
@@ -52,9 +53,10 @@ class Hyper:
     @property
     def range(self) -> str:
         """The allowed values in words, such as "0 <= beta1 < 1"."""
+        none = ", or None" if self.or_none else ""
         if math.isinf(self.high):
-            return f"{self.label} {'>' if self.above else '>='} {self.low:g}"
-        high = f"{'<' if self.below else '<='} {self.high:g}"
+            return f"{self.label} {'>' if self.above else '>='} {self.low:g}{none}"
+        high = f"{'<' if self.below else '<='} {self.high:g}{none}"
         if math.isinf(self.low):
             return f"{self.label} {high}"
         return f"{self.low:g} {'<' if self.above else '<='} {self.label} {high}"
@@ -64,12 +66,12 @@ class Hyper:
         if self.or_none and value is None:
             return
         value = value.item() if getattr(value, "numel", lambda: 0)() == 1 else value
-        if self.is_switch and isinstance(value, bool):
+        if self.is_switch:
+            check_choice(self.label, value, SWITCH)
             return
-        is_number = isinstance(value, Real) and not isinstance(value, bool)
-        if not is_number or (not math.isfinite(value) and (self.is_finite or value != math.inf)):
+        number = number_of(value)
+        if not math.isfinite(number) and (self.is_finite or number != math.inf):
             raise UsageError(f"{self.label} is {value!r}: it must be a number with {self.range}")
-        number = float(value)
         if self.is_whole and not number.is_integer():
             raise UsageError(f"{self.label} is {value!r}: it must be a whole number")
         too_high = number >= self.high if self.below else number > self.high
@@ -78,18 +80,28 @@ class Hyper:
         if too_low or too_high:
             raise UsageError(f"{self.label} is {value!r}: allowed is {self.range}")
 
-    def check_in(self, settings: Mapping[str, Any]) -> None:
-        """Raise UsageError unless the settings hold it, in range."""
-        value = settings[self.setting]
-        if self.index is not None:
-            if not isinstance(value, tuple | list) or len(value) <= self.index:
-                raise UsageError(f"{self.setting} is {value!r}: it must be {_TUPLES[self.index]}")
-            value = value[self.index]
-        self.check(value)
+
+SWITCH = (True, False)
 
 
-_TUPLES = ("a pair of numbers", "a pair of numbers", "three numbers")
-"""What a setting must be that lacks the number at this index."""
+def check_choice(name: str, value: Any, allowed: Sequence[Any]) -> None:
+    """Raise UsageError unless the value is one of those allowed; 1 and 0 are True and False."""
+    if isinstance(value, int | str | None) and value in allowed:
+        return
+    *others, last = map(repr, allowed)
+    raise UsageError(f"{name} is {value!r}: it must be {', '.join(others)} or {last}")
+
+
+def number_of(value: Any) -> float:
+    """The value as a float, infinite where it is too large; NaN for what is no number."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_number:
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf  # pyright: ignore[reportOperatorIssue]
+
 
 _NO_HYPERS = (
     "capturable",
@@ -133,7 +145,8 @@ class Rule:
     counts_steps: the state holds `step`, as torch's does
     averages_weights: p is not the answer but the point where gradients are taken (train and eval)
     takes_sparse: a sparse gradient means what the dense one means
-    cancels: states are subtracted from each other, so they are stored as float32 at least
+    cancels: states are subtracted from each other, so they are stored as float32 at least, and
+    LowPrecisionState is refused
     A function that leaves the language is refused with UsageError, its line and the reason.
 
     >>> from thalweg.rules import Hyper, Rule
@@ -167,6 +180,7 @@ class Rule:
     paper: str = ""
 
     def __post_init__(self) -> None:
+        self._check_fields()
         given, made = self.coefficients_program, self.update_program
         num_states = len(made.outputs) - 1
         if made.inputs[:2] != ("p", "g"):
@@ -192,6 +206,39 @@ class Rule:
         for name in given.inputs:
             if name != "t" and name not in self.scalars and name not in self.by_name:
                 raise self._refusal(f"coefficients takes {name}, which is no hyperparameter")
+        self._check_use()
+
+    def _check_fields(self) -> None:
+        """Raise UsageError for a field that is not of its kind."""
+        if not isinstance(self.name, str):
+            raise self._refusal("its name must be a text")
+        hypers = self.hypers
+        if not isinstance(hypers, tuple) or not all(isinstance(row, Hyper) for row in hypers):
+            raise self._refusal(f'hypers is {hypers!r}: give a tuple, (Hyper("lr", 1e-3), ...)')
+        if len(self.by_name) < len(hypers):
+            raise self._refusal("two of its hyperparameters have one name")
+        if not isinstance(self.states, tuple):
+            raise self._refusal(f"states is {self.states!r}: give a tuple of names")
+        if self.decay not in get_args(Decay):
+            kinds = ", ".join(get_args(Decay))
+            raise self._refusal(f"decay is {self.decay!r}: it must be one of {kinds}")
+        if (self.measure is None) != (self.conclude is None):
+            raise self._refusal("measure and conclude go together: give both or none")
+
+    def _check_use(self) -> None:
+        """Raise UsageError for names that lead nowhere."""
+        starts = {*self.initial.values(), *self.scalars.values()}
+        concluding = self.conclude_program.inputs if self.conclude else ()
+        taken = {*self.coefficients_program.inputs, *concluding, *starts, "weight_decay"}
+        for name in self.by_name:
+            if name not in taken:
+                raise self._refusal(f"coefficients does not take the hyperparameter {name}")
+        for state, start in self.initial.items():
+            if state not in self.states or start not in ("p", *self.by_name):
+                raise self._refusal(
+                    f"initial says that {state} starts at {start}: a state, and 'p' or a "
+                    "hyperparameter, are needed"
+                )
 
     def _refusal(self, reason: str) -> UsageError:
         return UsageError(f"rule {self.name!r} is refused: {reason}")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from thalweg.errors import UsageError
 from thalweg.schedules.checks import count, share
 from thalweg.schedules.schedule import Evaluations, Schedule, Trait, named, of
 
-__all__ = ["plateau", "wait_of"]
+__all__ = ["can_fall", "patience_of", "plateau", "wait_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,20 @@ def wait_of(schedule: Schedule) -> int:
     return max((shape.patience + 1 + shape.cooldown for shape in shapes), default=0)
 
 
+def patience_of(schedule: Schedule) -> int:
+    """Evaluations without improvement that its plateau bears before it falls."""
+    return max(shape.patience for _, shape in schedule.parts if isinstance(shape, Plateau))
+
+
+def can_fall(schedule: Schedule, *, horizon: int, last: int, every: int) -> bool:
+    """Whether its plateau can act by step `last`: no evaluation but the first is an improvement.
+
+    every: steps between evaluations
+    """
+    flat = [(number, 1.0) for number in range(every, last, every)]
+    return schedule(last, horizon, flat) < schedule(last, horizon)
+
+
 @named
 def plateau(
     factor: float = 0.1,
@@ -55,7 +70,7 @@ def plateau(
 ) -> Schedule:
     """Falls by `factor` after more than `patience` evaluations without an improvement.
 
-    factor, floor: 0 .. 1; patience, cooldown: numbers of evaluations, 0 or more
+    factor: 0 .. 1, below 1; floor: 0 .. 1; patience, cooldown: numbers of evaluations, 0 or more
     threshold: 0 .. 1; an improvement is a loss below best - threshold |best|; NaN is none
     cooldown: evaluations after a fall during which none counts as stale
     It is called with the evaluations so far, schedule(step, horizon, evaluations), and keeps
@@ -67,9 +82,11 @@ def plateau(
     >>> [schedule(step, None, losses) for step in (1, 40, 41)]
     [1.0, 1.0, 0.5]
     """
+    if share("plateau", "factor", factor) == 1:
+        raise UsageError("plateau: factor is 1: it must be below 1, or nothing falls")
     return of(
         Plateau(
-            share("plateau", "factor", factor),
+            float(factor),
             count("plateau", "patience", patience, least=0),
             share("plateau", "threshold", threshold),
             count("plateau", "cooldown", cooldown, least=0),

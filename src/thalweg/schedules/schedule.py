@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from enum import Flag, auto
 from inspect import signature
+from numbers import Integral
 from typing import Any, ParamSpec, Protocol
 
 from thalweg.errors import UsageError
@@ -69,8 +70,8 @@ class Schedule:
     def __call__(
         self, step: int, horizon: int | None = None, evaluations: Evaluations = ()
     ) -> float:
-        if step < 1:
-            raise UsageError(f"step is {step}: steps are counted from 1")
+        if not isinstance(step, Integral) or step < 1:
+            raise UsageError(f"step is {step!r}: steps are counted from 1, in whole numbers")
         self._check_horizon(horizon)
         left, start = horizon or 0, 0
         for length, shape in self.parts:
@@ -82,12 +83,18 @@ class Schedule:
         return 1.0
 
     def __rshift__(self, other: Schedule) -> Schedule:
+        check_schedule(other)
         if any(length is None for length, _ in self.parts):
             raise UsageError(
                 f"{self} has no end: only parts with a length, such as warmup(100) or "
                 "constant(100), may stand before >>"
             )
         return Schedule(self.parts + other.parts)
+
+    def __rrshift__(self, other: object) -> Schedule:
+        """Asked where what stands before >> is no schedule: it says so."""
+        check_schedule(other)
+        return NotImplemented
 
     @property
     def needs_horizon(self) -> bool:
@@ -114,8 +121,8 @@ class Schedule:
                     f"{self} follows the end of the run, and no end is planned: give "
                     "until=budget(steps=...), budget(epochs=...) or horizon=..., or use constant()"
                 )
-        elif horizon < 1:
-            raise UsageError(f"horizon is {horizon}: it must be 1 step or more")
+        elif not isinstance(horizon, Integral) or horizon < 1:
+            raise UsageError(f"horizon is {horizon!r}: it must be a whole number, 1 step or more")
 
     def __str__(self) -> str:
         return " >> ".join(_text(length, shape) for length, shape in self.parts)
@@ -128,6 +135,16 @@ class Schedule:
 
     def __hash__(self) -> int:
         return hash(str(self))
+
+
+def check_schedule(value: object) -> None:
+    """Raise UsageError for what is no schedule."""
+    if isinstance(value, Schedule):
+        return
+    if any(value is builder for builder in BUILDERS.values()):
+        name = getattr(value, "__name__", "")
+        raise UsageError(f"{name} is the function that makes a schedule: write {name}(...)")
+    raise UsageError(f"{value!r} is no schedule: give one, such as warmup(100) >> cosine()")
 
 
 BUILDERS: dict[str, Callable[..., Schedule]] = {}
