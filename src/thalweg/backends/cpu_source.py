@@ -181,7 +181,7 @@ def _setting(formula: Formula, layout: Layout) -> list[str]:
         lines.append(f"scales = word(at, {Word.SCALES:d}) + {8 * len(formula.measures)} * t")
     lines += [f"_{m.name} = F(number(scales, {k}))" for k, m in enumerate(formula.measures)]
     if layout.rounding == "stochastic":
-        lines.append(f"key = types.uint32(word(word(at, {Word.KEYS:d}), t))")
+        lines.append(f"key = types.uint32(word(word(at, {Word.KEYS:d}), t) + start)")
     return lines
 
 
@@ -234,7 +234,7 @@ def _update(formula: Formula, layout: Layout) -> str:
     else:
         body.append(f"moved = {moved}")
     if layout.rounding == "stochastic":
-        body.append("chance = draw(key, start + i)")
+        body.append("chance = draw(key, i)")
     arrays = arrays_of(formula, layout)
     values = ["moved", None, *states]
     for k, ((_, dtype), value) in enumerate(zip(arrays, values, strict=True)):
