@@ -21,7 +21,8 @@ import numpy as np
 from numba import cfunc, njit, types
 
 from thalweg.backends.elements import (
-    draw, exact, load, number, put, put_word, rounded, store, store_by_chance, take, word,
+    draw, exact, load, load_half, number, put, put_word, rounded, store, store_by_chance,
+    store_halves, store_halves_by_chance, take, word,
 )
 
 F = np.{arithmetic}
@@ -122,8 +123,7 @@ def {kernel}(at):
             continue
 {setting}
         {accumulators} = {zeros}
-        for i in range(n):
-{body}
+{loop}
 {ending}
 """
 
@@ -153,14 +153,20 @@ def tasks(formula: Formula) -> list[str]:
 
 
 def _accessors(formula: Formula, layout: Layout) -> list[str]:
-    """How each array is read and written: load0 and store0 are the parameter's."""
+    """How each array is read and written: load0 and store0 are the parameter's; of two in a
+    word, low0, high0 and both0."""
     lines = ["\n"]
     for k, (_, dtype) in enumerate(arrays_of(formula, layout)):
+        is_by_chance, shift = layout.is_by_chance(dtype), SHIFTS[k % len(SHIFTS)]
+        if layout.is_paired:
+            lines.append(f"low{k} = load_half({k}, is_high=False)\n")
+            lines.append(f"high{k} = load_half({k}, is_high=True)\n")
+            by = f"store_halves_by_chance({k}, {shift})" if is_by_chance else f"store_halves({k})"
+            lines.append(f"both{k} = {by}\n")
         if k == 1:
             continue
         lines.append(f'load{k} = load("{dtype}", "{layout.arithmetic}", {k})\n')
-        if layout.is_by_chance(dtype):
-            shift = SHIFTS[k % len(SHIFTS)]
+        if is_by_chance:
             lines.append(f'store{k} = store_by_chance("{layout.arithmetic}", {k}, {shift})\n')
         else:
             lines.append(f'store{k} = store("{dtype}", "{layout.arithmetic}", {k})\n')
@@ -185,10 +191,11 @@ def _setting(formula: Formula, layout: Layout) -> list[str]:
     return lines
 
 
-def _loads(formula: Formula, layout: Layout) -> list[str]:
-    lines = ["raw = load1(at1, i)", "_g = raw * factor"]
+def _loads(formula: Formula, layout: Layout, load: str = "load", i: str = "i") -> list[str]:
+    """One element of every array; the gradient as it came, and as it counts."""
+    lines = [f"raw = {load}1(at1, {i})", "_g = raw * factor"]
     arrays = enumerate(arrays_of(formula, layout))
-    lines += [f"_{name} = load{k}(at{k}, i)" for k, (name, _) in arrays if k != 1]
+    lines += [f"_{name} = {load}{k}(at{k}, {i})" for k, (name, _) in arrays if k != 1]
     return [*lines, "stored = _p", "_p = _p + _kahan"] if layout.rounding == "kahan" else lines
 
 
@@ -199,7 +206,8 @@ def _measure(formula: Formula, layout: Layout, k: int) -> str:
     body += [f"total{j} += {spell(value)}" for j, value in enumerate(measure.sums)]
     totals = [f"total{j}" for j in range(len(measure.sums))]
     ending = [f"put(sums, {1 + j}, np.float64({name}))" for j, name in enumerate(totals)]
-    return _kernel(f"measure{k}", _setting(formula, layout), totals, body, ending)
+    loop = ["for i in range(n):", *_deeper(body)]
+    return _kernel(f"measure{k}", _setting(formula, layout), totals, loop, ending)
 
 
 _KAHAN = [
@@ -224,37 +232,69 @@ _UPDATE_ENDING = [
 
 
 def _update(formula: Formula, layout: Layout) -> str:
+    lines, results = _element(formula, layout)
+    alone = _alone(formula, layout, lines, results)
+    loop = ["for i in range(n):", *_deeper(alone)]
+    if layout.is_paired:
+        pair = _pair(formula, layout, lines, results)
+        loop = ["for j in range(n // 2):", *_deeper(pair)]
+        loop += ["for i in range(n - n % 2, n):", *_deeper(alone)]
+    totals = ["sum_g", "sum_step", "sum_p"]
+    return _kernel("update", _setting(formula, layout), totals, loop, _UPDATE_ENDING)
+
+
+def _element(formula: Formula, layout: Layout) -> tuple[list[str], dict[int, str]]:
+    """What is computed of one element, and by array what is stored of it."""
     moved, *states = map(spell, formula.outputs)
-    body = _loads(formula, layout)
-    body += [f"_{name} = {spell(value)}" for name, value in formula.lines]
-    body.append(f"step = {spell(formula.step)}")
+    lines = [f"_{name} = {spell(value)}" for name, value in formula.lines]
+    lines.append(f"step = {spell(formula.step)}")
     if layout.rounding == "kahan":
-        body += _KAHAN
+        lines += _KAHAN
         states.append("lost")
     else:
-        body.append(f"moved = {moved}")
+        lines.append(f"moved = {moved}")
+    return [*lines, *_STATISTICS], {0: "moved", **dict(enumerate(states, start=2))}
+
+
+def _alone(
+    formula: Formula, layout: Layout, lines: list[str], results: dict[int, str]
+) -> list[str]:
+    """One element at a time, as it is stored."""
+    body = [*_loads(formula, layout), *lines]
     if layout.rounding == "stochastic":
         body.append("chance = draw(key, i)")
-    arrays = arrays_of(formula, layout)
-    values = ["moved", None, *states]
-    for k, ((_, dtype), value) in enumerate(zip(arrays, values, strict=True)):
-        if value is not None:
+    for k, (_, dtype) in enumerate(arrays_of(formula, layout)):
+        if k in results:
             chance = ", chance" if layout.is_by_chance(dtype) else ""
-            body.append(f"store{k}(at{k}, i, {value}{chance})")
-    body += _STATISTICS
-    totals = ["sum_g", "sum_step", "sum_p"]
-    return _kernel("update", _setting(formula, layout), totals, body, _UPDATE_ENDING)
+            body.append(f"store{k}(at{k}, i, {results[k]}{chance})")
+    return body
+
+
+def _pair(formula: Formula, layout: Layout, lines: list[str], results: dict[int, str]) -> list[str]:
+    """The two elements of a word: a vector of whole words needs no shuffle and fewer loads."""
+    body = []
+    for j, half in enumerate(("low", "high")):
+        body += [*_loads(formula, layout, half, "j"), *lines]
+        body += [f"{half}_result{k} = {value}" for k, value in results.items()]
+        if layout.rounding == "stochastic":
+            body.append(f"{half}_chance = draw(key, 2 * j + {j})")
+    chances = ", low_chance, high_chance" if layout.rounding == "stochastic" else ""
+    return body + [f"both{k}(at{k}, j, low_result{k}, high_result{k}{chances})" for k in results]
+
+
+def _deeper(lines: list[str]) -> list[str]:
+    return ["    " + line for line in lines]
 
 
 def _kernel(
-    kernel: str, setting: list[str], totals: list[str], body: list[str], ending: list[str]
+    kernel: str, setting: list[str], totals: list[str], loop: list[str], ending: list[str]
 ) -> str:
     return _KERNEL.format(
         kernel=kernel,
         setting=indented(setting, 8),
         accumulators=", ".join(totals) + ("," if len(totals) == 1 else ""),
         zeros=", ".join(["F(0)"] * len(totals)) + ("," if len(totals) == 1 else ""),
-        body=indented(body, 12),
+        loop=indented(loop, 8),
         ending=indented(ending, 8),
         **words(),
     )

@@ -64,10 +64,7 @@ def store_by_chance(arithmetic: str, number: int, shift: int) -> Any:
     kind, computed = _COMPUTED[arithmetic]
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        bits = _bits(builder, given[2], computed)
-        chance = builder.lshr(given[3], ir.Constant(_INT32, shift))
-        chance = builder.and_(chance, ir.Constant(_INT32, 0xFFFF))
-        value = _upper_half(builder, builder.add(bits, chance))
+        value = _upper_half(builder, _by_chance(builder, given[2], given[3], shift, computed))
         place = _place(builder, _INT16, given[0], given[1])
         _marked(builder, builder.store(value, place), number)
         return context.get_dummy_value()
@@ -77,6 +74,56 @@ def store_by_chance(arithmetic: str, number: int, shift: int) -> Any:
         return types.void(types.int64, types.int64, kind, types.uint32), generate
 
     return element
+
+
+def load_half(number: int, *, is_high: bool) -> Any:
+    """load(address, j): one of the two bfloat16 in word j of array `number`, as float32.
+
+    A word of 32 bits is elements 2 j (low) and 2 j + 1 (high): both are widened without a shuffle.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        place = _place(builder, _INT32, given[0], given[1])
+        both = _marked(builder, builder.load(place), number)
+        return builder.bitcast(_high(builder, both) if is_high else _raised(builder, both), _FLOAT)
+
+    @intrinsic
+    def half(typing, address, j):
+        return types.float32(types.int64, types.int64), generate
+
+    return half
+
+
+def store_halves(number: int) -> Any:
+    """store(address, j, low, high): both bfloat16 of word j, rounded to the nearest."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        low, high = (_to_nearest(builder, value, _FLOAT) for value in given[2:])
+        _store_both(builder, given, low, high, number)
+        return context.get_dummy_value()
+
+    @intrinsic
+    def halves(typing, address, j, low, high):
+        return types.void(types.int64, types.int64, types.float32, types.float32), generate
+
+    return halves
+
+
+def store_halves_by_chance(number: int, shift: int) -> Any:
+    """store(address, j, low, high, draw of low, draw of high): each as `store_by_chance` has it."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        pairs = ((given[2], given[4]), (given[3], given[5]))
+        low, high = (_by_chance(builder, value, draw, shift, _FLOAT) for value, draw in pairs)
+        _store_both(builder, given, low, high, number)
+        return context.get_dummy_value()
+
+    @intrinsic
+    def halves(typing, address, j, low, high, low_draw, high_draw):  # noqa: PLR0917  (Numba asks for one argument a value)
+        values = (types.float32, types.float32, types.uint32, types.uint32)
+        return types.void(types.int64, types.int64, *values), generate
+
+    return halves
 
 
 @intrinsic
@@ -184,8 +231,7 @@ def _place(builder: Any, kind: ir.Type, address: Any, i: Any) -> Any:
 def _widened(builder: Any, value: Any, dtype: str, computed: ir.Type) -> Any:
     """A stored value in the arithmetic's type."""
     if dtype == "bfloat16":
-        bits = builder.shl(builder.zext(value, _INT32), ir.Constant(_INT32, 16))
-        value = builder.bitcast(bits, _FLOAT)
+        value = builder.bitcast(_raised(builder, builder.zext(value, _INT32)), _FLOAT)
     elif _STORED[dtype] is computed:
         return value
     elif dtype == "float64":
@@ -202,16 +248,44 @@ def _narrowed(builder: Any, value: Any, dtype: str, computed: ir.Type) -> Any:
         return builder.fpext(value, stored)
     if dtype != "bfloat16":
         return builder.fptrunc(value, stored)
+    return _upper_half(builder, _to_nearest(builder, value, computed))
+
+
+def _to_nearest(builder: Any, value: Any, computed: ir.Type) -> Any:
+    """32 bits whose upper half is the value as bfloat16, rounded to the nearest, ties to even."""
     bits = _bits(builder, value, computed)
     odd = builder.and_(builder.lshr(bits, ir.Constant(_INT32, 16)), ir.Constant(_INT32, 1))
     up = builder.add(bits, builder.add(odd, ir.Constant(_INT32, 0x7FFF)))
     is_nan = builder.fcmp_unordered("uno", value, value)
-    return _upper_half(builder, builder.select(is_nan, ir.Constant(_INT32, 0x7FC00000), up))
+    return builder.select(is_nan, ir.Constant(_INT32, 0x7FC00000), up)
+
+
+def _by_chance(builder: Any, value: Any, draw: Any, shift: int, computed: ir.Type) -> Any:
+    """32 bits whose upper half is the value as bfloat16, rounded up where the draw says so."""
+    chance = builder.lshr(draw, ir.Constant(_INT32, shift))
+    chance = builder.and_(chance, ir.Constant(_INT32, 0xFFFF))
+    return builder.add(_bits(builder, value, computed), chance)
+
+
+def _store_both(builder: Any, given: Any, low: Any, high: Any, number: int) -> None:
+    """Write the upper halves of two 32 bits as one word."""
+    low = builder.lshr(low, ir.Constant(_INT32, 16))
+    both = builder.or_(low, _high(builder, high))
+    place = _place(builder, _INT32, given[0], given[1])
+    _marked(builder, builder.store(both, place), number)
 
 
 def _bits(builder: Any, value: Any, computed: ir.Type) -> Any:
     single = value if computed is _FLOAT else builder.fptrunc(value, _FLOAT)
     return builder.bitcast(single, _INT32)
+
+
+def _raised(builder: Any, bits: Any) -> Any:
+    return builder.shl(bits, ir.Constant(_INT32, 16))
+
+
+def _high(builder: Any, bits: Any) -> Any:
+    return builder.and_(bits, ir.Constant(_INT32, 0xFFFF0000))
 
 
 def _upper_half(builder: Any, bits: Any) -> Any:
@@ -229,6 +303,7 @@ def _marked(builder: Any, instruction: Any, array: int) -> Any:
     others = [scope for k, scope in enumerate(scopes) if k != array]
     instruction.set_metadata("alias.scope", module.add_metadata([scopes[array]]))
     instruction.set_metadata("noalias", module.add_metadata(others))
-    if instruction.opname == "load" and isinstance(instruction.type, ir.IntType):
-        instruction.align = 2
+    stored = instruction.operands[0] if instruction.opname == "store" else instruction
+    if isinstance(stored.type, ir.IntType):
+        instruction.align = 2  # bfloat16, alone or two in a word
     return instruction

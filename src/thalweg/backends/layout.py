@@ -34,6 +34,12 @@ class Layout:
         short = "_".join(a.replace("bfloat", "b").replace("float", "f") for a in arrays)
         return f"{short}_{self.arithmetic}_{self.rounding}"
 
+    @property
+    def is_paired(self) -> bool:
+        """Are all arrays bfloat16, so that kernels can take two elements in a word?"""
+        stored = {self.param, self.grad, *self.states}
+        return stored == {"bfloat16"} and self.arithmetic == "float32"
+
     def is_by_chance(self, dtype: str) -> bool:
         """Are results stored as this type rounded by chance?"""
         return self.rounding == "stochastic" and dtype == "bfloat16"
