@@ -8,11 +8,12 @@ gaps is worked on in a copy and written back, so that nothing outside it is touc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._dynamo.guards import TensorGuards
 
 from thalweg.backends.base import Group, dense, is_dense
 from thalweg.backends.layout import plain, state_names
@@ -24,7 +25,10 @@ class Memory:
     def __init__(self, groups: Sequence[Group]):
         self.rule = groups[0].formula.rule
         self._owners: list[Tensor] = [p for group in groups for p in group.params]
-        self._places = self._found()
+        self._places = list(map(Tensor.data_ptr, self._owners))
+        self._forms = list(map(_form, self._owners))
+        self._are_owners_alike = comparison(self._owners)
+        self._are_grads_alike: Callable[..., bool] = _never
         self.params = list(map(plain, self._owners))
         self.sizes = list(map(Tensor.numel, self.params))
         self.targets = [p if is_dense(p) else p.contiguous() for p in self.params]
@@ -36,18 +40,14 @@ class Memory:
         self.grads: Sequence[Tensor | None] = ()
 
     def is_current(self) -> bool:
-        """Do the parameters still lie where the table says, at their size and in order?"""
-        return self._found() == self._places
+        """Do the parameters still lie where the table says, at their size and in order?
 
-    def _found(self) -> tuple[list[int], list[int], list[bool]]:
-        """Where the parameters themselves lie, their sizes, and which are in order of memory:
-        `p.data = ...` changes them."""
+        `p.data = ...` changes that.
+        """
         owners = self._owners
-        return (
-            list(map(Tensor.data_ptr, owners)),
-            list(map(Tensor.numel, owners)),
-            list(map(Tensor.is_contiguous, owners)),
-        )
+        if list(map(Tensor.data_ptr, owners)) != self._places:
+            return False
+        return self._are_owners_alike(*owners) or list(map(_form, owners)) == self._forms
 
     def chunks(self, length: int) -> list[tuple[int, int, int]]:
         """The work in pieces of at most `length` elements: (row, first element, their number)."""
@@ -71,6 +71,8 @@ class Memory:
 
     def _addresses_if_simple(self, grads: Sequence[Any]) -> list[int] | None:
         """The gradients' addresses, where all are there, contiguous and of the parameters' type."""
+        if self._are_grads_alike(*grads):
+            return list(map(Tensor.data_ptr, grads))
         if not self.is_simple:
             return None
         try:
@@ -79,8 +81,10 @@ class Memory:
         except (TypeError, RuntimeError, NotImplementedError):  # None, or a sparse one
             return None
         dtypes = [g.dtype for g in grads]
-        has_one_type = dtypes.count(self.params[0].dtype) == len(dtypes)
-        return addresses if is_simple and has_one_type else None
+        if not is_simple or dtypes.count(self.params[0].dtype) < len(dtypes):
+            return None
+        self._are_grads_alike = comparison(grads)
+        return addresses
 
     def _ordered(self, grad: Tensor, i: int) -> Tensor:
         """A gradient in its parameter's type and order of memory."""
@@ -99,6 +103,23 @@ class Memory:
         for i in self.staged:
             self.params[i].copy_(self.targets[i])
         self.grads = ()
+
+
+def comparison(tensors: Sequence[Tensor]) -> Callable[..., bool]:
+    """A function of as many tensors: are they, for sure, of the same kinds, sizes and strides?
+
+    One call into torch, whose compiler's guard it is; where it says False, look more closely.
+    """
+    dims: Any = [[None] * tensor.dim() for tensor in tensors]
+    return TensorGuards(*tensors, dynamic_dims_sizes=dims, dynamic_dims_strides=dims).check
+
+
+def _never(*_: Any) -> bool:
+    return False
+
+
+def _form(tensor: Tensor) -> tuple[int, bool]:
+    return tensor.numel(), tensor.is_contiguous()
 
 
 def element_addresses(places: Any) -> list[int]:
