@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from struct import Struct
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from thalweg.backends import kernels, openmp
+from thalweg.backends import openmp
 from thalweg.backends.base import Group, elementwise
 from thalweg.backends.cpu_prologue import HYPER_HEAD
 from thalweg.backends.cpu_source import source, tasks
@@ -49,16 +50,11 @@ class Part:
 @cache
 def compiled(formula: Formula, layout: Layout) -> tuple[int, Callable[[int], None]]:
     """The kernel of a formula: its address, and the same as a callable of a table's address."""
-    import llvmlite
-    import numba
+    from thalweg.backends import cpu_object  # not needed to import the package
 
     runtime = Path(__file__).with_name("elements.py").read_text(encoding="utf-8")
-    module = kernels.module(
-        f"{formula.name}_{layout.name}",
-        source(formula, layout),
-        f"numba {numba.__version__} llvmlite {llvmlite.__version__} {runtime}",
-    )
-    address = module.main.address
+    name = f"{formula.name}_{layout.name}"
+    address = cpu_object.address_of(name, source(formula, layout), f"{version('numba')} {runtime}")
     return address, openmp.entry(address)
 
 

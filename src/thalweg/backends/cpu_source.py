@@ -30,7 +30,7 @@ FAST = {{"reassoc", "contract", "nsz"}}
 inline = njit(inline="always", error_model="numpy", fastmath=FAST)
 compiled = njit(error_model="numpy", fastmath=FAST, nogil=True)
 careful = njit(error_model="numpy", nogil=True)
-entry = cfunc(types.void(types.int64), cache=True, error_model="numpy")
+entry = cfunc(types.void(types.int64), error_model="numpy")
 add = exact("add", "{arithmetic}")
 subtract = exact("subtract", "{arithmetic}")
 

@@ -52,11 +52,8 @@ PROGRAMS = 4096
 def compiled(formula: Formula, layout: Layout) -> ModuleType:
     """The kernels of a formula; Triton compiles each when it is first launched."""
     runtime = Path(__file__).with_name("gpu_elements.py").read_text(encoding="utf-8")
-    return kernels.module(
-        f"gpu_{formula.name}_{layout.name}",
-        source(formula, layout),
-        f"triton {version('triton')} {runtime}",
-    )
+    name, text = f"gpu_{formula.name}_{layout.name}", source(formula, layout)
+    return kernels.module(kernels.place(name, text, f"triton {version('triton')} {runtime}"), text)
 
 
 class Inbox:

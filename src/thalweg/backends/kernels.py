@@ -3,7 +3,7 @@
 They live in the user's cache folder, under a name that holds a hash of all that they depend on, and
 are written by atomic rename, so that any number of processes may do so at once. Where that folder
 cannot be used (a read-only home, a folder that others can write) they live in a private temporary
-one, for this process only. Numba keeps the compiled code beside them.
+one, for this process only. Compiled code lies beside them (`cpu_object.py`).
 """
 
 from __future__ import annotations
@@ -25,18 +25,21 @@ from thalweg import cache
 NAME = "kernels"
 
 
-@remember
-def module(name: str, text: str, depends_on: str) -> ModuleType:
-    """The module of this source, imported from a file.
+def place(name: str, text: str, depends_on: str) -> Path:
+    """Where the file of this source lies, or will.
 
     depends_on: versions and the like; other ones make another file
     """
     key = hashlib.sha256(f"{depends_on}\n{text}".encode()).hexdigest()[:16]
-    unique = f"{re.sub('[^0-9A-Za-z_]', '_', name)[:80]}_{key}"
-    path = folder() / f"{unique}.py"
+    return folder() / f"{re.sub('[^0-9A-Za-z_]', '_', name)[:80]}_{key}.py"
+
+
+@remember
+def module(path: Path, text: str) -> ModuleType:
+    """The module of this source, imported from its file, which is written where it lacks."""
     if not _holds(path, text):
-        _write(path, text)
-    spec = importlib.util.spec_from_file_location(f"thalweg_{NAME}.{unique}", path)
+        write(path, text.encode())
+    spec = importlib.util.spec_from_file_location(f"thalweg_{NAME}.{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     made = importlib.util.module_from_spec(spec)
@@ -62,7 +65,7 @@ def folder() -> Path:
 
 
 def _forget_compiled(path: Path) -> bool:
-    """Remove what Python and Numba keep of a kernel's compiled code. Was there any?"""
+    """Remove what Python keeps of a kernel's compiled source. Was there any?"""
     found = list((path.parent / "__pycache__").glob(f"{path.stem}.*"))
     for file in found:
         file.unlink(missing_ok=True)
@@ -76,11 +79,12 @@ def _holds(path: Path, text: str) -> bool:
         return False
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, data: bytes) -> None:
+    """Write a file by atomic rename: nobody ever sees a part of it."""
     number, draft = tempfile.mkstemp(dir=path.parent, suffix=".draft")
     try:
-        with open(number, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(number, "wb") as file:
+            file.write(data)
         os.replace(draft, path)
     except OSError:
         os.unlink(draft)
