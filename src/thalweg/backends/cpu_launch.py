@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from thalweg.backends import openmp
+from thalweg.backends import cpu_object, openmp
 from thalweg.backends.base import Group, elementwise
 from thalweg.backends.cpu_prologue import HYPER_HEAD
 from thalweg.backends.cpu_source import source, tasks
@@ -50,8 +50,6 @@ class Part:
 @cache
 def compiled(formula: Formula, layout: Layout) -> tuple[int, Callable[[int], None]]:
     """The kernel of a formula: its address, and the same as a callable of a table's address."""
-    from thalweg.backends import cpu_object  # not needed to import the package
-
     runtime = Path(__file__).with_name("elements.py").read_text(encoding="utf-8")
     name = f"{formula.name}_{layout.name}"
     address = cpu_object.address_of(name, source(formula, layout), f"{version('numba')} {runtime}")

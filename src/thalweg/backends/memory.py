@@ -110,8 +110,9 @@ def comparison(tensors: Sequence[Tensor]) -> Callable[..., bool]:
 
     One call into torch, whose compiler's guard it is; where it says False, look more closely.
     """
-    dims: Any = [[None] * tensor.dim() for tensor in tensors]
-    return TensorGuards(*tensors, dynamic_dims_sizes=dims, dynamic_dims_strides=dims).check
+    sizes: Any = [list(tensor.shape) for tensor in tensors]
+    strides: Any = [list(tensor.stride()) for tensor in tensors]
+    return TensorGuards(*tensors, dynamic_dims_sizes=sizes, dynamic_dims_strides=strides).check
 
 
 def _never(*_: Any) -> bool:
