@@ -139,6 +139,28 @@ for _ in range(5):
     assert found[0] == found[1]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no such limit")
+def test_a_disk_that_takes_nothing_stops_no_step(tmp_path):
+    """As when it is full: the source goes to a private folder, the code is kept nowhere."""
+    code = f"""
+import tempfile
+from thalweg.backends import kernels
+def full(path, data, write=kernels.write):
+    if str(path).startswith({str(tmp_path)!r}) or path.suffix == ".o":
+        raise OSError(28, "no space left on device")
+    write(path, data)
+kernels.write = full
+{STEP}"""
+    out = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert out.split()[:2] == ["numba", "0.9"]
+
+
 def test_many_processes_compile_one_kernel_at_once(tmp_path):
     processes = [start(tmp_path) for _ in range(3)]
     folders = {finish(process) for process in processes}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import gc
+import math
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from conformance.compare import copies, same_bits
 from definition import BACKENDS, gradients, make, parameters
 from thalweg.backends.cpu_launch import CHUNK
 from thalweg.errors import UsageError
+from thalweg.optim.clip import PerTensor
 
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
 SHAPES = ((6, 4), (5,), (2 * CHUNK + 3,))
@@ -157,6 +159,59 @@ def test_a_parameter_turned_in_its_memory_is_seen(backend):
     optimizer.step()
     expected = torch.arange(12.0).view(3, 4).t() - torch.arange(12.0).view(4, 3)
     assert torch.equal(p.detach(), expected)
+
+
+LAYOUTS = {
+    "in order": lambda g: g,
+    "turned": lambda g: g.t().contiguous().t(),
+    "with gaps": lambda g: torch.stack([g, g], dim=-1)[..., 0],
+    "expanded": lambda g: g[:1].clone().expand(3, 4),
+    "negated": lambda g: torch._neg_view(-g),
+    "of float64": lambda g: g.double(),
+}
+
+
+@every_backend
+@pytest.mark.parametrize("later", LAYOUTS)
+@pytest.mark.parametrize("first", LAYOUTS)
+def test_gradients_may_lie_otherwise_in_every_step(first, later, backend):
+    p = nn.Parameter(torch.zeros(3, 4))
+    optimizer = make([p], "sgd", backend, lr=1.0, weight_decay=0.0)
+    given = torch.arange(12.0).view(3, 4)
+    expected = torch.zeros(3, 4)
+    p.grad_dtype = None
+    for layout in (first, later, first):
+        p.grad = LAYOUTS[layout](given)
+        expected -= p.grad.float()
+        optimizer.step()
+    assert torch.equal(p.detach(), expected)
+
+
+@every_backend
+@pytest.mark.parametrize("clip", [1.0, PerTensor(1.0)], ids=["by norm", "per tensor"])
+def test_an_infinite_norm_clips_to_nothing(clip, backend):
+    """As torch's: what is finite goes to zero, and the infinite element itself to NaN."""
+    params = [nn.Parameter(torch.ones(3)) for _ in range(2)]
+    optimizer = make(params, "sgd", backend, lr=1.0, weight_decay=0.0, clip=clip)
+    params[0].grad = torch.tensor([1.0, math.inf, 2.0])
+    params[1].grad = torch.zeros(3)
+    optimizer.step()
+    assert repr(params[0].tolist()) == "[1.0, nan, 1.0]"
+    assert params[1].tolist() == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("seed", [-1, 2**53 + 1, 2**63, 2**64 - 1, 2**64 + 5, 10**30])
+def test_every_bit_of_a_seed_counts_alike_on_all_backends(seed):
+    found = []
+    for backend, own in (*((name, seed) for name in BACKENDS), ("torch", seed ^ 1)):
+        p = nn.Parameter(torch.ones(1001, dtype=torch.bfloat16))
+        optimizer = make([p], "sgd", backend, lr=0.001, weight_decay=0.0, seed=own)
+        p.grad = torch.ones_like(p)
+        optimizer.step()
+        found.append(p.detach())
+    *alike, other = found
+    assert all(same_bits([alike[0]], [p]) for p in alike)
+    assert not same_bits([alike[0]], [other])
 
 
 def test_a_parameter_of_another_shape_is_told():

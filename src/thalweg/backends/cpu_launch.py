@@ -88,6 +88,7 @@ class Launch:
         self.counter = np.zeros(1, dtype=np.int64)
         self.sums = np.zeros((len(self.chunks), 4))
         self.hyper = np.zeros((len(groups), HYPER_HEAD + len(formula.rule.hypers)))
+        self.hyper[:, 0] = np.array([g.seed % 2**64 for g in groups], np.uint64).view(np.float64)
         self.grads_at = array("q", [0] * n)
         self._pack = Struct(f"{n}q").pack_into
         lists = [self.memory.targets, *self.memory.states]
@@ -133,7 +134,7 @@ class Launch:
         for k, part in enumerate(self.parts):
             group = part.group
             values = map(group.hyper.__getitem__, part.names)
-            self.hyper[k] = (group.sign, group.seed, *values)
+            self.hyper[k, 1:] = (group.sign, *values)
 
     @property
     def is_small(self) -> bool:

@@ -8,6 +8,7 @@ before its code, so that a damaged one is compiled anew and never run.
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,8 @@ def address_of(name: str, text: str, depends_on: str) -> int:
     code = _read(path)
     if code is None:
         code = _compiled(source, text)
-        kernels.write(path, hashlib.sha256(code).digest() + code)
+        with suppress(OSError):  # a full disk: later processes compile it again
+            kernels.write(path, hashlib.sha256(code).digest() + code)
     return _loaded(code)
 
 

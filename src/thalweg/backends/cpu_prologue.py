@@ -86,7 +86,7 @@ def set_factors(at):
         if not factor >= smallest:
             smallest = factor
         hyper = word(at, {hyper}) + {hyper_size} * word(word(at, {groups}), t)
-        put(word(at, {factors}), t, factor * scale * number(hyper, 0))
+        put(word(at, {factors}), t, factor * scale * number(hyper, 1))
     put(request, {ask_factor}, smallest)
 
 
@@ -175,7 +175,7 @@ def scale{k}(at):
 '''
 
 HYPER_HEAD = 2
-"""Numbers that stand before the hyperparameters of a group: its sign and its seed."""
+"""Numbers that stand before the hyperparameters of a group: the bits of its seed, its sign."""
 
 
 def prologue(formula: Formula, *, is_by_chance: bool) -> str:
@@ -204,7 +204,7 @@ def _main(
     at = [
         f"word(word(at, {Word.SCALARS:d}), {len(scalars)} * t + {j})" for j in range(len(scalars))
     ]
-    key = f"put_word(word(at, {Word.KEYS:d}), t, key_of(np.uint64(np.int64(number(hyper, 1))), "
+    key = f"put_word(word(at, {Word.KEYS:d}), t, key_of(np.uint64(word(hyper, 0)), "
     key += f"np.uint64(word(word(at, {Word.NAMES:d}), t)), c_t))"
     measures = [
         f"put_word(word(at, {Word.COUNTER:d}), 0, 0)\n{' ' * 8}{kind}{k}(at)"

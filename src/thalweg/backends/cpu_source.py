@@ -79,11 +79,10 @@ def careful_sum(g_at, n):
     bad = 0.0
     for i in range(n):
         g = load1_wide(g_at, i)
-        if abs(g) < np.inf:
-            total += g * g
-        else:
+        total += g * g
+        if not abs(g) < np.inf:
             bad += 1.0
-    return (total if bad == 0.0 else np.nan), bad
+    return total, bad
 
 
 @compiled

@@ -24,7 +24,7 @@ class Word(IntEnum):
     STEPS = 8  # int64 a row: the address of its float32 count of updates
     SCALARS = 9  # int64 a row and running scalar: the address of the float64
     NAMES = 10  # int64 a row: the number that names it, for its draws
-    HYPER = 11  # float64 a group: sign, seed, then the hyperparameters
+    HYPER = 11  # float64 a group: the bits of its seed, sign, hyperparameters
     NUM_SEGMENTS = 12  # a count
     SQUARES = 13  # float64 a segment: the sum of g² over all launches
     LIMITS = 14  # float64 a segment: the largest norm, or infinity

@@ -36,9 +36,14 @@ def place(name: str, text: str, depends_on: str) -> Path:
 
 @remember
 def module(path: Path, text: str) -> ModuleType:
-    """The module of this source, imported from its file, which is written where it lacks."""
+    """The module of this source, imported from its file, which is written where it lacks; in a
+    folder of this process, where the disk takes no more."""
     if not _holds(path, text):
-        write(path, text.encode())
+        try:
+            write(path, text.encode())
+        except OSError:
+            path = _private() / path.name
+            write(path, text.encode())
     spec = importlib.util.spec_from_file_location(f"thalweg_{NAME}.{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
@@ -59,6 +64,12 @@ def folder() -> Path:
     found = cache.folder(NAME)
     if found is not None:
         return found
+    return _private()
+
+
+@remember
+def _private() -> Path:
+    """A folder of this process alone, gone when it ends."""
     private = Path(tempfile.mkdtemp(prefix="thalweg-"))
     atexit.register(shutil.rmtree, private, ignore_errors=True)
     return private

@@ -77,7 +77,7 @@ class Memory:
             return None
         try:
             addresses = list(map(Tensor.data_ptr, grads))
-            is_simple = all(map(Tensor.is_contiguous, grads))
+            is_simple = all(map(Tensor.is_contiguous, grads)) and not any(map(Tensor.is_neg, grads))
         except (TypeError, RuntimeError, NotImplementedError):  # None, or a sparse one
             return None
         dtypes = [g.dtype for g in grads]
@@ -88,7 +88,7 @@ class Memory:
 
     def _ordered(self, grad: Tensor, i: int) -> Tensor:
         """A gradient in its parameter's type and order of memory."""
-        target, given = self.targets[i], plain(dense(self.rule, grad))
+        target, given = self.targets[i], plain(dense(self.rule, grad)).resolve_neg()
         if given.dtype == target.dtype and given.stride() == target.stride():
             return given
         return torch.empty_like(target).copy_(given)
@@ -119,8 +119,8 @@ def _never(*_: Any) -> bool:
     return False
 
 
-def _form(tensor: Tensor) -> tuple[int, bool]:
-    return tensor.numel(), tensor.is_contiguous()
+def _form(tensor: Tensor) -> tuple[Any, ...]:
+    return tensor.dtype, tensor.shape, tensor.stride()
 
 
 def element_addresses(places: Any) -> list[int]:
