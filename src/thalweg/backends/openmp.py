@@ -15,7 +15,7 @@ from functools import cache
 
 import torch
 
-SERIAL_BELOW = 65_536
+SERIAL_BELOW = 131_072
 """Elements below which one thread is quicker than waking others."""
 
 _is_forked = False
