@@ -25,7 +25,7 @@ _WRAPPER = """
 define void @{entry}(i64 %at) {{
   %nothing = alloca i8*
   %trouble = alloca i8*
-  call i32 @{main}(i8** %nothing, i8** %trouble, i64 %at)
+  call i32 @"{main}"(i8** %nothing, i8** %trouble, i64 %at)
   ret void
 }}
 """
@@ -65,14 +65,10 @@ def _compiled(source: Path, text: str) -> bytes:
     """Object code with one function that others see, ENTRY, and nothing of Python's in it."""
     main = kernels.module(source, text).main
     inner = main.native_name.removeprefix("cfunc.")
-    written = main.inspect_llvm() + _WRAPPER.format(entry=ENTRY, main=_quoted(inner))
+    written = main.inspect_llvm() + _WRAPPER.format(entry=ENTRY, main=inner)
     module = llvm.parse_assembly(written)
     _hide(module)
     return _machine().emit_object(module)
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"'
 
 
 def _hide(module: Any) -> None:
