@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from thalweg.keys import key
 from thalweg.loop import batches
 from thalweg.loop.batches import Batches, Position, num_batches
-from thalweg.loop.order import Shuffled, key
+from thalweg.loop.order import Shuffled
 from thalweg.tasks.sources import Arrays
 
 SIZES = (1, 2, 3, 4, 7, 16, 17, 31, 100, 255, 256, 257, 1000, 4096, 4097)
@@ -75,7 +76,7 @@ def walk(batches: Batches, epochs: int = 1) -> list[list[int]]:
     found, position = [], Position()
     while position.epoch < epochs:
         batch = batches.at(position)
-        numbers = [int(i) for _, (_, targets) in batch.parts for i in targets]
+        numbers = [int(i) for _, (_, targets) in batch.shards for i in targets]
         assert len(numbers) == batch.samples
         found.append(numbers)
         position = batch.following
@@ -118,5 +119,5 @@ def test_a_batch_depends_on_its_position_alone(monkeypatch):
     whole = walk(parts, epochs=2)
     positions = [Position(epoch, cursor) for epoch in (0, 1) for cursor in range(0, 48, 8)]
     for i in (11, 3, 9, 0, 6):
-        ((_, (_, targets)),) = Batches(numbered(50), 8, seed=2).at(positions[i]).parts
+        ((_, (_, targets)),) = Batches(numbered(50), 8, seed=2).at(positions[i]).shards
         assert targets.tolist() == whole[i + i // 6][: len(targets)]

@@ -17,7 +17,7 @@ import thalweg
 SOURCE = Path(thalweg.__file__).parent
 
 FLOORS = (
-    ("types", "errors", "version", "strict", "cache"),
+    ("types", "errors", "version", "strict", "cache", "keys"),
     ("rules", "schedules", "guard"),
     ("backends", "record", "scale"),
     ("optim", "state", "tasks", "probes", "health", "draw"),
@@ -36,6 +36,7 @@ OUTSIDE = {
     "version": "",
     "strict": "",
     "cache": "",
+    "keys": "",
     "rules": "",
     "schedules": "",
     "guard": "",

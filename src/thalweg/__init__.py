@@ -50,7 +50,7 @@ _HOMES = {
     "constant": "schedules",
     "converged": "loop.stopping",
     "cosine": "schedules",
-    "descend": "loop.descent",
+    "descend": "loop.descend",
     "draw_schedule": "draw.schedule",
     "exponential": "schedules",
     "fit": "jobs.fit",
@@ -79,7 +79,7 @@ if TYPE_CHECKING:
     from thalweg.jobs.fit import fit
     from thalweg.jobs.load import load
     from thalweg.jobs.run import Run
-    from thalweg.loop.descent import descend
+    from thalweg.loop.descend import descend
     from thalweg.loop.linesearch import Armijo, BarzilaiBorwein
     from thalweg.loop.minimize import minimize
     from thalweg.loop.minimum import Minimum

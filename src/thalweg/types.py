@@ -210,14 +210,35 @@ class Order(Protocol):
         ...
 
 
+LOOK = -1
+"""The epoch of a stretch that is looked at and not trained on: its draws are the same each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Samples in a row of an epoch's order: where each stands, and what its draws are counted by.
+
+    indices: the samples' places in the data, int64 of shape (b,)
+    seed, epoch, start: the i-th sample draws from (seed, epoch, start + i)
+    """
+
+    indices: Any
+    seed: int = 0
+    epoch: int = LOOK
+    start: int = 0
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
 @runtime_checkable
 class Source(Protocol):
     """Samples by index. A batch is a tuple of an input and a target, whatever these are."""
 
     def __len__(self) -> int: ...
 
-    def fetch(self, indices: Any) -> tuple[Any, Any]:
-        """The samples at `indices`, int64 of shape (b,)."""
+    def fetch(self, stretch: Stretch) -> tuple[Any, Any]:
+        """The samples of a stretch, in its order."""
         ...
 
     def to(self, device: Any) -> Source:

@@ -110,7 +110,7 @@ def _train(
 
     start = time.perf_counter()
     with deterministic(tell):
-        progress.start(Plan(descent.horizon, descent.batches.per_epoch, settings.seconds))
+        progress.start(Plan(descent.horizon, (descent.feed.per_epoch or 1), settings.seconds))
         for step in descent:
             progress.step(step)
     return time.perf_counter() - start

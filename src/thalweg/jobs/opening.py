@@ -71,6 +71,7 @@ def _descent(plan: FitPlan, descent: Descent) -> str:
     backend = ": ".join(backend_of(plan.optimizer))
     size = "full batch" if chosen["batch_size"] == "full" else f"batch size {chosen['batch_size']}"
     horizon = descent.horizon or 0
+    passes = horizon / (descent.feed.per_epoch or 1)
     schedule = plan.settings.schedule_text
     optimizer = plan.optimizer
     finds_rate = optimizer.rule_of(optimizer.param_groups[0]).couples_tensors
@@ -80,8 +81,8 @@ def _descent(plan: FitPlan, descent: Descent) -> str:
     return "; ".join(
         (
             f"{chosen['optimizer']} ({backend}), lr {chosen['lr']:g}{times}, {size}",
-            f"at most {horizon:,} steps ({horizon / descent.batches.per_epoch:.3g} passes over the "
-            f"training rows): lr {rises}{stays}",
+            f"at most {horizon:,} steps ({passes:.3g} passes over the training rows): "
+            f"lr {rises}{stays}",
             f"stops early when {chosen['patience']} looks at the validation rows, one every "
             f"{chosen['evaluate_every']} steps, bring no improvement",
         )

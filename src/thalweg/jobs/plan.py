@@ -12,7 +12,8 @@ from thalweg.jobs import defaults
 from thalweg.jobs.machine import Machine, machine_of
 from thalweg.jobs.settings import Settings
 from thalweg.loop.batches import BatchSize, num_batches
-from thalweg.loop.descent import Descent, descend
+from thalweg.loop.descend import descend
+from thalweg.loop.descent import Descent
 from thalweg.loop.stopping import Until, budget, converged, reached
 from thalweg.optim import Optimizer
 from thalweg.scale.device import choose

@@ -1,16 +1,18 @@
-"""What each step sees: stretches of an epoch's order, cut into batches.
+"""What each step sees: stretches of an epoch's order, cut into batches, and these into shards.
 
 The batch at any position is a function of the position alone, so a run can start anywhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from thalweg.loop.order import InOrder, Shuffled
-from thalweg.types import Order, Source
+from thalweg.loop.workers import Workers
+from thalweg.tasks.sources import on_device
+from thalweg.types import Order, Source, Stretch
 
 BatchSize = int | Literal["full"]
 
@@ -23,7 +25,10 @@ BLOCK = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where the next batch starts: the epoch, from 0, and the samples of it already seen."""
+    """Where the next batch starts: the epoch, from 0, and how much of it was already seen.
+
+    cursor: counted in samples, or in a loader's own batches where the data is a loader
+    """
 
     epoch: int = 0
     cursor: int = 0
@@ -31,32 +36,81 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Parts of one batch with their shares: one with share 1.0, or a full batch's chunks.
+    """A batch in shards, each with its share of the batch (1.0 where there is only one).
 
-    They are fetched as they are asked for, and can be gone through once.
+    shards: (share, data), fetched as they are asked for, and gone through once
+    indices: of the samples of each shard in the data; None where a loader does not tell
     """
 
-    parts: Iterable[tuple[float, Any]]
+    shards: Iterable[tuple[float, Any]]
+    num_shards: int
     samples: int
     following: Position
+    indices: Callable[[int], Any] | None = None
+
+
+class Feed(Protocol):
+    """Gives the batch at a position.
+
+    size: samples in an epoch; batch_size: in a batch (of a loader both count its own batches);
+    per_epoch: steps in an epoch; None: not known
+    """
+
+    batch_size: int
+    counts_samples: bool
+
+    @property
+    def size(self) -> int | None: ...
+
+    @property
+    def per_epoch(self) -> int | None: ...
+
+    def at(self, position: Position) -> Batch: ...
+
+    def to_tree(self) -> Any:
+        """A state of its own, besides the position."""
+        ...
+
+    def restore(self, tree: Any, position: Position) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Batches:
     """Batches of a source by position.
 
-    batch_size: samples a batch, or "full" for the whole set, streamed in chunks. The last batch of
-    an epoch is what is left; a single sample that would be left joins the batch before it (batch
-    statistics need two).
+    batch_size: samples a gradient sees, or "full" for the whole set, streamed in chunks. The last
+    batch of an epoch is what is left; a single sample that would be left joins the batch before it
+    (batch statistics need two), and so it does within a batch's shards.
+    num_shards: parts in which a batch is computed, one after the other; their gradients are summed
+    num_workers: processes that fetch ahead; 0: fetched when asked for
     """
 
-    def __init__(self, source: Source, batch_size: BatchSize, seed: int):
+    counts_samples = True
+
+    def __init__(
+        self,
+        source: Source,
+        batch_size: BatchSize,
+        seed: int,
+        *,
+        num_shards: int = 1,
+        num_workers: int = 0,
+        device: Any = None,
+    ):
         self.source = source
         self.size = len(source)
         self.is_full = batch_size == "full"
         self.batch_size: int = self.size if batch_size == "full" else min(batch_size, self.size)
         self.order: Order = InOrder(self.size) if self.is_full else Shuffled(self.size, seed)
+        self.shard_size = -(-self.batch_size // num_shards)
+        if self.is_full:
+            self.shard_size = min(CHUNK, self.shard_size)
+        self._seed = seed
         self._block: Any = None
         self._block_at = (-1, 0, 0)
+        self._device = device
+        self.workers = Workers(source, num_workers, self._upcoming) if num_workers else None
 
     @property
     def per_epoch(self) -> int:
@@ -64,33 +118,65 @@ class Batches:
         return num_batches(self.size, self.batch_size)
 
     @property
-    def is_chunked(self) -> bool:
-        """Is one batch held in several chunks?"""
-        return self.is_full and num_batches(self.size, CHUNK) > 1
+    def is_split(self) -> bool:
+        """Is a batch computed in several parts?"""
+        return len(self._stretches(Position())) > 1
 
     def at(self, position: Position) -> Batch:
+        stretches = self._stretches(position)
+        samples = sum(map(len, stretches))
+        return Batch(
+            self._shards(stretches, samples, position),
+            len(stretches),
+            samples,
+            self._following(position, samples),
+            lambda i: stretches[i].indices,
+        )
+
+    def to_tree(self) -> None:
+        """The position says it all."""
+
+    def restore(self, tree: None, position: Position) -> None:
+        pass
+
+    def close(self) -> None:
+        """End the workers."""
+        if self.workers is not None:
+            self.workers.close()
+
+    def _shards(
+        self, stretches: list[Stretch], samples: int, position: Position
+    ) -> Iterator[tuple[float, Any]]:
+        for stretch in stretches:
+            yield len(stretch) / samples, self._fetch(stretch, position)
+
+    def _fetch(self, stretch: Stretch, position: Position) -> Any:
+        if self.workers is None:
+            return self.source.fetch(stretch)
+        return on_device(self.workers.fetch(stretch, position), self._device)
+
+    def _following(self, position: Position, samples: int) -> Position:
+        end = position.cursor + samples
+        return Position(position.epoch, end) if end < self.size else Position(position.epoch + 1)
+
+    def _upcoming(self, position: Position) -> Iterator[Stretch]:
+        """All stretches from the batch at a position on, for ever."""
+        while True:
+            stretches = self._stretches(position)
+            yield from stretches
+            position = self._following(position, sum(map(len, stretches)))
+
+    def _stretches(self, position: Position) -> list[Stretch]:
+        """Of the batch at a position, one for each shard."""
         start = position.cursor
         end = min(start + self.batch_size, self.size)
         if self.size - end == 1 and self.batch_size > 1:
             end = self.size
-        following = (
-            Position(position.epoch, end) if end < self.size else Position(position.epoch + 1)
-        )
-        parts = self._chunks if self.is_full else self._whole
-        return Batch(parts(position.epoch, start, end), end - start, following)
-
-    def _whole(self, epoch: int, start: int, end: int) -> Iterable[tuple[float, Any]]:
-        yield 1.0, self.source.fetch(self._indices(epoch, start, end))
-
-    def _chunks(self, epoch: int, start: int, end: int) -> Iterable[tuple[float, Any]]:
-        num_chunks = num_batches(end - start, CHUNK)
-        for i in range(num_chunks):
-            first = start + i * CHUNK
-            last = end if i == num_chunks - 1 else first + CHUNK
-            yield (
-                (last - first) / (end - start),
-                self.source.fetch(self._indices(epoch, first, last)),
-            )
+        size = end - start if self.shard_size == self.batch_size else self.shard_size
+        return [
+            Stretch(self._indices(position.epoch, first, last), self._seed, position.epoch, first)
+            for first, last in _cuts(start, end, size)
+        ]
 
     def _indices(self, epoch: int, start: int, end: int) -> Any:
         at, first, last = self._block_at
@@ -109,3 +195,11 @@ def num_batches(size: int, batch_size: BatchSize) -> int:
     full, rest = divmod(size, batch_size)
     joins = rest == 1 and batch_size > 1
     return full + (1 if rest and not joins else 0)
+
+
+def _cuts(start: int, end: int, size: int) -> list[tuple[int, int]]:
+    """Stretches of `size` from start to end; a single sample left over joins the one before."""
+    firsts = range(start, end, size)
+    if size > 1 and len(firsts) > 1 and end - firsts[-1] == 1:
+        firsts = firsts[:-1]
+    return list(zip(firsts, [*firsts[1:], end], strict=True))

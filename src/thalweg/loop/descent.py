@@ -7,111 +7,36 @@ Everything behind "step" looks at blocks of drained steps, in the order in which
 
 from __future__ import annotations
 
-import math
 import time
-import warnings
 from collections.abc import Iterator, Mapping
-from numbers import Integral
 from types import TracebackType
 
 import torch
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from thalweg import guard
 from thalweg.errors import UsageError
-from thalweg.health.improvement import num_without_improvement
-from thalweg.loop.batches import Batches, BatchSize, Position
-from thalweg.loop.evaluate import Evaluator
+from thalweg.loop.batches import Feed, Position
+from thalweg.loop.looks import Looks
 from thalweg.loop.pace import pace_of
-from thalweg.loop.step import Statistics, take_step
+from thalweg.loop.step import Stepper
 from thalweg.loop.stopping import Ending, Planned, Until
 from thalweg.optim.averages import show, shown
-from thalweg.optim.rates import Rates, check_optimizer
-from thalweg.optim.updater import updater
-from thalweg.record import Memory
-from thalweg.schedules import Schedule, constant
-from thalweg.schedules.schedule import check_schedule
+from thalweg.optim.rates import Rates
+from thalweg.record.history import row_of, step_of
+from thalweg.schedules import Schedule
+from thalweg.state.state import State
 from thalweg.state.weights import Weights
-from thalweg.tasks.task import Task
 from thalweg.types import Action, Evaluation, Event, Measures, Progress, Recorder, Status, Step
 
 DRAIN_EVERY = {"cpu": 1}
 """Steps between drains by device; any other device: 32."""
 
+MAIN = "main"
+"""The phase of an ordinary run, which has only one."""
+
 EVALUATE_AT_LEAST, EVALUATE_AT_MOST = 20, 1000
 """Bounds of the steps between evaluations, whose default is one epoch."""
-
-
-def descend(
-    task: Task,
-    optimizer: torch.optim.Optimizer,
-    *,
-    batch_size: BatchSize = 32,
-    schedule: Schedule | None = None,
-    until: Until | None = None,
-    seed: int = 0,
-    evaluate_every: int | None = None,
-    record: Recorder | None = None,
-    restore_best: bool = False,
-    horizon: int | None = None,
-) -> Descent:
-    """Train `task.model` step by step: an iterator of `Step`, and a context manager that closes it.
-
-    optimizer: thalweg's or any torch optimizer over the model's parameters
-    batch_size: samples a gradient sees, >= 1; "full" is the exact gradient of the whole set
-    schedule: factor of the learning rate, such as warmup(100) >> cosine(); constant by default;
-    plateau() looks at the validation losses
-    until: when to end, such as budget(epochs=20) | converged(patience=5); None: until you break
-    seed: of the order of the samples and of dropout
-    evaluate_every: steps between evaluations; by default an epoch, within 20 .. 1,000
-    record: where to write, such as Record("runs/mine"); by default the memory
-    restore_best: at the end, give the model the weights of its lowest validation loss
-    horizon: planned number of steps, for the schedule; by default from `until`
-    Raises UsageError for a setting out of range.
-
-    >>> import torch, thalweg
-    >>> x = torch.linspace(-1, 1, 100).reshape(-1, 1)
-    >>> net = torch.nn.Linear(1, 1)
-    >>> task = thalweg.Task(net, (x, 3 * x), loss="mse")
-    >>> optimizer = thalweg.SGD(net.parameters(), lr=0.5)
-    >>> with thalweg.descend(task, optimizer, until=thalweg.budget(steps=100)) as descent:
-    ...     for step in descent:
-    ...         pass
-    >>> step.number, round(net.weight.item(), 2)
-    (100, 3.0)
-    """
-    check_optimizer(optimizer)
-    if batch_size != "full" and not _is_count(batch_size):
-        raise UsageError(f'batch_size is {batch_size!r}: it must be 1 or more, or "full"')
-    if not isinstance(seed, Integral):
-        raise UsageError(f"seed is {seed!r}: it must be a whole number")
-    for name, count in (("evaluate_every", evaluate_every), ("horizon", horizon)):
-        if count is not None and not _is_count(count):
-            raise UsageError(f"{name} is {count!r}: it must be a whole number, 1 or more")
-    if schedule is not None:
-        check_schedule(schedule)
-    if until is not None and until.looks_at_validation and task.validation is None:
-        raise UsageError(
-            "until=converged(...) and reached(...) look at the validation set, and the task has "
-            "none: give Task(..., validation=...), or only a budget"
-        )
-    if schedule is not None and schedule.needs_evaluations and task.validation is None:
-        raise UsageError(
-            f"schedule={schedule} looks at the validation loss, and the task has no validation "
-            "data: give Task(..., validation=...), or another schedule, such as cosine()"
-        )
-    if task.validation is None and (evaluate_every is not None or restore_best):
-        text = "evaluate_every and restore_best have no effect: the task has no validation data"
-        warnings.warn(text, stacklevel=2)
-    batch_size, seed = "full" if batch_size == "full" else int(batch_size), int(seed)
-    batches = Batches(task.data.to(task.device), batch_size, seed)
-    descent = Descent(task, optimizer, batches, record or Memory(), seed)
-    descent.plan(schedule or constant(), until, horizon)
-    descent.watch(evaluate_every, restore_best)
-    if batches.is_chunked and any(isinstance(m, _BatchNorm) for m in task.model.modules()):
-        descent.tell(Event(0, "notice", _INEXACT))
-    return descent
 
 
 class Descent:
@@ -119,42 +44,32 @@ class Descent:
 
     ending: None while it runs, then why it ended
     horizon: the planned number of steps, or None
-    evaluations, events: those of the validation set, and what happened, so far
+    events: what happened so far
     """
 
-    def __init__(
-        self,
-        task: Task,
-        optimizer: torch.optim.Optimizer,
-        batches: Batches,
-        record: Recorder,
-        seed: int,
-    ):
-        self.task = task
-        self.optimizer = optimizer
-        self.batches = batches
+    def __init__(self, stepper: Stepper, feed: Feed, record: Recorder):
+        self.task = stepper.task
+        self.optimizer = stepper.optimizer
+        self.feed = feed
         self.record = record
-        self.seed = seed
         self.ending: Ending | None = None
-        self.evaluations: list[Evaluation] = []
         self.events: list[Event] = []
         self.horizon: int | None = None
-        self.best: Weights | None = None
-        self._update = updater(optimizer)
-        self._statistics = Statistics(task.model)
-        self._num_stale = 0
+        self._stepper = stepper
         self._position = Position()
         self._number = 0
         self._samples = 0
+        self._seconds_before = 0.0
         self._started: float | None = None
         self._undrained: list[Step] = []
-        self._device = task.device
-        self._rising = frozenset(metric.name for metric in task.metrics if metric.rises)
-        self._drain_every = DRAIN_EVERY.get(self._device.type, 32)
+        self._rising = frozenset(metric.name for metric in self.task.metrics if metric.rises)
+        self._drain_every = DRAIN_EVERY.get(stepper.device.type, 32)
         self._generator: Tensor | None = torch.get_rng_state()
         self._step: Step | None = None
         self._wish: Ending | None = None
         self._is_closed = False
+
+    # ------------------------------------------------------------ before the first step
 
     def plan(self, schedule: Schedule, until: Until | None, horizon: int | None) -> None:
         """Fix the horizon, once, and with it every step's learning rate."""
@@ -162,8 +77,7 @@ class Descent:
         self.horizon = horizon
         if horizon is None and until is not None:
             must_time = until.is_timed and schedule.needs_horizon
-            pace = pace_of(self.task, self.optimizer, self.batches, self.seed, must_time=must_time)
-            self.horizon = until.horizon(pace)
+            self.horizon = until.horizon(pace_of(self._stepper, self.feed, must_time=must_time))
         if until is not None and until.is_timed and self.horizon is not None:
             self._until = until | Planned(self.horizon)
         schedule(1, self.horizon)
@@ -171,13 +85,20 @@ class Descent:
 
     def watch(self, evaluate_every: int | None, restore_best: bool) -> None:
         """Evaluate the validation set every so many steps; keep the best weights if asked."""
-        epoch = min(max(self.batches.per_epoch, EVALUATE_AT_LEAST), EVALUATE_AT_MOST)
-        self.evaluate_every = evaluate_every or epoch
-        self._restore_best = restore_best
+        epoch = self.feed.per_epoch or EVALUATE_AT_MOST
+        self.evaluate_every = evaluate_every or min(max(epoch, EVALUATE_AT_LEAST), EVALUATE_AT_MOST)
         validation = self.task.validation
+        self._looks = None
         if validation is not None:
-            validation = validation.to(self._device)
-        self._evaluator = Evaluator(self.task, validation, "validation") if validation else None
+            self._looks = Looks(
+                self.task,
+                validation.to(self._stepper.device),
+                every=self.evaluate_every,
+                keeps_best=restore_best,
+                shown=lambda: shown(self.optimizer),
+            )
+
+    # ------------------------------------------------------------ the steps
 
     def __iter__(self) -> Iterator[Step]:
         return self
@@ -191,9 +112,8 @@ class Descent:
         step = self._step = self._advance()
         if step.number % self._drain_every == 0:
             self._drain()
-        if self._evaluator and self.ending is None and step.number % self.evaluate_every == 0:
-            step.evaluation = self.evaluate()
-            self._obey(guard.judge_evaluation(step.evaluation), step)
+        if self._looks and self.ending is None and self._looks.is_due(step.number):
+            self._look(step)
         ending = self.ending or self._wish or (self._until(self.progress) if self._until else None)
         if ending is not None:
             self._finish(step, ending)
@@ -211,16 +131,9 @@ class Descent:
             self._started = start
         number = self._number + 1
         changes = self._rates.set(number)
-        batch = self.batches.at(self._position)
+        batch = self.feed.at(self._position)
 
-        for group in self.optimizer.param_groups:
-            for p in group["params"]:
-                p.grad = None
-        self._statistics.keep()
-        measured = take_step(
-            self.task, batch, self._update, number=number, seed=self.seed, device=self._device
-        )
-        self._statistics.undo_if_skipped(measured)
+        measured = self._stepper(batch, number)
 
         self._number = number
         self._samples += batch.samples
@@ -247,6 +160,10 @@ class Descent:
         self.record.steps(block)
         self._obey(action, block[-1])
 
+    def _look(self, step: Step) -> None:
+        step.evaluation = self.evaluate()
+        self._obey(guard.judge_evaluation(step.evaluation), step)
+
     def _obey(self, action: Action, step: Step) -> None:
         """Do what the guard wants, and say so at this step."""
         if action.kind == "stop":
@@ -256,15 +173,14 @@ class Descent:
     def _finish(self, step: Step, ending: Ending) -> None:
         """The last step was taken: drain, look once more, restore, and say why it ended."""
         self._drain()
-        if self._evaluator and self.ending is None and not self._was_evaluated(step.number):
-            step.evaluation = self.evaluate()
-            self._obey(guard.judge_evaluation(step.evaluation), step)
+        if self._looks and self.ending is None and not self._looks.was_made(step.number):
+            self._look(step)
             if self._until and ending.status == "budget":  # the last look may have met a goal
                 ending = self._until(self.progress) or ending
         is_sound = self.ending is None
         self.ending = self.ending or ending
         show(self.optimizer)
-        if self._restore_best and self.best is not None:
+        if self.best is not None:
             self.best.restore(self.task.model)
             text = f"best weights restored, of the lowest validation loss, {self.best.loss:.4g}"
             self._tell(step, Event(self.best.number, "best", text))
@@ -273,12 +189,11 @@ class Descent:
         self._tell(step, Event(step.number, "stop", text, {"status": status}))
         self._put_back()
 
-    def _was_evaluated(self, number: int) -> bool:
-        return bool(self.evaluations) and self.evaluations[-1].number == number
-
     def _tell(self, step: Step, event: Event) -> None:
         step.events += (event,)
         self.tell(event)
+
+    # ------------------------------------------------------------ for the loop's body
 
     def tell(self, event: Event) -> None:
         """Record an event of your own."""
@@ -287,22 +202,12 @@ class Descent:
 
     def evaluate(self) -> Evaluation:
         """Evaluate the validation set now; recorded, and counted by the stopping rules."""
-        if self._evaluator is None:
+        if self._looks is None:
             raise UsageError("there is nothing to evaluate: the task has no validation data")
-        with shown(self.optimizer):
-            evaluation = self._evaluator(self._number)
-            self._keep_if_best(evaluation)
-        self.evaluations.append(evaluation)
-        self._num_stale = num_without_improvement(self.evaluations)
+        evaluation = self._looks.look(self._number)
         self.record.evaluation(evaluation)
         self._rates.saw(evaluation.number, evaluation.values["loss"])
         return evaluation
-
-    def _keep_if_best(self, evaluation: Evaluation) -> None:
-        loss = evaluation.values["loss"]
-        is_best = loss < (math.inf if self.best is None else self.best.loss)
-        if self._restore_best and is_best:
-            self.best = Weights.of(self.task.model, evaluation.number, loss)
 
     def log(self, **values: float) -> None:
         """Record numbers of your own beside the current step."""
@@ -313,6 +218,16 @@ class Descent:
         self._wish = Ending(status, reason)
 
     @property
+    def evaluations(self) -> list[Evaluation]:
+        """Those of the validation set so far."""
+        return self._looks.evaluations if self._looks else []
+
+    @property
+    def best(self) -> Weights | None:
+        """The weights of the lowest validation loss so far, where they are kept."""
+        return self._looks.best if self._looks else None
+
+    @property
     def progress(self) -> Progress:
         """How far it has come."""
         elapsed = 0.0 if self._started is None else time.perf_counter() - self._started
@@ -320,15 +235,51 @@ class Descent:
             steps=self._number,
             samples=self._samples,
             epochs=self._epochs,
-            seconds=elapsed,
+            seconds=self._seconds_before + elapsed,
             evaluations=self.evaluations,
-            num_stale=self._num_stale,
+            num_stale=self._looks.num_stale if self._looks else 0,
             rising=self._rising,
         )
 
     @property
     def _epochs(self) -> float:
-        return self._position.epoch + self._position.cursor / self.batches.size
+        size = self.feed.size
+        return self._position.epoch + (self._position.cursor / size if size else 0.0)
+
+    # ------------------------------------------------------------ its state as a value
+
+    def state(self) -> State:
+        """All that this run needs to go on from here; tensors are the run's own, not copies."""
+        return State(
+            number=self._number,
+            samples=self._samples,
+            seconds=self.progress.seconds,
+            epoch=self._position.epoch,
+            cursor=self._position.cursor,
+            phases={MAIN: self._stepper.to_tree()},
+            rates=self._rates.to_tree(),
+            looks=self._looks.to_tree() if self._looks else None,
+            guard=None,
+            feed=self.feed.to_tree(),
+            undrained=[row_of(step) for step in self._undrained],
+        )
+
+    def restore(self, state: State) -> None:
+        """Go on from a state that `state()` gave, as if this were the same run.
+
+        Raises RunError where it is that of another model or optimizer, and has changed nothing.
+        """
+        self._stepper.restore(state.phases[MAIN])
+        self._position = Position(state.epoch, state.cursor)
+        self._number, self._samples = state.number, state.samples
+        self._seconds_before, self._started = state.seconds, None
+        self._rates.restore(state.rates)
+        if self._looks and state.looks is not None:
+            self._looks.restore(state.looks)
+        self.feed.restore(state.feed, self._position)
+        self._undrained = [step_of(row) for row in state.undrained]
+
+    # ------------------------------------------------------------ the end
 
     def __enter__(self) -> Descent:
         return self
@@ -353,6 +304,7 @@ class Descent:
             self._heed()
             self._drain()
         finally:
+            self.feed.close()
             self._put_back()
             self.record.close()
 
@@ -362,16 +314,6 @@ class Descent:
             torch.set_rng_state(self._generator)
             self._generator = None
             self._rates.put_back()
-
-
-_INEXACT = (
-    "not exact: the full batch is streamed in chunks, and batch norm takes its statistics from "
-    "each chunk apart"
-)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
 
 
 def _read(measured: Mapping[str, Tensor | float]) -> dict[str, float]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -34,6 +36,13 @@ class Evaluator:
         if math.isfinite(values["loss"]) and values["loss"] < self._best - (noise or 0.0):
             self._best, self._best_losses = values["loss"], losses
         return Evaluation(number, self.split, values, noise, time.perf_counter() - start)
+
+    def to_tree(self) -> dict[str, Any]:
+        """What the next noise is found from."""
+        return {"best": self._best, "losses": self._best_losses}
+
+    def restore(self, tree: Mapping[str, Any]) -> None:
+        self._best, self._best_losses = tree["best"], tree["losses"]
 
     def _noise(self, losses: Tensor | None) -> float | None:
         if losses is None or self._best_losses is None or len(losses) < 2:

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from thalweg.errors import UsageError
+from thalweg.keys import Purpose, key
 from thalweg.loop.choice import Begin, chosen
 from thalweg.loop.function import Function, Point, brief, tensor_of
 from thalweg.loop.linesearch import Armijo, BarzilaiBorwein, Steps
 from thalweg.loop.minimum import Minimum, Outcome, Trail
-from thalweg.loop.order import Purpose, key
 from thalweg.loop.watch import Limits, Verdict, Watch
 
 _ELSEWHERE = {

@@ -1,43 +1,23 @@
-"""Nothing random is stored, everything is counted: keys, and the order of an epoch.
+"""The order of an epoch: a permutation under a key, of which any stretch is had at once.
 
-`key(seed, epoch)` is a hash of its numbers. `Shuffled` is a Feistel permutation under such a key:
-any stretch of any epoch at once, O(1) memory. Source: Luby and Rackoff, How to construct
-pseudorandom permutations from pseudorandom functions, 1988; the walk past positions >= n is Black
-and Rogaway's, 2002.
+`Shuffled` is a Feistel permutation: O(1) memory, nothing stored. Source: Luby and Rackoff, How to
+construct pseudorandom permutations from pseudorandom functions, 1988; the walk past positions >= n
+is Black and Rogaway's, 2002.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
 from functools import partial
 
 import numpy as np
 
-_WORD = (1 << 64) - 1
+from thalweg.keys import Purpose, key
+
 _ROUNDS = 6
 _MIN_BITS = 8
 _TABLE_BITS = 12
 """Below this many bits the permutation is looked up in a table, so that long walks cost little."""
-
-
-class Purpose(IntEnum):
-    """What a key is for: the first number of each, so that no two uses share their draws."""
-
-    ORDER = 1
-    STEP = 2
-    START = 9
-
-
-def key(*numbers: int) -> int:
-    """A hash in 0 .. 2^63 - 1 of a few integers, the same everywhere (splitmix64, chained)."""
-    state = 0
-    for number in numbers:
-        state = (state ^ (number & _WORD)) + 0x9E3779B97F4A7C15 & _WORD
-        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 & _WORD
-        state = (state ^ (state >> 27)) * 0x94D049BB133111EB & _WORD
-        state ^= state >> 31
-    return state >> 1
 
 
 @dataclass(frozen=True, slots=True)

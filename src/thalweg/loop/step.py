@@ -2,47 +2,121 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from thalweg.keys import Purpose, key
 from thalweg.loop.batches import Batch
-from thalweg.loop.order import Purpose, key
+from thalweg.loop.gradients import OrderedSum
+from thalweg.optim.bounds import UNBOUNDED, Bounds
+from thalweg.optim.updater import updater
+from thalweg.scale.precision import FLOAT32, LossScale, Precision
+from thalweg.state.live import (
+    check_optimizer_tree,
+    model_tree,
+    optimizer_tree,
+    restore_model,
+    restore_optimizer,
+)
+from thalweg.tasks.draws import seed_device
 from thalweg.tasks.task import Task
 
 Measured = Mapping[str, Tensor | float]
 
 
-def take_step(
-    task: Task,
-    batch: Batch,
-    update: Callable[[Tensor], Measured],
-    *,
-    number: int,
-    seed: int,
-    device: torch.device,
-) -> dict[str, Tensor | float]:
-    """Apply one update; returns what was measured of it, on the device and not waited for.
+class Stepper:
+    """Takes the training steps of one task.
 
-    update: applies the gradients that stand in `.grad`, given the loss, and says what it measured
-    device: where the task's model lives
-    The data's own randomness and dropout draw from (seed, number, part): a function of the place.
+    What a step draws (dropout) comes from (seed, number, shard): a function of the place.
+    loss_scale: fp16's, or None
     """
-    losses = []
-    seed_generators(key(Purpose.STEP, seed, number, 0), device)
-    for part, (share, data) in enumerate(batch.parts):
-        value = task.loss(task.model, data)
-        if share != 1.0:
-            value = value * share
-        value.backward()
-        losses.append(value.detach())
-        if share != 1.0:
-            seed_generators(key(Purpose.STEP, seed, number, part + 1), device)
 
-    loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
-    return {"loss": loss, **update(loss)}
+    def __init__(
+        self,
+        task: Task,
+        optimizer: torch.optim.Optimizer,
+        seed: int,
+        precision: Precision = FLOAT32,
+    ):
+        self.task = task
+        self.optimizer = optimizer
+        self.device = task.device
+        self.loss_scale = LossScale(self.device) if precision.needs_scale else None
+        self._precision = precision
+        self._seed = seed
+        self._update = updater(optimizer)
+        self._statistics = Statistics(task.model)
+
+    def twin(self) -> Stepper:
+        """One like it over a copy of the model and the optimizer, to try steps with."""
+        task = copy.copy(self.task)
+        task.model, optimizer = copy.deepcopy((task.model, self.optimizer))
+        return Stepper(task, optimizer, self._seed, self._precision)
+
+    def to_tree(self) -> dict[str, Any]:
+        """The model, the optimizer and the loss scale; nothing is copied."""
+        scale = self.loss_scale
+        return {
+            "model": model_tree(self.task.model),
+            "optimizer": optimizer_tree(self.optimizer, self.task.model),
+            "loss_scale": None if scale is None else scale.to_tree(),
+        }
+
+    def restore(self, tree: Mapping[str, Any]) -> None:
+        """Go on from what `to_tree` gave. Raises RunError for another model's or optimizer's."""
+        check_optimizer_tree(self.optimizer, self.task.model, tree["optimizer"])
+        restore_model(self.task.model, tree["model"])
+        restore_optimizer(self.optimizer, self.task.model, tree["optimizer"])
+        if self.loss_scale is not None and tree["loss_scale"] is not None:
+            self.loss_scale.restore(tree["loss_scale"])
+
+    def __call__(self, batch: Batch, number: int, bounds: Bounds = UNBOUNDED) -> Measured:
+        """Apply one update; what was measured of it, on the device and not waited for."""
+        params = [p for group in self.optimizer.param_groups for p in group["params"]]
+        for p in params:
+            p.grad = None
+        self._statistics.keep()
+
+        loss = self._backward(batch, number, params)
+        scale = self.loss_scale
+        if scale is None:
+            measured = {"loss": loss, **self._update(loss, bounds)}
+        else:
+            used = scale.value.clone()
+            measured = {"loss": loss, **self._update(loss, bounds, used), "loss_scale": used}
+            scale.saw(measured["gradient_norm"])
+        self._statistics.undo_if_skipped(measured, bounds)
+        return measured
+
+    def _backward(self, batch: Batch, number: int, params: list[Tensor]) -> Tensor:
+        """Leave the gradient of the batch's mean loss in `.grad`; returns that loss."""
+        losses, weights = [], []
+        total = OrderedSum(params) if batch.num_shards > 1 else None
+        seed_device(key(Purpose.STEP, self._seed, number, 0), self.device)
+        for shard, (share, data) in enumerate(batch.shards):
+            seed_device(key(Purpose.STEP, self._seed, number, shard), self.device)
+            with self._precision.forward(self.device):
+                loss = self.task.loss(self.task.model, data)
+            if total is None:
+                self._scaled(loss).backward()
+                return loss.detach()
+            weights.append(self.task.weight(data, share))
+            part = weights[-1] / weights[0] if self.task.is_weighted else share
+            self._scaled(loss * part).backward()
+            losses.append(loss.detach() * part)
+            total.add()
+        assert total is not None
+        factor = weights[0] / sum(weights) if self.task.is_weighted else 1.0
+        total.finish(factor)
+        return torch.stack(losses).sum() * factor
+
+    def _scaled(self, loss: Tensor) -> Tensor:
+        return loss if self.loss_scale is None else loss * self.loss_scale.value
 
 
 class Statistics:
@@ -53,25 +127,17 @@ class Statistics:
 
     def __init__(self, model: nn.Module):
         layers = [layer for layer in model.modules() if isinstance(layer, _NormBase)]
-        self._buffers = [b for layer in layers for b in layer.buffers() if b.is_floating_point()]
+        self._buffers = [buffer for layer in layers for buffer in layer.buffers()]
         self._kept: list[Tensor] = []
 
     def keep(self) -> None:
         self._kept = [buffer.clone() for buffer in self._buffers]
 
-    def undo_if_skipped(self, measured: Measured) -> None:
-        """Put them back where the loss or the gradient's norm is not finite; no sync on a GPU."""
+    def undo_if_skipped(self, measured: Measured, bounds: Bounds = UNBOUNDED) -> None:
+        """Put them back where the step was a no-op; no sync on a GPU."""
         if not self._buffers:
             return
-        bad = ~torch.isfinite(torch.as_tensor(measured["loss"] + measured["gradient_norm"]))
+        loss, norm = (torch.as_tensor(measured[name]) for name in ("loss", "gradient_norm"))
+        bad = ~torch.isfinite(loss + norm) | (loss > bounds.loss)
         for buffer, kept in zip(self._buffers, self._kept, strict=True):
             buffer.copy_(torch.where(bad, kept, buffer))
-
-
-def seed_generators(value: int, device: torch.device) -> None:
-    """Seed torch's generators of the CPU and of `device`, without the cost of torch.manual_seed."""
-    torch.default_generator.manual_seed(value)
-    if device.type == "cuda":
-        torch.cuda.default_generators[device.index or 0].manual_seed(value)
-    elif device.type == "mps":
-        torch.mps.manual_seed(value)

@@ -40,17 +40,21 @@ _RANK: dict[Status, int] = {
 class Pace:
     """What turns a budget into a number of steps.
 
-    steps_per_epoch, batch_size: of the batches; size: samples in an epoch
+    steps_per_epoch, batch_size: of the batches; size: samples in an epoch; None: not known
     seconds_per_step: None where no clock was asked
+    counts_samples: False where a loader's batches are counted instead
     """
 
-    steps_per_epoch: int
+    steps_per_epoch: int | None
     batch_size: int
-    size: int
+    size: int | None
     seconds_per_step: float | None = None
+    counts_samples: bool = True
 
-    def steps(self, samples: float) -> int:
+    def steps(self, samples: float) -> int | None:
         """Steps after which so many samples have been seen; an epoch's last batch may be short."""
+        if self.size is None or self.steps_per_epoch is None:
+            return None
         epochs, rest = divmod(samples, self.size)
         last = min(math.ceil(rest / self.batch_size), self.steps_per_epoch)
         return int(epochs) * self.steps_per_epoch + last
@@ -151,16 +155,14 @@ class Budget(Until):
         return None
 
     def horizon(self, pace: Pace) -> int | None:
-        known = []
-        if self.steps is not None:
-            known.append(self.steps)
-        if self.epochs is not None:
+        known = [self.steps]
+        if self.epochs is not None and pace.size is not None:
             known.append(pace.steps(self.epochs * pace.size))
-        if self.samples is not None:
+        if self.samples is not None and pace.counts_samples:
             known.append(pace.steps(self.samples))
         if self.time is not None and pace.seconds_per_step is not None:
             known.append(max(1, round(self.time / pace.seconds_per_step)))
-        return min(known, default=None)
+        return min((steps for steps in known if steps is not None), default=None)
 
     @property
     def is_timed(self) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import wraps
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.optim.optimizer as torchs
@@ -18,6 +18,7 @@ from thalweg.backends.base import Backend, Request, Totals
 from thalweg.backends.pick import Wishes, pick
 from thalweg.errors import UsageError
 from thalweg.optim.bound import Bound, bind
+from thalweg.optim.bounds import UNBOUNDED, Bounds, is_beyond
 from thalweg.optim.family import Family, Single, completed
 from thalweg.optim.plain import decoded, encoded
 from thalweg.optim.settings import check, check_choices, check_group, check_params, options_of
@@ -45,6 +46,21 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
 
     setattr(hooked, "hooked", True)  # noqa: B010  (so that torch does not wrap it once more)
     return hooked
+
+
+class Asked(NamedTuple):
+    """What `apply` asks of a step besides the update."""
+
+    loss: Tensor
+    bounds: Bounds
+    loss_scale: Tensor | None
+
+    def limits(self, own: Sequence[float | None]) -> Sequence[float | None]:
+        """The limit of each segment's norm: the optimizer's own, or the bound where it is less."""
+        bound = self.bounds.norm
+        if bound == math.inf:
+            return own
+        return [bound if limit is None else min(limit, bound) for limit in own]
 
 
 class Optimizer(torch.optim.Optimizer):
@@ -91,7 +107,7 @@ class Optimizer(torch.optim.Optimizer):
         check_params(params)
         self._family = _family_of(rule)
         self._bound: Bound | None = None
-        self._loss: Tensor | None = None
+        self._asked: Asked | None = None
         defaults = {
             **completed(self._family, hyper),
             "maximize": maximize,
@@ -164,16 +180,20 @@ class Optimizer(torch.optim.Optimizer):
             for p in group["params"]:
                 p.grad = None
 
-    def apply(self, loss: Tensor) -> dict[str, Any]:
+    def apply(
+        self, loss: Tensor, bounds: Bounds = UNBOUNDED, loss_scale: Tensor | None = None
+    ) -> dict[str, Any]:
         """One update, skipped where `loss` or a gradient is not finite; what was measured of it.
 
+        bounds: skipped as well where the loss is above, clipped where the gradient's norm is
+        loss_scale: 0-d; the gradients count 1 / loss_scale times
         Hooks are honoured, as in `step`. Values are floats on the CPU, else 0-d tensors.
         """
-        self._loss = loss
+        self._asked = Asked(loss, bounds, loss_scale)
         try:
             self.step()
         finally:
-            self._loss = None
+            self._asked = None
         bound = self._bound
         if bound is None or not bound.groups:
             totals = Totals(gradient_norm=0.0)
@@ -194,20 +214,23 @@ class Optimizer(torch.optim.Optimizer):
 
     def _request(self, bound: Bound) -> Request:
         """What this step is asked for: clipping, unscaling, skipping."""
+        asked = self._asked
         scale = getattr(self, "grad_scale", None)  # GradScaler sets both around a step
         skip = getattr(self, "found_inf", None)
-        loss = self._loss
+        if asked is not None and asked.loss_scale is not None:
+            scale = asked.loss_scale
         request = Request(
             limits=bound.limits,
             per_tensor=bound.per_tensor,
             inverse_scale=1.0 if scale is None else 1.0 / _on_host(scale),
-            skip_nonfinite=bound.skips_nonfinite or loss is not None,
+            skip_nonfinite=bound.skips_nonfinite or asked is not None,
             skip=False if skip is None else skip,
-            measure=loss is not None,
+            measure=asked is not None,
         )
-        if loss is not None:
-            is_bad = ~torch.isfinite(loss) if loss.device.type != "cpu" else _is_bad(loss)
+        if asked is not None:
+            is_bad = is_beyond(asked.loss, asked.bounds)
             request.skip = is_bad if skip is None else (skip > 0) | is_bad
+            request.limits = asked.limits(bound.limits)
         return request
 
     @property
@@ -318,7 +341,7 @@ class Optimizer(torch.optim.Optimizer):
         super().__setstate__(state)
         self.state = self.__dict__.pop("state")  # pyright: ignore[reportIncompatibleVariableOverride]
         self._bound = None
-        self._loss = None
+        self._asked = None
         for group in self.param_groups:
             group.update(decoded(group))
             self._complete(group)
@@ -356,7 +379,3 @@ def _family_of(rule: Any) -> Family | Single:
 def _on_host(number: Tensor) -> Tensor | float:
     """A number that is on the CPU, as a float; one on a device is not waited for."""
     return number.item() if number.device.type == "cpu" else number
-
-
-def _is_bad(loss: Tensor) -> bool:
-    return not math.isfinite(loss.item())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -62,6 +63,20 @@ class Rates:
         """An evaluation was made after step `number`."""
         if self.schedule.needs_evaluations:
             self.evaluations.append((number, loss))
+
+    def to_tree(self) -> dict[str, Any]:
+        """What a resumed run needs to go on from here."""
+        return {
+            "base": list(self.base),
+            "last": list(self.last),
+            "factor": self.factor,
+            "evaluations": [list(row) for row in self.evaluations],
+        }
+
+    def restore(self, tree: Mapping[str, Any]) -> None:
+        self.base, self.last = list(tree["base"]), list(tree["last"])
+        self.factor = tree["factor"]
+        self.evaluations = [(number, loss) for number, loss in tree["evaluations"]]
 
     def put_back(self) -> None:
         """Give every group its own rate again, unless somebody else has set one meanwhile."""

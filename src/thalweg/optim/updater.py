@@ -5,20 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from thalweg.backends.base import CLIP_EPS
 from thalweg.backends.torch import norm_of
 from thalweg.errors import UsageError
+from thalweg.optim.bounds import UNBOUNDED, Bounds, is_within
 from thalweg.optim.optimizer import Optimizer
 
+_multiply: Any = torch._foreach_mul_  # pyright: ignore[reportPrivateImportUsage]
 
-def updater(optimizer: torch.optim.Optimizer) -> Callable[[Tensor], dict[str, Tensor | float]]:
-    """update(loss) -> what was measured: applies the gradients that stand in `.grad`.
+Update = Callable[..., dict[str, Tensor | float]]
 
-    With thalweg's optimizers a step that is not finite is skipped on the device. With any other the
-    host decides, which costs one sync a step on a GPU.
+
+def updater(optimizer: torch.optim.Optimizer) -> Update:
+    """update(loss, bounds, loss_scale) -> what was measured: applies the gradients in `.grad`.
+
+    A step is skipped whose loss is above its bound, or whose loss or gradient is not finite; a
+    gradient larger than its bound is scaled down. The gradients count 1 / loss_scale times. With
+    thalweg's optimizers this is decided on the device; with any other on the host, which costs one
+    sync a step on a GPU.
     """
     if isinstance(optimizer, Optimizer):
         return optimizer.apply
@@ -27,12 +36,26 @@ def updater(optimizer: torch.optim.Optimizer) -> Callable[[Tensor], dict[str, Te
     return partial(_update_foreign, optimizer)
 
 
-def _update_foreign(optimizer: torch.optim.Optimizer, loss: Tensor) -> dict[str, Tensor | float]:
+@torch.no_grad()
+def _update_foreign(
+    optimizer: torch.optim.Optimizer,
+    loss: Tensor,
+    bounds: Bounds = UNBOUNDED,
+    loss_scale: Tensor | None = None,
+) -> dict[str, Tensor | float]:
     params = (p for group in optimizer.param_groups for p in group["params"])
-    norm = norm_of([p.grad for p in params if p.grad is not None])
-    if math.isfinite(norm + loss):
+    grads = [p.grad for p in params if p.grad is not None]
+    if loss_scale is not None and grads:
+        _multiply(grads, float(1.0 / loss_scale))
+    norm = norm_of(grads)
+    if not (math.isfinite(norm) and is_within(loss, bounds)):
+        return {"gradient_norm": norm}
+    factor = min(1.0, bounds.norm / (float(norm) + CLIP_EPS))
+    if factor < 1.0:
+        _multiply(grads, factor)
+    with torch.enable_grad():
         optimizer.step()
-    return {"gradient_norm": norm}
+    return {"gradient_norm": norm, "clip_factor": factor}
 
 
 def backend_of(optimizer: torch.optim.Optimizer) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from thalweg.types import MEASURES, Evaluation, Event, Step
+from thalweg.types import MEASURES, Evaluation, Event, Measures, Step
 
 COLUMNS = ("number", "samples", "epoch", "lr", "seconds", *MEASURES)
 """The columns of a step, in the order of its row."""
@@ -42,6 +42,13 @@ def row_of(step: Step) -> Row:
     measured: Mapping[str, float | None] = step.measured()
     own = (step.number, step.samples, step.epoch, step.lr, step.seconds)
     return (*own, *(measured.get(name) for name in MEASURES))
+
+
+def step_of(row: Row) -> Step:
+    """The step that `row_of` made a row of."""
+    named = {name: value for name, value in zip(COLUMNS, row, strict=True) if value is not None}
+    own = {name: named.pop(name) for name in COLUMNS[: -len(MEASURES)]}
+    return Step(**own, measures=Measures(lambda: named))  # pyright: ignore[reportArgumentType]
 
 
 def columns_of(rows: Iterable[Row]) -> dict[str, np.ma.MaskedArray]:

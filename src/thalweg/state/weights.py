@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -24,6 +26,13 @@ class Weights:
     @classmethod
     def of(cls, model: nn.Module, number: int, loss: float) -> Weights:
         return cls(number, loss, {k: v.detach().clone() for k, v in model.state_dict().items()})
+
+    def to_tree(self) -> dict[str, Any]:
+        return {"number": self.number, "loss": self.loss, "tensors": self.tensors}
+
+    @classmethod
+    def from_tree(cls, tree: Mapping[str, Any]) -> Weights:
+        return cls(tree["number"], tree["loss"], tree["tensors"])
 
     @torch.no_grad()
     def restore(self, model: nn.Module) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from thalweg.tasks.sources import in_order
 from thalweg.tasks.task import Task
 from thalweg.types import Source
 
@@ -49,7 +49,7 @@ def _metrics(task: Task, outputs: Tensor, targets: Tensor) -> dict[str, float]:
 def chunks_of(source: Source) -> Iterator[tuple[int, Any]]:
     """The whole source in order: (first index, batch), CHUNK samples at a time."""
     for start in range(0, len(source), CHUNK):
-        yield start, source.fetch(np.arange(start, min(start + CHUNK, len(source))))
+        yield start, source.fetch(in_order(start, min(start + CHUNK, len(source))))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from thalweg.errors import DataError
-from thalweg.types import Source
+from thalweg.tasks.draws import put_back, seed_collate, seed_sample
+from thalweg.types import Source, Stretch
 
 
 class Arrays:
@@ -32,9 +34,8 @@ class Arrays:
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def fetch(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
-        """The samples at `indices` (int64, shape (b,)), in that order."""
-        where = torch.from_numpy(indices).to(self.inputs.device, non_blocking=True)
+    def fetch(self, stretch: Stretch) -> tuple[Tensor, Tensor]:
+        where = torch.from_numpy(stretch.indices).to(self.inputs.device, non_blocking=True)
         return self.inputs.index_select(0, where), self.targets.index_select(0, where)
 
     def to(self, device: torch.device) -> Arrays:
@@ -42,7 +43,11 @@ class Arrays:
 
 
 class Items:
-    """A map-style torch Dataset whose items are (input, target) pairs."""
+    """A map-style torch Dataset whose items are (input, target) pairs.
+
+    What an item draws (augmentation) is counted by its place: torch's, NumPy's and Python's
+    generators are seeded before each, and put back afterwards.
+    """
 
     def __init__(self, dataset: Any, device: torch.device | None = None):
         self.dataset = dataset
@@ -53,29 +58,37 @@ class Items:
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def fetch(self, indices: np.ndarray) -> tuple[Any, Any]:
-        items = [self.dataset[int(i)] for i in indices]
-        if not isinstance(items[0], tuple | list) or len(items[0]) != 2:
+    def fetch(self, stretch: Stretch) -> tuple[Any, Any]:
+        with put_back():
+            items = [self._item(stretch, i) for i in range(len(stretch))]
+            seed_collate(stretch)
+            inputs, targets = default_collate(items)
+        return on_device(inputs, self.device), on_device(targets, self.device)
+
+    def _item(self, stretch: Stretch, i: int) -> Any:
+        index = int(stretch.indices[i])
+        seed_sample(stretch, i)
+        item = self.dataset[index]
+        if not isinstance(item, tuple | list) or len(item) != 2:
             raise DataError(
-                f"item {int(indices[0])} of the dataset is a {type(items[0]).__name__}: "
+                f"item {index} of the dataset is a {type(item).__name__}: "
                 "it must be a pair (input, target)"
             )
-        inputs, targets = default_collate(items)
-        return _moved(inputs, self.device), _moved(targets, self.device)
+        return item
 
     def to(self, device: torch.device) -> Items:
         return Items(self.dataset, device)
 
 
-def _moved(batch: Any, device: torch.device) -> Any:
+def on_device(batch: Any, device: torch.device) -> Any:
     """Tensors on the device, with float64 in torch's default dtype, in whatever holds them."""
     if isinstance(batch, Tensor):
         is_double = batch.dtype == torch.float64
         return batch.to(device, torch.get_default_dtype() if is_double else batch.dtype)
     if isinstance(batch, dict):
-        return {name: _moved(item, device) for name, item in batch.items()}
+        return {name: on_device(item, device) for name, item in batch.items()}
     if isinstance(batch, list | tuple):
-        return [_moved(item, device) for item in batch]
+        return [on_device(item, device) for item in batch]
     return batch
 
 
@@ -89,8 +102,8 @@ class Part:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def fetch(self, indices: np.ndarray) -> tuple[Any, Any]:
-        return self.source.fetch(self.indices[indices])
+    def fetch(self, stretch: Stretch) -> tuple[Any, Any]:
+        return self.source.fetch(replace(stretch, indices=self.indices[stretch.indices]))
 
     def to(self, device: torch.device) -> Part:
         return Part(self.source.to(device), self.indices)
@@ -130,5 +143,31 @@ def as_tensor(values: Any, name: str) -> Tensor:
 def take(source: Source, indices: np.ndarray) -> Source:
     """The samples of `source` at `indices`: copied out of arrays, a view of anything else."""
     if isinstance(source, Arrays):
-        return Arrays(*source.fetch(indices))
+        return Arrays(*source.fetch(Stretch(indices)))
     return Part(source, indices)
+
+
+def in_order(first: int, last: int) -> Stretch:
+    """Samples first .. last - 1 as they stand in the data, to look at."""
+    return Stretch(np.arange(first, last), start=first)
+
+
+def draws_apart(source: Source) -> bool:
+    """Does the first sample differ when it is fetched twice under one key?"""
+    while isinstance(source, Part):
+        source = source.source
+    if not isinstance(source, Items):
+        return False
+    first, again = (source.fetch(in_order(0, 1)) for _ in range(2))
+    return not _is_alike(first, again)
+
+
+def _is_alike(one: Any, other: Any) -> bool:
+    """Are all tensors equal to the bit, a NaN to itself? What is no tensor is not compared."""
+    if isinstance(one, Tensor):
+        return bool(torch.equal(torch.nan_to_num(one), torch.nan_to_num(other)))
+    if isinstance(one, dict):
+        return all(_is_alike(one[name], other[name]) for name in one)
+    if isinstance(one, list | tuple):
+        return all(map(_is_alike, one, other))
+    return True

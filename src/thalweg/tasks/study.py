@@ -31,7 +31,7 @@ from thalweg.tasks.schema import (
     row_numbers,
     with_scale,
 )
-from thalweg.tasks.sources import Arrays, as_source, take
+from thalweg.tasks.sources import Arrays, as_source, in_order, take
 from thalweg.tasks.split import Split, split
 from thalweg.types import Source
 
@@ -230,12 +230,12 @@ def _names(labels: np.ndarray) -> tuple[str, ...]:
 
 
 def _num_features(source: Source) -> int:
-    inputs, _ = source.fetch(np.arange(1))
+    inputs, _ = source.fetch(in_order(0, 1))
     return int(inputs[0].numel()) if isinstance(inputs, Tensor) else 0
 
 
 def _num_targets(source: Source) -> int:
-    _, targets = source.fetch(np.arange(1))
+    _, targets = source.fetch(in_order(0, 1))
     return int(targets[0].numel())
 
 

@@ -1,0 +1,176 @@
+"""descend: from a task, an optimizer and a few settings to a descent that is ready to step."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral
+from typing import Any
+
+import torch
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from thalweg.errors import UsageError
+from thalweg.loop.batches import Batches, BatchSize, Feed
+from thalweg.loop.descent import Descent
+from thalweg.loop.foreign import Foreign, inexact
+from thalweg.loop.step import Stepper
+from thalweg.loop.stopping import Until
+from thalweg.optim.rates import check_optimizer
+from thalweg.record import Memory
+from thalweg.scale.precision import Precision, precision_of
+from thalweg.schedules import Schedule, constant
+from thalweg.schedules.schedule import check_schedule
+from thalweg.tasks.sources import draws_apart
+from thalweg.tasks.streams import Stream
+from thalweg.tasks.task import Task
+from thalweg.types import Event, Recorder
+
+BATCH_SIZE = 32
+
+
+def descend(
+    task: Task,
+    optimizer: torch.optim.Optimizer,
+    *,
+    batch_size: BatchSize | None = None,
+    schedule: Schedule | None = None,
+    until: Until | None = None,
+    seed: int = 0,
+    accumulate: int = 1,
+    precision: str | Precision = "float32",
+    workers: int = 0,
+    evaluate_every: int | None = None,
+    record: Recorder | None = None,
+    restore_best: bool = False,
+    horizon: int | None = None,
+) -> Descent:
+    """Train `task.model` step by step: an iterator of `Step`, and a context manager that closes it.
+
+    optimizer: thalweg's or any torch optimizer over the model's parameters
+    batch_size: samples a gradient sees, >= 1, by default 32; "full" is the exact gradient of the
+    whole set; where the data is a loader, its batches are taken as they come
+    schedule: factor of the learning rate, such as warmup(100) >> cosine(); constant by default;
+    plateau() looks at the validation losses
+    until: when to end, such as budget(epochs=20) | converged(patience=5); None: until you break
+    seed: of the order of the samples, of what they draw (augmentation) and of dropout
+    accumulate: parts in which a batch is computed, one after the other, so that a larger batch fits
+    in memory: the gradient is that of the whole batch. Of a loader, so many of its batches make one
+    precision: "float32", or "bf16" and "fp16", which torch applies where it finds them safe
+    workers: processes that fetch samples of a Dataset ahead; 0: fetched when asked for
+    evaluate_every: steps between evaluations; by default an epoch, within 20 .. 1,000
+    record: where to write, such as Record("runs/mine"); by default the memory
+    restore_best: at the end, give the model the weights of its lowest validation loss
+    horizon: planned number of steps, for the schedule; by default from `until`
+    Raises UsageError for a setting out of range.
+
+    >>> import torch, thalweg
+    >>> x = torch.linspace(-1, 1, 100).reshape(-1, 1)
+    >>> net = torch.nn.Linear(1, 1)
+    >>> task = thalweg.Task(net, (x, 3 * x), loss="mse")
+    >>> optimizer = thalweg.SGD(net.parameters(), lr=0.5)
+    >>> with thalweg.descend(task, optimizer, until=thalweg.budget(steps=100)) as descent:
+    ...     for step in descent:
+    ...         pass
+    >>> step.number, round(net.weight.item(), 2)
+    (100, 3.0)
+    """
+    check_optimizer(optimizer)
+    if not isinstance(seed, Integral):
+        raise UsageError(f"seed is {seed!r}: it must be a whole number")
+    _check_counts(evaluate_every=evaluate_every, horizon=horizon, accumulate=accumulate)
+    if not _is_count(workers, least=0):
+        raise UsageError(f"workers is {workers!r}: it must be a whole number, 0 or more")
+    _check_looks(task, schedule, until)
+    if task.validation is None and (evaluate_every is not None or restore_best):
+        text = "evaluate_every and restore_best have no effect: the task has no validation data"
+        warnings.warn(text, stacklevel=2)
+    feed = _feed(task, batch_size, int(seed), accumulate, workers)
+    stepper = Stepper(task, optimizer, int(seed), precision_of(precision))
+    descent = Descent(stepper, feed, Memory() if record is None else record)
+    descent.plan(constant() if schedule is None else schedule, until, horizon)
+    descent.watch(evaluate_every, restore_best)
+    if isinstance(feed, Batches) and feed.workers is not None:
+        feed.workers.tell = lambda text: descent.tell(Event(descent.progress.steps, "worker", text))
+    for notice in _notices(task, feed):
+        descent.tell(Event(0, "notice", f"not exact: {notice}"))
+    return descent
+
+
+def _feed(
+    task: Task, batch_size: BatchSize | None, seed: int, accumulate: int, workers: int
+) -> Feed:
+    """What gives the batches. Raises UsageError for sizes that the data does not have."""
+    data = task.data
+    if isinstance(data, Stream):
+        if batch_size is not None or workers:
+            raise UsageError(
+                "batch_size and workers have no effect: the data is a loader, which makes its own "
+                "batches: set them there, and join several by accumulate="
+            )
+        return Foreign(data.to(task.device), seed, num_shards=accumulate)
+    size = BATCH_SIZE if batch_size is None else batch_size
+    if size != "full" and not _is_count(size):
+        raise UsageError(f'batch_size is {size!r}: it must be 1 or more, or "full"')
+    if size != "full" and accumulate > size:
+        raise UsageError(
+            f"accumulate is {accumulate}, but a batch has only {size} samples to be split: it is "
+            "the number of parts in which one batch is computed"
+        )
+    return Batches(
+        data if workers else data.to(task.device),
+        "full" if size == "full" else int(size),
+        seed,
+        num_shards=accumulate,
+        num_workers=workers,
+        device=task.device,
+    )
+
+
+def _notices(task: Task, feed: Feed) -> list[str]:
+    """What is not exact here, a line each."""
+    found = []
+    if isinstance(task.data, Stream):
+        found.append(inexact(task.data))
+    elif draws_apart(task.data):
+        found.append(_DRAWS_APART)
+    is_split = isinstance(feed, Batches) and feed.is_split
+    is_joined = isinstance(feed, Foreign) and feed.num_shards > 1
+    if (is_split or is_joined) and any(isinstance(m, _BatchNorm) for m in task.model.modules()):
+        found.append(_BATCH_NORM)
+    return [text for text in found if text]
+
+
+_BATCH_NORM = (
+    "the batch is computed in parts, and batch norm takes its statistics from each part apart"
+)
+_DRAWS_APART = (
+    "the data draws from a generator of its own (the first sample, fetched twice under one seed, "
+    "differs), so that a resumed run sees other samples: draw from torch's, NumPy's or Python's "
+    "own generators"
+)
+
+
+def _check_counts(**counts: Any) -> None:
+    for name, count in counts.items():
+        if count is not None and not _is_count(count):
+            raise UsageError(f"{name} is {count!r}: it must be a whole number, 1 or more")
+
+
+def _check_looks(task: Task, schedule: Schedule | None, until: Until | None) -> None:
+    """Raise UsageError for what looks at a validation set that is not there."""
+    if schedule is not None:
+        check_schedule(schedule)
+    if until is not None and until.looks_at_validation and task.validation is None:
+        raise UsageError(
+            "until=converged(...) and reached(...) look at the validation set, and the task has "
+            "none: give Task(..., validation=...), or only a budget"
+        )
+    if schedule is not None and schedule.needs_evaluations and task.validation is None:
+        raise UsageError(
+            f"schedule={schedule} looks at the validation loss, and the task has no validation "
+            "data: give Task(..., validation=...), or another schedule, such as cosine()"
+        )
+
+
+def _is_count(value: object, least: int = 1) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least

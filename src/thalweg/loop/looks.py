@@ -1,0 +1,80 @@
+"""Looks at the validation set: when they are due, what they found, and the best weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from thalweg.health.improvement import num_without_improvement
+from thalweg.loop.evaluate import Evaluator
+from thalweg.state.weights import Weights
+from thalweg.tasks.task import Task
+from thalweg.types import Evaluation, Source
+
+
+class Looks:
+    """The evaluations of a descent.
+
+    every: steps between them; keeps_best: are the weights of the lowest loss kept?
+    shown: a context in which the model holds the weights to look at
+    evaluations: oldest first; num_stale: those since the last that improved beyond its noise
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        validation: Source,
+        *,
+        every: int,
+        keeps_best: bool,
+        shown: Callable[[], AbstractContextManager[None]],
+    ):
+        self.every = every
+        self.evaluations: list[Evaluation] = []
+        self.num_stale = 0
+        self.best: Weights | None = None
+        self._model = task.model
+        self._keeps_best = keeps_best
+        self._shown = shown
+        self._evaluator = Evaluator(task, validation, "validation")
+
+    def is_due(self, number: int) -> bool:
+        return number % self.every == 0
+
+    def was_made(self, number: int) -> bool:
+        """Was the set looked at after this step already?"""
+        return bool(self.evaluations) and self.evaluations[-1].number == number
+
+    def look(self, number: int) -> Evaluation:
+        """Evaluate the set now, after step `number`."""
+        with self._shown():
+            evaluation = self._evaluator(number)
+            self._keep_if_best(evaluation)
+        self.evaluations.append(evaluation)
+        self.num_stale = num_without_improvement(self.evaluations)
+        return evaluation
+
+    def _keep_if_best(self, evaluation: Evaluation) -> None:
+        loss = evaluation.values["loss"]
+        is_best = loss < (math.inf if self.best is None else self.best.loss)
+        if self._keeps_best and is_best:
+            self.best = Weights.of(self._model, evaluation.number, loss)
+
+    def to_tree(self) -> dict[str, Any]:
+        """All that a resumed run needs of them."""
+        return {
+            "evaluations": [
+                [row.number, row.split, dict(row.values), row.noise, row.seconds]
+                for row in self.evaluations
+            ],
+            "best": None if self.best is None else self.best.to_tree(),
+            "evaluator": self._evaluator.to_tree(),
+        }
+
+    def restore(self, tree: Mapping[str, Any]) -> None:
+        self.evaluations[:] = [Evaluation(*row) for row in tree["evaluations"]]
+        self.num_stale = num_without_improvement(self.evaluations)
+        self.best = None if tree["best"] is None else Weights.from_tree(tree["best"])
+        self._evaluator.restore(tree["evaluator"])
