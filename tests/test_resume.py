@@ -189,7 +189,7 @@ def test_workers_that_keep_dying_are_given_up(deadly):
     for i in range(9):
         (deadly / str(i)).touch()
     with (
-        pytest.raises(DataError, match="died 3 times over samples .*8 in all"),
+        pytest.raises(DataError, match=r"died 3 times over samples .*8 in all"),
         begin("deadly") as d,
     ):
         list(d)

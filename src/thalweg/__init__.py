@@ -38,6 +38,7 @@ _HOMES = {
     "Rule": "rules",
     "Run": "jobs.run",
     "RunError": "errors",
+    "Sampler": "loop.sampler",
     "ScheduleFreeAdamW": "optim",
     "ScheduleFreeSGD": "optim",
     "Scheduler": "optim.scheduler",
@@ -50,6 +51,7 @@ _HOMES = {
     "constant": "schedules",
     "converged": "loop.stopping",
     "cosine": "schedules",
+    "counted": "tasks.counted",
     "descend": "loop.descend",
     "draw_schedule": "draw.schedule",
     "exponential": "schedules",
@@ -83,6 +85,7 @@ if TYPE_CHECKING:
     from thalweg.loop.linesearch import Armijo, BarzilaiBorwein
     from thalweg.loop.minimize import minimize
     from thalweg.loop.minimum import Minimum
+    from thalweg.loop.sampler import Sampler
     from thalweg.loop.stopping import budget, converged, reached
     from thalweg.optim import (
         LAMB,
@@ -125,6 +128,7 @@ if TYPE_CHECKING:
         warmup,
         wsd,
     )
+    from thalweg.tasks.counted import counted
     from thalweg.tasks.task import Task
     from thalweg.types import Step, Verdict
 
