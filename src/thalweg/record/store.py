@@ -55,7 +55,7 @@ class Record:
     there is space again, thinned beyond 100,000 steps; `close` raises if some could not be written
 
     Raises UsageError where the place cannot be written, or holds a record already. What was not
-    closed is closed when Python ends. A forked child's calls do nothing.
+    closed is closed when Python ends. What a forked child records reaches nobody.
 
     >>> from tempfile import mkdtemp
     >>> from thalweg.record import Record, read
@@ -112,6 +112,7 @@ class Record:
     def _start(self, open_: Callable[[], Opened], on_error: Callable[[str], None] | None) -> None:
         self._on_error = on_error
         self._waiting = Waiting()
+        self._late: dict[str, list[tuple[Any, ...]]] = {}  # the writer's: taken, not yet written
         self._wake = threading.Event()
         self._flushes: deque[threading.Event] = deque()
         self._is_closing = False
@@ -146,7 +147,8 @@ class Record:
         self._put("events", phase, [event_row(event)])
 
     def scalars(self, number: int, values: Mapping[str, float], *, phase: str = "main") -> None:
-        self._put("scalars", phase, [scalar_row(number, name, values[name]) for name in values])
+        for name, value in values.items():
+            self._put("scalars", phase, [scalar_row(number, name, value)], name)
 
     def facts(
         self,
@@ -166,14 +168,12 @@ class Record:
                 self._put("facts", "", [(name, json.dumps(known))])
                 self._facts[name] = known
 
-    def _put(self, table: str, phase: str, rows: Sequence[Any]) -> None:
-        if os.getpid() != self._process:
-            return
+    def _put(self, table: str, phase: str, rows: Sequence[Any], series: str = "") -> None:
         if self._error is not None:
             self._tell()
         if self._is_closing:
             raise UsageError(f"{self.path} was closed: nothing more can be recorded in it")
-        self._waiting.put(table, phase, rows)
+        self._waiting.put(table, phase, rows, series=series)
 
     def _tell(self) -> None:
         """What went wrong in the background: raised, or told once."""
@@ -189,10 +189,11 @@ class Record:
         return f"{self.path} could not be written: {why}"
 
     def flush(self) -> None:
-        """Wait until all that was given is on the disk, safe from a power cut.
+        """Wait until all that was given is on the disk, safe from a power cut; from any thread.
 
-        What must not know more than the record (a checkpoint) is acknowledged after this. Raises
-        UsageError where the record cannot be written, unless `on_error` is a function.
+        What must not know more than the record (a checkpoint) is acknowledged after this. Steps
+        that are held for thinning stay where they are. Raises UsageError where the record cannot
+        be written, unless `on_error` is a function.
         """
         if self._is_closing or os.getpid() != self._process:
             return
@@ -212,12 +213,13 @@ class Record:
         if self._is_closing or os.getpid() != self._process:
             return
         atexit.unregister(self.close)
+        self._waiting.release()
         self._is_closing = True
         self._wake.set()
         self._thread.join()
         if self._error is not None and (self._on_error is not None or not self._was_told):
             self._was_told = True
-            raise UsageError(f"{self._failure()} ({len(self._waiting)} rows are lost)")
+            raise UsageError(f"{self._failure()} ({sum(map(len, self._late.values()))} rows lost)")
 
     def history(self, *, phase: str = "main") -> History:
         """What was recorded, once it is closed; before that, what has been committed."""
@@ -264,23 +266,16 @@ class Record:
 
     def _commit(self, store: Store) -> None:
         """Write all that waits, or nothing."""
-        taken = self._waiting.take()
-        if not taken:
-            return
-        try:
-            if not self.path.exists():  # else it went on into a file that has no name
-                raise FileNotFoundError
-            store.write(self._tables(taken))
-        except BaseException:
-            self._waiting.put_back(taken)
-            raise
-        self._num_steps += sum(len(rows) for (table, _), rows in taken.items() if table == "steps")
-
-    def _tables(self, taken: Mapping[tuple[str, str], list[Any]]) -> dict[str, list[tuple]]:
-        """What waited as whole rows."""
-        tables: dict[str, list[tuple]] = {}
-        for (table, phase), rows in taken.items():
+        for table, phase, rows in self._waiting.take():
             head = (self._attempt, phase) if "phase" in TABLES[table] else (self._attempt,)
             values = map(step_row, rows) if table == "steps" else rows
-            tables.setdefault(table, []).extend((*head, *row) for row in values)
-        return tables
+            self._late.setdefault(table, []).extend((*head, *row) for row in values)
+        if not self._late:
+            return
+        if not self.path.exists():  # else it went on into a file that has no name
+            raise FileNotFoundError
+        store.write(self._late)
+        num_steps, num_scalars = (len(self._late.get(table, ())) for table in ("steps", "scalars"))
+        self._late = {}
+        self._num_steps += num_steps
+        self._waiting.wrote(num_steps + num_scalars)

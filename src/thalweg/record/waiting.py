@@ -3,121 +3,104 @@
 from __future__ import annotations
 
 import math
-import threading
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from thalweg.types import Step
 
 LIMIT = 100_000
-"""Steps and scalars that may wait (some 50 MB) before they are thinned."""
-STRETCH = 8
+"""Steps and values of scalars that may wait (some 80 MB) before further ones are thinned."""
+STRETCH, TIER = 8, 10_000
+"""Beyond LIMIT, two of so many stay; of twice as many for every TIER that waits in addition."""
+MOST_DOUBLINGS = 20
 
-Waits = defaultdict[tuple[str, str], list[Any]]
-"""By table and phase what waits: steps as they are, of other tables rows."""
+Item = tuple[str, str, Sequence[Any]]
+"""A table, a phase, and rows for it; steps are rows as they are."""
 
 
 class Waiting:
-    """Takes from any thread, gives to the writer; its lock is held for microseconds.
+    """The training thread puts, the writer takes; neither ever waits for the other.
 
-    Beyond LIMIT, steps and scalars are thinned: of each STRETCH of them the smallest and the
-    largest loss (value) stay, and everything that is not finite. As that may be all of them, there
-    must be twice as many as stayed before it is tried again: 2 microseconds a step at most, all in
-    all. What was left out is counted.
+    While more than LIMIT steps and scalars wait, further ones are thinned: of each stretch the
+    smallest and the largest loss (value) stay, and everything that is not finite; what was left
+    out is counted. As stretches grow with what waits, a billion steps leave some 250,000.
+
+    Each number is written by one thread only, and a deque's ends are safe: a lock would cost more
+    than all the rest.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # a signal's handler may record as well
-        self._waits: Waits = defaultdict(list)
-        self._num_points = 0
-        self._limit = LIMIT
+        self._queue: deque[Item] = deque()
+        self._held: dict[tuple[str, str, str], list[Any]] = {}
+        self._num_put = 0
+        self._num_written = 0
 
-    def __len__(self) -> int:
-        with self._lock:
-            return sum(map(len, self._waits.values()))
+    def put(self, table: str, phase: str, rows: Sequence[Any], *, series: str = "") -> None:
+        """series: the scalar's name, whose values are thinned by themselves."""
+        if table not in _POINT:
+            self._queue.append((table, phase, rows))
+        elif not self._held and self._num_put - self._num_written < LIMIT:
+            self._num_put += len(rows)
+            self._queue.append((table, phase, rows))
+        else:
+            self._put_thinned(table, phase, rows, series)
 
-    def put(self, table: str, phase: str, rows: Sequence[Any]) -> None:
-        with self._lock:
-            self._waits[table, phase].extend(rows)
-            if table in _THIN:
-                self._num_points += len(rows)
-                if self._num_points > self._limit:
-                    self._thin()
+    def _put_thinned(self, table: str, phase: str, rows: Sequence[Any], series: str) -> None:
+        num_over = self._num_put - self._num_written - LIMIT
+        if num_over < 0:
+            self.release()
+            self.put(table, phase, rows)
+            return
+        held = self._held.setdefault((table, phase, series), [])
+        held += rows
+        if len(held) >= STRETCH << min(num_over // TIER, MOST_DOUBLINGS):
+            points = [_POINT[table](row) for row in held]
+            kept = [held[i] for i in _extremes([value for _, value in points])]
+            del self._held[table, phase, series]
+            self._num_put += len(kept)
+            self._queue.append((table, phase, kept))
+            if len(kept) < len(held):
+                last, _ = points[-1]
+                self._queue.append(("thinned", phase, [(last, len(held) - len(kept))]))
 
-    def take(self) -> Waits:
-        """All of it."""
-        with self._lock:
-            taken, self._waits = self._waits, defaultdict(list)
-            self._num_points = 0
-            self._limit = LIMIT
-        return taken
+    def release(self) -> None:
+        """Pass on what was held for thinning; for the thread that puts."""
+        held, self._held = self._held, {}
+        for (table, phase, _), points in held.items():
+            self._num_put += len(points)
+            self._queue.append((table, phase, points))
 
-    def put_back(self, taken: Waits) -> None:
-        """What could not be written, before all that came since."""
-        with self._lock:
-            for key, rows in self._waits.items():
-                taken[key].extend(rows)
-            self._waits = taken
-            self._count()
-            if self._num_points > self._limit:
-                self._thin()
+    def take(self) -> Iterator[Item]:
+        """All that was put so far, for the writer."""
+        for _ in range(len(self._queue)):
+            yield self._queue.popleft()
 
-    def _count(self) -> None:
-        counts = (len(rows) for (table, _), rows in self._waits.items() if table in _THIN)
-        self._num_points = sum(counts)
-
-    def _thin(self) -> None:
-        for (table, phase), rows in list(self._waits.items()):
-            if table in _THIN:
-                kept, last = _THIN[table](rows)
-                if len(kept) < len(rows):
-                    self._waits[table, phase] = kept
-                    self._waits["thinned", phase].append((last, len(rows) - len(kept)))
-        self._count()
-        self._limit = max(LIMIT, 2 * self._num_points)
-
-
-def _thin_steps(steps: list[Step]) -> tuple[list[Step], int]:
-    """Those that stay, and the last number."""
-    return _kept(steps, _loss), steps[-1].number
+    def wrote(self, num_points: int) -> None:
+        """So many steps and scalars are on disk."""
+        self._num_written += num_points
 
 
-def _thin_scalars(rows: list[tuple[Any, ...]]) -> tuple[list[tuple[Any, ...]], int]:
-    """Each name by itself."""
-    by_name: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
-    for row in rows:
-        by_name[row[1]].append(row)
-    return [row for own in by_name.values() for row in _kept(own, lambda r: r[2])], rows[-1][0]
+def _extremes(values: list[float]) -> list[int]:
+    """Where the smallest and the largest stand, and all that are not finite; ascending."""
+    odd = {i for i, value in enumerate(values) if not math.isfinite(value)}
+    finite = [i for i in range(len(values)) if i not in odd]
+    if finite:
+        odd |= {min(finite, key=values.__getitem__), max(finite, key=values.__getitem__)}
+    return sorted(odd)
 
 
-_THIN: dict[str, Callable[[list[Any]], tuple[list[Any], int]]] = {
-    "steps": _thin_steps,
-    "scalars": _thin_scalars,
-}
-"""Evaluations, events and facts are never thinned: they are few."""
-
-
-def _loss(step: Step) -> float:
-    """Its loss; NaN where anything in it was not finite."""
+def _point_of_step(step: Step) -> tuple[int, float]:
+    """Its number and its loss: NaN where anything in it was not finite."""
     measured = step.measured()
     is_finite = all(math.isfinite(value) for value in measured.values() if value is not None)
-    if not is_finite or measured.get("num_nonfinite", 0):
-        return math.nan
-    return measured.get("loss", 0.0)
+    if not is_finite or measured.get("num_nonfinite"):
+        return step.number, math.nan
+    return step.number, measured.get("loss", 0.0)
 
 
-def _kept(points: list[Any], value_of: Callable[[Any], float]) -> list[Any]:
-    """Of each stretch the smallest and the largest value, and all that are not finite."""
-    stay = []
-    for start in range(0, len(points), STRETCH):
-        stretch = points[start : start + STRETCH]
-        values = [value_of(point) for point in stretch]
-        finite = [value for value in values if math.isfinite(value)]
-        ends = {values.index(min(finite)), values.index(max(finite))} if finite else set()
-        stay += [
-            point
-            for i, (point, value) in enumerate(zip(stretch, values, strict=True))
-            if i in ends or not math.isfinite(value)
-        ]
-    return stay
+_POINT: dict[str, Callable[[Any], tuple[int, float]]] = {
+    "steps": _point_of_step,
+    "scalars": lambda row: (row[0], row[2]),
+}
+"""Number and value of what may be thinned. Evaluations, events and facts are few, and stay."""
