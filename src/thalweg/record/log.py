@@ -63,7 +63,19 @@ def create(path: Path) -> Log:
     first = b"thalweg record, version %d\n" % SCHEMA
     with path.open("xb", buffering=0) as file:
         _write_all(file, first)
-    return Log(path, len(first), 1, 0)
+    log = Log(path, len(first), 1, 0)
+    with suppress(OSError):  # some systems do not open folders
+        _sync_folder(path.parent)
+    return log
+
+
+def _sync_folder(path: Path) -> None:
+    """Let the names in it survive a power cut."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def reopen(path: Path, from_step: int) -> Log:

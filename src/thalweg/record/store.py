@@ -219,7 +219,8 @@ class Record:
         self._thread.join()
         if self._error is not None and (self._on_error is not None or not self._was_told):
             self._was_told = True
-            raise UsageError(f"{self._failure()} ({sum(map(len, self._late.values()))} rows lost)")
+            num_lost = sum(map(len, self._late.values())) + len(self._waiting)
+            raise UsageError(f"{self._failure()} ({num_lost} rows lost)")
 
     def history(self, *, phase: str = "main") -> History:
         """What was recorded, once it is closed; before that, what has been committed."""
