@@ -20,8 +20,12 @@ MEASURES = (
     "parameter_norm",
     "clip_factor",
     "num_nonfinite",
+    "loss_scale",
 )
-"""What may be measured of one update, in the order of the record's columns."""
+"""What may be measured of one update, in the order of the record's columns.
+
+Records mark a NaN by its column's place: a new name goes to the end.
+"""
 
 
 class Measures:
@@ -79,8 +83,9 @@ class Step:
     epoch: passes over the training set so far, as a real number
     lr: learning rate of the first parameter group
     seconds: wall time of this step, the device's pending work not included
-    loss, gradient_norm, update_norm, parameter_norm, clip_factor, num_nonfinite: floats, or None
-    where not measured; reading one before the next drain waits for the device once
+    loss, gradient_norm, update_norm, parameter_norm, clip_factor, num_nonfinite, loss_scale:
+    floats, or None where not measured (loss_scale: of fp16's scaler, None elsewhere); reading one
+    before the next drain waits for the device once
     events, evaluation: what happened at this step; usually empty
     """
 
@@ -132,6 +137,10 @@ class Step:
     @property
     def num_nonfinite(self) -> float | None:
         return self._measures.values().get("num_nonfinite")
+
+    @property
+    def loss_scale(self) -> float | None:
+        return self._measures.values().get("loss_scale")
 
     def __repr__(self) -> str:
         return f"Step(number={self.number}, loss={self.loss:.4g}, lr={self.lr:.3g})"

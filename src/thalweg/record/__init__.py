@@ -1,7 +1,8 @@
 """The run's memory: written by one background thread, read by anyone, on disk or in memory."""
 
-from thalweg.record.history import History
+from thalweg.record.files import find, read
+from thalweg.record.history import Attempt, History
 from thalweg.record.memory import Memory
-from thalweg.record.store import Record, read
+from thalweg.record.store import Record
 
-__all__ = ["History", "Memory", "Record", "read"]
+__all__ = ["Attempt", "History", "Memory", "Record", "find", "read"]

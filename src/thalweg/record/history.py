@@ -17,15 +17,32 @@ COLUMNS = ("number", "samples", "epoch", "lr", "seconds", *MEASURES)
 Row = tuple[float | None, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One go at a run: the first, or one that resumed it.
+
+    number: counted from 1
+    from_step: the step after which it went on; 0 is the start
+    started: seconds since 1970 in UTC; None where an old record does not say
+    """
+
+    number: int
+    from_step: int
+    started: float | None = None
+
+
 @dataclass(slots=True)
 class History:
-    """All that a record holds.
+    """All that a record holds; of several attempts, what the newest say.
 
     steps: by column name a masked array of shape (n,): masked where not measured, NaN and
     infinities as they were
     evaluations, events: oldest first
     scalars: numbers of the user's own, by name a list of (step number, value)
     settings, environment, results: what was asked, where it ran, what came out
+    attempts: oldest first; one that was never resumed has one
+    num_thinned: steps and scalars that were left out because the disk was full or too slow
+    damage: what could not be read, in one line; empty where everything was
     """
 
     steps: dict[str, np.ma.MaskedArray]
@@ -35,6 +52,9 @@ class History:
     settings: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
+    attempts: list[Attempt] = field(default_factory=list)
+    num_thinned: int = 0
+    damage: str = ""
 
 
 def row_of(step: Step) -> Row:

@@ -1,112 +1,154 @@
-"""The record on disk: one SQLite file in WAL mode, and the only thread that writes to it.
+"""The record on disk, and the only thread that writes to it.
 
-The training thread appends to a queue and never waits. The writer commits what has come at most 50
-ms later. Readers open the file read-only, while the run is on or after it.
+The training thread hands over what happened and never waits. The writer commits what has come at
+most 50 ms later. Readers open the file read-only, while the run is on or after it.
 """
 
 from __future__ import annotations
 
 import atexit
 import json
-import math
 import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
+from numbers import Integral
 from pathlib import Path
-from shutil import copyfile
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from thalweg.errors import RunError, UsageError
-from thalweg.record.history import COLUMNS, History, Row, columns_of, row_of
+from thalweg.errors import UsageError
+from thalweg.record import files
+from thalweg.record.files import Opened, read
+from thalweg.record.history import History
+from thalweg.record.rows import (
+    TABLES,
+    Store,
+    evaluation_row,
+    event_row,
+    scalar_row,
+    step_row,
+)
+from thalweg.record.waiting import Waiting
 from thalweg.types import Evaluation, Event, Step
 
-FILE = "record.sqlite"
-SCHEMA = 1
 COMMIT_EVERY = 0.05
 """Seconds that a row may wait before it is committed."""
+RETRY_EVERY = 10.0
+"""Seconds after which a write that failed is tried again."""
 
-_REALS = ", ".join(f"{name} REAL" for name in COLUMNS[2:])
-_TABLES = f"""
-CREATE TABLE steps(attempt INTEGER, phase TEXT, number INTEGER, samples INTEGER, {_REALS},
-    nans INTEGER);
-CREATE TABLE evaluations(attempt INTEGER, phase TEXT, number INTEGER, split TEXT, values_json TEXT,
-    noise REAL, seconds REAL, nans INTEGER);
-CREATE TABLE events(attempt INTEGER, phase TEXT, number INTEGER, kind TEXT, text TEXT,
-    data_json TEXT);
-CREATE TABLE scalars(attempt INTEGER, phase TEXT, number INTEGER, name TEXT, value REAL,
-    nans INTEGER);
-CREATE TABLE facts(name TEXT PRIMARY KEY, value_json TEXT);
-"""
-_INSERT = {
-    "steps": f"INSERT INTO steps VALUES (1, 'main', {', '.join('?' * len(COLUMNS))}, ?)",
-    "evaluations": "INSERT INTO evaluations VALUES (1, 'main', ?, ?, ?, ?, ?, ?)",
-    "events": "INSERT INTO events VALUES (1, 'main', ?, ?, ?, ?)",
-    "scalars": "INSERT INTO scalars VALUES (1, 'main', ?, ?, ?, ?)",
-    "facts": "INSERT OR REPLACE INTO facts VALUES (?, ?)",
-}
+_MAY_PASS = (OSError, sqlite3.OperationalError)
+"""What a full disk or a folder that is gone provokes."""
 
 
 class Record:
-    """Write a record into `folder`/record.sqlite; the folder is made where it is missing.
+    """Write a record into `folder`, which is made where it is missing.
 
-    Raises UsageError where the place cannot be written, or holds a record already; a write that
-    fails later raises at the next call, or at `close`. What was not closed is closed when Python
-    ends.
+    The file is record.sqlite, or record.log where SQLite's WAL does not work (network file
+    systems). While it is written, record.lock keeps other writers out (`thalweg.record.lock`).
+    Every row belongs to an attempt, here the first, and to a `phase`, for runs that have several.
+
+    on_error: what a write that fails (a full disk, a folder that is gone) does: None raises at the
+    next call, or at `close`; a function is told one line at the next call, and the rows wait until
+    there is space again, thinned beyond 100,000 steps; `close` raises if some could not be written
+
+    Raises UsageError where the place cannot be written, or holds a record already. What was not
+    closed is closed when Python ends. What a forked child records reaches nobody.
+
+    >>> from tempfile import mkdtemp
+    >>> from thalweg.record import Record, read
+    >>> folder = mkdtemp()
+    >>> record = Record(folder)
+    >>> record.scalars(1, {"perplexity": 20.0})
+    >>> record.close()
+    >>> read(folder).scalars
+    {'perplexity': [(1, 20.0)]}
     """
 
-    def __init__(self, folder: str | os.PathLike[str]):
-        self.path = Path(folder) / FILE
-        self._queue: deque[tuple[str, Sequence[Any]]] = deque()
-        self._is_ready = threading.Event()
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        on_error: Callable[[str], None] | None = None,
+    ):
+        self._start(partial(files.create, Path(folder)), on_error)
+
+    @classmethod
+    def reopen(
+        cls,
+        folder: str | os.PathLike[str],
+        *,
+        from_step: int,
+        on_error: Callable[[str], None] | None = None,
+    ) -> Record:
+        """Go on with the record of a run that was stopped or killed, as a new attempt.
+
+        from_step: the step after which it goes on, >= 0; what earlier attempts say of later ones
+        stays in the file, and readers do not show it
+
+        Raises RunError where there is no record, a run still writes it, or it cannot be written.
+
+        >>> from tempfile import mkdtemp
+        >>> from thalweg.record import Record, read
+        >>> folder = mkdtemp()
+        >>> record = Record(folder)
+        >>> for number in (1, 2, 3):
+        ...     record.scalars(number, {"perplexity": 20.0})
+        >>> record.close()
+        >>> record = Record.reopen(folder, from_step=2)
+        >>> record.scalars(3, {"perplexity": 19.0})
+        >>> record.close()
+        >>> read(folder).scalars
+        {'perplexity': [(1, 20.0), (2, 20.0), (3, 19.0)]}
+        """
+        if not isinstance(from_step, Integral) or from_step < 0:
+            raise UsageError(f"from_step is {from_step!r}: it must be a step's number, 0 or more")
+        record = cls.__new__(cls)
+        record._start(partial(files.reopen, Path(folder), int(from_step)), on_error)
+        return record
+
+    def _start(self, open_: Callable[[], Opened], on_error: Callable[[str], None] | None) -> None:
+        self._on_error = on_error
+        self._waiting = Waiting()
+        self._late: dict[str, list[tuple[Any, ...]]] = {}  # the writer's: taken, not yet written
         self._wake = threading.Event()
+        self._flushes: deque[threading.Event] = deque()
         self._is_closing = False
         self._error: Exception | None = None
         self._was_told = False
         self._process = os.getpid()
         self._num_steps = 0
         self._facts: dict[str, dict[str, Any]] = {}
-        self._make()
-        self._thread = threading.Thread(target=self._run, name="thalweg-record", daemon=True)
+        is_ready = threading.Event()
+        arguments = (open_, is_ready)
+        self._thread = threading.Thread(
+            target=self._run, args=arguments, name="thalweg-record", daemon=True
+        )
         self._thread.start()
-        self._is_ready.wait()
+        is_ready.wait()
         if self._error is not None:
-            self.path.unlink()
-            raise UsageError(f"{self.path} cannot be written: {self._error}")
+            raise self._error
         atexit.register(self.close)
-
-    def _make(self) -> None:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.touch(exist_ok=False)
-        except FileExistsError as error:
-            raise UsageError(f"{error.filename} exists already: choose another folder") from None
-        except OSError as error:
-            raise UsageError(f"{self.path} cannot be written: {error.strerror}") from None
 
     @property
     def is_empty(self) -> bool:
-        """Is no step on disk yet?"""
-        return self._num_steps == 0
+        """Is no step on disk yet? A record that was opened again is not empty."""
+        return self._attempt == 1 and self._num_steps == 0
 
-    def steps(self, steps: Sequence[Step]) -> None:
-        self._put("steps", steps)
+    def steps(self, steps: Sequence[Step], *, phase: str = "main") -> None:
+        self._put("steps", phase, steps)
 
-    def evaluation(self, evaluation: Evaluation) -> None:
-        values = json.dumps(dict(evaluation.values))
-        spelt = _spell_nans((evaluation.noise, evaluation.seconds))
-        self._put("evaluations", [(evaluation.number, evaluation.split, values, *spelt)])
+    def evaluation(self, evaluation: Evaluation, *, phase: str = "main") -> None:
+        self._put("evaluations", phase, [evaluation_row(evaluation)])
 
-    def event(self, event: Event) -> None:
-        row = (event.number, event.kind, event.text, json.dumps(dict(event.data)))
-        self._put("events", [row])
+    def event(self, event: Event, *, phase: str = "main") -> None:
+        self._put("events", phase, [event_row(event)])
 
-    def scalars(self, number: int, values: Mapping[str, float]) -> None:
-        rows = [(number, name, *_spell_nans((float(values[name]),))) for name in values]
-        self._put("scalars", rows)
+    def scalars(self, number: int, values: Mapping[str, float], *, phase: str = "main") -> None:
+        for name, value in values.items():
+            self._put("scalars", phase, [scalar_row(number, name, value)], name)
 
     def facts(
         self,
@@ -115,151 +157,126 @@ class Record:
         environment: Mapping[str, Any] | None = None,
         results: Mapping[str, Any] | None = None,
     ) -> None:
-        """Add to what was asked, where it ran, what came out: anything that JSON can hold."""
+        """Add to what was asked, where it ran, what came out: anything that JSON can hold.
+
+        What an attempt gives replaces what earlier attempts gave under the same of these names.
+        """
         given = {"settings": settings, "environment": environment, "results": results}
         for name, values in given.items():
             if values is not None:
-                self._facts.setdefault(name, {}).update(values)
-                self._put("facts", [(name, json.dumps(self._facts[name]))])
+                known = {**self._facts.get(name, {}), **values}
+                self._put("facts", "", [(name, json.dumps(known))])
+                self._facts[name] = known
 
-    def _put(self, table: str, rows: Sequence[Any]) -> None:
-        self._check()
+    def _put(self, table: str, phase: str, rows: Sequence[Any], series: str = "") -> None:
+        if self._error is not None:
+            self._tell()
         if self._is_closing:
             raise UsageError(f"{self.path} was closed: nothing more can be recorded in it")
-        self._queue.append((table, rows))
+        self._waiting.put(table, phase, rows, series=series)
 
-    def _check(self) -> None:
-        """Raise what went wrong in the background."""
-        if self._error is not None:
+    def _tell(self) -> None:
+        """What went wrong in the background: raised, or told once."""
+        if self._on_error is None:
             self._was_told = True
-            why = str(self._error) if self.path.exists() else "it was deleted or moved"
-            raise UsageError(f"{self.path} could not be written: {why}")
+            raise UsageError(self._failure())
+        if not self._was_told:
+            self._was_told = True
+            self._on_error(f"{self._failure()}; its rows wait in memory until that has changed")
+
+    def _failure(self) -> str:
+        why = str(self._error) if self.path.exists() else "it was deleted or moved"
+        return f"{self.path} could not be written: {why}"
+
+    def flush(self) -> None:
+        """Wait until all that was given is on the disk, safe from a power cut; from any thread.
+
+        What must not know more than the record (a checkpoint) is acknowledged after this. Steps
+        that are held for thinning stay where they are. Raises UsageError where the record cannot
+        be written, unless `on_error` is a function.
+        """
+        if self._is_closing or os.getpid() != self._process:
+            return
+        is_done = threading.Event()
+        self._flushes.append(is_done)
+        self._wake.set()
+        while not is_done.wait(0.1) and self._thread.is_alive():
+            pass
+        if self._error is not None:
+            self._tell()
 
     def close(self) -> None:
         """Commit what is left and end as one ordinary file; closing twice is fine.
 
-        Raises UsageError where that fails, unless an earlier call has said so.
+        Raises UsageError where that fails; not if it was raised before.
         """
         if self._is_closing or os.getpid() != self._process:
             return
         atexit.unregister(self.close)
+        self._waiting.release()
         self._is_closing = True
         self._wake.set()
         self._thread.join()
-        if not self._was_told:
-            self._check()
+        if self._error is not None and (self._on_error is not None or not self._was_told):
+            self._was_told = True
+            num_lost = sum(map(len, self._late.values())) + len(self._waiting)
+            raise UsageError(f"{self._failure()} ({num_lost} rows lost)")
 
-    def history(self) -> History:
+    def history(self, *, phase: str = "main") -> History:
         """What was recorded, once it is closed; before that, what has been committed."""
-        return read(self.path)
+        return read(self.path, phase=phase)
 
-    def _run(self) -> None:
+    def _run(self, open_: Callable[[], Opened], is_ready: threading.Event) -> None:
+        """The writer. The store lives in this thread alone: a forked child has none to close."""
         try:
-            with closing(sqlite3.connect(self.path)) as connection:
-                connection.execute("PRAGMA journal_mode=WAL")
-                connection.execute("PRAGMA synchronous=NORMAL")
-                connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version={SCHEMA}; COMMIT;")
-                self._is_ready.set()
-                self._write(connection)
-        except Exception as error:  # handed to the training thread, which raises it
+            opened = open_()
+            self.path, self._attempt = opened.path, opened.store.attempt
+        except Exception as error:
             self._error = error
-        finally:
-            self._is_ready.set()
-
-    def _write(self, connection: sqlite3.Connection) -> None:
-        """Commit what comes until it is closed, and leave one ordinary file."""
-        while not self._is_closing:
-            self._wake.wait(COMMIT_EVERY)
-            self._commit(connection)
-        self._commit(connection)
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.execute("PRAGMA journal_mode=DELETE")
-
-    def _commit(self, connection: sqlite3.Connection) -> None:
-        """Write all that waits, in one transaction."""
-        if not self._queue:
             return
-        if not self.path.exists():  # SQLite would write on, into a file that has no name
+        finally:
+            is_ready.set()
+        try:
+            with closing(opened.store) as store:
+                self._write(store)
+        except Exception as error:  # handed to the training thread, which tells it
+            self._error = error.with_traceback(None)
+        finally:
+            opened.lock.release()
+
+    def _write(self, store: Store) -> None:
+        """Commit what comes, until it is closed."""
+        is_last = False
+        while not is_last:
+            self._wake.wait(COMMIT_EVERY if self._error is None else RETRY_EVERY)
+            self._wake.clear()
+            is_last = self._is_closing
+            flushes = [self._flushes.popleft() for _ in range(len(self._flushes))]
+            try:
+                self._commit(store)
+                if flushes:
+                    store.sync()
+                self._error = None
+            except Exception as error:
+                self._error = error.with_traceback(None)
+                if self._on_error is None or not isinstance(error, _MAY_PASS):
+                    raise
+            finally:
+                for is_done in flushes:
+                    is_done.set()
+
+    def _commit(self, store: Store) -> None:
+        """Write all that waits, or nothing."""
+        for table, phase, rows in self._waiting.take():
+            head = (self._attempt, phase) if "phase" in TABLES[table] else (self._attempt,)
+            values = map(step_row, rows) if table == "steps" else rows
+            self._late.setdefault(table, []).extend((*head, *row) for row in values)
+        if not self._late:
+            return
+        if not self.path.exists():  # else it went on into a file that has no name
             raise FileNotFoundError
-        num_steps = self._num_steps
-        with connection:
-            for _ in range(len(self._queue)):
-                table, rows = self._queue.popleft()
-                if table == "steps":
-                    rows = [_spell_nans(row_of(step)) for step in rows]
-                    num_steps += len(rows)
-                connection.executemany(_INSERT[table], rows)
-        self._num_steps = num_steps
-
-
-def _spell_nans(row: Row) -> tuple:
-    """The row and a bit mask of its NaNs: SQLite would store each as NULL, "not measured"."""
-    nans = sum(1 << i for i, value in enumerate(row) if value is not None and math.isnan(value))
-    return (*row, nans)
-
-
-def _restore_nans(row: tuple) -> Row:
-    *values, nans = row
-    if not nans:
-        return tuple(values)
-    return tuple(math.nan if nans >> i & 1 else value for i, value in enumerate(values))
-
-
-_UNREADABLE = (sqlite3.DatabaseError, ValueError, AttributeError, TypeError)
-"""What a damaged record provokes: in SQLite, or in the values read from it."""
-
-
-def read(path: str | os.PathLike[str]) -> History:
-    """The history in a record, its file or its folder. Raises RunError where there is none."""
-    file = Path(path)
-    file = file / FILE if file.is_dir() else file
-    if not file.is_file():
-        raise RunError(f"{file} does not exist: this is not the folder of a run")
-    try:
-        return _read(file)
-    except sqlite3.OperationalError:
-        pass  # a killed run in a read-only folder: SQLite cannot make the WAL's side file there
-    except _UNREADABLE as error:
-        raise RunError(f"{file} is not a record that thalweg wrote: {error}") from None
-    try:
-        return _read_copy(file)
-    except _UNREADABLE as error:
-        raise RunError(f"{file} is not a record that thalweg wrote: {error}") from None
-
-
-def _read_copy(file: Path) -> History:
-    """With its WAL, which holds what the killed run wrote last."""
-    with TemporaryDirectory() as folder:
-        for path in (file, file.with_name(f"{file.name}-wal")):
-            if path.exists():
-                copyfile(path, Path(folder, path.name))
-        return _read(Path(folder, file.name))
-
-
-def _read(file: Path) -> History:
-    connection = sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)
-    try:
-        names = ", ".join(COLUMNS)
-        steps = connection.execute(f"SELECT {names}, nans FROM steps ORDER BY number")
-        history = History(steps=columns_of(_restore_nans(row) for row in steps))
-        for row in connection.execute("SELECT * FROM evaluations ORDER BY rowid"):
-            _, _, number, split, values, *spelt = row
-            noise, seconds = _restore_nans(tuple(spelt))
-            history.evaluations.append(
-                Evaluation(number, split, json.loads(values), noise, seconds or 0.0)
-            )
-        for _, _, number, kind, text, data in connection.execute(
-            "SELECT * FROM events ORDER BY rowid"
-        ):
-            history.events.append(Event(number, kind, text, json.loads(data)))
-        for row in connection.execute(
-            "SELECT number, name, value, nans FROM scalars ORDER BY rowid"
-        ):
-            number, name, *value = row
-            (restored,) = _restore_nans(tuple(value))
-            history.scalars.setdefault(name, []).append((number, float(restored or 0.0)))
-        for name, value in connection.execute("SELECT name, value_json FROM facts"):
-            setattr(history, name, json.loads(value))
-        return history
-    finally:
-        connection.close()
+        store.write(self._late)
+        num_steps, num_scalars = (len(self._late.get(table, ())) for table in ("steps", "scalars"))
+        self._late = {}
+        self._num_steps += num_steps
+        self._waiting.wrote(num_steps + num_scalars)
