@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
 
@@ -12,15 +14,17 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from thalweg.errors import UsageError
 from thalweg.loop.batches import Batches, BatchSize, Feed
 from thalweg.loop.descent import Descent
+from thalweg.loop.facts import machine_facts
 from thalweg.loop.foreign import Foreign, inexact
+from thalweg.loop.kept import every_of, in_folder, in_memory
 from thalweg.loop.step import Stepper
 from thalweg.loop.stopping import Until
 from thalweg.optim.rates import check_optimizer
-from thalweg.record import Memory
 from thalweg.scale.precision import Precision, precision_of
 from thalweg.schedules import Schedule, constant
 from thalweg.schedules.schedule import check_schedule
-from thalweg.tasks.sources import draws_apart
+from thalweg.state.fingerprint import fingerprint_of
+from thalweg.tasks.sources import Arrays, draws_apart
 from thalweg.tasks.streams import Stream
 from thalweg.tasks.task import Task
 from thalweg.types import Event, Recorder
@@ -41,6 +45,10 @@ def descend(
     workers: int = 0,
     evaluate_every: int | None = None,
     record: Recorder | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    checkpoint_every: int | str = "60s",
+    keep: int = 2,
     restore_best: bool = False,
     horizon: int | None = None,
 ) -> Descent:
@@ -58,10 +66,15 @@ def descend(
     precision: "float32", or "bf16" and "fp16", which torch applies where it finds them safe
     workers: processes that fetch samples of a Dataset ahead; 0: fetched when asked for
     evaluate_every: steps between evaluations; by default an epoch, within 20 .. 1,000
-    record: where to write, such as Record("runs/mine"); by default the memory
+    record: where to write what happens, such as Record("runs/mine"); by default the memory
+    folder: where to keep the record and checkpoints, such as "runs/mine"
+    resume: go on from the newest checkpoint in `folder`, to the bit as if the run had never
+    stopped; where there is none yet it starts
+    checkpoint_every: steps between checkpoints, or a time such as "60s"; the last `keep` and the
+    best are kept
     restore_best: at the end, give the model the weights of its lowest validation loss
     horizon: planned number of steps, for the schedule; by default from `until`
-    Raises UsageError for a setting out of range.
+    Raises UsageError for a setting out of range, RunError for a run that cannot be resumed.
 
     >>> import torch, thalweg
     >>> x = torch.linspace(-1, 1, 100).reshape(-1, 1)
@@ -84,16 +97,60 @@ def descend(
     if task.validation is None and (evaluate_every is not None or restore_best):
         text = "evaluate_every and restore_best have no effect: the task has no validation data"
         warnings.warn(text, stacklevel=2)
+    if folder is None and resume:
+        raise UsageError("resume=True needs a folder to go on from: folder='runs/mine'")
+    if folder is not None and record is not None:
+        raise UsageError("give a folder, which holds its own record, or a record; not both")
+    every = every_of(checkpoint_every)
     feed = _feed(task, batch_size, int(seed), accumulate, workers)
     stepper = Stepper(task, optimizer, int(seed), precision_of(precision))
-    descent = Descent(stepper, feed, Memory() if record is None else record)
+    descent = Descent(stepper, feed)
     descent.plan(constant() if schedule is None else schedule, until, horizon)
     descent.watch(evaluate_every, restore_best)
+    if folder is None:
+        kept = in_memory(record)
+    else:
+        kept = in_folder(folder, resume=resume, every=every, keep=keep, tell=descent.hear)
+    facts: dict[str, Any] = {}
+    if folder is not None:
+        given = {"batch_size": batch_size, "accumulate": accumulate, "seed": int(seed)}
+        given |= {"precision": stepper.precision.name}
+        facts = _facts(descent, schedule, given)
+    try:
+        descent.keep(kept, facts)
+    except BaseException:
+        kept.close()
+        raise
     if isinstance(feed, Batches) and feed.workers is not None:
         feed.workers.tell = lambda text: descent.tell(Event(descent.progress.steps, "worker", text))
     for notice in _notices(task, feed):
         descent.tell(Event(0, "notice", f"not exact: {notice}"))
     return descent
+
+
+def _facts(descent: Descent, schedule: Schedule | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a resumed run must have in common with this one, and what it should."""
+    settings = {
+        **_data_facts(descent.task),
+        **given,
+        "optimizer": type(descent.optimizer).__name__,
+        "schedule": str(schedule or constant()),
+        "evaluate_every": descent.evaluate_every,
+    }
+    if schedule is not None and schedule.needs_horizon:
+        settings["horizon"] = descent.horizon
+    return {"settings": settings, "machine": machine_facts(descent.task.device)}
+
+
+def _data_facts(task: Task) -> dict[str, Any]:
+    """What the data is: its size, and a fingerprint where it lies in memory."""
+    data = task.data
+    if isinstance(data, Stream):
+        return {"loader's batches": data.num_batches}
+    facts: dict[str, Any] = {"samples": len(data)}
+    if isinstance(data, Arrays):
+        facts["data"] = fingerprint_of([data.inputs, data.targets])
+    return facts
 
 
 def _feed(

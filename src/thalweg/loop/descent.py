@@ -10,13 +10,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from types import TracebackType
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from thalweg import guard
-from thalweg.errors import UsageError
+from thalweg.errors import RunError, UsageError
 from thalweg.loop.batches import Feed, Position
+from thalweg.loop.facts import check_settings, differences
+from thalweg.loop.kept import Kept, in_memory
 from thalweg.loop.looks import Looks
 from thalweg.loop.pace import pace_of
 from thalweg.loop.step import Stepper
@@ -47,11 +50,10 @@ class Descent:
     events: what happened so far
     """
 
-    def __init__(self, stepper: Stepper, feed: Feed, record: Recorder):
+    def __init__(self, stepper: Stepper, feed: Feed):
         self.task = stepper.task
         self.optimizer = stepper.optimizer
         self.feed = feed
-        self.record = record
         self.ending: Ending | None = None
         self.events: list[Event] = []
         self.horizon: int | None = None
@@ -68,6 +70,9 @@ class Descent:
         self._step: Step | None = None
         self._wish: Ending | None = None
         self._is_closed = False
+        self._is_stepping = False
+        self._heard: list[str] = []
+        self._kept = in_memory()
 
     # ------------------------------------------------------------ before the first step
 
@@ -98,6 +103,37 @@ class Descent:
                 shown=lambda: shown(self.optimizer),
             )
 
+    def keep(self, kept: Kept, facts: Mapping[str, Any], *, exact: bool = False) -> None:
+        """Write into this record and these checkpoints; go on from the state that stands there.
+
+        facts: the settings and the machine; exact: refuse another machine than the saved run's
+        Raises RunError where the state is that of another run.
+        """
+        self._kept = kept
+        kept.facts.update(facts)
+        saved = kept.saved
+        if saved is None:
+            return
+        check_settings(saved.facts, facts)
+        self.restore(State.from_tree(saved.tree))
+        kept.went_on_from(saved.number)
+        odd = differences(saved.facts.get("machine", {}), facts["machine"])
+        if odd and exact:
+            raise RunError(f"exact: {'; '.join(odd)}: the last bits would be others")
+        text = f"resumed after step {saved.number:,}"
+        if odd:
+            text += f": exact up to there, to rounding after ({'; '.join(odd)})"
+        self.tell(Event(saved.number, "resume", text))
+
+    def hear(self, text: str) -> None:
+        """A line from what works in the background, such as a save that failed; told soon."""
+        self._heard.append(text)
+
+    @property
+    def record(self) -> Recorder:
+        """Where everything that happens is written."""
+        return self._kept.record
+
     # ------------------------------------------------------------ the steps
 
     def __iter__(self) -> Iterator[Step]:
@@ -109,15 +145,30 @@ class Descent:
             raise StopIteration
         if self._is_closed:
             raise UsageError("this descent was closed: take its steps inside the with block")
+        if self._kept.is_due(self._number):
+            self._save()
+        self._is_stepping = True  # until it is whole: a state inside a step is none
         step = self._step = self._advance()
         if step.number % self._drain_every == 0:
             self._drain()
         if self._looks and self.ending is None and self._looks.is_due(step.number):
             self._look(step)
         ending = self.ending or self._wish or (self._until(self.progress) if self._until else None)
+        if self._heard:
+            self._tell_heard(step)
         if ending is not None:
             self._finish(step, ending)
+        self._is_stepping = False
         return step
+
+    def _save(self) -> None:
+        is_best = self.best is not None and self.best.number == self._number
+        self._kept.save(self.state(), is_best=is_best)
+
+    def _tell_heard(self, step: Step) -> None:
+        heard, self._heard = self._heard, []
+        for text in heard:
+            self._tell(step, Event(step.number, "notice", text))
 
     def _heed(self) -> None:
         """End now if the loop's body has asked for it."""
@@ -179,6 +230,7 @@ class Descent:
                 ending = self._until(self.progress) or ending
         is_sound = self.ending is None
         self.ending = self.ending or ending
+        self._save()  # before the best weights take the place of the last ones
         show(self.optimizer)
         if self.best is not None:
             self.best.restore(self.task.model)
@@ -303,10 +355,12 @@ class Descent:
         try:
             self._heed()
             self._drain()
+            if self.ending is None and not self._is_stepping and self._number:
+                self._save()
         finally:
             self.feed.close()
             self._put_back()
-            self.record.close()
+            self._kept.close()
 
     def _put_back(self) -> None:
         """torch's generator of the CPU as it was before, and the optimizer's own rates."""

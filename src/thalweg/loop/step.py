@@ -33,7 +33,7 @@ class Stepper:
     """Takes the training steps of one task.
 
     What a step draws (dropout) comes from (seed, number, shard): a function of the place.
-    loss_scale: fp16's, or None
+    precision: what the model computes in; loss_scale: fp16's, or None
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Stepper:
         self.optimizer = optimizer
         self.device = task.device
         self.loss_scale = LossScale(self.device) if precision.needs_scale else None
-        self._precision = precision
+        self.precision = precision
         self._seed = seed
         self._update = updater(optimizer)
         self._statistics = Statistics(task.model)
@@ -56,7 +56,7 @@ class Stepper:
         """One like it over a copy of the model and the optimizer, to try steps with."""
         task = copy.copy(self.task)
         task.model, optimizer = copy.deepcopy((task.model, self.optimizer))
-        return Stepper(task, optimizer, self._seed, self._precision)
+        return Stepper(task, optimizer, self._seed, self.precision)
 
     def to_tree(self) -> dict[str, Any]:
         """The model, the optimizer and the loss scale; nothing is copied."""
@@ -100,7 +100,7 @@ class Stepper:
         seed_device(key(Purpose.STEP, self._seed, number, 0), self.device)
         for shard, (share, data) in enumerate(batch.shards):
             seed_device(key(Purpose.STEP, self._seed, number, shard), self.device)
-            with self._precision.forward(self.device):
+            with self.precision.forward(self.device):
                 loss = self.task.loss(self.task.model, data)
             if total is None:
                 self._scaled(loss).backward()

@@ -1,0 +1,155 @@
+"""What a descent leaves on disk: its record and its checkpoints; and finding them again.
+
+folder/  record.sqlite  checkpoints/step-00000500/ ...
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from thalweg.errors import RunError, UsageError
+from thalweg.record import Memory, Record
+from thalweg.state import checkpoint
+from thalweg.state.checkpoint import Saved
+from thalweg.state.saver import Saver
+from thalweg.state.state import State
+from thalweg.state.tree import clone
+from thalweg.types import Recorder
+
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """How often a state is saved: every so many steps, or seconds."""
+
+    steps: int | None = None
+    seconds: float | None = None
+
+
+MINUTE = Every(seconds=60.0)
+
+
+@dataclass(slots=True)
+class Kept:
+    """Where a descent writes.
+
+    record: of all that happens; saver: of checkpoints, or None where none are kept
+    saved: the state to go on from, or None at the start; every: how often one is saved
+    facts: what a checkpoint says of its run; a resume compares them
+    """
+
+    record: Recorder
+    saver: Saver | None = None
+    saved: Saved | None = None
+    every: Every = MINUTE
+    facts: dict[str, Any] = field(default_factory=dict)
+    _saved_at: int = 0
+    _saved_when: float = field(default_factory=time.perf_counter)
+
+    def is_due(self, number: int) -> bool:
+        """Is it time to save again, after step `number`? A clock decides nothing but this."""
+        if self.saver is None or number == self._saved_at:
+            return False
+        if self.every.steps is not None:
+            return number % self.every.steps == 0
+        return time.perf_counter() - self._saved_when >= (self.every.seconds or 0.0)
+
+    def save(self, state: State, *, is_best: bool) -> None:
+        """Copy a state and save it in the background, the record before it."""
+        if self.saver is None or state.number == self._saved_at:
+            return
+        tree = clone(state.to_tree())
+        self.record.flush()
+        self.saver.save(state.number, tree, self.facts, is_best=is_best)
+        self._saved_at, self._saved_when = state.number, time.perf_counter()
+
+    def went_on_from(self, number: int) -> None:
+        """The state of this step stands on disk already."""
+        self._saved_at = number
+
+    def close(self) -> None:
+        """Finish the save under way, then the record."""
+        try:
+            if self.saver is not None:
+                self.saver.close()
+        finally:
+            self.record.close()
+
+
+def in_memory(record: Recorder | None = None) -> Kept:
+    """No checkpoints; the record is that which is given, or the memory."""
+    return Kept(Memory() if record is None else record)
+
+
+def in_folder(
+    folder: str | os.PathLike[str],
+    *,
+    resume: bool,
+    every: Every = MINUTE,
+    keep: int = 2,
+    tell: Callable[[str], None],
+) -> Kept:
+    """A folder with a record and checkpoints, a new one, or with `resume` one that is there.
+
+    tell: hears, in a line each, of checkpoints that were left out and of what could not be written
+    Raises UsageError where the place cannot be used, RunError where a run still writes it, or its
+    record or every checkpoint is damaged.
+    """
+    folder = Path(folder)
+    root = folder / CHECKPOINTS
+    if not resume or not has_record(folder):
+        record = Record(folder, on_error=tell)
+        return Kept(record, Saver(root, keep=keep, tell=tell), every=every)
+    refused: list[str] = []
+    saved = checkpoint.newest(root, refused.append)
+    if saved is None and refused:
+        raise RunError(f"{root} holds no checkpoint that can be used: {refused[0]}")
+    number = 0 if saved is None else saved.number
+    record = Record.reopen(folder, from_step=number, on_error=tell)
+    checkpoint.clean(root)
+    for line in refused:
+        tell(f"{line}; the one before it, of step {number:,}, is used")
+    best = None if saved is None else best_of(saved.tree)
+    return Kept(record, Saver(root, keep=keep, best=best, tell=tell), saved, every)
+
+
+def has_record(folder: Path) -> bool:
+    """Was a run recorded in this folder?"""
+    return any((folder / name).exists() for name in ("record.sqlite", "record.log"))
+
+
+def best_of(tree: Mapping[str, Any]) -> int | None:
+    """The step of the best weights that a state holds."""
+    looks = tree.get("looks") or {}
+    return looks["best"]["number"] if looks.get("best") else None
+
+
+def every_of(value: int | float | str | Every) -> Every:
+    """How often to save: a number of steps, or a time such as "60s" or "5m".
+
+    Raises UsageError for anything else.
+    """
+    if isinstance(value, Every):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return Every(steps=value)
+    if isinstance(value, str):
+        text = value.strip()
+        if text.isdecimal() and int(text) >= 1:
+            return Every(steps=int(text))
+        unit = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(text[-1:], 0.0)
+        try:
+            seconds = float(text[:-1]) * unit
+        except ValueError:
+            seconds = 0.0
+        if seconds > 0:
+            return Every(seconds=seconds)
+    raise UsageError(
+        f"checkpoint-every is {value!r}: give a number of steps, 1 or more, or a time such as 60s"
+    )
