@@ -82,6 +82,11 @@ def flip(content: bytes) -> bytes:
     return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
 
 
+def torn(content: bytes) -> bytes:
+    """Cut off behind an equals sign, near the middle."""
+    return content[: content.index(b"=", len(content) // 2) + 1]
+
+
 def half(content: bytes) -> bytes:
     return content[: len(content) // 2]
 
@@ -327,7 +332,7 @@ OPTIONS = [
 ]
 
 COMMANDS = [
-    Bad("an unknown command", "nosuch", USAGE, ('"nosuch"', "fit, demo, predict")),
+    Bad("an unknown command", "nosuch", USAGE, ('"nosuch"', "fit, resume, demo, predict")),
     Bad("predict without a run", "predict", USAGE, ("RUN requires an argument",)),
     Bad("predict without data", "predict kinds", USAGE, ("DATA requires an argument",)),
     Bad("a word too many", "runs extra", USAGE, ("nothing is expected at 'extra'",)),
@@ -603,7 +608,7 @@ def test_a_report_does_not_bless_damage(place, capsys):
 
 
 DAMAGES = [
-    ("run.toml", half),
+    ("run.toml", torn),
     ("run.toml", lambda _: b""),
     ("run.toml", lambda _: b"settings = 3"),
     ("run.toml", lambda _: RUBBISH),
@@ -624,7 +629,7 @@ def test_one_damaged_run_does_not_hide_the_others(file, change, place, capsys):
 
 
 def test_a_damaged_run_can_be_deleted(place, capsys):
-    damage("run.toml", half)()
+    damage("run.toml", torn)()
     damage("record.sqlite", gone)()
     assert main(["runs", "delete", "kinds"]) == 0
     assert not Path("runs/kinds").exists()

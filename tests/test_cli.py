@@ -211,10 +211,11 @@ def test_the_run_on_disk_is_whole(fitted):
         "report.html",
         "verdict.json",
         "run.manifest",
+        "checkpoints",
     }
     assert json.loads((folder / "verdict.json").read_text()) == result["verdict"]
     manifest = json.loads((folder / "run.manifest").read_text())["files"]
-    assert set(manifest) == files - {"run.manifest"}
+    assert set(manifest) == files - {"run.manifest", "checkpoints"}
     for name, entry in manifest.items():
         assert entry["size"] == (folder / name).stat().st_size
     history = thalweg.load(folder).record
@@ -287,7 +288,9 @@ def test_runs_are_listed_found_and_deleted(thalweg_, fitted):
     listed = strict_json(out)
     sizes = {row["name"]: row["bytes"] for row in listed["runs"]}
     for name, size in sizes.items():
-        assert size == sum(path.stat().st_size for path in Path("runs", name).iterdir())
+        assert size == sum(
+            path.stat().st_size for path in Path("runs", name).rglob("*") if path.is_file()
+        )
 
     for run in ("a", "runs/a", str(Path("runs/a").resolve()), "./runs/a/"):
         assert thalweg_(f"report {run}")[0] == 0

@@ -66,6 +66,7 @@ _HOMES = {
     "minimize": "loop.minimize",
     "reached": "loop.stopping",
     "restarts": "schedules",
+    "resume": "jobs.resume",
     "step": "schedules",
     "tune_malloc": "scale.malloc",
     "warmup": "schedules",
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from thalweg.errors import DataError, RunError, ThalwegError, UsageError
     from thalweg.jobs.fit import fit
     from thalweg.jobs.load import load
+    from thalweg.jobs.resume import resume
     from thalweg.jobs.run import Run
     from thalweg.loop.descend import descend
     from thalweg.loop.linesearch import Armijo, BarzilaiBorwein

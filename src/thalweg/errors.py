@@ -31,6 +31,12 @@ class RunError(ThalwegError, ValueError):
     exit_code = 5
 
 
+class Preempted(ThalwegError):
+    """A run was asked to stop (SIGTERM) and has saved its state: run again (exit code 75)."""
+
+    exit_code = 75
+
+
 @contextmanager
 def about(source: str) -> Iterator[None]:
     """Inside, a DataError says which data it is about."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
-Status = Literal["converged", "budget", "reached", "stopped", "interrupted"]
+Status = Literal["converged", "budget", "reached", "stopped", "interrupted", "preempted"]
 State = Literal["improving", "stalled", "diverging", "finished", "unknown"]
 
 MEASURES = (

@@ -98,6 +98,39 @@ def fit(
 
 
 @app.command
+def resume(
+    run: _RUN,
+    data: str | None = None,
+    /,
+    *,
+    exact: bool = False,
+    out: _OUT = "runs",
+    json: _JSON = False,
+    quiet: _QUIET = False,
+) -> int:
+    """Go on with a run that was stopped or killed, as if it had never been.
+
+    Parameters
+    ----------
+    data:
+        where the run's data stands now, if it was moved
+    exact:
+        refuse a machine on which the last bits would be others
+    """
+    result = _job("resume", "run_resume")(
+        run,
+        data,
+        model=None,
+        loss=None,
+        exact=exact,
+        out=out,
+        quiet=quiet,
+        owns_process=True,
+    )
+    return _end(result, json)
+
+
+@app.command
 def demo(*, seed: int = 0, out: _OUT = "runs", json: _JSON = False, quiet: _QUIET = False) -> int:
     """Train on the handwritten digits that ship with scikit-learn.
 

@@ -28,11 +28,15 @@ CHART_WIDTH = 20
 
 @dataclass(slots=True)
 class Plan:
-    """What there is to do: planned steps, steps an epoch, seconds; None where there is no limit."""
+    """What there is to do: planned steps, steps an epoch, seconds; None where there is no limit.
+
+    taken: steps that an earlier attempt took
+    """
 
     horizon: int | None
     steps_per_epoch: int
     seconds: float | None
+    taken: int = 0
 
 
 class Silent:
@@ -141,13 +145,13 @@ class Progress:
         if self._validation is not None:
             values = list(self._validation.values.items())[:2]
             parts.append("validation " + " ".join(f"{name} {v:.4g}" for name, v in values))
-        parts += [f"lr {step.lr:.2g}", f"{step.number / seconds:,.0f} steps/s"]
+        parts += [f"lr {step.lr:.2g}", f"{(step.number - self._plan.taken) / seconds:,.0f} steps/s"]
         return "  ".join(filter(None, parts))
 
     def _left(self, step: Step, seconds: float) -> str:
         """Time left at this pace, if it runs to the end of its budget."""
         by_steps = (
-            (self._plan.horizon - step.number) * seconds / step.number
+            (self._plan.horizon - step.number) * seconds / (step.number - self._plan.taken)
             if self._plan.horizon
             else None
         )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 from thalweg.draw.progress import Plan, Progress, Silent, open_progress
+from thalweg.errors import Preempted
 from thalweg.jobs.environment import environment_of
-from thalweg.jobs.interrupt import stop_on_interrupt
+from thalweg.jobs.interrupt import stop_on_signals
 from thalweg.jobs.opening import opening_lines
 from thalweg.jobs.place import Place, opened
 from thalweg.jobs.plan import FitPlan, plan_of, study_of
@@ -75,42 +75,76 @@ def _study(data: Any, settings: Settings, progress: Progress | Silent) -> Study:
 def _fit(data: Any, study: Study, plan: FitPlan, progress: Progress | Silent, stem: str) -> Run:
     settings = plan.settings
     with plan.machine.applied(), opened(settings.out, settings.name, stem) as place:
-        descent = _begin(data, plan, place)
-        for line in opening_lines(study, plan, descent):
-            progress.say(line)
-        with stop_on_interrupt(descent):
-            with descent:
-                seconds = _train(study, descent, progress, settings)
-                progress.say("scoring")
-                run = score(study, plan, descent, place, seconds)
-            if place.folder is not None:
-                write(place.folder, run, study)
+        descent = plan.descend(place)
+        return carry_out(study, plan, place, descent, data=data, progress=progress)
+
+
+def carry_out(
+    study: Study,
+    plan: FitPlan,
+    place: Place,
+    descent: Descent,
+    *,
+    data: Any,
+    progress: Progress | Silent,
+) -> Run:
+    """Take the steps of a descent that is ready, score what came out, and write it.
+
+    Raises Preempted where it was asked to stop, with its state saved.
+    """
+    _begin(data, plan, place, descent)
+    for line in opening_lines(study, plan, descent):
+        progress.say(line)
+    with stop_on_signals(descent):
+        with descent:
+            _train(study, plan, place, descent, progress)
+            _check_preempted(place, descent)
+            progress.say("scoring")
+            run = score(study, plan, descent, place)
+        if place.folder is not None:
+            write(place.folder, run, study)
     return run
 
 
-def _begin(data: Any, plan: FitPlan, place: Place) -> Descent:
-    """The descent, and from its start on record what was asked and where it runs."""
-    descent = plan.descend(place.record)
+def _begin(data: Any, plan: FitPlan, place: Place, descent: Descent) -> None:
+    """From the start on record: what was asked, and where it runs."""
     chosen = plan.chosen(descent)
-    place.record.facts(settings=chosen, environment=environment_of(data, plan.machine))
+    place.written.facts(settings=chosen, environment=environment_of(data, plan.machine))
     if place.folder is not None:
         write_settings(place.folder, chosen, data)
-    return descent
 
 
 def _train(
-    study: Study, descent: Descent, progress: Progress | Silent, settings: Settings
-) -> float:
-    """Take every step, exactly; wall seconds."""
-    for notice in study.notices:
-        descent.tell(Event(0, "notice", notice))
+    study: Study, plan: FitPlan, place: Place, descent: Descent, progress: Progress | Silent
+) -> None:
+    """Take every step, exactly."""
+    if place.is_new:
+        for notice in study.notices:
+            descent.tell(Event(0, "notice", notice))
 
     def tell(name: str) -> None:
         descent.tell(Event(descent.progress.steps, "notice", f"not exact: {name}"))
 
-    start = time.perf_counter()
     with deterministic(tell):
-        progress.start(Plan(descent.horizon, (descent.feed.per_epoch or 1), settings.seconds))
+        progress.start(
+            Plan(
+                descent.horizon,
+                descent.feed.per_epoch or 1,
+                plan.settings.seconds,
+                descent.progress.steps,
+            )
+        )
         for step in descent:
             progress.step(step)
-    return time.perf_counter() - start
+
+
+def _check_preempted(place: Place, descent: Descent) -> None:
+    ending, number = descent.ending, descent.progress.steps
+    assert ending is not None
+    if ending.status != "preempted":
+        return
+    if place.folder is None:
+        raise Preempted(f"{ending.reason} after step {number:,}; nothing was saved (out=None)")
+    raise Preempted(
+        f"{ending.reason}: step {number:,} is saved, go on with thalweg resume {place.folder.path}"
+    )

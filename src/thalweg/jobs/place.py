@@ -1,41 +1,51 @@
-"""Where a run is kept: a folder with its record, or memory alone."""
+"""Where a run is kept: a folder of its own, a folder that is gone on with, or memory alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from thalweg.errors import UsageError
 from thalweg.record import Memory, Record
 from thalweg.state.folder import Folder, create
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Place:
-    """folder: the run's own, or None; record: what happens is written there."""
+    """folder: the run's own, or None; is_new: does the run begin here?
+
+    record: where what happens is written, once the descent has begun
+    """
 
     folder: Folder | None
-    record: Record | Memory
+    is_new: bool = True
+    record: Record | Memory | None = None
+
+    @property
+    def written(self) -> Record | Memory:
+        """The record of a descent that has begun."""
+        assert self.record is not None
+        return self.record
 
 
 @contextmanager
 def opened(out: str | None, name: str | None, stem: str) -> Iterator[Place]:
     """A new place for a run; where it fails before its first step, nothing of it is left behind."""
     if out is None:
-        yield Place(None, Memory())
+        yield Place(None)
         return
-    folder = create(out, name, stem)
+    place = Place(create(out, name, stem))
     try:
-        record = Record(folder.path)
+        yield place
     except BaseException:
-        folder.remove()
+        is_empty = not isinstance(place.record, Record) or place.record.is_empty
+        if is_empty and place.folder is not None:
+            place.folder.remove()
         raise
-    try:
-        yield Place(folder, record)
-    except BaseException:
-        with suppress(UsageError):
-            record.close()
-        if record.is_empty:
-            folder.remove()
-        raise
+
+
+@contextmanager
+def gone_on_with(folder: Folder) -> Iterator[Place]:
+    """The place of a run that is resumed: it counts as unfinished until it has ended again."""
+    folder.unseal()
+    yield Place(folder, is_new=False)

@@ -10,12 +10,15 @@ from thalweg import optim, schedules
 from thalweg.errors import DataError, UsageError
 from thalweg.jobs import defaults
 from thalweg.jobs.machine import Machine, machine_of
+from thalweg.jobs.place import Place
 from thalweg.jobs.settings import Settings
 from thalweg.loop.batches import BatchSize, num_batches
 from thalweg.loop.descend import descend
 from thalweg.loop.descent import Descent
 from thalweg.loop.stopping import Until, budget, converged, reached
 from thalweg.optim import Optimizer
+from thalweg.record import Memory, Record
+from thalweg.rules.options import EMA
 from thalweg.scale.device import choose
 from thalweg.schedules import Schedule
 from thalweg.schedules.plateau import wait_of
@@ -23,7 +26,6 @@ from thalweg.tasks.models import build, check_module
 from thalweg.tasks.read import frame_of_arrays, read_table
 from thalweg.tasks.study import Study, of_arrays, of_table
 from thalweg.tasks.task import Task
-from thalweg.types import Recorder
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +41,34 @@ class FitPlan:
     schedule: Schedule
     until: Until
 
-    def descend(self, record: Recorder) -> Descent:
-        return descend(
+    def descend(self, place: Place, *, exact: bool = False) -> Descent:
+        """The descent, which writes at this place; a run that is there already goes on.
+
+        exact: refuse another machine than the one it ran on
+        """
+        settings = self.settings
+        descent = descend(
             self.task,
             self.optimizer,
             batch_size=self.batch_size,
             schedule=self.schedule,
             until=self.until,
-            seed=self.settings.seed,
-            evaluate_every=self.settings.evaluate_every,
-            record=record,
+            seed=settings.seed,
+            accumulate=settings.accumulate,
+            precision=settings.precision,
+            workers=settings.workers,
+            evaluate_every=settings.evaluate_every,
+            folder=None if place.folder is None else place.folder.path,
+            resume=not place.is_new,
+            exact=exact,
+            checkpoint_every=settings.checkpoint_every,
+            keep=settings.keep,
             restore_best=True,
-            horizon=self.settings.horizon,
+            horizon=settings.horizon,
         )
+        assert isinstance(descent.record, Record | Memory)
+        place.record = descent.record
+        return descent
 
     def chosen(self, descent: Descent) -> dict[str, Any]:
         """Every setting with the value that was used; one that has no effect is left out."""
@@ -67,12 +84,19 @@ class FitPlan:
             "schedule": settings.schedule_text,
             "warmup": None if warmup is None else _steps(warmup, descent.horizon),
             "batch_size": self.batch_size,
+            "accumulate": settings.accumulate if settings.accumulate > 1 else None,
+            "precision": settings.precision if settings.precision != "float32" else None,
+            "workers": settings.workers or None,
+            "clip": settings.clip,
+            "ema": settings.ema,
             "epochs": self.epochs,
             "steps": settings.steps,
             "time": settings.time,
             "until": settings.until,
             "patience": _patience(settings),
             "evaluate_every": descent.evaluate_every,
+            "checkpoint_every": settings.checkpoint_every,
+            "keep": settings.keep,
             "seed": settings.seed,
             "device": settings.device,
             "threads": self.machine.threads.value,
@@ -166,7 +190,8 @@ def _task(study: Study, settings: Settings) -> Task:
 def _optimizer(model: Any, settings: Settings) -> Optimizer:
     """The optimizer by name; a step that is not finite is never applied, and measured always."""
     name, given = settings.parsed_optimizer
-    return optim.make(name, model, given, lr=settings.rate)
+    options = () if settings.ema is None else (EMA(settings.ema),)
+    return optim.make(name, model, given, lr=settings.rate, clip=settings.clip, options=options)
 
 
 def _schedule(settings: Settings) -> Schedule:

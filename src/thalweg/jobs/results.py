@@ -24,7 +24,6 @@ def result_of(
     machine: Machine,
     verdict: Verdict,
     folder: Path | None,
-    seconds: float,
 ) -> dict[str, Any]:
     """The result of a fit; `train` and `test` are measured with the weights that were kept."""
     task, progress = descent.task, descent.progress
@@ -58,7 +57,7 @@ def result_of(
         "machine": machine.to_dict(),
         "steps": progress.steps,
         "epochs": round(progress.epochs, 4),
-        "seconds": round(seconds, 3),
+        "seconds": round(progress.seconds, 3),
         **scores,
         "baselines": study.baselines(chosen["seed"]),
         "verdict": verdict_object(verdict),

@@ -19,6 +19,7 @@ from thalweg.schedules import BUILDERS, Schedule, parse
 TASKS = ("auto", "classification", "regression")
 MATMUL = ("auto", "torch", "onednn")
 MALLOC = ("auto", "off")
+PRECISIONS = ("float32", "bf16", "fp16")
 _AFTER_WARMUP = sorted(BUILDERS.keys() - {"warmup"})
 _PAIR = {"optimizer": "weight_decay=0.1", "until": "accuracy=0.98"}
 
@@ -51,6 +52,19 @@ class Settings:
         least=0,
     )
     batch_size: int | str = _setting("auto", "rows a gradient sees: auto, full, or a number >= 1")
+    accumulate: int = _setting(
+        1, "parts in which a batch is computed, one after the other, to save memory", least=1
+    )
+    precision: str = _setting(
+        "float32", "float32; or bf16, fp16: products in it, weights and optimizer in float32"
+    )
+    workers: int = _setting(0, "processes that fetch samples of a Dataset ahead", least=0)
+    clip: float | None = _setting(None, "largest norm of the gradient, > 0", above=0)
+    ema: float | None = _setting(
+        None,
+        "look at, keep and save a running mean of the weights, with this decay: 0.999",
+        above=0,
+    )
     epochs: float | None = _setting(
         None, "end after so many passes over the training rows", above=0
     )
@@ -63,6 +77,10 @@ class Settings:
     evaluate_every: int | None = _setting(
         None, "steps between looks at the validation rows", least=1
     )
+    checkpoint_every: int | str = _setting(
+        "60s", "steps between checkpoints, or a time such as 60s"
+    )
+    keep: int = _setting(2, "checkpoints to keep besides the best", least=1)
     seed: int = _setting(
         0, "of the split, the first weights, the order and dropout", least=0, most=2**32 - 1
     )
@@ -164,6 +182,10 @@ class Settings:
         _choice("task", self.task, TASKS)
         _choice("matmul", self.matmul, MATMUL)
         _choice("malloc", self.malloc, MALLOC)
+        _choice("precision", self.precision, PRECISIONS)
+        if self.ema is not None and self.ema >= 1:
+            raise UsageError(f"ema is {self.ema:g}: it must lie between 0 and 1, such as 0.999")
+        self._check_checkpoints()
         self._check_word_or_number("batch_size", ("auto", "full"))
         self._check_word_or_number("threads", ("auto",), most=1024)
         if isinstance(self.schedule, Schedule):
@@ -172,6 +194,17 @@ class Settings:
             raise UsageError(
                 f"warmup is {self.warmup}, and the schedule {self.schedule_text!r} has a warm-up "
                 "of its own: leave one of them out (--warmup 0 is none)"
+            )
+
+    def _check_checkpoints(self) -> None:
+        """Raise UsageError unless a number of steps, or a time."""
+        text = str(self.checkpoint_every)
+        if not re.fullmatch(r"[1-9]\d*|\d+(\.\d+)?[smh]", text) or re.fullmatch(
+            r"[0.]+[smh]", text
+        ):
+            raise UsageError(
+                f"checkpoint-every is {text!r}: give a number of steps, 1 or more, or a time such "
+                "as 60s or 5m"
             )
 
     def _check_word_or_number(

@@ -27,7 +27,7 @@ def write_settings(folder: Folder, chosen: dict[str, Any], data: Any) -> None:
     folder.write_toml(files.SETTINGS, {"schema": 1, **source, "settings": chosen})
 
 
-def score(study: Study, plan: FitPlan, descent: Descent, place: Place, seconds: float) -> Run:
+def score(study: Study, plan: FitPlan, descent: Descent, place: Place) -> Run:
     """Score what was kept, judge the run, and put both into its record."""
     assert descent.ending is not None
     status, reason = descent.ending.status, descent.ending.reason
@@ -39,15 +39,14 @@ def score(study: Study, plan: FitPlan, descent: Descent, place: Place, seconds: 
         machine=plan.machine,
         verdict=verdict,
         folder=place.folder.path if place.folder else None,
-        seconds=seconds,
     )
-    place.record.facts(results={"summary": result, **pictures_of(study, descent)})
+    place.written.facts(results={"summary": result, **pictures_of(study, descent)})
     return Run(
         predictor=Predictor(descent.task.model, study.schema, study.kind, study.loss),
         folder=place.folder.path if place.folder else None,
         result=result,
         verdict=verdict,
-        history=place.record.history,
+        history=place.written.history,
     )
 
 

@@ -47,6 +47,7 @@ def descend(
     record: Recorder | None = None,
     folder: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    exact: bool = False,
     checkpoint_every: int | str = "60s",
     keep: int = 2,
     restore_best: bool = False,
@@ -70,6 +71,7 @@ def descend(
     folder: where to keep the record and checkpoints, such as "runs/mine"
     resume: go on from the newest checkpoint in `folder`, to the bit as if the run had never
     stopped; where there is none yet it starts
+    exact: refuse to resume on a machine where the last bits would be others; else that is said
     checkpoint_every: steps between checkpoints, or a time such as "60s"; the last `keep` and the
     best are kept
     restore_best: at the end, give the model the weights of its lowest validation loss
@@ -117,14 +119,15 @@ def descend(
         given |= {"precision": stepper.precision.name}
         facts = _facts(descent, schedule, given)
     try:
-        descent.keep(kept, facts)
+        descent.keep(kept, facts, exact=exact)
     except BaseException:
         kept.close()
         raise
     if isinstance(feed, Batches) and feed.workers is not None:
         feed.workers.tell = lambda text: descent.tell(Event(descent.progress.steps, "worker", text))
-    for notice in _notices(task, feed):
-        descent.tell(Event(0, "notice", f"not exact: {notice}"))
+    if kept.is_new:
+        for notice in _notices(task, feed):
+            descent.tell(Event(0, "notice", f"not exact: {notice}"))
     return descent
 
 
@@ -134,12 +137,21 @@ def _facts(descent: Descent, schedule: Schedule | None, given: Mapping[str, Any]
         **_data_facts(descent.task),
         **given,
         "optimizer": type(descent.optimizer).__name__,
-        "schedule": str(schedule or constant()),
         "evaluate_every": descent.evaluate_every,
     }
-    if schedule is not None and schedule.needs_horizon:
-        settings["horizon"] = descent.horizon
+    if schedule is not None:
+        settings |= _sampled(schedule, descent.horizon)
     return {"settings": settings, "machine": machine_facts(descent.task.device)}
+
+
+def _sampled(schedule: Schedule, horizon: int | None) -> dict[str, Any]:
+    """A schedule by its horizon and some values: "warmup(0.1)" and "warmup(10)" may be the same."""
+    steps = (
+        [1, 10, 100, 1000] if horizon is None else [1, *(-(-horizon * k // 8) for k in range(1, 9))]
+    )
+    factors = [round(schedule(step, horizon), 12) for step in dict.fromkeys(steps)]
+    found: dict[str, Any] = {"schedule's factors": factors}
+    return {**found, "horizon": horizon} if schedule.needs_horizon else found
 
 
 def _data_facts(task: Task) -> dict[str, Any]:

@@ -113,6 +113,8 @@ class Descent:
         kept.facts.update(facts)
         saved = kept.saved
         if saved is None:
+            if not kept.is_new:
+                self.tell(Event(0, "resume", "no checkpoint had been saved: started again"))
             return
         check_settings(saved.facts, facts)
         self.restore(State.from_tree(saved.tree))

@@ -40,7 +40,8 @@ class Kept:
     """Where a descent writes.
 
     record: of all that happens; saver: of checkpoints, or None where none are kept
-    saved: the state to go on from, or None at the start; every: how often one is saved
+    saved: the state to go on from, or None at the start; is_new: does the record begin here?
+    every: how often a state is saved
     facts: what a checkpoint says of its run; a resume compares them
     """
 
@@ -48,6 +49,7 @@ class Kept:
     saver: Saver | None = None
     saved: Saved | None = None
     every: Every = MINUTE
+    is_new: bool = True
     facts: dict[str, Any] = field(default_factory=dict)
     _saved_at: int = 0
     _saved_when: float = field(default_factory=time.perf_counter)
@@ -116,7 +118,7 @@ def in_folder(
     for line in refused:
         tell(f"{line}; the one before it, of step {number:,}, is used")
     best = None if saved is None else best_of(saved.tree)
-    return Kept(record, Saver(root, keep=keep, best=best, tell=tell), saved, every)
+    return Kept(record, Saver(root, keep=keep, best=best, tell=tell), saved, every, is_new=False)
 
 
 def has_record(folder: Path) -> bool:

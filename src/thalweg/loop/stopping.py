@@ -31,7 +31,8 @@ _RANK: dict[Status, int] = {
     "converged": 1,
     "stopped": 2,
     "interrupted": 3,
-    "budget": 4,
+    "preempted": 4,
+    "budget": 5,
 }
 """Which ending is named where several rules end at the same step."""
 

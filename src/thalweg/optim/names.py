@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,11 +77,13 @@ def make(
     settings: Mapping[str, Any] | None = None,
     *,
     lr: float | None = None,
+    clip: Any = None,
+    options: Sequence[Any] = (),
 ) -> Optimizer:
     """The optimizer of this name over parameters, or over those of a model.
 
     lr: by default the class's own; settings: numbers, switches or their texts ("0.1", "true"), with
-    beta1 and beta2 for betas
+    beta1 and beta2 for betas; clip, options: as every optimizer takes them
     Raises UsageError for an unknown name or setting, or a value of the wrong kind.
 
     >>> import torch
@@ -102,7 +104,7 @@ def make(
         given["betas"] = tuple(given.pop(key, known[key]) for key in ("beta1", "beta2"))
     if lr is not None:
         given["lr"] = lr
-    return named.build(_arranged(named, params), **given)
+    return named.build(_arranged(named, params), clip=clip, options=options, **given)
 
 
 def _arranged(named: Named, params: Iterable[Any] | nn.Module) -> Iterable[Any]:

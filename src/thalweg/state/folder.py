@@ -18,7 +18,7 @@ import xxhash
 
 from thalweg.errors import RunError, UsageError
 
-SETTINGS, SCHEMA, RECORD = "run.toml", "schema.toml", "record.sqlite"
+SETTINGS, SCHEMA, RECORD, LOG = "run.toml", "schema.toml", "record.sqlite", "record.log"
 WEIGHTS, REPORT, VERDICT, MANIFEST = (
     "model.safetensors",
     "report.html",
@@ -94,6 +94,16 @@ class Folder:
     def reseal(self, name: str) -> None:
         """List one file anew; what is known of the others stays, so that damage is still found."""
         self._list(self._sealed() | {name: _entry(self.path / name)})
+
+    def unseal(self) -> None:
+        """It is no longer finished: it goes on. Raises RunError where that cannot be written."""
+        try:
+            (self.path / MANIFEST).unlink(missing_ok=True)
+        except OSError as error:
+            raise RunError(
+                f"{self.path} cannot be gone on with: {error.strerror}; copy it to a place that "
+                "can be written"
+            ) from None
 
     def check(self, name: str) -> None:
         """Raises RunError where a file is not the one that the run was sealed with."""
@@ -207,5 +217,5 @@ def every(out: str | os.PathLike[str] = "runs") -> list[Folder]:
 
 def is_run(path: Path) -> bool:
     """Is it a run's folder? A copy of run.toml alone makes none."""
-    has_record = os.path.isfile(path / RECORD) or os.path.isfile(path / MANIFEST)
+    has_record = any(os.path.isfile(path / name) for name in (RECORD, LOG, MANIFEST))
     return has_record and os.path.isfile(path / SETTINGS)

@@ -1,0 +1,144 @@
+"""A training process that kills itself, to the outside, in the middle of its work: for the exams.
+
+    python killed.py SOURCE FOLDER OPTIMIZER STEP     kills itself in step STEP; 0: never
+
+Started again it resumes. What it computes is decided by SOURCE and OPTIMIZER alone.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+import thalweg
+from thalweg.loop import step as loop_step
+from thalweg.optim import make
+
+SIZE, CLASSES, NUM_STEPS = 120, 3, 200
+BATCH = 16
+
+
+def arrays() -> tuple[np.ndarray, np.ndarray]:
+    """Points around three centres; the classes overlap a little."""
+    source = np.random.default_rng(0)
+    targets = np.arange(SIZE) % CLASSES
+    return (source.normal(size=(SIZE, 4)) + targets[:, None]).astype(np.float32), targets
+
+
+class Jittered(Dataset):
+    """The same points, with random augmentation from all three generators."""
+
+    def __init__(self) -> None:
+        self.x, self.y = arrays()
+
+    def __len__(self) -> int:
+        return SIZE
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
+        jitter = torch.randn(4) + random.gauss(0, 1) + float(np.random.randn())
+        return torch.from_numpy(self.x[i]) + 0.1 * jitter, int(self.y[i])
+
+
+def net() -> nn.Module:
+    torch.manual_seed(1)
+    return nn.Sequential(
+        nn.Linear(4, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, CLASSES)
+    )
+
+
+def write_table(path: Path) -> Path:
+    """The points as CSV."""
+    x, y = arrays()
+    lines = [",".join([*(f"{v:.6f}" for v in row), "abc"[k]]) for row, k in zip(x, y, strict=True)]
+    path.write_text("\n".join(["a,b,c,d,kind", *lines]) + "\n")
+    return path
+
+
+DESCENTS: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
+    "arrays": (arrays, {"batch_size": BATCH}),
+    "arrays, in parts": (arrays, {"batch_size": BATCH, "accumulate": 3}),
+    "dataset, 2 workers": (Jittered, {"batch_size": BATCH, "workers": 2}),
+    "loader": (lambda: DataLoader(Jittered(), batch_size=BATCH, shuffle=True), {}),
+    "fp16": (arrays, {"batch_size": BATCH, "precision": "fp16"}),
+}
+
+
+def descend(source: str, folder: Path, optimizer: str) -> dict[str, torch.Tensor]:
+    """Train by `thalweg.descend`, from the start or where it was killed; the final weights."""
+    make_data, settings = DESCENTS[source]
+    model = net()
+    with thalweg.descend(
+        thalweg.Task(model, make_data(), validation=arrays()),
+        make(optimizer, model, {}),
+        schedule=thalweg.warmup(20) >> thalweg.cosine(),
+        until=thalweg.budget(steps=NUM_STEPS),
+        evaluate_every=10,
+        restore_best=True,
+        folder=folder,
+        resume=True,
+        checkpoint_every=7,
+        **settings,
+    ) as descent:
+        for step in descent:
+            descent.log(mine=step.loss)
+    return model.state_dict()
+
+
+def fit(folder: Path, optimizer: str) -> dict[str, torch.Tensor]:
+    """Train by `thalweg.fit` on a CSV file, or resume."""
+    table = folder.parent / "points.csv"
+    if not table.exists():
+        write_table(table)
+    if (folder / "run.toml").exists():
+        run = thalweg.resume(folder, quiet=True)
+    else:
+        run = thalweg.fit(
+            table,
+            target="kind",
+            optimizer=optimizer,
+            model="mlp:16",
+            batch_size=BATCH,
+            steps=NUM_STEPS,
+            patience=100,
+            evaluate_every=10,
+            checkpoint_every=7,
+            out=str(folder.parent),
+            name=folder.name,
+            quiet=True,
+        )
+    return run.model.state_dict()
+
+
+def die_in(number: int) -> None:
+    """Kill this process with SIGKILL after the backward pass of a step."""
+    backward = loop_step.Stepper._backward
+
+    def fatal(self: Any, batch: Any, at: int, params: Any) -> Any:
+        loss = backward(self, batch, at, params)
+        if at == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return loss
+
+    loop_step.Stepper._backward = fatal  # type: ignore[method-assign]
+
+
+def main(source: str, folder: str, optimizer: str, number: str) -> None:
+    torch.set_num_threads(1)
+    die_in(int(number))
+    train = fit if source == "csv" else lambda *rest: descend(source, *rest)
+    weights = train(Path(folder), optimizer)
+    torch.save(weights, Path(folder).parent / f"{Path(folder).name}.pt")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,111 @@
+"""Killed from outside and resumed: the weights and the record of the run that never stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import killed
+from killed import DESCENTS, NUM_STEPS
+from thalweg.record import read
+
+SOURCES = ("csv", *DESCENTS)
+OPTIMIZERS = ("sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw", "lion", "muon", "prodigy")
+AVERAGING = ("schedulefreeadamw",)
+SOME = (1, 6, 8, 60, 143, 200)
+"""Steps to die in: before the first checkpoint, at one, after one, late, in the last."""
+
+
+def run(folder: Path, source: str, optimizer: str, number: int = 0) -> int:
+    """One process, forked so that it need not import anything; its exit code, -9 if killed."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            killed.main(source, str(folder), optimizer, str(number))
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def outcome(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """The record, seconds and the events of resuming apart, and the final weights."""
+    history = read(folder)
+    columns = {n: c.filled(-1).tolist() for n, c in history.steps.items() if n != "seconds"}
+    looks = [(e.number, dict(e.values), e.noise) for e in history.evaluations]
+    events = [(e.number, e.kind, e.text) for e in history.events if e.kind != "resume"]
+    record = {**columns, "looks": looks, "events": events, "scalars": history.scalars}
+    return record, torch.load(folder.with_name(f"{folder.name}.pt"), weights_only=True)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Are records and weights equal to the bit? (A NaN equals itself.)"""
+    return repr(one[0]) == repr(other[0]) and all(
+        torch.equal(tensor, other[1][name]) for name, tensor in one[1].items()
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The outcome of the run that never stopped, by source and optimizer; made once each."""
+    made: dict[tuple[str, str], Any] = {}
+
+    def get(source: str, optimizer: str) -> Any:
+        if (source, optimizer) not in made:
+            folder = tmp_path_factory.mktemp("undisturbed") / "run"
+            assert run(folder, source, optimizer) == 0
+            made[source, optimizer] = outcome(folder)
+        return made[source, optimizer]
+
+    return get
+
+
+def killed_at(folder: Path, source: str, optimizer: str, *numbers: int) -> Any:
+    """The outcome of a run that was killed in these steps."""
+    for number in numbers:
+        assert run(folder, source, optimizer, number) == -signal.SIGKILL
+    assert run(folder, source, optimizer) == 0
+    return outcome(folder)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_source_survives(source, undisturbed, tmp_path):
+    """Two kills, the second within an epoch of the first."""
+    found = killed_at(tmp_path / "run", source, "adamw", 60, 64)
+    assert same(found, undisturbed(source, "adamw"))
+    assert len(found[0]["loss"]) == NUM_STEPS
+
+
+@pytest.mark.parametrize("number", SOME)
+def test_a_kill_at_any_step(number, undisturbed, tmp_path):
+    found = killed_at(tmp_path / "run", "csv", "adamw", number)
+    assert same(found, undisturbed("csv", "adamw"))
+
+
+def test_planted_differences_are_seen(undisturbed):
+    record, weights = undisturbed("csv", "adamw")
+    losses = [np.nextafter(record["loss"][0], 1), *record["loss"][1:]]
+    assert not same(({**record, "loss": losses}, weights), (record, weights))
+    name, tensor = next(iter(weights.items()))
+    other = {**weights, name: torch.nextafter(tensor, tensor + 1)}
+    assert not same((record, other), (record, weights))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, *AVERAGING])
+def test_every_optimizer_survives_a_kill_at_every_step(optimizer, undisturbed, tmp_path):
+    for number in range(1, NUM_STEPS + 1):
+        found = killed_at(tmp_path / f"run{number}", "arrays", optimizer, number)
+        assert same(found, undisturbed("arrays", optimizer)), number
