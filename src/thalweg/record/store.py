@@ -192,8 +192,8 @@ class Record:
         """Wait until all that was given is on the disk, safe from a power cut; from any thread.
 
         What must not know more than the record (a checkpoint) is acknowledged after this. Steps
-        that are held for thinning stay where they are. Raises UsageError where the record cannot
-        be written, unless `on_error` is a function.
+        that are being thinned still wait. Raises UsageError where the record cannot be written,
+        unless `on_error` is a function.
         """
         if self._is_closing or os.getpid() != self._process:
             return
