@@ -185,7 +185,9 @@ class Record:
             self._on_error(f"{self._failure()}; its rows wait in memory until that has changed")
 
     def _failure(self) -> str:
-        why = str(self._error) if self.path.exists() else "it was deleted or moved"
+        error = self._error
+        why = error.strerror if isinstance(error, OSError) else error
+        why = why if self.path.exists() else "it was deleted or moved"
         return f"{self.path} could not be written: {why}"
 
     def flush(self) -> None:

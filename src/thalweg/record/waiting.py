@@ -6,7 +6,6 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
 from typing import Any
 
 from thalweg.types import Step
@@ -34,19 +33,19 @@ class _Stretch:
         point = (value, self.num_points, row)
         self.num_points += 1
         self.last = number
-        if math.isfinite(value):
-            ends = (*self.ends, point)
-            self.ends = [min(ends, key=_value), max(ends, key=_value)]
-        else:
+        if not math.isfinite(value):
             self.odd.append(point)
+        elif not self.ends:
+            self.ends = [point, point]
+        elif value < self.ends[0][0]:
+            self.ends[0] = point
+        elif value > self.ends[1][0]:
+            self.ends[1] = point
 
     def rows(self) -> list[Any]:
         """Those of the smallest and the largest value, and all that were not finite."""
         kept = {place: row for _, place, row in (*self.odd, *self.ends)}
         return [kept[place] for place in sorted(kept)]
-
-
-_value = itemgetter(0)
 
 
 class Waiting:
@@ -124,7 +123,7 @@ def _point_of_step(step: Step) -> tuple[int, float]:
     is_finite = all(math.isfinite(value) for value in measured.values() if value is not None)
     if not is_finite or measured.get("num_nonfinite"):
         return step.number, math.nan
-    return step.number, measured.get("loss", 0.0)
+    return step.number, measured.get("loss") or 0.0
 
 
 _POINT: dict[str, Callable[[Any], tuple[int, float]]] = {
