@@ -142,7 +142,7 @@ words = {json.dumps([str(word) for word in words])}
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=900,
     )
 
 

@@ -68,8 +68,8 @@ def test_memory_and_disk_are_equal(tmp_path, store):
 
 
 PLANTED: dict[str, Callable[[History], object]] = {
-    "a gap for a NaN": lambda h: h.steps["loss"].mask.__setitem__(6, True),
-    "a NaN for a gap": lambda h: h.steps["loss"].mask.__setitem__(0, False),
+    "a gap for a NaN": lambda h: np.asarray(h.steps["loss"].mask).put(6, True),
+    "a NaN for a gap": lambda h: np.asarray(h.steps["loss"].mask).put(0, False),
     "another number": lambda h: h.steps["lr"].__setitem__(4, 0.2),
     "an evaluation less": lambda h: h.evaluations.pop(),
     "an event out of order": lambda h: h.events.reverse(),

@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -235,13 +236,19 @@ def test_a_log_is_whole_in_one_write(tmp_path, monkeypatch):
     whole = log._write_all
 
     class Slow:
-        def __init__(self, file):
+        """Takes seven bytes at a time."""
+
+        def __init__(self, file: Any):
             self.file = file
 
-        def write(self, data):
+        def write(self, data: memoryview) -> int:
             return self.file.write(data[:7])
 
-    monkeypatch.setattr(log, "_write_all", lambda file, data: whole(Slow(file), data))
+    def write_all(file: Any, data: bytes) -> None:
+        slow: Any = Slow(file)
+        whole(slow, data)
+
+    monkeypatch.setattr(log, "_write_all", write_all)
     record, memory = Record(tmp_path), Memory()
     for target in (record, memory):
         fill(target)

@@ -27,9 +27,9 @@ def small(monkeypatch):
 
 
 def losses(num_steps: int) -> list[float]:
-    draws = np.random.default_rng(0).normal(size=num_steps).tolist()
+    draws = np.random.default_rng(0).normal(size=num_steps)
     odd = {150: NAN, 151: INF, 1000: -INF, num_steps - 5: NAN}
-    return [odd.get(i, draw) for i, draw in enumerate(draws)]
+    return [odd.get(i, float(draw)) for i, draw in enumerate(draws)]
 
 
 def measured(loss: float, number: int) -> dict[str, float]:
