@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
+import struct
+import zlib
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ from typing import Any
 import pytest
 
 from record_kit import STORES, fill, patched, python, same, step_of, told
-from thalweg.errors import UsageError
+from thalweg.errors import RunError, UsageError
 from thalweg.record import History, Memory, Record, files, log, read
 from thalweg.record import sqlite as sqlite_store
 from thalweg.types import Event
@@ -35,6 +38,13 @@ def frames(tmp_path, monkeypatch) -> tuple[Path, list[int], list[str]]:
     record.close()
     assert record.path.stat().st_size == ends[-1]
     return record.path, ends, histories
+
+
+def frame_of(rows: Any) -> bytes:
+    """As the log's description says, not as its code does."""
+    payload = json.dumps(rows).encode()
+    head = struct.pack("<II", len(payload), zlib.crc32(payload))
+    return head + struct.pack("<I", zlib.crc32(head)) + payload
 
 
 def without_damage(history: History) -> str:
@@ -85,6 +95,42 @@ def test_every_flipped_bit_is_told(frames):
             assert without_damage(history) == histories[start], place
 
 
+def test_every_flipped_bit_before_the_first_row_is_told(frames):
+    path, ends, _ = frames
+    content = path.read_bytes()
+    first = content.index(b"\n") + 1
+    for place in range(ends[0]):
+        for bit in range(8):
+            flipped = bytearray(content)
+            flipped[place] ^= 1 << bit
+            path.write_bytes(flipped)
+            if place < first:
+                with pytest.raises(RunError, match=r"is not a record|is a record of version"):
+                    read(path)
+            else:
+                assert f"damaged at byte {first}" in read(path).damage
+                assert read(path).attempts == []
+
+
+SENSELESS = {
+    "a short row": {"steps": [[1]]},
+    "an unknown table": {"spam": [[1]]},
+    "an unknown attempt": {"events": [[7, "main", 1, "mine", "", "{}"]]},
+    "no JSON within": {"events": [[1, "main", 1, "mine", "", "{"]]},
+    "an unknown fact": {"facts": [[1, "spam", "{}"]]},
+    "words for numbers": {"scalars": [[1, "main", "one", "mine", 1.0, 0]]},
+    "no rows": {"steps": 1},
+}
+
+
+@pytest.mark.parametrize("rows", SENSELESS.values(), ids=SENSELESS)
+def test_whole_frames_without_sense_are_no_record(frames, rows):
+    path, _, _ = frames
+    path.write_bytes(path.read_bytes() + frame_of(rows))
+    with pytest.raises(RunError, match="is not a record that thalweg wrote"):
+        read(path)
+
+
 @pytest.mark.parametrize("tail", [bytes(40), b"x" * 40, bytes(range(12))], ids=["zeros", "x", "12"])
 def test_what_does_not_belong_is_told(frames, tail):
     path, ends, histories = frames
@@ -92,6 +138,12 @@ def test_what_does_not_belong_is_told(frames, tail):
     history = read(path)
     assert f"damaged at byte {ends[-1]}: {len(tail)} bytes" in history.damage
     assert without_damage(history) == histories[-1]
+
+
+def test_a_frame_by_the_description_is_read(frames):
+    path, _, _ = frames
+    path.write_bytes(path.read_bytes() + frame_of({"scalars": [[1, "main", 9, "mine", 0.5, 0]]}))
+    assert read(path).scalars == {"mine": [(9, 0.5)]}
 
 
 def test_going_on_after_damage_says_so_for_good(frames):
