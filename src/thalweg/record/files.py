@@ -20,7 +20,7 @@ _SHARED = {"9p", "afs", "beegfs", "cifs", "fuse.glusterfs", "fuse.sshfs", "gpfs"
 _SHARED |= {"nfs4", "smb3", "smbfs", "virtiofs"}
 """File systems that other machines may mount: what one maps as memory, the others do not see."""
 
-_UNREADABLE = (sqlite3.DatabaseError, ValueError, AttributeError, KeyError, TypeError)
+_UNREADABLE = (sqlite3.DatabaseError, ValueError, AttributeError, LookupError, TypeError)
 """What a damaged record provokes: in SQLite, or in the values read from it."""
 
 

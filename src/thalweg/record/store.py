@@ -169,31 +169,33 @@ class Record:
                 self._facts[name] = known
 
     def _put(self, table: str, phase: str, rows: Sequence[Any], series: str = "") -> None:
-        if self._error is not None:
-            self._tell()
+        error = self._error
+        if error is not None:
+            self._tell(error)
         if self._is_closing:
             raise UsageError(f"{self.path} was closed: nothing more can be recorded in it")
         self._waiting.put(table, phase, rows, series=series)
 
-    def _tell(self) -> None:
+    def _tell(self, error: Exception) -> None:
         """What went wrong in the background: raised, or told once."""
+        was_told, self._was_told = self._was_told, True
         if self._on_error is None:
-            self._was_told = True
-            raise UsageError(self._failure())
-        if not self._was_told:
-            self._was_told = True
-            self._on_error(f"{self._failure()}; its rows wait in memory until that has changed")
+            raise UsageError(self._failure(error))
+        if not was_told:
+            text = f"{self._failure(error)}; its rows wait in memory until that has changed"
+            self._on_error(text)
 
-    def _failure(self) -> str:
-        why = str(self._error) if self.path.exists() else "it was deleted or moved"
+    def _failure(self, error: Exception) -> str:
+        why = error.strerror if isinstance(error, OSError) else error
+        why = why if self.path.exists() else "it was deleted or moved"
         return f"{self.path} could not be written: {why}"
 
     def flush(self) -> None:
         """Wait until all that was given is on the disk, safe from a power cut; from any thread.
 
         What must not know more than the record (a checkpoint) is acknowledged after this. Steps
-        that are held for thinning stay where they are. Raises UsageError where the record cannot
-        be written, unless `on_error` is a function.
+        that are being thinned still wait. Raises UsageError where the record cannot be written,
+        unless `on_error` is a function.
         """
         if self._is_closing or os.getpid() != self._process:
             return
@@ -202,8 +204,9 @@ class Record:
         self._wake.set()
         while not is_done.wait(0.1) and self._thread.is_alive():
             pass
-        if self._error is not None:
-            self._tell()
+        error = self._error
+        if error is not None:
+            self._tell(error)
 
     def close(self) -> None:
         """Commit what is left and end as one ordinary file; closing twice is fine.
@@ -217,10 +220,11 @@ class Record:
         self._is_closing = True
         self._wake.set()
         self._thread.join()
-        if self._error is not None and (self._on_error is not None or not self._was_told):
+        error = self._error
+        if error is not None and (self._on_error is not None or not self._was_told):
             self._was_told = True
             num_lost = sum(map(len, self._late.values())) + len(self._waiting)
-            raise UsageError(f"{self._failure()} ({num_lost} rows lost)")
+            raise UsageError(f"{self._failure(error)} ({num_lost} rows lost)")
 
     def history(self, *, phase: str = "main") -> History:
         """What was recorded, once it is closed; before that, what has been committed."""

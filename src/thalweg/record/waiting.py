@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from thalweg.types import Step
@@ -17,6 +18,34 @@ MOST_DOUBLINGS = 20
 
 Item = tuple[str, str, Sequence[Any]]
 """A table, a phase, and rows for it; steps are rows as they are."""
+
+
+@dataclass(slots=True)
+class _Stretch:
+    """What stays of points that came one after the other, each with its value."""
+
+    num_points: int = 0
+    last: int = 0
+    odd: list[tuple[float, int, Any]] = field(default_factory=list)
+    ends: list[tuple[float, int, Any]] = field(default_factory=list)
+
+    def add(self, number: int, value: float, row: Any) -> None:
+        point = (value, self.num_points, row)
+        self.num_points += 1
+        self.last = number
+        if not math.isfinite(value):
+            self.odd.append(point)
+        elif not self.ends:
+            self.ends = [point, point]
+        elif value < self.ends[0][0]:
+            self.ends[0] = point
+        elif value > self.ends[1][0]:
+            self.ends[1] = point
+
+    def rows(self) -> list[Any]:
+        """Those of the smallest and the largest value, and all that were not finite."""
+        kept = {place: row for _, place, row in (*self.odd, *self.ends)}
+        return [kept[place] for place in sorted(kept)]
 
 
 class Waiting:
@@ -32,7 +61,7 @@ class Waiting:
 
     def __init__(self) -> None:
         self._queue: deque[Item] = deque()
-        self._held: dict[tuple[str, str, str], list[Any]] = {}
+        self._held: dict[tuple[str, str, str], _Stretch] = {}
         self._num_put = 0
         self._num_written = 0
 
@@ -56,24 +85,27 @@ class Waiting:
             self.release()
             self.put(table, phase, rows)
             return
-        held = self._held.setdefault((table, phase, series), [])
-        held += rows
-        if len(held) >= STRETCH << min(num_over // TIER, MOST_DOUBLINGS):
-            points = [_POINT[table](row) for row in held]
-            kept = [held[i] for i in _extremes([value for _, value in points])]
-            del self._held[table, phase, series]
-            self._num_put += len(kept)
-            self._queue.append((table, phase, kept))
-            if len(kept) < len(held):
-                last, _ = points[-1]
-                self._queue.append(("thinned", phase, [(last, len(held) - len(kept))]))
+        key = (table, phase, series)
+        stretch = self._held.setdefault(key, _Stretch())
+        for row in rows:
+            stretch.add(*_POINT[table](row), row)
+        if stretch.num_points >= STRETCH << min(num_over // TIER, MOST_DOUBLINGS):
+            self._pass_on(key)
+
+    def _pass_on(self, key: tuple[str, str, str]) -> None:
+        table, phase, _ = key
+        stretch = self._held.pop(key)
+        rows = stretch.rows()
+        self._num_put += len(rows)
+        self._queue.append((table, phase, rows))
+        if stretch.num_points > len(rows):
+            count = (stretch.last, stretch.num_points - len(rows))
+            self._queue.append(("thinned", phase, [count]))
 
     def release(self) -> None:
-        """Pass on what was held for thinning; for the thread that puts."""
-        held, self._held = self._held, {}
-        for (table, phase, _), points in held.items():
-            self._num_put += len(points)
-            self._queue.append((table, phase, points))
+        """End the stretches that are being thinned; for the thread that puts."""
+        for key in list(self._held):
+            self._pass_on(key)
 
     def take(self) -> Iterator[Item]:
         """All that was put so far, for the writer."""
@@ -85,22 +117,13 @@ class Waiting:
         self._num_written += num_points
 
 
-def _extremes(values: list[float]) -> list[int]:
-    """Where the smallest and the largest stand, and all that are not finite; ascending."""
-    odd = {i for i, value in enumerate(values) if not math.isfinite(value)}
-    finite = [i for i in range(len(values)) if i not in odd]
-    if finite:
-        odd |= {min(finite, key=values.__getitem__), max(finite, key=values.__getitem__)}
-    return sorted(odd)
-
-
 def _point_of_step(step: Step) -> tuple[int, float]:
     """Its number and its loss: NaN where anything in it was not finite."""
     measured = step.measured()
     is_finite = all(math.isfinite(value) for value in measured.values() if value is not None)
     if not is_finite or measured.get("num_nonfinite"):
         return step.number, math.nan
-    return step.number, measured.get("loss", 0.0)
+    return step.number, measured.get("loss") or 0.0
 
 
 _POINT: dict[str, Callable[[Any], tuple[int, float]]] = {
