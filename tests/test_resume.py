@@ -21,7 +21,7 @@ from thalweg.errors import DataError, RunError
 from thalweg.loop.descent import Descent
 from thalweg.optim import OPTIMIZERS, make
 from thalweg.rules.options import EMA, Kahan, StochasticRounding
-from thalweg.state.live import copied
+from thalweg.state.tree import clone
 
 SIZE = 37
 STEPS = 14
@@ -118,7 +118,7 @@ def stopped_at(number: int, *args: Any, **settings: Any) -> Any:
     with begin(*args, **settings) as descent:
         for step in descent:
             if step.number == number:
-                return type(descent.state())(**copied(descent.state().to_tree()))
+                return type(descent.state())(**clone(descent.state().to_tree()))
     raise AssertionError
 
 
@@ -237,7 +237,7 @@ def test_two_resumes_in_one_epoch():
     state = stopped_at(2, "a dataset, 2 workers")
     with resumed(state, "a dataset, 2 workers") as descent:
         next(descent)
-        again = type(state)(**copied(descent.state().to_tree()))
+        again = type(state)(**clone(descent.state().to_tree()))
     assert again.number == 3
     assert same(rest(resumed(again, "a dataset, 2 workers")), tail(whole, 3))
 
@@ -262,7 +262,7 @@ REFUSED = {
 def test_a_state_of_another_model_is_refused(build, words):
     state = stopped_at(3)
     other = build()
-    before = copied(other.state().to_tree())
+    before = clone(other.state().to_tree())
     with pytest.raises(RunError, match=words):
         other.restore(state)
     after = other.state().to_tree()

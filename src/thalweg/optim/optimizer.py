@@ -297,7 +297,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """As torch's; nothing in it but plain values and tensors of their own memory."""
-        state_dict = cast(dict[str, Any], super().state_dict())
+        state_dict = cast(dict[str, Any], _state_dict(self))
         state_dict["state"] = {key: unshared(value) for key, value in state_dict["state"].items()}
         state_dict["param_groups"] = [encoded(group) for group in state_dict["param_groups"]]
         return state_dict
@@ -317,7 +317,7 @@ class Optimizer(torch.optim.Optimizer):
 
         hook = self.register_load_state_dict_pre_hook(accept)
         try:
-            super().load_state_dict(deepcopy(state_dict))
+            _load_state_dict(self, deepcopy(state_dict))
         finally:
             hook.remove()
         self._restore(given[-1])
@@ -347,13 +347,15 @@ class Optimizer(torch.optim.Optimizer):
             self._complete(group)
 
 
-def _without_compiler(method: Callable[..., Any]) -> Callable[..., Any]:
+def without_compiler(method: Callable[..., Any]) -> Callable[..., Any]:
     """torch's method without the guard that imports its compiler, which takes a second."""
     return getattr(method, "__wrapped__", method)
 
 
-_add_param_group = _without_compiler(torch.optim.Optimizer.add_param_group)
-_zero_grad = _without_compiler(torch.optim.Optimizer.zero_grad)
+_add_param_group = without_compiler(torch.optim.Optimizer.add_param_group)
+_zero_grad = without_compiler(torch.optim.Optimizer.zero_grad)
+_state_dict = without_compiler(torch.optim.Optimizer.state_dict)
+_load_state_dict = without_compiler(torch.optim.Optimizer.load_state_dict)
 
 
 def _family_of(rule: Any) -> Family | Single:

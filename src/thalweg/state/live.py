@@ -6,7 +6,7 @@ not depend on the order of parameters.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -68,7 +68,7 @@ def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 def optimizer_tree(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Any]:
     """The optimizer's state dict with parameters named; large tensors are not copied."""
-    found = optimizer.state_dict()
+    found = _plainly(type(optimizer).state_dict)(optimizer)
     names = names_of(optimizer, model)
     groups = [
         {**group, "params": [names[i] for i in group["params"]]} for group in found["param_groups"]
@@ -99,7 +99,8 @@ def restore_optimizer(
     groups = [
         {**group, "params": [number[name] for name in group["params"]]} for group in tree["groups"]
     ]
-    optimizer.load_state_dict(deepcopy({"state": states, "param_groups": groups}))
+    loaded = deepcopy({"state": states, "param_groups": groups})
+    _plainly(type(optimizer).load_state_dict)(optimizer, loaded)
     for i, p in enumerate(_params(optimizer)):
         for name, value in states.get(i, {}).items():
             if isinstance(value, Tensor):  # torch's own loading casts to the parameter's type
@@ -116,27 +117,11 @@ def names_of(optimizer: torch.optim.Optimizer, model: nn.Module) -> list[str]:
     ]
 
 
+def _plainly(method: Callable[..., Any]) -> Callable[..., Any]:
+    """torch's method without the guard that imports its compiler, which takes two seconds."""
+    return getattr(method, "__wrapped__", method)
+
+
 def _params(optimizer: torch.optim.Optimizer) -> Iterator[Tensor]:
     for group in optimizer.param_groups:
         yield from group["params"]
-
-
-def copied(tree: Tree) -> Tree:
-    """The same tree with tensors of its own memory, which nobody else will change.
-
-    Tensors that are one and the same stay so.
-    """
-    return _copied(tree, {})
-
-
-def _copied(tree: Tree, seen: dict[Any, Tensor]) -> Tree:
-    if isinstance(tree, Tensor):
-        where = (tree.data_ptr(), tree.dtype, tree.shape, tree.stride())
-        if tree.numel() == 0 or where not in seen:
-            seen[where] = tree.detach().clone()
-        return seen[where]
-    if isinstance(tree, Mapping):
-        return {name: _copied(value, seen) for name, value in tree.items()}
-    if isinstance(tree, list | tuple):
-        return type(tree)(_copied(value, seen) for value in tree)
-    return tree
