@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -132,7 +133,9 @@ def as_tensor(values: Any, name: str) -> Tensor:
     if hasattr(values, "to_numpy"):
         values = values.to_numpy()
     try:
-        tensor = torch.as_tensor(values)
+        with warnings.catch_warnings():  # an array that may not be written: nobody writes it here
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            tensor = torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"the {name} are no numbers ({error})") from None
     if tensor.is_floating_point():
