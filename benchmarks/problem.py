@@ -27,6 +27,7 @@ SETTINGS = {
     "digits": Setting(CLASSIFICATION, batch_size=32, num_epochs=60),
     "letter": Setting(CLASSIFICATION, batch_size=128, num_epochs=60),
     "spambase": Setting(CLASSIFICATION, batch_size=32, num_epochs=40),
+    "phoneme": Setting(CLASSIFICATION, batch_size=32, num_epochs=60),
     "diamonds": Setting(REGRESSION, batch_size=256, num_epochs=30),
 }
 

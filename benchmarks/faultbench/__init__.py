@@ -1,0 +1,1 @@
+"""The fault bench: real tasks, planted faults, contenders, and what became of each run."""
