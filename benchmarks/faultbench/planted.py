@@ -89,6 +89,10 @@ class Samples(Dataset):
         self._die_if(places.tolist())
         return self.x[places], self.y[places]
 
+    def arrays(self) -> tuple[Tensor, Tensor]:
+        """All samples by number."""
+        return self.x[self._places], self.y[self._places]
+
     def _die_if(self, places: list[int]) -> None:
         is_hit = self._deadly in places and get_worker_info() is not None
         if is_hit and not self._marker.exists():
