@@ -1,0 +1,142 @@
+"""What became of a run with a fault, beside the run of the same contender and seed without it."""
+
+import math
+import re
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.faultbench.attempts import Outcome
+from benchmarks.faultbench.faults import Fault
+
+EQUAL = "bit-equal"
+RECOVERED = "recovered"
+DIFFERENT = "not equal"
+WORSE = "worse"
+NAN = "NaN"
+STOPPED = "stopped"
+CRASHED = "crashed"
+ABSENT = "not offered"
+KINDS = (EQUAL, RECOVERED, DIFFERENT, WORSE, NAN, STOPPED, CRASHED, ABSENT)
+"""From good to bad; only the first two are what is asked for."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One run with a fault.
+
+    excess: how much larger its final validation loss is than without the fault, as a share
+    tolerance: what it may be; detail: the error, or why it was stopped
+    said: what was said that the run without the fault did not say
+    num_attempts: 2 where it had to be started again
+    """
+
+    task: str
+    fault: str
+    contender: str
+    seed: int
+    kind: str
+    excess: float | None
+    tolerance: float
+    detail: str
+    said: tuple[str, ...]
+    num_attempts: int
+    seconds: float
+
+    @property
+    def is_good(self) -> bool:
+        return self.kind in (EQUAL, RECOVERED)
+
+    @property
+    def is_silent(self) -> bool:
+        """Did it go wrong and nobody said a word?"""
+        return not self.is_good and self.kind not in (CRASHED, STOPPED, ABSENT) and not self.said
+
+
+def judged(outcomes: Sequence[Outcome], clean: Outcome, fault: Fault, spread: float) -> dict:
+    """Kind, excess and the rest of a verdict, from a run's attempts and its fault-free twin."""
+    last = outcomes[-1]
+    tolerance = 0.0 if fault.is_exact else max(fault.tolerance, spread)
+    kind, excess, detail = _kind(last, clean, fault, tolerance)
+    said = [line for outcome in outcomes for line in outcome.said]
+    said += [outcome.error for outcome in outcomes if outcome.error and not outcome.was_killed]
+    return {
+        "kind": kind,
+        "excess": excess,
+        "tolerance": round(tolerance, 4),
+        "detail": detail,
+        "said": news(said, clean.said),
+        "num_attempts": len(outcomes),
+        "seconds": round(sum(outcome.seconds for outcome in outcomes), 2),
+    }
+
+
+def _kind(
+    last: Outcome, clean: Outcome, fault: Fault, tolerance: float
+) -> tuple[str, float | None, str]:
+    if clean.error:
+        return ABSENT, None, clean.error
+    if last.error:
+        return CRASHED, None, last.error
+    assert last.loss is not None
+    assert clean.loss is not None
+    if not math.isfinite(last.loss):
+        return NAN, None, last.stopped or ""
+    excess = round(last.loss / clean.loss - 1.0, 5)
+    if last.stopped is not None:
+        return STOPPED, excess, last.stopped
+    if last.digest == clean.digest:
+        return EQUAL, 0.0, ""
+    if fault.is_exact:
+        return DIFFERENT, excess, ""
+    return (RECOVERED if excess <= tolerance else WORSE), excess, ""
+
+
+def spread_of(losses: Iterable[float | None]) -> float:
+    """How far the fault-free seeds lie apart: largest less smallest loss, by the median."""
+    found = [loss for loss in losses if loss is not None and math.isfinite(loss)]
+    return (max(found) - min(found)) / statistics.median(found) if found else 0.0
+
+
+def news(said: Iterable[str], usual: Iterable[str]) -> tuple[str, ...]:
+    """Lines that are not usual, once each; numbers do not make a line a new one."""
+    known = {_without_numbers(line) for line in usual}
+    fresh: dict[str, str] = {}
+    for line in said:
+        key = _without_numbers(line)
+        if key not in known:
+            fresh.setdefault(key, line)
+    return tuple(fresh.values())
+
+
+def _without_numbers(line: str) -> str:
+    return re.sub(r"[\d.,:e+-]*\d", "#", line)
+
+
+def cell(verdicts: Sequence[Verdict]) -> str:
+    """The verdicts on one fault and contender in a few words, such as `NaN 5 (silent 5)`."""
+    counts = Counter(verdict.kind for verdict in verdicts)
+    return ", ".join(_counted(kind, verdicts) for kind in KINDS if counts[kind]) or "-"
+
+
+def _counted(kind: str, verdicts: Sequence[Verdict]) -> str:
+    those = [verdict for verdict in verdicts if verdict.kind == kind]
+    notes = []
+    excesses = [verdict.excess for verdict in those if verdict.excess is not None]
+    if kind in (WORSE, DIFFERENT, STOPPED) and excesses:
+        notes.append(f"{statistics.median(excesses):+.0%}")
+    num_restarted = sum(verdict.num_attempts > 1 for verdict in those)
+    if kind == EQUAL and num_restarted:
+        notes.append(f"restarted {num_restarted}")
+    num_silent = sum(verdict.is_silent for verdict in those)
+    if num_silent:
+        notes.append(f"silent {num_silent}")
+    text = f"{kind} {len(those)}"
+    return f"{text} ({', '.join(notes)})" if notes else text
+
+
+def as_json(verdict: Verdict) -> dict[str, Any]:
+    """A verdict as a row of the report; of what was said, the first lines."""
+    return {**vars(verdict), "said": [line[:200] for line in verdict.said[:5]]}
