@@ -25,9 +25,10 @@ MOST_SHOWN = 120
 MOST_JSON = 1 << 26
 """Bytes of a JSON file or header: a state of 100,000 tensors has some 2**25."""
 
-_FLAGS = os.O_RDONLY
-for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):  # a pipe would wait for ever
-    _FLAGS |= getattr(os, _name, 0)
+_FLAGS = os.O_RDONLY + sum(
+    getattr(os, name, 0)  # NONBLOCK: to open a pipe would wait for ever
+    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
+)
 
 _BLOCK = 1 << 22
 
@@ -149,7 +150,7 @@ def opened(path: Path, most: int, size: int | None = None) -> Iterator[Source]:
         os.close(descriptor)
 
 
-def read(path: Path, most: int, size: int | None = None) -> tuple[bytearray, str]:
+def read_whole(path: Path, most: int, size: int | None = None) -> tuple[bytearray, str]:
     """A file's bytes, and their xxh3; limits as of `opened`."""
     with opened(path, most, size) as source:
         return source.take(source.size), source.xxh3()

@@ -33,11 +33,9 @@ from thalweg.state.careful import (
     digest,
     of_type,
     parse,
+    read_whole,
     shown,
     with_keys,
-)
-from thalweg.state.careful import (
-    read as read_file,
 )
 from thalweg.state.manifest import FORMAT, MANIFEST, MOST_BYTES, Manifest, understood, written
 from thalweg.state.places import beside, folders, has_manifest, name_of, number_of, reason, settle
@@ -46,7 +44,6 @@ from thalweg.state.tree import Packed, Tree, pack, unpack
 from thalweg.version import __version__
 
 TENSORS, STATE = "tensors.safetensors", "state.json"
-
 
 Files = dict[str, tuple[int, str]]
 """Size and xxh3 by name."""
@@ -126,7 +123,7 @@ def write_content(root: str | os.PathLike[str], content: Content) -> Path:
 
 
 def _fill(folder: Path, content: Content) -> Files:
-    """Write all files, the manifest last; returns sizes and checksums of the others."""
+    """Write all files, the manifest last; returns their sizes and checksums, its own included."""
     files: Files = {}
 
     def put(name: str, parts: Iterator[bytes | memoryview], size: int) -> None:
@@ -142,7 +139,11 @@ def _fill(folder: Path, content: Content) -> Files:
 
 
 def _publish(part: Path, place: Path) -> None:
-    """Give a written folder its name; on failure all names are again as they were."""
+    """Give a written folder its name; on failure, one that was there keeps its own or can be found.
+
+    A file system may fail because its server crashed, and go on with names as they were before:
+    nothing is moved or deleted that could be the older checkpoint.
+    """
     old = beside(place, "old")
     is_there = os.path.lexists(place)
     if is_there:
@@ -152,9 +153,10 @@ def _publish(part: Path, place: Path) -> None:
         durable.sync_folder(place.parent)
     except BaseException:
         with suppress(OSError):
-            durable.rename(place, part)
-        with suppress(OSError):
-            durable.rename(old, place)
+            if not is_there:
+                durable.rename(place, part)
+            elif not os.path.lexists(place):
+                durable.rename(old, place)
         raise
     with suppress(OSError):  # the new one is safe; what stays of the old one goes with the next
         durable.remove(old)
@@ -181,13 +183,12 @@ def _versions() -> dict[str, str]:
 def read(path: str | os.PathLike[str]) -> Saved:
     """What a checkpoint holds, its tensors on the CPU.
 
-    Raises RunError where anything is not as
-    it was written, or was written by another version in another format.
+    Raises RunError where anything is not as it was written, or was written in another format.
     """
     path = Path(path)
     with _refusals(path):
         files = _manifest(path).files
-        raw, found = read_file(path / STATE, MOST_JSON, files[STATE][0])
+        raw, found = read_whole(path / STATE, MOST_JSON, files[STATE][0])
         _compare(STATE, found, files)
         tensors, found = load(path / TENSORS, files[TENSORS][0])
         _compare(TENSORS, found, files)
@@ -219,7 +220,7 @@ def _manifest(path: Path) -> Manifest:
         raise ValueError("it is a link, and links are not followed")
     if not path.is_dir():
         raise ValueError("it is no folder" if path.exists() else "it is not there")
-    manifest = understood(read_file(path / MANIFEST, MOST_BYTES)[0])
+    manifest = understood(read_whole(path / MANIFEST, MOST_BYTES)[0])
     if manifest.format != FORMAT:
         author = shown(manifest.versions.get("thalweg", "unknown"))
         raise ValueError(

@@ -36,7 +36,7 @@ def make_folders(path: Path) -> None:
     The names are synced up to the mount point even where the folders existed: whoever made them a
     moment ago may not have, and what lies in a folder is lost with its name.
     """
-    path = Path(os.path.abspath(path))
+    path = Path(os.path.realpath(path))
     if not os.path.isdir(path):
         make_folders(path.parent)
         os.mkdir(path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from thalweg.errors import RunError, ThalwegError
 from thalweg.state import durable
-from thalweg.state.careful import read
+from thalweg.state.careful import read_whole
 from thalweg.state.manifest import MANIFEST, MOST_BYTES, understood
 
 _STEP = re.compile(r"step-([0-9]{8,18})")
@@ -52,7 +52,7 @@ def has_manifest(path: Path) -> bool:
     if path.is_symlink():
         return False
     try:
-        understood(read(path / MANIFEST, MOST_BYTES)[0])
+        understood(read_whole(path / MANIFEST, MOST_BYTES)[0])
     except (ValueError, FileNotFoundError, NotADirectoryError):
         return False
     except OSError:

@@ -1,0 +1,84 @@
+"""Saves that are killed: a process that saves without end, SIGKILL at a random moment, and a look.
+
+    python killed_saves.py FOLDER ROUNDS SEED       prints what was found, as JSON
+
+One process imports torch once and forks the ones that are killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from itertools import count
+from pathlib import Path
+
+import torch
+
+from checkpoints import facts_of, is_whole, names_in, state_of
+from thalweg.state.checkpoint import clean, newest
+from thalweg.state.saver import Saver
+
+SIZE = 30_000
+KEEP = 2
+LONGEST = 0.06
+"""Seconds until the kill: a few saves."""
+
+
+def save_for_ever(root: Path, number: int, pipe: int) -> None:
+    """Save, and write each number into the pipe once the saver says that it is safe."""
+    saver = Saver(root, keep=KEEP, tell=lambda line: os.write(2, line.encode()))
+    for step in count(number):
+        saver.save(step, state_of(step, SIZE), facts_of(step), is_best=step % 5 == 0)
+        if step % 2:
+            saver.wait()
+        if saver.acknowledged is not None:
+            os.write(pipe, saver.acknowledged.to_bytes(8, "little"))
+
+
+def killed(root: Path, number: int, seconds: float) -> int:
+    """The newest number that was said to be safe before the kill; -1 where none was."""
+    out, pipe = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            save_for_ever(root, number, pipe)
+        finally:
+            os._exit(1)
+    os.close(pipe)
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    with os.fdopen(out, "rb") as said:
+        heard = said.read()
+    return max(
+        (int.from_bytes(heard[i : i + 8], "little") for i in range(0, len(heard), 8)), default=-1
+    )
+
+
+def main(root: Path, rounds: int, seed: int) -> dict[str, int]:
+    """Rounds, and in how many of them something of each kind was found."""
+    moment = random.Random(seed)
+    torch.set_num_threads(1)
+    found = dict.fromkeys(("rounds", "interrupted", "torn", "lost", "leftovers"), 0)
+    safe, number = -1, 0
+    for _ in range(rounds):
+        safe = max(safe, killed(root, number, moment.uniform(0, LONGEST)))
+        found["rounds"] += 1
+        found["interrupted"] += any(name.startswith(".") for name in names_in(root))
+
+        clean(root)
+        lines: list[str] = []
+        saved = newest(root, lines.append)
+        found["torn"] += bool(lines) or (saved is not None and not is_whole(saved, SIZE))
+        found["lost"] += (-1 if saved is None else saved.number) < safe
+        found["leftovers"] += any(name.startswith(".") for name in names_in(root))
+        number = 0 if saved is None else saved.number + 1
+    return found | {"saves": number, "folders": len(names_in(root))}
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))))
