@@ -29,6 +29,7 @@ from thalweg.errors import RunError, UsageError
 from thalweg.state import durable
 from thalweg.state.careful import (
     MOST_JSON,
+    about,
     counts,
     digest,
     of_type,
@@ -192,7 +193,8 @@ def read(path: str | os.PathLike[str]) -> Saved:
         _compare(STATE, found, files)
         tensors, found = load(path / TENSORS, files[TENSORS][0])
         _compare(TENSORS, found, files)
-        return _saved(parse(raw, STATE), tensors, number_of(path))
+        with about(STATE):
+            return _saved(parse(raw, "it"), tensors, number_of(path))
 
 
 def verify(path: str | os.PathLike[str]) -> None:
@@ -233,7 +235,7 @@ def _manifest(path: Path) -> Manifest:
 
 
 def _saved(state: dict[str, Any], tensors: dict[str, Tensor], number: int) -> Saved:
-    with_keys(state, "number facts tree aliases tensors", STATE)
+    with_keys(state, "number facts tree aliases tensors", "it")
     if of_type(state["number"], int, "the step's number") != number:
         raise ValueError(f"it holds step {shown(state['number'])}: was the folder renamed?")
     _check_parts(of_type(state["tensors"], dict, "the table of tensors"), tensors)
@@ -243,7 +245,7 @@ def _saved(state: dict[str, Any], tensors: dict[str, Tensor], number: int) -> Sa
             raise ValueError(f"tensor {shown(name)} cannot be tied to {shown(stored)}")
     facts = unpack(Packed(state["facts"]))
     tree = unpack(Packed(state["tree"], tensors, aliases))
-    return Saved(number, tree, of_type(facts, dict, "the facts"))
+    return Saved(number, tree, of_type(facts, dict, "the table of facts"))
 
 
 def _check_parts(table: dict[str, Any], tensors: dict[str, Tensor]) -> None:
