@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,8 @@ from operations import Faults, WatchedOs
 from thalweg.errors import UsageError
 from thalweg.state import careful, checkpoint, durable
 from thalweg.state.checkpoint import TENSORS, clean, newest, read, write
-from thalweg.state.saver import Saver
+from thalweg.state.saver import Saver, _complete
+from thalweg.state.tree import Packed
 
 
 def save(saver: Saver, number: int, **options: Any) -> None:
@@ -131,7 +133,8 @@ def test_a_save_that_is_forgotten_is_finished_at_the_end(tmp_path):
     """Nobody closes the saver: the interpreter waits for the save under way."""
     code = f"""
 import torch
-from thalweg.state.saver import Saver
+from thalweg.state.saver import Saver, _complete
+from thalweg.state.tree import Packed
 Saver({str(tmp_path)!r}, tell=print).save(5, {{"x": torch.ones(1 << 20)}}, {{}})
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -156,12 +159,22 @@ def failing(tmp_path: Path, monkeypatch, keep: int = 1) -> tuple[Saver, list[str
     return saver, lines, faults
 
 
-SECOND = {"another step": 2, "the same step": 1}
+slow = pytest.mark.slow
+
+FAULTS = [
+    pytest.param(2, errno.ENOSPC, False, id="another step, no space once"),
+    pytest.param(2, errno.EIO, True, id="another step, a disk that is gone"),
+    pytest.param(2, errno.EIO, False, id="another step, a disk that fails once", marks=slow),
+    pytest.param(2, errno.ENOSPC, True, id="another step, no space", marks=slow),
+    pytest.param(1, errno.EIO, False, id="the same step, a disk that fails once"),
+    pytest.param(1, errno.ENOSPC, True, id="the same step, no space"),
+    pytest.param(1, errno.ENOSPC, False, id="the same step, no space once", marks=slow),
+    pytest.param(1, errno.EIO, True, id="the same step, a disk that is gone", marks=slow),
+]
+"""Which step is saved when step 1 is safe, the error, and whether all later calls fail as well."""
 
 
-@pytest.mark.parametrize("is_lasting", [False, True], ids=["once", "from then on"])
-@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO], ids=["ENOSPC", "EIO"])
-@pytest.mark.parametrize("number", SECOND.values(), ids=SECOND)
+@pytest.mark.parametrize(("number", "error", "is_lasting"), FAULTS)
 def test_every_call_may_fail(number, error, is_lasting, tmp_path, monkeypatch):
     """The n-th call of a save fails, n = 1, 2, ... until none is hit."""
     hit: list[str] = []
@@ -259,6 +272,16 @@ def test_what_cannot_be_saved_is_told_at_once(tmp_path):
 def test_a_saver_keeps_at_least_one(keep, tmp_path):
     with pytest.raises(UsageError, match=f"keep={keep}"):
         Saver(tmp_path, keep=keep, tell=print)
+
+
+def test_what_was_cloned_on_an_accelerator_is_complete(monkeypatch):
+    """Once for each device, and not for the CPU; needs no device to be seen."""
+    waited: list[str] = []
+    monkeypatch.setattr(torch.accelerator, "synchronize", waited.append)
+    places = [torch.device(name) for name in ("cpu", "cuda:0", "cuda:1", "cuda:0")]
+    tensors: Any = {str(i): SimpleNamespace(device=place) for i, place in enumerate(places)}
+    _complete(Packed({}, tensors))
+    assert sorted(map(str, waited)) == ["cuda:0", "cuda:1"]
 
 
 # Forks.

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from typing import Any
 
 import torch
+import xxhash
 from torch import Tensor, nn
 
 from thalweg.state.shard import CODES
@@ -115,7 +116,8 @@ def _told_tensor(tensor: Tensor, seen: dict[Any, int]) -> str:
     place = (*place, tensor.is_conj(), tensor.is_neg()) if tensor.numel() else (len(seen),)
     number = seen.setdefault(place, len(seen))
     plain = tensor.detach().resolve_conj().resolve_neg()
-    values = plain.contiguous().reshape(-1).view(torch.uint8).tolist()
+    raw = plain.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    values = raw.hex() if len(raw) <= 64 else xxhash.xxh3_128_hexdigest(raw)
     return f"tensor {number} {tensor.dtype} {list(tensor.shape)} {_layout(tensor)} {values}"
 
 

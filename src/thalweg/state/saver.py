@@ -150,9 +150,9 @@ class Saver:
             whole[:] = [n for n in whole if n != number]
 
     def _not_saved(self, number: int, error: Exception) -> str:
-        newest = (
-            self._acknowledged if self._acknowledged is not None else (self._whole or [None])[-1]
-        )
+        newest = self._acknowledged
+        if newest is None and self._whole:
+            newest = self._whole[-1]
         safe = "none is safe yet" if newest is None else f"step {newest} is safe"
         return (
             f"step {number} was not saved: {reason(error)}; {safe}, and the next save tries again"
