@@ -249,7 +249,15 @@ def test_what_was_left_is_deleted(tidy, leave, tmp_path):
     assert tmp_path / "step-00000002" in every(tmp_path)
 
 
-KEPT = ("notes.txt", ".hidden", "step-1", "step-0000000x", ".step-00000001.partly", "best")
+KEPT = (
+    "notes.txt",
+    ".hidden",
+    "step-1",
+    "step-000000001",
+    "step-0000000x",
+    ".step-00000001.partly",
+    "best",
+)
 
 
 def test_what_is_not_ours_is_left_alone(tmp_path):

@@ -96,9 +96,8 @@ def write(root: str | os.PathLike[str], number: int, tree: Tree, facts: Mapping[
     what was there before is then there still, and nothing else is.
 
     >>> import tempfile
-    >>> folder = tempfile.mkdtemp()
-    >>> path = write(folder, 7, {"weight": torch.ones(2), "lr": 0.1}, {"seed": 0})
-    >>> read(path)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     read(write(folder, 7, {"weight": torch.ones(2), "lr": 0.1}, {"seed": 0}))
     Saved(number=7, tree={'weight': tensor([1., 1.]), 'lr': 0.1}, facts={'seed': 0})
     """
     return write_content(root, Content.of(number, tree, facts))
@@ -304,5 +303,5 @@ def clean(root: str | os.PathLike[str]) -> None:
         for path in folders(root):
             if path.is_dir() and not path.is_symlink() and not has_manifest(path):
                 durable.remove(path)
-    except OSError as error:
+    except (OSError, RecursionError) as error:
         raise RunError(f"{root} cannot be tidied up: {reason(error)}") from None

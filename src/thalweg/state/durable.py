@@ -1,7 +1,7 @@
 """The file operations of a save, one by one: between them a power cut or a full disk can come.
 
-Every call of the system that a save makes is made here, through this module's `os`, so that tests
-can let each of them fail. On macOS fsync reaches the drive but may stop at its cache; Windows has
+Whatever changes something on the disk, or makes it last, is called here, through this module's
+`os`, so that tests can let each call fail. On macOS fsync reaches the drive but may stop at its cache; Windows has
 no fsync of a folder, and a save there is as durable as its file system makes a rename.
 """
 

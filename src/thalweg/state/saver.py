@@ -34,7 +34,7 @@ class Saver:
     raises UsageError.
 
     >>> import tempfile, torch
-    >>> with Saver(tempfile.mkdtemp(), tell=print) as saver:
+    >>> with tempfile.TemporaryDirectory() as folder, Saver(folder, tell=print) as saver:
     ...     saver.save(100, {"weight": torch.ones(2)}, {"seed": 0})
     >>> saver.acknowledged
     100
