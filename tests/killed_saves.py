@@ -105,6 +105,6 @@ def main(root: Path, rounds: int, seed: int) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    # from Python 3.12 on: threads that packages started do not go with a fork, and nobody needs them
+    # Python 3.12 warns of threads that packages started: no child needs them
     warnings.filterwarnings("ignore", message=".*use of fork", category=DeprecationWarning)
     print(json.dumps(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))))

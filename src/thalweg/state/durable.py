@@ -1,8 +1,9 @@
 """The file operations of a save, one by one: between them a power cut or a full disk can come.
 
 Whatever changes something on the disk, or makes it last, is called here, through this module's
-`os`, so that tests can let each call fail. On macOS fsync reaches the drive but may stop at its cache; Windows has
-no fsync of a folder, and a save there is as durable as its file system makes a rename.
+`os`, so that tests can let each call fail. On macOS fsync reaches the drive but may stop at its
+cache; Windows has no fsync of a folder, and a save there is as durable as its file system makes a
+rename.
 """
 
 from __future__ import annotations
