@@ -81,7 +81,7 @@ def test_a_number_that_is_none_is_refused(number, tmp_path):
 
 
 def test_a_tree_that_cannot_be_saved_leaves_nothing(tmp_path):
-    with pytest.raises(UsageError, match="'a' is a set"):
+    with pytest.raises(UsageError, match="'a' is of type set"):
         write(tmp_path / "new", 1, {"a": {1}}, {})
     assert names_in(tmp_path) == []
 

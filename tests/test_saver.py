@@ -263,7 +263,7 @@ def test_what_cannot_be_saved_is_told_at_once(tmp_path):
     with Saver(tmp_path, tell=lines.append) as saver:
         saver.save(1, {"a": {1}}, {})
         assert len(lines) == 1
-        assert "'a' is a set" in lines[0]
+        assert "'a' is of type set" in lines[0]
         save(saver, 2)
     assert steps(tmp_path) == [2]
 

@@ -127,7 +127,7 @@ def test_a_ring_keeps_at_least_one(size):
 def test_what_cannot_be_kept_leaves_the_ring_as_it_was():
     ring = Ring(1)
     ring.keep(1, state_of(1))
-    with pytest.raises(UsageError, match="'a' is a set"):
+    with pytest.raises(UsageError, match="'a' is of type set"):
         ring.keep(2, {"a": {1}})
     found = ring.before(2)
     assert found is not None

@@ -118,7 +118,7 @@ class _Packer:
         pack_one = _PACKERS.get(type(value))
         if pack_one is None:
             raise UsageError(
-                f"{_at(path)} is a {_type_name(value)}, which no checkpoint holds: "
+                f"{_at(path)} is of type {_type_name(value)}, which no checkpoint holds: "
                 f"there are {_KINDS}; make it one of them, or leave it out of the state"
             )
         return pack_one(self, value, path, level)
@@ -130,7 +130,7 @@ class _Packer:
         for key in values:
             if type(key) is not str and not (type(key) is int and key in _INT64):
                 raise UsageError(
-                    f"{_at(path)} has the key {shown(key)}, a {_type_name(key)}: "
+                    f"{_at(path)} has the key {shown(key)} of type {_type_name(key)}: "
                     "keys in a checkpoint are text, or integers of 64 bits"
                 )
         packed = {k: self.structure(v, _below(path, k), level + 1) for k, v in values.items()}
@@ -152,7 +152,8 @@ class _Packer:
 
     def of_bytes(self, value: bytes, path: str, level: int) -> dict[str, Any]:
         name = self._name(path)
-        self.tensors[name] = torch.tensor(bytearray(value), dtype=torch.uint8)
+        held = torch.frombuffer(bytearray(value), dtype=torch.uint8) if value else torch.empty(0)
+        self.tensors[name] = held.to(torch.uint8)
         return {"bytes": name}
 
     def _name(self, path: str) -> str:
