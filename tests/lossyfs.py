@@ -26,17 +26,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from forgetful import Forgetful
 
+fuse: Any = None
+_WHY = ""
 try:
-    import fuse  # pyright: ignore[reportMissingImports]
+    fuse = import_module("fuse")
 except (ImportError, OSError) as error:  # OSError: without libfuse
-    fuse, _WHY = None, f"{error} (pip install fusepy; apt-get install fuse libfuse2)"
-else:
-    _WHY = ""
+    _WHY = f"{error} (pip install fusepy; apt-get install fuse libfuse2)"
+
+_Operations: Any = fuse.Operations if fuse else object
 
 UNMOUNT = shutil.which("fusermount") or shutil.which("fusermount3")
 
@@ -61,7 +64,7 @@ def counted(call: Callable[..., Any]) -> Callable[..., Any]:
     return counting
 
 
-class Lossy(fuse.Operations if fuse else object):
+class Lossy(_Operations):
     """The calls of FUSE over a Forgetful; a file's handle is its number there."""
 
     def __init__(self) -> None:

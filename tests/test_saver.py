@@ -90,7 +90,9 @@ def test_an_older_one_stays_until_the_newer_one_was_read_back(tmp_path, monkeypa
         save(saver, 1)
         saver.wait()
         plain = durable._write
-        monkeypatch.setattr(durable, "_write", lambda f, block: plain(f, bytes(len(block))))
+        monkeypatch.setattr(
+            durable, "_write", lambda f, block: plain(f, memoryview(bytes(len(block))))
+        )
         save(saver, 2)
         saver.wait()
         monkeypatch.undo()

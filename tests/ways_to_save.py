@@ -15,8 +15,9 @@ from typing import Any
 
 import fsspec
 import torch
-from torch.distributed import checkpoint as distributed
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.state_dict_loader import load as load_state
+from torch.distributed.checkpoint.state_dict_saver import save as save_state
 
 from checkpoints import facts_of, is_whole, names_in, state_of
 from thalweg.state.checkpoint import clean, newest
@@ -117,7 +118,7 @@ def load_torch(folder: Path) -> int | None:
 def distributedly(folder: Path, number: int) -> None:
     """Torch's distributed checkpoint, a folder for each step; one process."""
     state = {"weight": torch.full((SIZE,), float(number))}
-    distributed.save(state, checkpoint_id=folder / f"step-{number}", no_dist=True)
+    save_state(state, checkpoint_id=folder / f"step-{number}", no_dist=True)
 
 
 def load_distributedly(folder: Path) -> int | None:
@@ -125,7 +126,7 @@ def load_distributedly(folder: Path) -> int | None:
     if not steps:
         return None
     state = {"weight": torch.zeros(SIZE)}
-    distributed.load(state, checkpoint_id=steps[-1], no_dist=True)
+    load_state(state, checkpoint_id=steps[-1], no_dist=True)
     number = int(state["weight"][0])
     assert torch.equal(state["weight"], torch.full((SIZE,), float(number)))
     return number
