@@ -115,14 +115,8 @@ class Descent:
 
     def protect(self, mode: Mode) -> None:
         """Let the guard watch, and in mode "act" repair what goes wrong."""
-        has_validation = self._looks is not None
-        self._rescue = Rescue(
-            mode,
-            self._stepper.phase,
-            self._rates.lowering,
-            rates=self._rates,
-            has_validation=has_validation,
-        )
+        phase = self._stepper.phase
+        self._rescue = Rescue(mode, phase, self._rates.lowering, rates=self._rates)
 
     def keep(self, kept: Kept, facts: Mapping[str, Any], *, exact: bool = False) -> None:
         """Write into this record and these checkpoints; go on from the state that stands there.

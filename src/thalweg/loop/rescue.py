@@ -29,7 +29,6 @@ class Rescue:
     mode: "off", "advise" or "act"; only the last takes snapshots, which cost `SNAPSHOTS` copies of
     the model and the optimizer's state
     phase: the model and the optimizer; lowering: of its rates; rates: those of a schedule of ours
-    has_validation: will there be evaluations to tell a new best by?
     """
 
     def __init__(
@@ -39,10 +38,9 @@ class Rescue:
         lowering: Lowering,
         *,
         rates: Rates | None = None,
-        has_validation: bool = False,
     ):
         self.mode = mode
-        self._ladder = Ladder(mode, has_validation=has_validation)
+        self._ladder = Ladder(mode)
         self._phase = phase
         self._lowering = lowering
         self._rates = rates
@@ -60,17 +58,17 @@ class Rescue:
 
     def before_step(self, number: int) -> None:
         """Keep the state after step `number` if a snapshot is due and all seems well."""
-        if self.mode == "act" and number >= self._next and self._ladder.is_calm:
+        if self.mode == "act" and number >= self._next and not self._ladder.is_looking:
             self._ring.keep(number, self._tree())
             self._next = number + SNAPSHOT_EVERY
 
     def judge(self, block: Sequence[Step]) -> Action:
         """What the guard wants after a block of drained steps."""
-        return self._ladder.judge(block, can_roll_back=len(self._ring) > 0)
+        return self._ladder.judge(block, snapshots=self._ring.numbers)
 
     def judge_evaluation(self, evaluation: Evaluation) -> Action:
         """What it wants after a look at the validation set."""
-        return self._ladder.judge_evaluation(evaluation)
+        return self._ladder.judge_evaluation(evaluation, snapshots=self._ring.numbers)
 
     def obey(self, action: Action, number: int) -> tuple[Event, ...]:
         """Do it, after step `number`; what was done, as events."""
@@ -115,7 +113,7 @@ class Rescue:
 
     def restore(self, tree: Mapping[str, Any], number: int) -> None:
         """Go on; the state of step `number` is the first snapshot."""
-        self._ladder.restore(tree["ladder"])
+        self._ladder = Ladder(self.mode, state=tree["ladder"])
         self._next = tree["next"]
         if self.mode == "act":
             self._ring.keep(number, self._tree())

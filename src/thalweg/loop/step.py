@@ -52,9 +52,7 @@ class Stepper:
         task.model, optimizer = copy.deepcopy((task.model, self.optimizer))
         return Stepper(task, optimizer, self._seed, self.precision)
 
-    def __call__(
-        self, batch: Batch, number: int, bounds: Bounds | None = UNBOUNDED
-    ) -> Measured:
+    def __call__(self, batch: Batch, number: int, bounds: Bounds | None = UNBOUNDED) -> Measured:
         """Apply one update; what was measured of it, on the device and not waited for.
 
         bounds: what loss and gradient may be at most; None: the step is applied whatever it is
