@@ -22,6 +22,7 @@ _HOMES = {
     "ByNorm": "optim",
     "ByValue": "optim",
     "DataError": "errors",
+    "Guard": "loop.guarded",
     "Hyper": "rules",
     "Lion": "optim",
     "Muon": "optim",
@@ -59,6 +60,7 @@ _HOMES = {
     "inverse_sqrt": "schedules",
     "linear": "schedules",
     "load": "jobs.load",
+    "load_state": "loop.saved",
     "muon_groups": "optim",
     "one_cycle": "schedules",
     "plateau": "schedules",
@@ -67,6 +69,7 @@ _HOMES = {
     "reached": "loop.stopping",
     "restarts": "schedules",
     "resume": "jobs.resume",
+    "save": "loop.saved",
     "step": "schedules",
     "tune_malloc": "scale.malloc",
     "warmup": "schedules",
@@ -84,10 +87,12 @@ if TYPE_CHECKING:
     from thalweg.jobs.resume import resume
     from thalweg.jobs.run import Run
     from thalweg.loop.descend import descend
+    from thalweg.loop.guarded import Guard
     from thalweg.loop.linesearch import Armijo, BarzilaiBorwein
     from thalweg.loop.minimize import minimize
     from thalweg.loop.minimum import Minimum
     from thalweg.loop.sampler import Sampler
+    from thalweg.loop.saved import load_state, save
     from thalweg.loop.stopping import budget, converged, reached
     from thalweg.optim import (
         LAMB,

@@ -183,14 +183,29 @@ class Verdict:
         return f"{self.state}: {self.sentence}"
 
 
+Mode = Literal["off", "advise", "act"]
+"""What a guard may do: nothing; say what it would do, and apply no step that is not finite; act."""
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What the guard wants done after a block of steps: nothing (`go`), or `stop`, and why."""
+    """What the guard wants done after a block of steps, and why.
 
-    kind: Literal["go", "stop"]
+    kind: "go" on; "roll_back" to a snapshot older than step `before`; "back_off" does that too,
+    lowers the rate by `lr_factor`, lets it rise again over `rewarm` steps and resets the moments;
+    or "stop"
+    number, reason, evidence: at which step, in a sentence, with its numbers
+    events: what happened at single steps, or would have: skipped, clipped, not finite
+    """
+
+    kind: Literal["go", "roll_back", "back_off", "stop"] = "go"
     number: int = 0
     reason: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    events: tuple[Event, ...] = ()
+    before: int = 0
+    lr_factor: float = 1.0
+    rewarm: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,7 @@ class FitPlan:
             accumulate=settings.accumulate,
             precision=settings.precision,
             workers=settings.workers,
+            guard=settings.guard,  # pyright: ignore[reportArgumentType]
             evaluate_every=settings.evaluate_every,
             folder=None if place.folder is None else place.folder.path,
             resume=not place.is_new,
@@ -87,6 +88,7 @@ class FitPlan:
             "accumulate": settings.accumulate if settings.accumulate > 1 else None,
             "precision": settings.precision if settings.precision != "float32" else None,
             "workers": settings.workers or None,
+            "guard": settings.guard if settings.guard != "act" else None,
             "clip": settings.clip,
             "ema": settings.ema,
             "epochs": self.epochs,

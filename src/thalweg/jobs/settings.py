@@ -19,6 +19,7 @@ from thalweg.schedules import BUILDERS, Schedule, parse
 TASKS = ("auto", "classification", "regression")
 MATMUL = ("auto", "torch", "onednn")
 MALLOC = ("auto", "off")
+GUARDS = ("act", "advise", "off")
 PRECISIONS = ("float32", "bf16", "fp16")
 _AFTER_WARMUP = sorted(BUILDERS.keys() - {"warmup"})
 _PAIR = {"optimizer": "weight_decay=0.1", "until": "accuracy=0.98"}
@@ -64,6 +65,9 @@ class Settings:
         None,
         "look at, keep and save a running mean of the weights, with this decay: 0.999",
         above=0,
+    )
+    guard: str = _setting(
+        "act", "act: repair a run that goes wrong; advise: say what would be done; off"
     )
     epochs: float | None = _setting(
         None, "end after so many passes over the training rows", above=0
@@ -182,6 +186,7 @@ class Settings:
         _choice("task", self.task, TASKS)
         _choice("matmul", self.matmul, MATMUL)
         _choice("malloc", self.malloc, MALLOC)
+        _choice("guard", self.guard, GUARDS)
         _choice("precision", self.precision, PRECISIONS)
         if self.ema is not None and self.ema >= 1:
             raise UsageError(f"ema is {self.ema:g}: it must lie between 0 and 1, such as 0.999")

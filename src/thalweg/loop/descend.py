@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from numbers import Integral
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -27,7 +27,7 @@ from thalweg.state.fingerprint import fingerprint_of
 from thalweg.tasks.sources import Arrays, draws_apart
 from thalweg.tasks.streams import Stream
 from thalweg.tasks.task import Task
-from thalweg.types import Event, Recorder
+from thalweg.types import Event, Mode, Recorder
 
 BATCH_SIZE = 32
 
@@ -43,6 +43,7 @@ def descend(
     accumulate: int = 1,
     precision: str | Precision = "float32",
     workers: int = 0,
+    guard: Mode = "advise",
     evaluate_every: int | None = None,
     record: Recorder | None = None,
     folder: str | os.PathLike[str] | None = None,
@@ -66,6 +67,8 @@ def descend(
     in memory: the gradient is that of the whole batch. Of a loader, so many of its batches make one
     precision: "float32", or "bf16" and "fp16", which torch applies where it finds them safe
     workers: processes that fetch samples of a Dataset ahead; 0: fetched when asked for
+    guard: "act" skips steps that are outliers, goes back to a snapshot and lowers the rate where a
+    run goes wrong; "advise" says what it would do, and applies no step that is not finite; "off"
     evaluate_every: steps between evaluations; by default an epoch, within 20 .. 1,000
     record: where to write what happens, such as Record("runs/mine"); by default the memory
     folder: where to keep the record and checkpoints, such as "runs/mine"
@@ -95,6 +98,8 @@ def descend(
     _check_counts(evaluate_every=evaluate_every, horizon=horizon, accumulate=accumulate)
     if not _is_count(workers, least=0):
         raise UsageError(f"workers is {workers!r}: it must be a whole number, 0 or more")
+    if guard not in get_args(Mode):
+        raise UsageError(f"guard is {guard!r}: it must be {', '.join(get_args(Mode))}")
     _check_looks(task, schedule, until)
     if task.validation is None and (evaluate_every is not None or restore_best):
         text = "evaluate_every and restore_best have no effect: the task has no validation data"
@@ -109,6 +114,7 @@ def descend(
     descent = Descent(stepper, feed)
     descent.plan(constant() if schedule is None else schedule, until, horizon)
     descent.watch(evaluate_every, restore_best)
+    descent.protect(guard)
     if folder is None:
         kept = in_memory(record)
     else:

@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thalweg import guard
 from thalweg.errors import RunError, UsageError
 from thalweg.loop.batches import Feed, Position
 from thalweg.loop.facts import check_settings, differences
 from thalweg.loop.kept import Kept, in_memory
 from thalweg.loop.looks import Looks
 from thalweg.loop.pace import pace_of
+from thalweg.loop.rescue import Rescue
 from thalweg.loop.step import Stepper
 from thalweg.loop.stopping import Ending, Planned, Until
 from thalweg.optim.averages import show, shown
@@ -30,7 +30,17 @@ from thalweg.record.history import row_of, step_of
 from thalweg.schedules import Schedule
 from thalweg.state.state import State
 from thalweg.state.weights import Weights
-from thalweg.types import Action, Evaluation, Event, Measures, Progress, Recorder, Status, Step
+from thalweg.types import (
+    Action,
+    Evaluation,
+    Event,
+    Measures,
+    Mode,
+    Progress,
+    Recorder,
+    Status,
+    Step,
+)
 
 DRAIN_EVERY = {"cpu": 1}
 """Steps between drains by device; any other device: 32."""
@@ -103,6 +113,11 @@ class Descent:
                 shown=lambda: shown(self.optimizer),
             )
 
+    def protect(self, mode: Mode) -> None:
+        """Let the guard watch, and in mode "act" repair what goes wrong."""
+        phase = self._stepper.phase
+        self._rescue = Rescue(mode, phase, self._rates.lowering, rates=self._rates)
+
     def keep(self, kept: Kept, facts: Mapping[str, Any], *, exact: bool = False) -> None:
         """Write into this record and these checkpoints; go on from the state that stands there.
 
@@ -149,6 +164,8 @@ class Descent:
             raise UsageError("this descent was closed: take its steps inside the with block")
         if self._kept.is_due(self._number):
             self._save()
+        if not self._undrained:
+            self._rescue.before_step(self._number)
         self._is_stepping = True  # until it is whole: a state inside a step is none
         step = self._step = self._advance()
         if step.number % self._drain_every == 0:
@@ -186,7 +203,7 @@ class Descent:
         changes = self._rates.set(number)
         batch = self.feed.at(self._position)
 
-        measured = self._stepper(batch, number)
+        measured = self._stepper(batch, number, self._rescue.bounds)
 
         self._number = number
         self._samples += batch.samples
@@ -209,18 +226,20 @@ class Descent:
         block, self._undrained = self._undrained, []
         if not block:
             return
-        action = guard.judge(block)
+        action = self._rescue.judge(block)
         self.record.steps(block)
         self._obey(action, block[-1])
 
     def _look(self, step: Step) -> None:
         step.evaluation = self.evaluate()
-        self._obey(guard.judge_evaluation(step.evaluation), step)
+        self._obey(self._rescue.judge_evaluation(step.evaluation), step)
 
     def _obey(self, action: Action, step: Step) -> None:
         """Do what the guard wants, and say so at this step."""
+        for event in (*action.events, *self._rescue.obey(action, step.number)):
+            self._tell(step, event)
         if action.kind == "stop":
-            self._tell(step, Event(action.number, "nonfinite", action.reason, action.evidence))
+            self._tell(step, Event(action.number, "diverged", action.reason, action.evidence))
             self.ending = Ending("stopped", action.reason)
 
     def _finish(self, step: Step, ending: Ending) -> None:
@@ -310,10 +329,10 @@ class Descent:
             seconds=self.progress.seconds,
             epoch=self._position.epoch,
             cursor=self._position.cursor,
-            phases={MAIN: self._stepper.to_tree()},
+            phases={MAIN: self._stepper.phase.to_tree()},
             rates=self._rates.to_tree(),
             looks=self._looks.to_tree() if self._looks else None,
-            guard=None,
+            guard=self._rescue.to_tree(),
             feed=self.feed.to_tree(),
             undrained=[row_of(step) for step in self._undrained],
         )
@@ -323,13 +342,14 @@ class Descent:
 
         Raises RunError where it is that of another model or optimizer, and has changed nothing.
         """
-        self._stepper.restore(state.phases[MAIN])
+        self._stepper.phase.restore(state.phases[MAIN])
         self._position = Position(state.epoch, state.cursor)
         self._number, self._samples = state.number, state.samples
         self._seconds_before, self._started = state.seconds, None
         self._rates.restore(state.rates)
         if self._looks and state.looks is not None:
             self._looks.restore(state.looks)
+        self._rescue.restore(state.guard, self._number)
         self.feed.restore(state.feed, self._position)
         self._undrained = [step_of(row) for row in state.undrained]
 

@@ -36,9 +36,11 @@ class OrderedSum:
         self._params = params
         self._stack: list[tuple[int, Grads]] = []  # (shards in it, their sum), large to small
 
-    def add(self) -> None:
-        """Take a shard's gradients, which stand in `.grad`."""
+    def add(self, factor: float = 1.0) -> None:
+        """Take a shard's gradients, which stand in `.grad`, times a factor."""
         size, grads = 1, [p.grad for p in self._params]
+        if factor != 1.0:
+            _multiply([g for g in grads if g is not None], factor)
         for p in self._params:
             p.grad = None
         while self._stack and self._stack[-1][0] == size:

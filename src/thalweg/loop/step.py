@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,16 +12,10 @@ from torch.nn.modules.batchnorm import _NormBase
 from thalweg.keys import Purpose, key
 from thalweg.loop.batches import Batch
 from thalweg.loop.gradients import OrderedSum
+from thalweg.loop.phase import Phase
 from thalweg.optim.bounds import UNBOUNDED, Bounds
 from thalweg.optim.updater import updater
 from thalweg.scale.precision import FLOAT32, LossScale, Precision
-from thalweg.state.live import (
-    check_optimizer_tree,
-    model_tree,
-    optimizer_tree,
-    restore_model,
-    restore_optimizer,
-)
 from thalweg.tasks.draws import seed_device
 from thalweg.tasks.task import Task
 
@@ -47,6 +40,7 @@ class Stepper:
         self.optimizer = optimizer
         self.device = task.device
         self.loss_scale = LossScale(self.device) if precision.needs_scale else None
+        self.phase = Phase(task.model, optimizer, self.loss_scale)
         self.precision = precision
         self._seed = seed
         self._update = updater(optimizer)
@@ -58,25 +52,11 @@ class Stepper:
         task.model, optimizer = copy.deepcopy((task.model, self.optimizer))
         return Stepper(task, optimizer, self._seed, self.precision)
 
-    def to_tree(self) -> dict[str, Any]:
-        """The model, the optimizer and the loss scale; nothing is copied."""
-        scale = self.loss_scale
-        return {
-            "model": model_tree(self.task.model),
-            "optimizer": optimizer_tree(self.optimizer, self.task.model),
-            "loss_scale": None if scale is None else scale.to_tree(),
-        }
+    def __call__(self, batch: Batch, number: int, bounds: Bounds | None = UNBOUNDED) -> Measured:
+        """Apply one update; what was measured of it, on the device and not waited for.
 
-    def restore(self, tree: Mapping[str, Any]) -> None:
-        """Go on from what `to_tree` gave. Raises RunError for another model's or optimizer's."""
-        check_optimizer_tree(self.optimizer, self.task.model, tree["optimizer"])
-        restore_model(self.task.model, tree["model"])
-        restore_optimizer(self.optimizer, self.task.model, tree["optimizer"])
-        if self.loss_scale is not None and tree["loss_scale"] is not None:
-            self.loss_scale.restore(tree["loss_scale"])
-
-    def __call__(self, batch: Batch, number: int, bounds: Bounds = UNBOUNDED) -> Measured:
-        """Apply one update; what was measured of it, on the device and not waited for."""
+        bounds: what loss and gradient may be at most; None: the step is applied whatever it is
+        """
         params = [p for group in self.optimizer.param_groups for p in group["params"]]
         for p in params:
             p.grad = None
@@ -90,7 +70,8 @@ class Stepper:
             used = scale.value.clone()
             measured = {"loss": loss, **self._update(loss, bounds, used), "loss_scale": used}
             scale.saw(measured["gradient_norm"])
-        self._statistics.undo_if_skipped(measured, bounds)
+        if bounds is not None:
+            self._statistics.undo_if_skipped(measured, bounds)
         return measured
 
     def _backward(self, batch: Batch, number: int, params: list[Tensor]) -> Tensor:

@@ -52,12 +52,17 @@ class Asked(NamedTuple):
     """What `apply` asks of a step besides the update."""
 
     loss: Tensor
-    bounds: Bounds
+    bounds: Bounds | None
     loss_scale: Tensor | None
+
+    @property
+    def is_bounded(self) -> bool:
+        """Is a step that is not finite no step?"""
+        return self.bounds is not None
 
     def limits(self, own: Sequence[float | None]) -> Sequence[float | None]:
         """The limit of each segment's norm: the optimizer's own, or the bound where it is less."""
-        bound = self.bounds.norm
+        bound = math.inf if self.bounds is None else self.bounds.norm
         if bound == math.inf:
             return own
         return [bound if limit is None else min(limit, bound) for limit in own]
@@ -181,11 +186,12 @@ class Optimizer(torch.optim.Optimizer):
                 p.grad = None
 
     def apply(
-        self, loss: Tensor, bounds: Bounds = UNBOUNDED, loss_scale: Tensor | None = None
+        self, loss: Tensor, bounds: Bounds | None = UNBOUNDED, loss_scale: Tensor | None = None
     ) -> dict[str, Any]:
         """One update, skipped where `loss` or a gradient is not finite; what was measured of it.
 
-        bounds: skipped as well where the loss is above, clipped where the gradient's norm is
+        bounds: skipped as well where the loss is above, clipped where the gradient's norm is; None:
+        applied whatever it is, unless the optimizer's own settings say otherwise
         loss_scale: 0-d; the gradients count 1 / loss_scale times
         Hooks are honoured, as in `step`. Values are floats on the CPU, else 0-d tensors.
         """
@@ -223,11 +229,11 @@ class Optimizer(torch.optim.Optimizer):
             limits=bound.limits,
             per_tensor=bound.per_tensor,
             inverse_scale=1.0 if scale is None else 1.0 / _on_host(scale),
-            skip_nonfinite=bound.skips_nonfinite or asked is not None,
+            skip_nonfinite=bound.skips_nonfinite or (asked is not None and asked.is_bounded),
             skip=False if skip is None else skip,
             measure=asked is not None,
         )
-        if asked is not None:
+        if asked is not None and asked.bounds is not None:
             is_bad = is_beyond(asked.loss, asked.bounds)
             request.skip = is_bad if skip is None else (skip > 0) | is_bad
             request.limits = asked.limits(bound.limits)

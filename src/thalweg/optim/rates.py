@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from thalweg.errors import UsageError
+from thalweg.optim.lowering import Lowering, write_rate
 from thalweg.schedules import Schedule
 from thalweg.types import Event
 
@@ -30,6 +30,7 @@ class Rates:
 
     base, last: each group's own rate, and the one that was last set; factor: the last factor
     evaluations: (step, loss) of those so far, for a schedule that looks at them
+    lowering: how far the guard has lowered the rates
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, schedule: Schedule, horizon: int | None):
@@ -39,6 +40,7 @@ class Rates:
         self.base = [float(group["lr"]) for group in optimizer.param_groups]
         self.last = list(self.base)
         self.evaluations: list[tuple[int, float]] = []
+        self.lowering = Lowering()
         self._optimizer = optimizer
 
     @property
@@ -50,6 +52,7 @@ class Rates:
         """Set the rates of step `number`; an event for each rate that was changed from outside."""
         events = self._changed(number)
         self.factor = self.schedule(number, self.horizon, self.evaluations)
+        self.factor *= self.lowering.factor(number)
         self.last = [base * self.factor for base in self.base]
         self.write()
         return events
@@ -57,7 +60,7 @@ class Rates:
     def write(self) -> None:
         """Set the rates in `last`, which a tensor of a lower precision may round."""
         for i, group in enumerate(self._groups):
-            self.last[i] = _write(group, self.last[i])
+            self.last[i] = write_rate(group, self.last[i])
 
     def saw(self, number: int, loss: float) -> None:
         """An evaluation was made after step `number`."""
@@ -71,18 +74,20 @@ class Rates:
             "last": list(self.last),
             "factor": self.factor,
             "evaluations": [list(row) for row in self.evaluations],
+            "lowering": self.lowering.to_tree(),
         }
 
     def restore(self, tree: Mapping[str, Any]) -> None:
         self.base, self.last = list(tree["base"]), list(tree["last"])
         self.factor = tree["factor"]
         self.evaluations = [(number, loss) for number, loss in tree["evaluations"]]
+        self.lowering.restore(tree["lowering"])
 
     def put_back(self) -> None:
         """Give every group its own rate again, unless somebody else has set one meanwhile."""
         for group, base, last in zip(self._groups, self.base, self.last, strict=False):
             if float(group["lr"]) == last:
-                _write(group, base)
+                write_rate(group, base)
 
     @property
     def _groups(self) -> list[dict[str, Any]]:
@@ -101,12 +106,3 @@ class Rates:
                 events.append(Event(number, "lr", text, {"group": i, "lr": lr}))
                 self.base[i] = lr / (self.factor or 1.0)
         return tuple(events)
-
-
-def _write(group: dict[str, Any], lr: float) -> float:
-    """Set a group's rate, in place where it is a tensor; returns it as it is kept there."""
-    if isinstance(group["lr"], Tensor):
-        group["lr"].fill_(lr)
-        return float(group["lr"])
-    group["lr"] = lr
-    return lr

@@ -25,7 +25,7 @@ def updater(optimizer: torch.optim.Optimizer) -> Update:
     """update(loss, bounds, loss_scale) -> what was measured: applies the gradients in `.grad`.
 
     A step is skipped whose loss is above its bound, or whose loss or gradient is not finite; a
-    gradient larger than its bound is scaled down. The gradients count 1 / loss_scale times. With
+    gradient larger than its bound is scaled down. With bounds None none of this. The gradients count 1 / loss_scale times. With
     thalweg's optimizers this is decided on the device; with any other on the host, which costs one
     sync a step on a GPU.
     """
@@ -40,7 +40,7 @@ def updater(optimizer: torch.optim.Optimizer) -> Update:
 def _update_foreign(
     optimizer: torch.optim.Optimizer,
     loss: Tensor,
-    bounds: Bounds = UNBOUNDED,
+    bounds: Bounds | None = UNBOUNDED,
     loss_scale: Tensor | None = None,
 ) -> dict[str, Tensor | float]:
     params = (p for group in optimizer.param_groups for p in group["params"])
@@ -48,9 +48,10 @@ def _update_foreign(
     if loss_scale is not None and grads:
         _multiply(grads, float(1.0 / loss_scale))
     norm = norm_of(grads)
-    if not (math.isfinite(norm) and is_within(loss, bounds)):
+    if bounds is not None and not (math.isfinite(norm) and is_within(loss, bounds)):
         return {"gradient_norm": norm}
-    factor = min(1.0, bounds.norm / (float(norm) + CLIP_EPS))
+    limit = math.inf if bounds is None else bounds.norm
+    factor = min(1.0, limit / (float(norm) + CLIP_EPS))
     if factor < 1.0:
         _multiply(grads, factor)
     with torch.enable_grad():

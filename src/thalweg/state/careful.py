@@ -22,14 +22,17 @@ import xxhash
 MOST_SHOWN = 120
 """Letters of a name or value in a message."""
 
-MOST_JSON = 1 << 26
-"""Bytes of a JSON file or header: a state of 100,000 tensors has some 2**25."""
+MOST_JSON = 1 << 25
+"""Bytes of a JSON file or header, for some 200,000 tensors; they are parsed in seconds at most."""
 
-_FLAGS = os.O_RDONLY
-for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):  # a pipe would wait for ever
-    _FLAGS |= getattr(os, _name, 0)
+_FLAGS = os.O_RDONLY + sum(
+    getattr(os, name, 0)  # NONBLOCK: to open a pipe would wait for ever
+    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
+)
 
 _BLOCK = 1 << 22
+
+_KINDS = {dict: "an object", list: "a list", str: "text", int: "an integer"}
 
 
 def shown(value: Any) -> str:
@@ -56,7 +59,7 @@ def parse(raw: bytes | bytearray | memoryview, what: str) -> dict[str, Any]:
     except RecursionError:
         raise ValueError(f"{what} is nested too deeply") from None
     except ValueError as error:
-        raise ValueError(f"{what} is no JSON as it is written here: {error}") from None
+        raise ValueError(f"{what} is not JSON as checkpoints hold it: {error}") from None
     return of_type(value, dict, what)
 
 
@@ -76,7 +79,7 @@ def _refuse(name: str) -> None:
 def of_type(value: Any, kind: type, what: str) -> Any:
     """The value, of exactly this type: True is no int here."""
     if type(value) is not kind:
-        raise ValueError(f"{what} is {shown(value)} in place of a {kind.__name__}")
+        raise ValueError(f"{what} holds {shown(value)} in place of {_KINDS[kind]}")
     return value
 
 
@@ -127,6 +130,15 @@ class Source:
 
 
 @contextmanager
+def about(name: str) -> Iterator[None]:
+    """Inside, a ValueError says which file it is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+@contextmanager
 def opened(path: Path, most: int, size: int | None = None) -> Iterator[Source]:
     """A file to be read, of at most `most` bytes, and of `size` where that is given.
 
@@ -149,7 +161,7 @@ def opened(path: Path, most: int, size: int | None = None) -> Iterator[Source]:
         os.close(descriptor)
 
 
-def read(path: Path, most: int, size: int | None = None) -> tuple[bytearray, str]:
+def read_whole(path: Path, most: int, size: int | None = None) -> tuple[bytearray, str]:
     """A file's bytes, and their xxh3; limits as of `opened`."""
     with opened(path, most, size) as source:
         return source.take(source.size), source.xxh3()

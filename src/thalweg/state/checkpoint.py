@@ -29,15 +29,14 @@ from thalweg.errors import RunError, UsageError
 from thalweg.state import durable
 from thalweg.state.careful import (
     MOST_JSON,
+    about,
     counts,
     digest,
     of_type,
     parse,
+    read_whole,
     shown,
     with_keys,
-)
-from thalweg.state.careful import (
-    read as read_file,
 )
 from thalweg.state.manifest import FORMAT, MANIFEST, MOST_BYTES, Manifest, understood, written
 from thalweg.state.places import beside, folders, has_manifest, name_of, number_of, reason, settle
@@ -46,7 +45,6 @@ from thalweg.state.tree import Packed, Tree, pack, unpack
 from thalweg.version import __version__
 
 TENSORS, STATE = "tensors.safetensors", "state.json"
-
 
 Files = dict[str, tuple[int, str]]
 """Size and xxh3 by name."""
@@ -98,9 +96,8 @@ def write(root: str | os.PathLike[str], number: int, tree: Tree, facts: Mapping[
     what was there before is then there still, and nothing else is.
 
     >>> import tempfile
-    >>> folder = tempfile.mkdtemp()
-    >>> path = write(folder, 7, {"weight": torch.ones(2), "lr": 0.1}, {"seed": 0})
-    >>> read(path)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     read(write(folder, 7, {"weight": torch.ones(2), "lr": 0.1}, {"seed": 0}))
     Saved(number=7, tree={'weight': tensor([1., 1.]), 'lr': 0.1}, facts={'seed': 0})
     """
     return write_content(root, Content.of(number, tree, facts))
@@ -126,7 +123,7 @@ def write_content(root: str | os.PathLike[str], content: Content) -> Path:
 
 
 def _fill(folder: Path, content: Content) -> Files:
-    """Write all files, the manifest last; returns sizes and checksums of the others."""
+    """Write all files, the manifest last; returns their sizes and checksums, its own included."""
     files: Files = {}
 
     def put(name: str, parts: Iterator[bytes | memoryview], size: int) -> None:
@@ -142,7 +139,11 @@ def _fill(folder: Path, content: Content) -> Files:
 
 
 def _publish(part: Path, place: Path) -> None:
-    """Give a written folder its name; on failure all names are again as they were."""
+    """Give a written folder its name; on failure, one that was there keeps its own or can be found.
+
+    A file system may fail because its server crashed, and go on with names as they were before:
+    nothing is moved or deleted that could be the older checkpoint.
+    """
     old = beside(place, "old")
     is_there = os.path.lexists(place)
     if is_there:
@@ -152,9 +153,10 @@ def _publish(part: Path, place: Path) -> None:
         durable.sync_folder(place.parent)
     except BaseException:
         with suppress(OSError):
-            durable.rename(place, part)
-        with suppress(OSError):
-            durable.rename(old, place)
+            if not is_there:
+                durable.rename(place, part)
+            elif not os.path.lexists(place):
+                durable.rename(old, place)
         raise
     with suppress(OSError):  # the new one is safe; what stays of the old one goes with the next
         durable.remove(old)
@@ -181,17 +183,17 @@ def _versions() -> dict[str, str]:
 def read(path: str | os.PathLike[str]) -> Saved:
     """What a checkpoint holds, its tensors on the CPU.
 
-    Raises RunError where anything is not as
-    it was written, or was written by another version in another format.
+    Raises RunError where anything is not as it was written, or was written in another format.
     """
     path = Path(path)
     with _refusals(path):
         files = _manifest(path).files
-        raw, found = read_file(path / STATE, MOST_JSON, files[STATE][0])
+        raw, found = read_whole(path / STATE, MOST_JSON, files[STATE][0])
         _compare(STATE, found, files)
         tensors, found = load(path / TENSORS, files[TENSORS][0])
         _compare(TENSORS, found, files)
-        return _saved(parse(raw, STATE), tensors, number_of(path))
+        with about(STATE):
+            return _saved(parse(raw, "it"), tensors, number_of(path))
 
 
 def verify(path: str | os.PathLike[str]) -> None:
@@ -219,7 +221,7 @@ def _manifest(path: Path) -> Manifest:
         raise ValueError("it is a link, and links are not followed")
     if not path.is_dir():
         raise ValueError("it is no folder" if path.exists() else "it is not there")
-    manifest = understood(read_file(path / MANIFEST, MOST_BYTES)[0])
+    manifest = understood(read_whole(path / MANIFEST, MOST_BYTES)[0])
     if manifest.format != FORMAT:
         author = shown(manifest.versions.get("thalweg", "unknown"))
         raise ValueError(
@@ -232,7 +234,7 @@ def _manifest(path: Path) -> Manifest:
 
 
 def _saved(state: dict[str, Any], tensors: dict[str, Tensor], number: int) -> Saved:
-    with_keys(state, "number facts tree aliases tensors", STATE)
+    with_keys(state, "number facts tree aliases tensors", "it")
     if of_type(state["number"], int, "the step's number") != number:
         raise ValueError(f"it holds step {shown(state['number'])}: was the folder renamed?")
     _check_parts(of_type(state["tensors"], dict, "the table of tensors"), tensors)
@@ -242,7 +244,7 @@ def _saved(state: dict[str, Any], tensors: dict[str, Tensor], number: int) -> Sa
             raise ValueError(f"tensor {shown(name)} cannot be tied to {shown(stored)}")
     facts = unpack(Packed(state["facts"]))
     tree = unpack(Packed(state["tree"], tensors, aliases))
-    return Saved(number, tree, of_type(facts, dict, "the facts"))
+    return Saved(number, tree, of_type(facts, dict, "the table of facts"))
 
 
 def _check_parts(table: dict[str, Any], tensors: dict[str, Tensor]) -> None:
@@ -301,5 +303,5 @@ def clean(root: str | os.PathLike[str]) -> None:
         for path in folders(root):
             if path.is_dir() and not path.is_symlink() and not has_manifest(path):
                 durable.remove(path)
-    except OSError as error:
+    except (OSError, RecursionError) as error:
         raise RunError(f"{root} cannot be tidied up: {reason(error)}") from None

@@ -1,8 +1,9 @@
 """The file operations of a save, one by one: between them a power cut or a full disk can come.
 
-Every call of the system that a save makes is made here, through this module's `os`, so that tests
-can let each of them fail. On macOS fsync reaches the drive but may stop at its cache; Windows has
-no fsync of a folder, and a save there is as durable as its file system makes a rename.
+Whatever changes something on the disk, or makes it last, is called here, through this module's
+`os`, so that tests can let each call fail. On macOS fsync reaches the drive but may stop at its
+cache; Windows has no fsync of a folder, and a save there is as durable as its file system makes a
+rename.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def make_folders(path: Path) -> None:
     The names are synced up to the mount point even where the folders existed: whoever made them a
     moment ago may not have, and what lies in a folder is lost with its name.
     """
-    path = Path(os.path.abspath(path))
+    path = Path(os.path.realpath(path))
     if not os.path.isdir(path):
         make_folders(path.parent)
         os.mkdir(path)

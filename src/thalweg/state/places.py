@@ -7,7 +7,7 @@ from pathlib import Path
 
 from thalweg.errors import RunError, ThalwegError
 from thalweg.state import durable
-from thalweg.state.careful import read
+from thalweg.state.careful import read_whole
 from thalweg.state.manifest import MANIFEST, MOST_BYTES, understood
 
 _STEP = re.compile(r"step-([0-9]{8,18})")
@@ -21,11 +21,15 @@ def name_of(number: int) -> str:
 
 def number_of(path: Path) -> int:
     """The number in a checkpoint's name. Raises ValueError where it is no such name."""
-    found = _STEP.fullmatch(path.name)
-    number = int(found[1]) if found else -1
-    if path.name != name_of(number):
+    if not _is_named(path):
         raise ValueError("its name is not that of a checkpoint (step-00001234)")
-    return number
+    return int(path.name.removeprefix("step-"))
+
+
+def _is_named(path: Path) -> bool:
+    """Each number has one name: a ninth digit is no zero."""
+    found = _STEP.fullmatch(path.name)
+    return found is not None and path.name == name_of(int(found[1]))
 
 
 def beside(place: Path, kind: str) -> Path:
@@ -52,7 +56,7 @@ def has_manifest(path: Path) -> bool:
     if path.is_symlink():
         return False
     try:
-        understood(read(path / MANIFEST, MOST_BYTES)[0])
+        understood(read_whole(path / MANIFEST, MOST_BYTES)[0])
     except (ValueError, FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
@@ -63,12 +67,12 @@ def has_manifest(path: Path) -> bool:
 def folders(root: Path) -> list[Path]:
     """All that is named as a checkpoint, newest first."""
     try:
-        paths = [path for path in root.iterdir() if _STEP.fullmatch(path.name)]
+        paths = [path for path in root.iterdir() if _is_named(path)]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise RunError(f"{root} cannot be read: {reason(error)}") from None
-    return sorted(paths, key=lambda path: int(path.name[5:]), reverse=True)
+    return sorted(paths, key=number_of, reverse=True)
 
 
 def reason(error: BaseException) -> str:

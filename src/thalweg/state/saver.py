@@ -34,7 +34,7 @@ class Saver:
     raises UsageError.
 
     >>> import tempfile, torch
-    >>> with Saver(tempfile.mkdtemp(), tell=print) as saver:
+    >>> with tempfile.TemporaryDirectory() as folder, Saver(folder, tell=print) as saver:
     ...     saver.save(100, {"weight": torch.ones(2)}, {"seed": 0})
     >>> saver.acknowledged
     100
@@ -57,7 +57,8 @@ class Saver:
         self._messages: deque[str] = deque()  # appended there, taken here: both are atomic
         self._thread: Thread | None = None
         self._owner = os.getpid()
-        self._whole: list[int] | None = None
+        self._whole: list[int] | None = None  # until the first save, nothing is known
+        self._doubtful: set[int] = set()
         self._acknowledged: int | None = None
 
     @property
@@ -119,6 +120,8 @@ class Saver:
         try:
             if self._whole is None:
                 self._whole = _whole_below(self._root)
+            if content.number not in self._whole:
+                self._doubtful.add(content.number)
             write_content(self._root, content)
         except Exception as error:
             self._messages.append(self._not_saved(content.number, error))
@@ -126,24 +129,30 @@ class Saver:
         self._acknowledged = content.number
         if is_best:
             self._best = content.number
+        self._doubtful.discard(content.number)
         self._whole = [*(n for n in self._whole if n != content.number), content.number]
-        self._prune(self._whole)
+        self._prune()
 
-    def _prune(self, whole: list[int]) -> None:
-        """Delete what is neither among the newest nor the best; what fails is tried next time."""
+    def _prune(self) -> None:
+        """Delete what is neither among the newest nor the best; what fails is tried next time.
+
+        And what a save left that failed at the last moment, on a disk that could not undo it.
+        """
+        whole = self._whole or []
         kept = {*whole[-self._keep :], self._best}
-        for number in [n for n in whole if n not in kept]:
+        for number in [*self._doubtful, *(n for n in whole if n not in kept)]:
             try:
                 durable.remove(self._root / name_of(number))
             except OSError as error:
                 self._messages.append(f"step {number} could not be deleted: {reason(error)}")
-            else:
-                whole.remove(number)
+                continue
+            self._doubtful.discard(number)
+            whole[:] = [n for n in whole if n != number]
 
     def _not_saved(self, number: int, error: Exception) -> str:
-        newest = (
-            self._acknowledged if self._acknowledged is not None else (self._whole or [None])[-1]
-        )
+        newest = self._acknowledged
+        if newest is None and self._whole:
+            newest = self._whole[-1]
         safe = "none is safe yet" if newest is None else f"step {newest} is safe"
         return (
             f"step {number} was not saved: {reason(error)}; {safe}, and the next save tries again"

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thalweg.state.careful import counts, memory, of_type, opened, parse, shown, with_keys
+from thalweg.state.careful import about, counts, memory, of_type, opened, parse, shown, with_keys
 
 DTYPES: dict[str, torch.dtype] = {
     "BOOL": torch.bool,
@@ -102,8 +102,9 @@ def load(path: Path, size: int) -> tuple[dict[str, Tensor], str]:
     with opened(path, memory(), size) as source:
         length = int.from_bytes(source.take(min(8, size)), "little")
         if size < 8 or length > size - 8 or length % 8:
-            raise ValueError(f"{path.name} has {size} bytes and a header of {length}")
-        entries = _entries(source.take(length), size - 8 - length)
+            raise ValueError(f"{path.name} has {size} bytes, and its header should have {length}")
+        with about(path.name):
+            entries = _entries(source.take(length), size - 8 - length)
         tensors = {name: torch.empty(entry.shape, dtype=entry.dtype) for name, entry in entries}
         for tensor in tensors.values():
             source.fill(_bytes_of(tensor))
@@ -136,8 +137,10 @@ def _check_without_gaps(entries: list[tuple[str, Entry]], size: int) -> None:
     """Every byte belongs to one tensor, and every tensor starts where its elements may."""
     end = 0
     for name, entry in entries:
-        if entry.start != end or entry.start % entry.dtype.itemsize:
+        if entry.start != end:
             raise ValueError(f"tensor {shown(name)} starts at byte {entry.start}, not {end}")
+        if end % entry.dtype.itemsize:
+            raise ValueError(f"tensor {shown(name)} starts at byte {end}, within an element")
         end = entry.stop
     if end != size:
-        raise ValueError(f"its tensors end at byte {end} of {size}")
+        raise ValueError(f"the tensors end at byte {end} of {size}")

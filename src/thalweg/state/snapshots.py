@@ -43,6 +43,11 @@ class Ring:
     def __len__(self) -> int:
         return len(self._kept)
 
+    @property
+    def numbers(self) -> list[int]:
+        """The steps of the snapshots at hand, oldest first."""
+        return [snapshot.number for snapshot in self._kept]
+
     def keep(self, number: int, tree: Tree) -> None:
         """Copy a state; `number` is above those kept before, or they are dropped as `drop_from`.
 

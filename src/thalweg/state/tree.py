@@ -118,7 +118,7 @@ class _Packer:
         pack_one = _PACKERS.get(type(value))
         if pack_one is None:
             raise UsageError(
-                f"{_at(path)} is a {_type_name(value)}, which no checkpoint holds: "
+                f"{_at(path)} is of type {_type_name(value)}, which no checkpoint holds: "
                 f"there are {_KINDS}; make it one of them, or leave it out of the state"
             )
         return pack_one(self, value, path, level)
@@ -130,7 +130,7 @@ class _Packer:
         for key in values:
             if type(key) is not str and not (type(key) is int and key in _INT64):
                 raise UsageError(
-                    f"{_at(path)} has the key {shown(key)}, a {_type_name(key)}: "
+                    f"{_at(path)} has the key {shown(key)} of type {_type_name(key)}: "
                     "keys in a checkpoint are text, or integers of 64 bits"
                 )
         packed = {k: self.structure(v, _below(path, k), level + 1) for k, v in values.items()}
@@ -152,7 +152,8 @@ class _Packer:
 
     def of_bytes(self, value: bytes, path: str, level: int) -> dict[str, Any]:
         name = self._name(path)
-        self.tensors[name] = torch.tensor(bytearray(value), dtype=torch.uint8)
+        held = torch.frombuffer(bytearray(value), dtype=torch.uint8) if value else torch.empty(0)
+        self.tensors[name] = held.to(torch.uint8)
         return {"bytes": name}
 
     def _name(self, path: str) -> str:
@@ -292,12 +293,13 @@ class _Unpacker:
         stored = self._take(value["tensor"], path)
         if "order" not in value:
             return self._packed.tensors[stored]
-        order = _of_type(value["order"], list, path)
-        made = self._made.get((stored, *order))
-        if made is None:
-            made = _in_order(self._packed.tensors[stored], order, path)
-            self._made[(stored, *order)] = made
-        return made
+        held = self._packed.tensors[stored]
+        order = _order_of(value["order"], held.ndim, path)
+        known = (stored, *order)
+        if known not in self._made:
+            back = sorted(range(held.ndim), key=order.__getitem__)
+            self._made[known] = held.permute(order).contiguous().permute(back)
+        return self._made[known]
 
     def of_bytes(self, value: dict[str, Any], path: str, level: int) -> Tree:
         held = self._packed.tensors[self._take(value["bytes"], path)]
@@ -343,12 +345,12 @@ def _of_type(value: Any, kind: type, path: str) -> Any:
     return value
 
 
-def _in_order(value: Tensor, order: list[Any], path: str) -> Tensor:
-    """The tensor with memory that runs through its dimensions in an order of its own."""
-    if any(type(i) is not int for i in order) or sorted(order) != list(range(value.ndim)):
-        raise RunError(f"{_at(path)} holds {shown(order)} in place of {value.ndim} dimensions")
-    back = sorted(range(value.ndim), key=order.__getitem__)
-    return value.permute(order).contiguous().permute(back)
+def _order_of(value: Any, ndim: int, path: str) -> list[int]:
+    """Each dimension once."""
+    is_order = type(value) is list and all(type(i) is int for i in value)
+    if not is_order or sorted(value) != list(range(ndim)):
+        raise RunError(f"{_at(path)} holds {shown(value)} in place of {ndim} dimensions")
+    return value
 
 
 def _below(path: str, key: Any) -> str:

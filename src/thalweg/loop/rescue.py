@@ -1,0 +1,119 @@
+"""The guard's hands: bounds for the coming steps, snapshots to go back to, rates that are lowered.
+
+What is decided, and when, stands in `thalweg.guard`; here it is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from thalweg.guard.ladder import Ladder
+from thalweg.loop.phase import Phase
+from thalweg.optim.bounds import UNBOUNDED, Bounds
+from thalweg.optim.lowering import Lowering
+from thalweg.optim.rates import Rates
+from thalweg.optim.reset import reset_moments
+from thalweg.state.snapshots import Ring
+from thalweg.types import Action, Evaluation, Event, Mode, Step
+
+SNAPSHOT_EVERY = 100
+"""Steps between snapshots, which are taken after a step that was good."""
+
+SNAPSHOTS = 2
+
+
+class Rescue:
+    """One guard over one descent.
+
+    mode: "off", "advise" or "act"; only the last takes snapshots, which cost `SNAPSHOTS` copies of
+    the model and the optimizer's state
+    phase: the model and the optimizer; lowering: of its rates; rates: those of a schedule of ours
+    """
+
+    def __init__(
+        self,
+        mode: Mode,
+        phase: Phase,
+        lowering: Lowering,
+        *,
+        rates: Rates | None = None,
+    ):
+        self.mode = mode
+        self._ladder = Ladder(mode)
+        self._phase = phase
+        self._lowering = lowering
+        self._rates = rates
+        self._ring = Ring(SNAPSHOTS)
+        self._next = 0
+        self._last_used: int | None = None
+
+    @property
+    def bounds(self) -> Bounds | None:
+        """What the next step may be at most, before it is applied; None: whatever it is."""
+        if self.mode == "off":
+            return None
+        limits = self._ladder.limits
+        return Bounds(limits.loss, limits.norm) if self.mode == "act" else UNBOUNDED
+
+    def before_step(self, number: int) -> None:
+        """Keep the state after step `number` if a snapshot is due and all seems well."""
+        if self.mode == "act" and number >= self._next and not self._ladder.is_looking:
+            self._ring.keep(number, self._tree())
+            self._next = number + SNAPSHOT_EVERY
+
+    def judge(self, block: Sequence[Step]) -> Action:
+        """What the guard wants after a block of drained steps."""
+        return self._ladder.judge(block, snapshots=self._ring.numbers)
+
+    def judge_evaluation(self, evaluation: Evaluation) -> Action:
+        """What it wants after a look at the validation set."""
+        return self._ladder.judge_evaluation(evaluation, snapshots=self._ring.numbers)
+
+    def obey(self, action: Action, number: int) -> tuple[Event, ...]:
+        """Do it, after step `number`; what was done, as events."""
+        if self.mode != "act" or action.kind in ("go", "stop"):
+            return ()
+        is_second = action.kind == "back_off"
+        before = self._last_used if is_second and self._last_used is not None else action.before
+        found = self._ring.before(before) or self._ring.before(action.before)
+        events = () if found is None else (self._go_back(*found, action, number),)
+        if action.kind == "back_off":
+            self._lowering.lower(number, action.lr_factor, action.rewarm)
+            reset_moments(self._phase.optimizer)
+            text = (
+                f"learning rate x {action.lr_factor:g}, reached again over {action.rewarm} steps; "
+                "the optimizer's moments start anew"
+            )
+            events += (Event(number, "backoff", text, dict(action.evidence)),)
+        self._next = number + SNAPSHOT_EVERY
+        return events
+
+    def _go_back(self, at: int, tree: Any, action: Action, number: int) -> Event:
+        """Weights, optimizer and its own rates as they were after step `at`; the data goes on."""
+        self._phase.restore(tree["phase"])
+        if self._rates is not None:
+            self._rates.base = list(tree["base"])
+            self._rates.write()
+        self._last_used = at
+        self._ring.drop_from(at + 1)
+        text = (
+            f"rolled back to the weights of step {at:,}: {action.reason}; the batches since then "
+            "are not used again"
+        )
+        return Event(number, "rollback", text, {**action.evidence, "to": at})
+
+    def _tree(self) -> dict[str, Any]:
+        base = [] if self._rates is None else list(self._rates.base)
+        return {"phase": self._phase.to_tree(), "base": base}
+
+    def to_tree(self) -> dict[str, Any]:
+        """Windows and counters. Snapshots are not in it: a resume begins with its own state."""
+        return {"mode": self.mode, "ladder": self._ladder.to_tree(), "next": self._next}
+
+    def restore(self, tree: Mapping[str, Any], number: int) -> None:
+        """Go on; the state of step `number` is the first snapshot."""
+        self._ladder = Ladder(self.mode, state=tree["ladder"])
+        self._next = tree["next"]
+        if self.mode == "act":
+            self._ring.keep(number, self._tree())
