@@ -9,7 +9,6 @@ contender and seed without the fault.
 """
 
 import argparse
-import contextlib
 import sys
 import tempfile
 import time
@@ -21,7 +20,7 @@ import torch
 
 from benchmarks.data import DataError
 from benchmarks.facts import RESULTS, machine, table, write_json
-from benchmarks.faultbench.attempts import Outcome, attempted, run
+from benchmarks.faultbench.attempts import Outcome, run
 from benchmarks.faultbench.contenders import CONTENDERS, OURS, contender
 from benchmarks.faultbench.faults import FAULTS, Fault, Plan
 from benchmarks.faultbench.job import Job

@@ -13,6 +13,7 @@ import thalweg
 from benchmarks.faultbench.faults import Fault, Plan, Wires
 from benchmarks.faultbench.planted import Clock, Loss, Samples
 from benchmarks.faultbench.tasks import LR, Stream, Task
+from thalweg.schedules import Schedule
 
 LOG_EVERY = 50
 """Steps between the loss values that a contender logs."""
@@ -63,7 +64,7 @@ class Job:
         return stream
 
     @property
-    def schedule(self) -> thalweg.schedules.Schedule:
+    def schedule(self) -> Schedule:
         """Warm-up over a twentieth, then down along a cosine; the same for all."""
         return thalweg.warmup(self.plan.num_steps // 20) >> thalweg.cosine()
 
@@ -85,7 +86,7 @@ class Job:
             self.said.append(f"its log shows {name} {float(value)}")
 
 
-def adamw(network: nn.Module) -> torch.optim.Optimizer:
-    """torch's fused AdamW, for all contenders but thalweg."""
-    return torch.optim.AdamW(network.parameters(), lr=LR, fused=True)
+def adamw(network: nn.Module, *, fused: bool = True) -> torch.optim.Optimizer:
+    """torch's AdamW, for all contenders but thalweg."""
+    return torch.optim.AdamW(network.parameters(), lr=LR, fused=fused)
 

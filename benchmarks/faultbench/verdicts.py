@@ -76,8 +76,8 @@ def judged(outcomes: Sequence[Outcome], clean: Outcome, fault: Fault, spread: fl
 def _kind(
     last: Outcome, clean: Outcome, fault: Fault, tolerance: float
 ) -> tuple[str, float | None, str]:
-    if clean.error:
-        return ABSENT, None, clean.error
+    if clean.error:  # what one cannot do at all, such as fp16 on a CPU, is no crash by the fault
+        return (CRASHED if fault.precision == "float32" else ABSENT), None, clean.error
     if last.error:
         return CRASHED, None, last.error
     assert last.loss is not None

@@ -1,7 +1,8 @@
 """Lightning's Trainer: gradient_clip_val=1.0 as its docs advise, detect_anomaly off as it comes.
 
 Its docs ask for a stateful loader where a run is to go on within an epoch: torchdata's. Checkpoints
-by steps with `save_last`, all kept; started again with `ckpt_path="last"`.
+by steps with `save_last`, all kept; started again with `ckpt_path="last"`. In fp16 it refuses to
+clip for a fused optimizer, so AdamW is not fused there.
 """
 
 from typing import Any
@@ -33,7 +34,7 @@ class Module(LightningModule):
         return loss
 
     def configure_optimizers(self) -> Any:
-        optimizer = adamw(self.network)
+        optimizer = adamw(self.network, fused=self.job.fault.precision == "float32")
         scheduler = self.job.scheduler(optimizer)
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
 
