@@ -6,8 +6,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/runtime-$(TORCH)
 TOOLS := $(VENV)/tools-$(TORCH)
+BENCH := $(VENV)-bench
 
-.PHONY: demo test check exams format clean
+.PHONY: demo test check exams faults format clean
 .DEFAULT_GOAL := demo
 
 demo: $(RUNTIME)
@@ -24,6 +25,9 @@ check: $(TOOLS)
 
 exams: $(TOOLS)
 	$(BIN)/python -m pytest -m slow
+
+faults: $(BENCH)/ready
+	$(BENCH)/bin/python -m benchmarks.faults $(FAULTS)
 
 format: $(TOOLS)
 	$(BIN)/ruff format .
@@ -43,4 +47,12 @@ $(RUNTIME): constraints.txt pyproject.toml
 $(TOOLS): $(RUNTIME)
 	$(BIN)/pip install --quiet -c constraints.txt torch==$(TORCH) -e '.[dev]'
 	$(BIN)/pyright --version
+	@touch $@
+
+$(BENCH)/ready: benchmarks/requirements.txt
+	$(PYTHON) -m venv $(BENCH)
+	@echo "installing torch $(TORCH) and the peers into $(BENCH); this takes some minutes"
+	$(BENCH)/bin/pip install --quiet torch==$(TORCH)
+	$(BENCH)/bin/pip install --quiet -r benchmarks/requirements.txt
+	$(BENCH)/bin/pip install --quiet --no-deps -e .
 	@touch $@

@@ -18,6 +18,8 @@ PACKAGES = (
     "lightning",
     "pytorch-ignite",
     "accelerate",
+    "transformers",
+    "torchdata",
     "numba",
     "pytorch_optimizer",
     "heavyball",

@@ -129,8 +129,8 @@ class Bench:
                 clean = [self.clean(name, fault, who, seed) for seed in range(num_seeds)]
                 spread = spread_of(outcome.loss for outcome in clean)
                 for seed in range(num_seeds):
-                    outcomes = [clean[seed]] if clean[seed].error else self._run(
-                        name, fault, who, seed
+                    outcomes = (
+                        [clean[seed]] if clean[seed].error else self._run(name, fault, who, seed)
                     )
                     found = judged(outcomes, clean[seed], fault, spread)
                     verdict = Verdict(name, fault.name, who, seed, **found)
@@ -178,7 +178,10 @@ def shown(verdicts: Sequence[Verdict], contenders: Sequence[str]) -> str:
     names = list(dict.fromkeys(verdict.fault for verdict in verdicts))
     rows = [
         [name]
-        + [cell([v for v in verdicts if v.fault == name and v.contender == who]) for who in contenders]
+        + [
+            cell([v for v in verdicts if v.fault == name and v.contender == who])
+            for who in contenders
+        ]
         for name in names
     ]
     return table(["fault", *contenders], rows)

@@ -100,9 +100,7 @@ class Fault:
         name = "healthy" if self.precision == "float32" else f"healthy {self.precision}"
         if self.num_workers:
             name += f", {self.num_workers} workers"
-        return Fault(
-            name, "nothing", 0.0, precision=self.precision, num_workers=self.num_workers
-        )
+        return Fault(name, "nothing", 0.0, precision=self.precision, num_workers=self.num_workers)
 
 
 # ------------------------------------------------------------ in the data

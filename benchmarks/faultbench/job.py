@@ -89,4 +89,3 @@ class Job:
 def adamw(network: nn.Module, *, fused: bool = True) -> torch.optim.Optimizer:
     """torch's AdamW, for all contenders but thalweg."""
     return torch.optim.AdamW(network.parameters(), lr=LR, fused=fused)
-
