@@ -224,7 +224,7 @@ def plain(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
 
 
-# Digits and letter are classes to tell apart, spambase and phoneme two of them; diamonds is a price.
+# Digits and letter are many classes, spambase and phoneme two; diamonds is a price.
 SOURCES = {
     "digits": Source("digit", digits),
     "letter": Source(

@@ -1,4 +1,4 @@
-"""Faults planted in otherwise healthy runs, and what thalweg, its peers and a plain loop make of it.
+"""Faults planted in otherwise healthy runs: what thalweg, its peers and a plain loop make of them.
 
     make faults                                     all of it: hours
     python -m benchmarks.faults --tasks digits --seeds 1

@@ -12,7 +12,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-
 from benchmarks.faultbench.attempts import Outcome, run
 from benchmarks.faultbench.contenders import contender
 from benchmarks.faultbench.faults import FAULTS, Fault, Plan

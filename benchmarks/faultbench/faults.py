@@ -1,7 +1,7 @@
 """The table of faults: what is planted, where, and how close to the fault-free run one must end.
 
 A fault of the data writes into a run's stream; one of the process hangs on the clock of its steps,
-its network or its loss; what a contender must do itself (rate, precision, workers) is a number here.
+its network or its loss; what a contender must do itself (rate, precision, workers) is a number.
 """
 
 import os
