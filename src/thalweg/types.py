@@ -176,12 +176,24 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What the guard wants done after a block of steps: nothing (`go`), or `stop`, and why."""
+    """What the guard wants done after a block of steps, and why.
 
-    kind: Literal["go", "stop"]
+    kind: "go"; "roll_back": restore a snapshot that is older than step `before`; "back_off": that,
+    and the optimizer's moments begin anew, while the learning rate, times `lr_factor` for good,
+    rises from 0 over `rewarm` steps; "stop"
+    number: the step after which it was decided
+    reason, evidence: one line with numbers, and these numbers by name
+    events: what the limits have done to single steps of the block; under advise, what they would
+    """
+
+    kind: Literal["go", "roll_back", "back_off", "stop"]
     number: int = 0
     reason: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    events: tuple[Event, ...] = ()
+    before: int = 0
+    lr_factor: float = 1.0
+    rewarm: int = 0
 
 
 @dataclass(frozen=True, slots=True)
