@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from thalweg.guard.limits import as_stored, finite, from_stored
+from thalweg.guard.limits import as_stored, from_stored
 from thalweg.guard.policy import Policy
 
 

@@ -195,7 +195,7 @@ class Watch:
         self._look = Look(self.policy, demand, is_restored=True)
 
     def _leave_out(self, demand: Demand) -> None:
-        """The newest losses were no ordinary ones, where their level is what the demand is about."""
+        """Where the demand is about their level, the newest losses were no ordinary ones."""
         if "now" in demand.numbers:
             self._loss.forget(self.policy.level_steps)
 
