@@ -1,4 +1,4 @@
-"""The guard: healthy runs are left alone, planted faults are met, and a state goes on to the bit."""
+"""The guard: healthy runs are left alone, planted faults are met, a state goes on to the bit."""
 
 from __future__ import annotations
 
@@ -201,9 +201,9 @@ def test_a_planted_fault_is_met(fault: Fault, every: int) -> None:
 def test_without_a_window_only_what_is_not_finite_counts(name: str) -> None:
     fault = FAULTS[name]
     ladder = Ladder("act")
-    list(judged(ladder, calm(60)))
+    list(judged(ladder, calm(55)))
     steps = [
-        step(61 + i, *pair) for i, pair in enumerate(zip(fault.losses, fault.norms, strict=True))
+        step(56 + i, *pair) for i, pair in enumerate(zip(fault.losses, fault.norms, strict=True))
     ]
     assert {event.kind for event in events_of(list(judged(ladder, steps)))} <= {
         "nonfinite",
@@ -236,7 +236,7 @@ def test_the_deviation_is_that_of_the_definition(count: int, scale: Any) -> None
 def test_the_limit_is_eight_deviations_and_at_least_a_factor_of_two() -> None:
     assert window_of([1.0] * 64).limit == 2.0
     values = [math.exp(x / 10) for x in range(-32, 32)]
-    assert window_of(values).limit == pytest.approx(math.exp(8 * 1.4826 * 1.6 + 0.0), rel=0.5)
+    assert window_of(values).limit == pytest.approx(math.exp(8 * 1.4826 * 1.6), rel=1e-6)
 
 
 @pytest.mark.parametrize("bad", [NAN, INF, 1e30], ids=str)
@@ -305,7 +305,7 @@ def test_a_restart_of_the_learning_rate_begins_anew_and_a_new_height_of_it_does_
 
 
 def test_the_limits_are_numbers_of_float32() -> None:
-    assert in_single(0.1) == pytest.approx(0.1, rel=1e-7) != 0.1
+    assert 0 < abs(in_single(0.1) - 0.1) < 1e-8
     assert in_single(1e-60) > 0
     assert in_single(1e300) == INF
     assert in_single(in_single(1.7)) == in_single(1.7)
@@ -455,7 +455,7 @@ def test_an_evaluation_that_is_not_finite() -> None:
 
 def test_a_clip_of_the_optimizers_own_that_is_stricter_is_no_event() -> None:
     assert armed().judge([step(129, 1.0, 1000.0, clip_factor=1e-6)]).events == ()
-    assert armed().judge([step(129, 1.0, 1000.0, clip_factor=1e-3)]).events[0].kind == "clip"
+    assert armed().judge([step(129, 1.0, 1000.0, clip_factor=2e-3)]).events[0].kind == "clip"
 
 
 def test_a_step_that_somebody_else_skipped_enters_no_window() -> None:
@@ -473,7 +473,7 @@ def wild(count: int = 400) -> list[Step]:
     steps = calm(128)
     for i in range(count):
         faults = (1e5, NAN, 1.0, 1.0, 1.0, 1.0, 1.0, 50.0)
-        loss = faults[i % 8] if i < 200 else 30.0
+        loss = faults[i % 8] if i < 200 else 1e7
         steps.append(step(129 + i, loss, 1e4 if i % 8 == 3 else 1.0))
     return steps
 
