@@ -469,12 +469,12 @@ def test_a_step_that_somebody_else_skipped_enters_no_window() -> None:
 
 
 def wild(count: int = 400) -> list[Step]:
-    """Every fault after the other."""
+    """Single faults, and then a loss that stays high."""
+    faults = {0: 50.0, 1: NAN}
     steps = calm(128)
     for i in range(count):
-        faults = (1e5, NAN, 1.0, 1.0, 1.0, 1.0, 1.0, 50.0)
-        loss = faults[i % 8] if i < 200 else 1e7
-        steps.append(step(129 + i, loss, 1e4 if i % 8 == 3 else 1.0))
+        loss = faults.get(i % 40, 1.0) if i < 200 else 1e7
+        steps.append(step(129 + i, loss, 1e4 if i % 40 == 3 else 1.0))
     return steps
 
 
