@@ -11,7 +11,7 @@ from thalweg.guard.limits import Limits, Window, as_stored, finite, from_stored
 from thalweg.guard.policy import Policy
 from thalweg.types import Event, Step
 
-REFRESH_EVERY = 8
+REFRESH_EVERY = 16
 """Steps between new limits where blocks are shorter than that: to make them costs some 40 us."""
 
 WORDS = {"loss": "the loss", "gradient_norm": "the gradient's norm"}
