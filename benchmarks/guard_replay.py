@@ -2,7 +2,7 @@
 
     python -m benchmarks.guard_replay --seeds 100 --logs DIR
 
-Synthetic series are replayed as they are. The planted faults, and the real healthy runs, train small
+Synthetic series and logs are replayed as they are. Planted faults, and runs without one, train small
 models on scikit-learn's digits in a plain loop that does what the guard says.
 """
 
@@ -178,7 +178,7 @@ def step(number: int, lr: float, loss: float, norm: float) -> Step:
 
 
 def replayed(losses: Sequence[float], norms: Sequence[float], every: int) -> list[Event]:
-    """Events of a series; skipped steps, which in truth would leave the weights, are as they are."""
+    """Events of a series; a step that is skipped changes nothing in what follows."""
     ladder, events = Ladder("act"), []
     steps = [step(i + 1, 0.1, *pair) for i, pair in enumerate(zip(losses, norms, strict=True))]
     for i in range(0, len(steps), every):

@@ -99,7 +99,7 @@ class Ladder:
         demand = self._watch.close(block, events)
         level = self._watch.level
         if level is not None and not self._is_validated:
-            self._keep_best(level, noise=0.0, is_validated=False)
+            self._keep_best(level[0], noise=level[1], is_validated=False)
         number = block[-1].number
         if demand is None:
             return self._go(number, events)

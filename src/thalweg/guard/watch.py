@@ -49,9 +49,10 @@ class Watch:
         return self._look is not None
 
     @property
-    def level(self) -> float | None:
-        """The running median of the loss; None where too few steps were seen."""
-        return self._loss.median
+    def level(self) -> tuple[float, float] | None:
+        """The running median of the loss and its noise; None where too few steps were seen."""
+        median = self._loss.median
+        return None if median is None else (median, self._loss.noise)
 
     # ------------------------------------------------------------ one step
 
