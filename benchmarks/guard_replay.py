@@ -2,8 +2,8 @@
 
     python -m benchmarks.guard_replay --seeds 100 --logs DIR
 
-Synthetic series and logs are replayed as they are. Planted faults, and runs without one, train small
-models on scikit-learn's digits in a plain loop that does what the guard says.
+Synthetic series and logs are replayed as they are. Planted faults, and runs without one, train
+small models on scikit-learn's digits in a plain loop that does what the guard says.
 """
 
 from __future__ import annotations

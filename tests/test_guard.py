@@ -550,6 +550,8 @@ def broken(change: Callable[[dict[str, Any]], Any]) -> Any:
         lambda tree: tree["watch"]["loss"]["values"].append("1"),
         lambda tree: tree["watch"]["norm"]["peaks"].append([1]),
         lambda tree: tree.update(num_backoffs="many"),
+        lambda tree: tree.update(num_backoffs=INF),
+        lambda tree: tree["watch"].update(lr=10**400),
     ],
 )
 def test_a_state_that_is_none_is_refused_in_one_line(change: Any) -> None:

@@ -213,7 +213,7 @@ class Ladder:
             self._is_validated = bool(tree["is_validated"])
             self._num_bad_evaluations = int(tree["num_bad_evaluations"])
             self._said = {str(kind): int(number) for kind, number in tree["said"].items()}
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise RunError(
                 f"the guard's state cannot be read ({type(error).__name__}: {error}): it must be "
                 "what Ladder.to_tree gave"

@@ -228,7 +228,7 @@ class Window:
             "run": [self._height, self._length, self._was_rejected] if self._length else None,
             "start": self._start,
             "median": self.median,
-            "noise": self.noise,
+            "noise": as_stored(self.noise),
             "calm": as_stored(self.calm),
             "limit": as_stored(self.limit),
         }
@@ -246,7 +246,7 @@ class Window:
             self._was_rejected = bool(was_rejected)
         self._start = None if tree["start"] is None else finite(tree["start"])
         self.median = None if tree["median"] is None else finite(tree["median"])
-        self.noise = finite(tree["noise"])
+        self.noise = from_stored(tree["noise"])
         self.calm, self.limit = from_stored(tree["calm"]), from_stored(tree["limit"])
 
 

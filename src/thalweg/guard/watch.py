@@ -76,7 +76,7 @@ class Watch:
     def _see_nonfinite(
         self, number: int, name: str, measured: Mapping[str, float], is_from_data: bool
     ) -> Event | None:
-        value = measured[name]
+        value = measured.get(name, math.nan)
         is_overflow = name != "loss" and (measured.get("loss_scale") or 0.0) > 1.0
         if is_overflow and not self._evidence.overflow():
             return None
