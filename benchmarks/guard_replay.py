@@ -197,8 +197,11 @@ def healthy_row(kind: str, every: int, seeds: int) -> list[str]:
 # ---------------------------------------------------------------- logs of public runs
 
 
-def series_in(path: Path) -> Iterator[tuple[str, str, list[float]]]:
-    """(file, column, losses) of every column of losses; an empty cell among numbers is left out."""
+def series_in(path: Path) -> Iterator[tuple[str, str, list[float], list[float]]]:
+    """(file, column, losses, norms) of every column of losses; rows with an empty cell are left out.
+
+    A column without gradient norms beside it has norms of 1.
+    """
     if path.suffix == ".json":
         rows = json.loads(path.read_text(encoding="utf-8"))
         rows = rows.get("log_history", []) if isinstance(rows, dict) else []
@@ -211,13 +214,15 @@ def series_in(path: Path) -> Iterator[tuple[str, str, list[float]]]:
     for name in names:
         if "loss" not in name and not name.startswith("n_layers"):
             continue
-        values = [float(row[name]) for row in rows if row.get(name) not in (None, "")]
-        if len(values) > 64:
-            yield path.name, name, values
+        held = [row for row in rows if row.get(name) not in (None, "")]
+        losses = [float(row[name]) for row in held]
+        norms = [float(row.get("grad_norm") or 1.0) for row in held]
+        if len(losses) > 64:
+            yield path.name, name, losses, norms
 
 
-def log_row(file: str, column: str, losses: list[float]) -> list[str]:
-    events = replayed(losses, [1.0] * len(losses), 1)
+def log_row(file: str, column: str, losses: list[float], norms: list[float]) -> list[str]:
+    events = replayed(losses, norms, 1)
     first = ", ".join(f"{event.kind} {event.number}" for event in events[:3]) or "-"
     return [file, column, str(len(losses)), first]
 
