@@ -198,7 +198,7 @@ def healthy_row(kind: str, every: int, seeds: int) -> list[str]:
 
 
 def series_in(path: Path) -> Iterator[tuple[str, str, list[float], list[float]]]:
-    """(file, column, losses, norms) of every column of losses; rows with an empty cell are left out.
+    """(file, column, losses, norms) of every column of losses; rows without a value are left out.
 
     A column without gradient norms beside it has norms of 1.
     """
