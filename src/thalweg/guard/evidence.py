@@ -90,8 +90,10 @@ class Evidence:
 
     def unrest(self, number: int) -> None:
         """An outlier of any kind: a snapshot to be trusted is older than a row of these."""
-        is_new = not self._unrest or number - self._unrest[-1] > self._policy.outlier_span
-        self._unrest = [number, number] if is_new else [self._unrest[0], number]
+        policy, row = self._policy, self._unrest
+        is_row = bool(row) and number - row[1] <= policy.outlier_span
+        is_short = bool(row) and number - row[0] <= policy.nonfinite_span
+        self._unrest = [row[0], number] if is_row and is_short else [number, number]
 
     def demand(self, calm: float) -> Demand | None:
         """What the counts ask for, if anything; calm: at most so high is a loss that is so."""

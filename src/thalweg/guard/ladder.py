@@ -98,7 +98,7 @@ class Ladder:
         demand = self._watch.close(block, events)
         level = self._watch.level
         if level is not None and not self._is_validated:
-            self._keep_best(level, noise=0.0, is_validated=False)
+            self._keep_best(level[0], noise=level[1], is_validated=False)
         number = block[-1].number
         if demand is None:
             return self._go(number, events)
@@ -212,7 +212,7 @@ class Ladder:
             self._is_validated = bool(tree["is_validated"])
             self._num_bad_evaluations = int(tree["num_bad_evaluations"])
             self._said = {str(kind): int(number) for kind, number in tree["said"].items()}
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise RunError(
                 f"the guard's state cannot be read ({type(error).__name__}: {error}): it must be "
                 "what Ladder.to_tree gave"

@@ -31,6 +31,9 @@ TAIL, TAIL_TO_SIGMA = 0.9, 1 / 1.2816
 median.
 """
 
+MEDIAN_ERROR = 1.2533
+"""The standard error of a normal distribution's median over that of its mean."""
+
 NEGATIVE_SHARE = 8
 """With more than one value in eight below zero, differences are taken, not logarithms: an additive
 spread is what losses that change sign have.
@@ -91,7 +94,7 @@ class Window:
 
     applies_outliers: steps above the limit are applied all the same, clipped
     limit: a value above it is an outlier; calm: half as far above the median; both infinite until
-    the window is full. They stand until the next `refresh`, and so does `median`.
+    the window is full; noise: two standard errors of the median. All stand until the next `refresh`
 
     >>> window = Window(Policy(window=4))
     >>> [window.observe(number, 1.0) for number in range(1, 5)]
@@ -117,6 +120,7 @@ class Window:
     def _open(self) -> None:
         self.limit = self.calm = math.inf
         self.median: float | None = None
+        self.noise = 0.0
 
     def interrupt(self) -> None:
         """The weights have changed: what is above now is not what was above before."""
@@ -169,6 +173,8 @@ class Window:
             return
         scale, middle, spread = described(self._sorted)
         self.median = middle
+        two_errors = 2 * MEDIAN_ERROR * spread / math.sqrt(len(self._values))
+        self.noise = scale.above(middle, two_errors) - middle
         if self._start is None:
             self._start = middle
         reach = max(policy.z * spread, scale.times(policy.factor, middle)) or math.inf
@@ -221,6 +227,7 @@ class Window:
             "run": [self._height, self._length, self._was_rejected] if self._length else None,
             "start": self._start,
             "median": self.median,
+            "noise": as_stored(self.noise),
             "calm": as_stored(self.calm),
             "limit": as_stored(self.limit),
         }
@@ -238,6 +245,7 @@ class Window:
             self._was_rejected = bool(was_rejected)
         self._start = None if tree["start"] is None else finite(tree["start"])
         self.median = None if tree["median"] is None else finite(tree["median"])
+        self.noise = from_stored(tree["noise"])
         self.calm, self.limit = from_stored(tree["calm"]), from_stored(tree["limit"])
 
 

@@ -51,7 +51,7 @@ class Policy:
     level_factor: float = 4.0
 
     nonfinite_row: int = 3
-    nonfinite_count: int = 5
+    nonfinite_count: int = 50
     nonfinite_span: int = 100
     scaler_row: int = 20
     outlier_count: int = 3

@@ -11,7 +11,7 @@ from thalweg.guard.limits import Limits, Window, as_stored, finite, from_stored
 from thalweg.guard.policy import Policy
 from thalweg.types import Event, Step
 
-REFRESH_EVERY = 8
+REFRESH_EVERY = 16
 """Steps between new limits where blocks are shorter than that: to make them costs some 40 us."""
 
 WORDS = {"loss": "the loss", "gradient_norm": "the gradient's norm"}
@@ -47,9 +47,10 @@ class Watch:
         return self._look is not None
 
     @property
-    def level(self) -> float | None:
-        """The running median of the loss; None where too few steps were seen."""
-        return self._loss.median
+    def level(self) -> tuple[float, float] | None:
+        """The running median of the loss and its noise; None where too few steps were seen."""
+        median = self._loss.median
+        return None if median is None else (median, self._loss.noise)
 
     # ------------------------------------------------------------ one step
 
@@ -74,7 +75,7 @@ class Watch:
     def _see_nonfinite(
         self, number: int, name: str, measured: Mapping[str, float], is_from_data: bool
     ) -> Event | None:
-        value = measured[name]
+        value = measured.get(name, math.nan)
         is_overflow = name != "loss" and (measured.get("loss_scale") or 0.0) > 1.0
         if is_overflow and not self._evidence.overflow():
             return None

@@ -119,19 +119,21 @@ class _Replay:
         self._stack: list[bool] = []
         self._kept: list[Tensor] = []  # so that no id is given twice
         self._first: Origin | None = None
-        self._bad: tuple[int, str] | None = None
+        self._bad: tuple[int, str, str] | None = None
 
     def __enter__(self) -> _Replay:
         for name, module in self._model.named_modules():
             label = _label(name, module)
-            before, after = partial(self._before, label), partial(self._after, _plain(name), label)
+            before = partial(self._before, (_plain(name), label))
+            after = partial(self._after, (_plain(name), label))
             self._handles += [
                 module.register_forward_pre_hook(before, with_kwargs=True),
                 module.register_forward_hook(after, with_kwargs=True),
             ]
         for name, p in self._model.named_parameters():
             if p.requires_grad:
-                self._listen(p, f"at the parameter {_plain(name)}", is_input=False)
+                plain = _plain(name)
+                self._listen(p, plain, f"at the parameter {plain}", is_input=False)
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -150,20 +152,22 @@ class _Replay:
             (loss * scale).backward()
         if self._bad is None:
             return Origin("finite", "", (), "replayed, loss and gradients of the batch are finite")
-        where = self._bad[1]
+        _, name, where = self._bad
         text = f"the loss was finite and its gradient was not, first {where}"
-        return Origin("gradient", where.split()[-1], (), text)
+        return Origin("gradient", name, (), text)
 
-    def _before(self, label: str, module: nn.Module, args: Any, kwargs: Any) -> None:
+    def _before(self, names: tuple[str, str], module: nn.Module, args: Any, kwargs: Any) -> None:
+        name, label = names
         given = list(_tensors((args, kwargs)))
         self._stack.append(all(_is_finite(t.detach()) for t in given))
         for tensor in given:
             if tensor.requires_grad and not tensor.is_leaf:
-                self._listen(tensor, f"in the backward of {label}", is_input=True)
+                self._listen(tensor, name, f"in the backward of {label}", is_input=True)
 
     def _after(
-        self, name: str, label: str, module: nn.Module, args: Any, kwargs: Any, output: Any
+        self, names: tuple[str, str], module: nn.Module, args: Any, kwargs: Any, output: Any
     ) -> None:
+        name, label = names
         was_finite = self._stack.pop()
         found = list(_tensors(output))
         bad = next((t.detach() for t in found if not _is_finite(t.detach())), None)
@@ -177,9 +181,9 @@ class _Replay:
             self._first = Origin("module", name, samples, text)
         for tensor in found:
             if tensor.requires_grad and not tensor.is_leaf:
-                self._listen(tensor, f"at the output of {label}", is_input=False)
+                self._listen(tensor, name, f"at the output of {label}", is_input=False)
 
-    def _listen(self, tensor: Tensor, where: str, *, is_input: bool) -> None:
+    def _listen(self, tensor: Tensor, name: str, where: str, *, is_input: bool) -> None:
         """Note the first gradient that is not finite; a module's input says more than an output."""
         self._kept.append(tensor)
         key = id(tensor)
@@ -187,7 +191,7 @@ class _Replay:
         def look(gradient: Tensor) -> None:
             is_same = self._bad is not None and self._bad[0] == key and is_input
             if (self._bad is None or is_same) and not _is_finite(gradient):
-                self._bad = key, where
+                self._bad = key, name, where
 
         self._handles.append(tensor.register_hook(look))
 
@@ -221,7 +225,7 @@ def _left_as_it_was(model: nn.Module) -> Iterator[None]:
 
 
 def _parts(batch: Any) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of a batch by name; of two parts the first is the input, the second the target."""
+    """The tensors of a batch by name: of a pair, the input and the target."""
     is_pair = isinstance(batch, Sequence) and not isinstance(batch, str) and len(batch) == 2
     parts = zip(("input", "target"), batch, strict=True) if is_pair else [("batch", batch)]
     for name, part in parts:
@@ -271,7 +275,7 @@ def _worst(tensor: Tensor) -> str:
 
 
 def _samples(tensor: Tensor, length: int | None) -> tuple[int, ...]:
-    """Indices of the samples with a value that is not finite, where the first dimension is theirs."""
+    """Indices of the samples that are not finite; none where the first dimension is not theirs."""
     if tensor.layout != torch.strided or tensor.ndim == 0 or tensor.shape[0] != length:
         return ()
     bad = ~torch.isfinite(tensor).flatten(1).all(1) if tensor.ndim > 1 else ~torch.isfinite(tensor)
