@@ -351,7 +351,8 @@ def test_convergence_ends_it_and_the_best_weights_come_back():
     assert step.events[0].number == best.number
 
 
-def test_an_evaluation_that_is_not_finite_stops_the_run_and_is_never_the_best():
+@pytest.mark.parametrize("guard", ["off", "advise", "act"])
+def test_an_evaluation_that_is_not_finite_is_never_the_best(guard):
     calls = iter(range(10**6))
 
     def loss(outputs, targets):
@@ -363,13 +364,13 @@ def test_an_evaluation_that_is_not_finite_stops_the_run_and_is_never_the_best():
     optimizer = thalweg.SGD(model.parameters(), lr=0.05)
     task = task_of(model, has_validation=True, loss=loss)
     settings = {"evaluate_every": 2, "restore_best": True, "until": budget(steps=10)}
-    with descend(task, optimizer, batch_size=8, **settings) as descent:
+    with descend(task, optimizer, batch_size=8, guard=guard, **settings) as descent:
         numbers = [step.number for step in descent]
-    assert numbers[-1] == 6
-    assert math.isnan(descent.evaluations[-1].values["loss"])
-    assert descent.best.number <= 4
-    assert descent.ending.status == "stopped"
-    assert [event.kind for event in descent.events] == ["nonfinite", "best", "stop"]
+    assert numbers[-1] == 10
+    assert math.isnan(descent.evaluations[2].values["loss"])
+    assert descent.best.number != 6
+    kinds = [event.kind for event in descent.events if event.number == 6]
+    assert kinds == ([] if guard == "off" else ["rollback"])
 
 
 def test_a_skipped_step_leaves_no_nan_in_batch_norm():
@@ -379,10 +380,12 @@ def test_a_skipped_step_leaves_no_nan_in_batch_norm():
     )
     task = thalweg.Task(model, (inputs, torch.ones(8)), loss="mse")
     before = [value.clone() for value in model.state_dict().values()]
-    with descend(task, thalweg.SGD(model.parameters()), batch_size=8) as descent:
-        for _ in descent:
+    settings = {"batch_size": 8, "guard": "act"}
+    with descend(task, thalweg.SGD(model.parameters()), **settings) as descent:
+        for step in descent:
             pass
     assert descent.ending.status == "stopped"
+    assert descent.ending.reason.startswith(f"the data of {step.number} steps in a row held")
     floats = [b for b in before if b.is_floating_point()]
     after = [b for b in model.state_dict().values() if b.is_floating_point()]
     assert all(map(torch.equal, after, floats))
@@ -430,49 +433,63 @@ def poisoned(number: int, *, in_gradient: bool, value: float):
 @every_optimizer
 @pytest.mark.parametrize("in_gradient", [False, True], ids=["loss", "gradient"])
 @pytest.mark.parametrize("value", [NAN, INF])
-def test_a_nonfinite_step_stops_it_and_is_not_applied(build, in_gradient, value):
+@pytest.mark.parametrize("guard", ["advise", "act"])
+def test_a_nonfinite_step_is_not_applied(build, in_gradient, value, guard):
     model, sound = net(), net()
     loss = poisoned(6, in_gradient=in_gradient, value=value)
     optimizer = build(model.parameters(), lr=0.01)
-    with descend(task_of(model, loss=loss), optimizer, batch_size=8) as descent:
-        *_, last = descent
+    settings = {"batch_size": 8, "until": budget(steps=9), "guard": guard}
+    with descend(task_of(model, loss=loss), optimizer, **settings) as descent:
+        seen = {step.number: weights(model) for step in descent}
     train(sound, optimizer=build(sound.parameters(), lr=0.01), until=budget(steps=5))
 
-    assert last.number == 6
-    assert descent.ending.status == "stopped"
-    assert [event.kind for event in last.events] == ["nonfinite", "stop"]
-    assert "step 6" in last.events[0].text
-    assert equal(model, sound)
-
+    assert torch.equal(seen[6], seen[5])
+    assert torch.equal(seen[5], weights(sound))
+    assert not torch.equal(seen[7], seen[6])
     history = descent.record.history()
-    assert [event.kind for event in history.events] == ["nonfinite", "stop"]
+    assert [(event.number, event.kind) for event in history.events] == [
+        (6, "nonfinite"),
+        (9, "stop"),
+    ]
+    assert "step 6" in history.events[0].text
     name = "gradient_norm" if in_gradient else "loss"
-    assert not math.isfinite(history.steps[name][-1])
-    assert np.isfinite(history.steps[name][:-1]).all()
+    assert [math.isfinite(norm) for norm in history.steps[name]] == [n != 6 for n in range(1, 10)]
 
 
-def test_a_stopped_run_gets_its_best_weights_back():
+def test_without_a_guard_it_is_applied():
     model = net()
-    loss = poisoned(6, in_gradient=False, value=NAN)
-    task = task_of(model, has_validation=True, loss=loss)
+    task = task_of(model, loss=poisoned(6, in_gradient=False, value=NAN))
     optimizer = thalweg.SGD(model.parameters(), lr=0.01)
-    with descend(task, optimizer, evaluate_every=4, restore_best=True) as descent:
-        for step in descent:
-            if step.number == 4:
-                at_4 = weights(model)
-    assert [row.number for row in descent.evaluations] == [4]
-    assert torch.equal(weights(model), at_4)
+    until = budget(steps=7)
+    with descend(task, optimizer, batch_size=8, until=until, guard="off") as descent:
+        list(descent)
+    assert bool(torch.isnan(weights(model)).all())
+    assert [event.kind for event in descent.events] == ["stop"]
+
+
+def test_a_run_that_is_nothing_but_nan_is_stopped():
+    model = net()
+    task = task_of(model, loss=lambda outputs, targets: outputs.mean() * NAN)
+    before = weights(model)
+    optimizer = thalweg.SGD(model.parameters(), lr=0.01)
+    with descend(task, optimizer, batch_size=8, guard="act") as descent:
+        steps = [step.number for step in descent]
+    assert len(steps) < 200
+    assert descent.ending.status == "stopped"
+    assert descent.events[0].kind == "nonfinite"
+    assert torch.equal(weights(model), before)
 
 
 def test_a_block_is_judged_at_its_end():
-    """On a GPU several steps are drained at once; the run stops at the first bad one's block."""
+    """On a GPU several steps are drained at once, and told at the end of their block."""
     model = net()
     task = task_of(model, loss=poisoned(3, in_gradient=False, value=NAN))
     optimizer = thalweg.SGD(model.parameters(), lr=0.01)
-    with descend(task, optimizer, batch_size=8) as descent:
+    with descend(task, optimizer, batch_size=8, until=budget(steps=8)) as descent:
         descent._drain_every = 8
-        numbers = [step.number for step in descent]
-    assert numbers == list(range(1, 9))
+        events = {step.number: [event.kind for event in step.events] for step in descent}
+    assert events.pop(8) == ["nonfinite", "stop"]
+    assert not any(events.values())
     assert descent.events[0].number == 3
     assert np.isfinite(weights(model).numpy()).all()
 

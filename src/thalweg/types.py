@@ -191,14 +191,15 @@ Mode = Literal["off", "advise", "act"]
 class Action:
     """What the guard wants done after a block of steps, and why.
 
-    kind: "go" on; "roll_back" to a snapshot older than step `before`; "back_off" does that too,
-    lowers the rate by `lr_factor`, lets it rise again over `rewarm` steps and resets the moments;
-    or "stop"
-    number, reason, evidence: at which step, in a sentence, with its numbers
-    events: what happened at single steps, or would have: skipped, clipped, not finite
+    kind: "go"; "roll_back": restore a snapshot that is older than step `before`; "back_off": that,
+    and the optimizer's moments begin anew, while the learning rate, times `lr_factor` for good,
+    rises from 0 over `rewarm` steps; "stop"
+    number: the step after which it was decided
+    reason, evidence: one line with numbers, and these numbers by name
+    events: what the limits have done to single steps of the block; under advise, what they would
     """
 
-    kind: Literal["go", "roll_back", "back_off", "stop"] = "go"
+    kind: Literal["go", "roll_back", "back_off", "stop"]
     number: int = 0
     reason: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)

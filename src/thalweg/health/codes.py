@@ -24,10 +24,18 @@ NON_FINITE = Code(
     "if it happens again at the first steps, look for extreme values in the data",
 )
 
+DIVERGENCE = Code(
+    "TW002",
+    "divergence",
+    "act",
+    "lower the learning rate (it was {lr:.3g}; try --lr {lower:.1g}), or clip the gradient "
+    "(--clip 1)",
+)
+
 NON_FINITE_AT_ONCE = (
     "no update had been made yet, so the learning rate is not the cause: look for values in the "
     "data that are NaN, infinite or extreme, and for a loss that cannot take these outputs"
 )
 """The advice for TW001 where it stands at the first step."""
 
-CODES = {row.code: row for row in (NON_FINITE,)}
+CODES = {row.code: row for row in (NON_FINITE, DIVERGENCE)}

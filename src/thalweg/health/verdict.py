@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from thalweg.health.codes import NON_FINITE, NON_FINITE_AT_ONCE
+from thalweg.health.codes import DIVERGENCE, NON_FINITE, NON_FINITE_AT_ONCE
 from thalweg.health.improvement import improvements, lowest
 from thalweg.types import Evaluation, Event, Finding, Status, Verdict
 
@@ -27,8 +27,8 @@ def judge(
 ) -> Verdict:
     """What can be said of a run that ended with `status` for `reason`; lr: the rate asked for."""
     for event in events:
-        if event.kind == "nonfinite":
-            return _diverging(event, evaluations, lr)
+        if event.kind == "diverged":
+            return _diverging(_cause(event, events), evaluations, lr)
     if status in ("converged", "reached"):
         return Verdict("finished", f"{reason}, so training stopped{_kept(evaluations)}")
     if status == "budget" and len(evaluations) > 1:
@@ -37,12 +37,22 @@ def judge(
     return Verdict("unknown", f"{reason}, after {count}{_kept(evaluations)}")
 
 
+def _cause(end: Event, events: Sequence[Event]) -> Event:
+    """The event that ended a run, with the step at which it began to go wrong."""
+    marks = ("nonfinite", "rollback", "backoff", "diverged")
+    first = next(event for event in events if event.kind in marks)
+    is_bad = first.kind == "nonfinite"
+    text = f"{first.text}; {end.text}" if is_bad and first.text not in end.text else end.text
+    return Event(first.number, first.kind if is_bad else end.kind, text, end.data)
+
+
 def _diverging(event: Event, evaluations: Sequence[Evaluation], lr: float) -> Verdict:
-    advice = NON_FINITE_AT_ONCE if event.number <= 1 else NON_FINITE.advice
+    row = NON_FINITE if event.kind == "nonfinite" else DIVERGENCE
+    advice = NON_FINITE_AT_ONCE if row is NON_FINITE and event.number <= 1 else row.advice
     finding = Finding(
-        code=NON_FINITE.code,
-        name=NON_FINITE.name,
-        severity=NON_FINITE.severity,
+        code=row.code,
+        name=row.name,
+        severity=row.severity,
         since_step=event.number,
         confidence=1.0,
         evidence=dict(event.data),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Protocol
 
 from thalweg.loop.order import InOrder, Shuffled
@@ -67,6 +68,10 @@ class Feed(Protocol):
 
     def at(self, position: Position) -> Batch: ...
 
+    def again(self, position: Position) -> Batch | None:
+        """The batch at a position that was had before, to look at; None: it cannot be had again."""
+        ...
+
     def to_tree(self) -> Any:
         """A state of its own, besides the position."""
         ...
@@ -123,10 +128,17 @@ class Batches:
         return len(self._stretches(Position())) > 1
 
     def at(self, position: Position) -> Batch:
+        return self._batch(position, partial(self._fetch, position))
+
+    def again(self, position: Position) -> Batch:
+        """Fetched in this process, so that the workers' stream goes on."""
+        return self._batch(position, lambda s: on_device(self.source.fetch(s), self._device))
+
+    def _batch(self, position: Position, fetch: Callable[[Stretch], Any]) -> Batch:
         stretches = self._stretches(position)
         samples = sum(map(len, stretches))
         return Batch(
-            self._shards(stretches, samples, position),
+            ((len(stretch) / samples, fetch(stretch)) for stretch in stretches),
             len(stretches),
             samples,
             self._following(position, samples),
@@ -144,13 +156,7 @@ class Batches:
         if self.workers is not None:
             self.workers.close()
 
-    def _shards(
-        self, stretches: list[Stretch], samples: int, position: Position
-    ) -> Iterator[tuple[float, Any]]:
-        for stretch in stretches:
-            yield len(stretch) / samples, self._fetch(stretch, position)
-
-    def _fetch(self, stretch: Stretch, position: Position) -> Any:
+    def _fetch(self, position: Position, stretch: Stretch) -> Any:
         if self.workers is None:
             return self.source.fetch(stretch)
         return on_device(self.workers.fetch(stretch, position), self._device)

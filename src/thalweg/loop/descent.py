@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from thalweg.errors import RunError, UsageError
+from thalweg.guard.watch import not_finite
 from thalweg.loop.batches import Feed, Position
 from thalweg.loop.facts import check_settings, differences
 from thalweg.loop.kept import Kept, in_memory
@@ -24,8 +26,10 @@ from thalweg.loop.pace import pace_of
 from thalweg.loop.rescue import Rescue
 from thalweg.loop.step import Stepper
 from thalweg.loop.stopping import Ending, Planned, Until
+from thalweg.loop.tracing import Tracer, explained
 from thalweg.optim.averages import show, shown
 from thalweg.optim.rates import Rates
+from thalweg.probes.origin import Origin
 from thalweg.record.history import row_of, step_of
 from thalweg.schedules import Schedule
 from thalweg.state.state import State
@@ -68,6 +72,7 @@ class Descent:
         self.events: list[Event] = []
         self.horizon: int | None = None
         self._stepper = stepper
+        self._tracer = Tracer(stepper, feed)
         self._position = Position()
         self._number = 0
         self._samples = 0
@@ -203,6 +208,7 @@ class Descent:
         changes = self._rates.set(number)
         batch = self.feed.at(self._position)
 
+        self._tracer.saw(number, self._position)
         measured = self._stepper(batch, number, self._rescue.bounds)
 
         self._number = number
@@ -226,9 +232,13 @@ class Descent:
         block, self._undrained = self._undrained, []
         if not block:
             return
-        action = self._rescue.judge(block)
+        bad = [step.number for step in block if not_finite(step.measured())]
+        origins = self._tracer.origins(block, bad)
+        from_data = [number for number in bad if _is_data(origins.get(number))]
+        action = self._rescue.judge(block, from_data)
         self.record.steps(block)
-        self._obey(action, block[-1])
+        events = tuple(explained(event, origins) for event in action.events)
+        self._obey(replace(action, events=events), block[-1])
 
     def _look(self, step: Step) -> None:
         step.evaluation = self.evaluate()
@@ -390,6 +400,10 @@ class Descent:
             torch.set_rng_state(self._generator)
             self._generator = None
             self._rates.put_back()
+
+
+def _is_data(origin: Origin | None) -> bool:
+    return origin is not None and origin.kind == "data"
 
 
 def _read(measured: Mapping[str, Tensor | float]) -> dict[str, float]:

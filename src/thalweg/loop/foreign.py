@@ -33,6 +33,8 @@ class Foreign:
         self._iterator: Iterator[Any] | None = None
         self._at = Position()
         self._is_restored = False
+        self._last: Batch | None = None
+        self._last_at: Position | None = None
 
     @property
     def size(self) -> int | None:
@@ -64,7 +66,15 @@ class Foreign:
             self._iterator = None
         counts = [size_of(shard[0]) for shard in shards]
         shares = [count / sum(counts) for count in counts]
-        return Batch(zip(shares, shards, strict=True), len(shards), sum(counts), following)
+        self._last = Batch(
+            list(zip(shares, shards, strict=True)), len(shards), sum(counts), following
+        )
+        self._last_at = position
+        return self._last
+
+    def again(self, position: Position) -> Batch | None:
+        """The last batch; those before it cannot be had again."""
+        return self._last if position == self._last_at else None
 
     def _take(self) -> list[Any]:
         """The next batches of the loader, as many as make one of ours; fewer at the end."""

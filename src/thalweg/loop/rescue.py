@@ -5,7 +5,7 @@ What is decided, and when, stands in `thalweg.guard`; here it is done.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from thalweg.guard.ladder import Ladder
@@ -39,7 +39,7 @@ class Rescue:
         *,
         rates: Rates | None = None,
     ):
-        self.mode = mode
+        self.mode: Mode = mode
         self._ladder = Ladder(mode)
         self._phase = phase
         self._lowering = lowering
@@ -62,9 +62,12 @@ class Rescue:
             self._ring.keep(number, self._tree())
             self._next = number + SNAPSHOT_EVERY
 
-    def judge(self, block: Sequence[Step]) -> Action:
-        """What the guard wants after a block of drained steps."""
-        return self._ladder.judge(block, snapshots=self._ring.numbers)
+    def judge(self, block: Sequence[Step], from_data: Collection[int] = ()) -> Action:
+        """What the guard wants after a block of drained steps.
+
+        from_data: steps whose number that is not finite stood in the data
+        """
+        return self._ladder.judge(block, snapshots=self._ring.numbers, from_data=from_data)
 
     def judge_evaluation(self, evaluation: Evaluation) -> Action:
         """What it wants after a look at the validation set."""

@@ -50,7 +50,7 @@ def save(
     be saved or written.
     """
     number = _number(number, guard)
-    tree = {"phase": Phase(model, optimizer).to_tree()}
+    tree: dict[str, Any] = {"phase": Phase(model, optimizer).to_tree()}
     for name, part in (("sampler", sampler), ("guard", guard)):
         tree[name] = None if part is None else part.to_tree()
     tree["others"] = {name: part.state_dict() for name, part in others.items()}

@@ -78,9 +78,9 @@ class Stepper:
         """Leave the gradient of the batch's mean loss in `.grad`; returns that loss."""
         losses, weights = [], []
         total = OrderedSum(params) if batch.num_shards > 1 else None
-        seed_device(key(Purpose.STEP, self._seed, number, 0), self.device)
+        self.seed(number, 0)
         for shard, (share, data) in enumerate(batch.shards):
-            seed_device(key(Purpose.STEP, self._seed, number, shard), self.device)
+            self.seed(number, shard)
             with self.precision.forward(self.device):
                 loss = self.task.loss(self.task.model, data)
             if total is None:
@@ -95,6 +95,10 @@ class Stepper:
         factor = weights[0] / sum(weights) if self.task.is_weighted else 1.0
         total.finish(factor)
         return torch.stack(losses).sum() * factor
+
+    def seed(self, number: int, shard: int) -> None:
+        """Seed what the forward pass of a step's shard draws from."""
+        seed_device(key(Purpose.STEP, self._seed, number, shard), self.device)
 
     def _scaled(self, loss: Tensor) -> Tensor:
         return loss if self.loss_scale is None else loss * self.loss_scale.value

@@ -25,9 +25,9 @@ def updater(optimizer: torch.optim.Optimizer) -> Update:
     """update(loss, bounds, loss_scale) -> what was measured: applies the gradients in `.grad`.
 
     A step is skipped whose loss is above its bound, or whose loss or gradient is not finite; a
-    gradient larger than its bound is scaled down. With bounds None none of this. The gradients count 1 / loss_scale times. With
-    thalweg's optimizers this is decided on the device; with any other on the host, which costs one
-    sync a step on a GPU.
+    gradient larger than its bound is scaled down. With bounds None none of this. The gradients
+    count 1 / loss_scale times. With thalweg's optimizers this is decided on the device; with any
+    other on the host, which costs one sync a step on a GPU.
     """
     if isinstance(optimizer, Optimizer):
         return optimizer.apply
