@@ -9,7 +9,7 @@ from benchmarks.faultbench.faults import Fault
 from benchmarks.faultbench.job import Job
 from benchmarks.faultbench.tasks import LR
 from thalweg.loop.order import Shuffled
-from thalweg.types import Event
+from thalweg.types import Event, Mode
 
 ROUTINE = {"best", "lr", "resume"}
 """Kinds of events of a run that nothing has happened to; the lr of a fault is our own doing."""
@@ -25,7 +25,7 @@ def unguarded(job: Job) -> nn.Module:
     return train(job, "off")
 
 
-def train(job: Job, guard: str) -> nn.Module:
+def train(job: Job, guard: Mode) -> nn.Module:
     """Train with descend, which looks at the validation set eight times."""
     network, loss = job.wired()
     optimizer = thalweg.AdamW(network.parameters(), lr=LR)

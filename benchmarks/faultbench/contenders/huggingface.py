@@ -25,7 +25,11 @@ class WithLoss(Trainer):
         self._loss = loss
 
     def compute_loss(
-        self, model: nn.Module, inputs: Any, return_outputs: bool = False, **_: Any
+        self,
+        model: nn.Module,
+        inputs: Any,
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
     ) -> Any:
         outputs = model(inputs["x"])
         loss = self._loss(outputs, inputs["labels"])
