@@ -25,7 +25,7 @@ from benchmarks.faultbench.contenders import CONTENDERS, OURS, contender
 from benchmarks.faultbench.faults import FAULTS, Fault, Plan
 from benchmarks.faultbench.job import Job
 from benchmarks.faultbench.tasks import TASKS, task
-from benchmarks.faultbench.verdicts import Verdict, as_json, cell, judged, spread_of
+from benchmarks.faultbench.verdicts import Verdict, Where, as_json, cell, judged, spread_of
 from benchmarks.fit import names_of
 
 HEALTHY_SEEDS = 4
@@ -33,9 +33,6 @@ HEALTHY_SEEDS = 4
 
 QUICK_STEPS = 240
 QUICK_FAULTS = ("NaN sample", "gradient x 1000", "killed", "torn checkpoint", "clock jump")
-
-Key = tuple[str, str, str, int]
-"""Task, healthy kind of run, contender, seed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -118,7 +115,7 @@ class Bench:
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        self._clean: dict[Key, Outcome] = {}
+        self._clean: dict[tuple[Where, str], Outcome] = {}
 
     def verdicts(
         self, name: str, faults: Sequence[Fault], contenders: Sequence[str], num_seeds: int
@@ -129,19 +126,21 @@ class Bench:
                 clean = [self.clean(name, fault, who, seed) for seed in range(num_seeds)]
                 spread = spread_of(outcome.loss for outcome in clean)
                 for seed in range(num_seeds):
-                    outcomes = (
-                        [clean[seed]] if clean[seed].error else self._run(name, fault, who, seed)
-                    )
-                    found = judged(outcomes, clean[seed], fault, spread)
-                    verdict = Verdict(name, fault.name, who, seed, **found)
+                    verdict = self._verdict(Where(name, who, seed), fault, clean[seed], spread)
                     progress(verdict)
                     yield verdict
 
+    def _verdict(self, where: Where, fault: Fault, clean: Outcome, spread: float) -> Verdict:
+        """One run with the fault; where the one without it failed there is nothing to run."""
+        outcomes = [clean] if clean.error else self._run(where, fault)
+        return judged(where, fault, outcomes, clean=clean, spread=spread)
+
     def clean(self, name: str, fault: Fault, who: str, seed: int) -> Outcome:
         """The run without this fault."""
-        key = (name, fault.healthy.name, who, seed)
+        where = Where(name, who, seed)
+        key = (where, fault.healthy.name)
         if key not in self._clean:
-            self._clean[key] = self._run(name, fault.healthy, who, seed)[0]
+            self._clean[key] = self._run(where, fault.healthy)[0]
         return self._clean[key]
 
     def healthy(self, names: Sequence[str], num_seeds: int) -> list[dict[str, Any]]:
@@ -155,18 +154,19 @@ class Bench:
                 rows.append({"task": name, "seed": seed, "loss": outcome.loss, "said": said})
         return rows
 
-    def _run(self, name: str, fault: Fault, who: str, seed: int) -> list[Outcome]:
+    def _run(self, where: Where, fault: Fault) -> list[Outcome]:
         with tempfile.TemporaryDirectory(prefix="thalweg-faults-") as folder:
-            job = Job(task(name), seed, self.plan, fault, Path(folder) / "run")
-            return run(contender(who), job)
+            job = Job(task(where.task), where.seed, self.plan, fault, Path(folder) / "run")
+            return run(contender(where.contender), job)
 
 
 def progress(verdict: Verdict) -> None:
     """A line on stderr."""
     excess = "" if verdict.excess is None else f" {verdict.excess:+.2%}"
     detail = f" ({verdict.detail})" if verdict.detail else ""
+    where = verdict.where
     print(
-        f"{verdict.task}, {verdict.fault}, {verdict.contender}, seed {verdict.seed}: "
+        f"{where.task}, {verdict.fault}, {where.contender}, seed {where.seed}: "
         f"{verdict.kind}{excess}{detail}, {verdict.seconds:.1f} s",
         file=sys.stderr,
         flush=True,
@@ -176,14 +176,12 @@ def progress(verdict: Verdict) -> None:
 def shown(verdicts: Sequence[Verdict], contenders: Sequence[str]) -> str:
     """Faults by contenders, the verdicts of all tasks and seeds counted in each cell."""
     names = list(dict.fromkeys(verdict.fault for verdict in verdicts))
-    rows = [
-        [name]
-        + [
-            cell([v for v in verdicts if v.fault == name and v.contender == who])
-            for who in contenders
-        ]
+    cells = {
+        (name, who): cell([v for v in verdicts if v.fault == name and v.where.contender == who])
         for name in names
-    ]
+        for who in contenders
+    }
+    rows = [[name, *(cells[name, who] for who in contenders)] for name in names]
     return table(["fault", *contenders], rows)
 
 

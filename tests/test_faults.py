@@ -17,7 +17,7 @@ from benchmarks.faultbench.contenders import contender
 from benchmarks.faultbench.faults import FAULTS, Fault, Plan
 from benchmarks.faultbench.job import Job
 from benchmarks.faultbench.tasks import task
-from benchmarks.faultbench.verdicts import Verdict, cell, judged, news, spread_of
+from benchmarks.faultbench.verdicts import Where, cell, judged, news, spread_of
 from benchmarks.faults import OURS, QUICK_STEPS, Bench
 
 PLAN = Plan(QUICK_STEPS)
@@ -167,6 +167,7 @@ def test_the_loss_is_nan_once(tmp_path):
 
 # ------------------------------------------------------------ the verdicts
 
+WHERE = Where("digits", "us", 0)
 CLEAN = Outcome(loss=1.0, digest="a")
 MILD = Fault("f", "", 0.01)
 EXACT = Fault("f", "", 0.0)
@@ -186,14 +187,14 @@ EXACT = Fault("f", "", 0.0)
     ],
 )
 def test_verdicts(outcome, fault, spread, kind):
-    assert judged([outcome], CLEAN, fault, spread)["kind"] == kind
+    assert judged(WHERE, fault, [outcome], clean=CLEAN, spread=spread).kind == kind
 
 
 @pytest.mark.parametrize(("precision", "kind"), [("float32", "crashed"), ("fp16", "not offered")])
 def test_a_run_that_fails_without_the_fault(precision, kind):
     broken = Outcome(error="ValueError: no fp16 here")
     fault = replace(MILD, precision=precision)
-    assert judged([broken], broken, fault, 0.0)["kind"] == kind
+    assert judged(WHERE, fault, [broken], clean=broken, spread=0.0).kind == kind
 
 
 def test_only_what_is_new_was_said():
@@ -207,8 +208,7 @@ def test_spread():
 
 
 def test_a_cell_counts_what_went_wrong_in_silence():
-    found = judged([Outcome(loss=1.5, digest="b")], CLEAN, MILD, 0.0)
-    worse = Verdict("digits", "f", "us", 0, **found)
+    worse = judged(WHERE, MILD, [Outcome(loss=1.5, digest="b")], clean=CLEAN, spread=0.0)
     spoke = replace(worse, said=("a warning",))
     assert cell([worse, spoke]) == "worse 2 (+50%, silent 1)"
 

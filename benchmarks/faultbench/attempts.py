@@ -8,7 +8,6 @@ import resource
 import signal
 import sys
 import time
-import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -98,11 +97,10 @@ def _in_child(train: Callable[[Job], nn.Module], job: Job, report: Path) -> None
 
 
 def _outcome(train: Callable[[Job], nn.Module], job: Job) -> Outcome:
-    with listening(job.said), silence(job.folder / "output.txt"):
+    with listening(job.said), silence():
         try:
             network = train(job)
         except Exception as error:
-            traceback.print_exc()
             return Outcome(error=_line(error), said=tuple(job.said))
     return Outcome(
         loss=final_loss(network, job.task),
@@ -146,13 +144,16 @@ def listening(said: list[str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def silence(path: Path) -> Iterator[None]:
-    """Send stdout and stderr into a file, those of C code and of other processes too."""
-    with path.open("a") as file:
+def silence() -> Iterator[None]:
+    """Send stdout and stderr to nowhere, those of C code and of other processes too.
+
+    Into a file they would meet the full disk, and a contender would fail for what it prints.
+    """
+    with open(os.devnull, "w") as nowhere:
         sys.stdout.flush()
         sys.stderr.flush()
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
         yield
 
 

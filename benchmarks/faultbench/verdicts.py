@@ -6,7 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.faultbench.attempts import Outcome
 from benchmarks.faultbench.faults import Fault
@@ -23,6 +23,14 @@ KINDS = (EQUAL, RECOVERED, DIFFERENT, WORSE, NAN, STOPPED, CRASHED, ABSENT)
 """From good to bad; only the first two are what is asked for."""
 
 
+class Where(NamedTuple):
+    """Which run."""
+
+    task: str
+    contender: str
+    seed: int
+
+
 @dataclass(frozen=True)
 class Verdict:
     """One run with a fault.
@@ -33,10 +41,8 @@ class Verdict:
     num_attempts: 2 where it had to be started again
     """
 
-    task: str
+    where: Where
     fault: str
-    contender: str
-    seed: int
     kind: str
     excess: float | None
     tolerance: float
@@ -55,22 +61,28 @@ class Verdict:
         return not self.is_good and self.kind not in (CRASHED, STOPPED, ABSENT) and not self.said
 
 
-def judged(outcomes: Sequence[Outcome], clean: Outcome, fault: Fault, spread: float) -> dict:
-    """Kind, excess and the rest of a verdict, from a run's attempts and its fault-free twin."""
-    last = outcomes[-1]
+def judged(
+    where: Where, fault: Fault, outcomes: Sequence[Outcome], *, clean: Outcome, spread: float
+) -> Verdict:
+    """The verdict on a run's attempts.
+
+    clean: its twin without the fault; spread: how far the twins of all seeds lie apart
+    """
     tolerance = 0.0 if fault.is_exact else max(fault.tolerance, spread)
-    kind, excess, detail = _kind(last, clean, fault, tolerance)
+    kind, excess, detail = _kind(outcomes[-1], clean, fault, tolerance)
     said = [line for outcome in outcomes for line in outcome.said]
     said += [outcome.error for outcome in outcomes if outcome.error and not outcome.was_killed]
-    return {
-        "kind": kind,
-        "excess": excess,
-        "tolerance": round(tolerance, 4),
-        "detail": detail,
-        "said": news(said, clean.said),
-        "num_attempts": len(outcomes),
-        "seconds": round(sum(outcome.seconds for outcome in outcomes), 2),
-    }
+    return Verdict(
+        where,
+        fault.name,
+        kind=kind,
+        excess=excess,
+        tolerance=round(tolerance, 4),
+        detail=detail,
+        said=news(said, clean.said),
+        num_attempts=len(outcomes),
+        seconds=round(sum(outcome.seconds for outcome in outcomes), 2),
+    )
 
 
 def _kind(
@@ -139,4 +151,6 @@ def _counted(kind: str, verdicts: Sequence[Verdict]) -> str:
 
 def as_json(verdict: Verdict) -> dict[str, Any]:
     """A verdict as a row of the report; of what was said, the first lines."""
-    return {**vars(verdict), "said": [line[:200] for line in verdict.said[:5]]}
+    fields = {name: value for name, value in vars(verdict).items() if name != "where"}
+    said = [line[:200] for line in verdict.said[:5]]
+    return {**verdict.where._asdict(), **fields, "said": said}
