@@ -43,7 +43,7 @@ class Ladder:
     >>> for number in range(1, 65):
     ...     action = ladder.judge([step(number, 0.5)])
     >>> ladder.limits
-    Limits(loss=1.0, norm=2.0)
+    Limits(loss=1.0, norm=2.0, clip_to=1.0)
     >>> [event.text for event in ladder.judge([step(65, 8.0)]).events]
     ['step 65 was skipped: its loss, 8, is above 1']
     """
