@@ -13,6 +13,8 @@ from conformance.compare import assert_close, copies, same_bits
 from definition import BACKENDS, gradients, make, parameters
 from thalweg.errors import UsageError
 from thalweg.optim import ByNorm, ByValue, PerTensor
+from thalweg.optim.bounds import Bounds
+from thalweg.optim.updater import updater
 
 SHAPES = ((6, 4), (5,), (), (40_000,))
 
@@ -60,6 +62,49 @@ def test_clipping_is_torchs(clip, backend):
         twin.step()
         assert same_bits([p.grad for p in ours], before)
     assert_close(ours, theirs, "clipped", rtol=1e-12, atol=1e-14)
+
+
+BOUNDS = {
+    "below": (Bounds(norm=1e9, clip_to=0.1), None, None),
+    "above": (Bounds(norm=0.7, clip_to=0.1), None, 0.1),
+    "below, and a clip": (Bounds(norm=1e9, clip_to=0.1), 0.5, 0.5),
+    "above, and a looser clip": (Bounds(norm=0.7, clip_to=0.1), 0.5, 0.1),
+    "above, and a stricter clip": (Bounds(norm=0.7, clip_to=0.3), 0.2, 0.2),
+    "a loss above its bound": (Bounds(loss=0.5), None, 0.0),
+    "a loss at its bound": (Bounds(loss=1.0), None, None),
+    "nothing": (None, None, None),
+}
+"""Bounds of a step of loss 1, the optimizer's own clip, and the norm that it comes to; 0: no step."""
+
+
+@every_backend
+@pytest.mark.parametrize(("bounds", "clip", "norm"), BOUNDS.values(), ids=BOUNDS)
+def test_a_step_is_held_to_its_bounds(bounds, clip, norm, backend):
+    ours, optimizer, theirs, twin = pair(backend, clip=clip)
+    start = copies(theirs)
+    gradients(ours, 0)
+    gradients(theirs, 0)
+    optimizer.apply(torch.tensor(1.0), bounds)
+    if norm:
+        nn.utils.clip_grad_norm_(theirs, norm)
+    if norm != 0.0:
+        twin.step()
+    assert_close(ours, theirs, "bounded", rtol=1e-12, atol=1e-14)
+    assert same_bits(ours, start) == (norm == 0.0)
+
+
+@pytest.mark.parametrize(("bounds", "clip", "norm"), BOUNDS.values(), ids=BOUNDS)
+def test_torchs_own_optimizers_are_held_to_them_too(bounds, clip, norm):
+    ours, theirs = (parameters(SHAPES, torch.float64) for _ in range(2))
+    gradients(ours, 0)
+    gradients(theirs, 0)
+    updater(torch.optim.SGD(ours, lr=0.1))(torch.tensor(1.0), bounds)
+    allowed = norm if clip is None else bounds.clip_to if bounds.norm < 1e9 else None
+    if allowed:
+        nn.utils.clip_grad_norm_(theirs, allowed)
+    if norm != 0.0:
+        torch.optim.SGD(theirs, lr=0.1).step()
+    assert_close(ours, theirs, "bounded", rtol=1e-12, atol=1e-14)
 
 
 @every_backend

@@ -335,7 +335,7 @@ def test_broken_weights_are_rolled_back(loss: float, every: int) -> None:
         action = ladder.judge(block, snapshots=SNAPSHOTS)
         number += every
     assert (action.kind, action.number) == ("roll_back", number)
-    assert action.before == 128
+    assert action.before == 129 - POLICY.margin
     assert number - 128 <= max(2 * every, 20)
     assert ladder.limits.loss == -INF
 
@@ -395,6 +395,14 @@ def test_without_a_snapshot_from_before_it_backs_off_at_once() -> None:
         assert "no snapshot" in next(a.reason for a in actions if a.kind == "back_off")
 
 
+@pytest.mark.parametrize(("snapshot", "before"), [(112, 113), (113, 128), (127, 128)])
+def test_a_snapshot_well_before_the_first_evidence_is_preferred(snapshot: int, before: int) -> None:
+    """The update that broke the weights may be older than the first loss that shows it."""
+    steps = [step(129 + i, NAN) for i in range(24)]
+    actions = list(judged(armed(), steps, snapshots=[snapshot, 127]))
+    assert [a.before for a in actions if a.kind == "roll_back"] == [before]
+
+
 @pytest.mark.parametrize("every", [1, 32])
 def test_nothing_but_nan_ends_in_a_stop(every: int) -> None:
     steps = [step(1 + i, NAN, NAN) for i in range(512)]
@@ -409,7 +417,7 @@ def test_nothing_but_nan_ends_in_a_stop(every: int) -> None:
 
 def test_numbers_that_came_with_the_data_do_not_speak_against_the_weights() -> None:
     ladder = armed()
-    bad = range(129, 400)
+    bad = range(129, 192)
     actions = list(judged(ladder, [step(n, NAN) for n in bad], from_data=bad))
     assert kinds(actions) == []
     assert {event.kind for event in events_of(actions)} == {"nonfinite"}
@@ -449,7 +457,7 @@ def test_an_evaluation_that_is_not_finite() -> None:
     ladder = armed()
     assert ladder.judge_evaluation(evaluation(100, 0.5)).kind == "go"
     action = ladder.judge_evaluation(evaluation(128, NAN), snapshots=SNAPSHOTS)
-    assert (action.kind, action.before) == ("roll_back", 128)
+    assert (action.kind, action.before) == ("roll_back", 129 - POLICY.margin)
     assert ladder.judge_evaluation(evaluation(5000, NAN), snapshots=SNAPSHOTS).kind == "back_off"
 
 

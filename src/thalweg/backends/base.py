@@ -7,6 +7,7 @@ tensors, and nothing of torch.optim, models or loops.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FunctionType
@@ -57,6 +58,7 @@ class Request:
 
     limits: per segment, the largest norm that its gradient may have, or None
     per_tensor: the largest norm that each tensor's gradient may have, per segment, or None
+    outlier, clip_to: where the norm of a segment is above `outlier`, its limit is at most `clip_to`
     inverse_scale: gradients count this many times (1 / loss scale)
     skip_nonfinite: a gradient that is not finite makes the whole step a no-op
     skip: this step is a no-op (a flag on the device, or known on the host)
@@ -65,6 +67,8 @@ class Request:
 
     limits: Sequence[float | None]
     per_tensor: Sequence[float | None]
+    outlier: float = math.inf
+    clip_to: float = math.inf
     inverse_scale: Any = 1.0
     skip_nonfinite: bool = False
     skip: Any = False

@@ -75,7 +75,9 @@ class CpuRunner:
         ask[Ask.SKIP] = request.skip
         ask[Ask.SKIPS_NONFINITE] = request.skip_nonfinite
         ask[Ask.FACTOR] = 1.0
-        ask[Ask.NEEDS_NORM] = is_clipped or request.skip_nonfinite
+        ask[Ask.NEEDS_NORM] = is_clipped or request.skip_nonfinite or request.outlier < math.inf
+        ask[Ask.OUTLIER] = request.outlier
+        ask[Ask.CLIP_TO] = request.clip_to
 
     def _step_by_step(self) -> None:
         """Several launches, or much work: each kernel on as many threads as it can use."""

@@ -77,8 +77,11 @@ def set_factors(at):
         s = word(word(at, {segments}), t)
         factor = 1.0
         limit = number(word(at, {limits}), s)
+        norm = abs(scale) * math.sqrt(number(word(at, {squares}), s))
+        if norm > number(request, {ask_outlier}):
+            limit = min(limit, number(request, {ask_clip_to}))
         if limit < np.inf:
-            factor = clip_factor(limit, abs(scale) * math.sqrt(number(word(at, {squares}), s)))
+            factor = clip_factor(limit, norm)
         limit = number(word(at, {own_limits}), s)
         if limit < np.inf:
             own = clip_factor(limit, abs(scale) * math.sqrt(row_sum(at, t, 0)))

@@ -47,6 +47,8 @@ class Ask(IntEnum):
     SKIPPED = 3  # came of it: was it a no-op
     FACTOR = 4  # came of it: the smallest clip factor (1 before)
     NEEDS_NORM = 5  # not 0: the gradients are read once before the update
+    OUTLIER = 6  # a segment's norm above it
+    CLIP_TO = 7  # has this limit, or its own where that is less
 
 
 def words() -> dict[str, int]:

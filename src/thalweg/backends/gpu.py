@@ -74,12 +74,15 @@ class GpuRunner:
     def _ask(self, request: Request) -> bool:
         """Tell the device what this step is asked for; is the norm needed before the update?"""
         limits = [*request.limits, *request.per_tensor]
-        needs_norm = request.skip_nonfinite or any(limit is not None for limit in limits)
+        is_clipped = any(limit is not None for limit in limits) or request.outlier < math.inf
+        needs_norm = request.skip_nonfinite or is_clipped
         inbox, at = self._shared.inbox, self._shared.ask.start
         inbox.put(at + Ask.SCALE, request.inverse_scale)
         inbox.put(at + Ask.SKIP, request.skip)
         inbox.put(at + Ask.SKIPS_NONFINITE, request.skip_nonfinite)
         inbox.put(at + Ask.NEEDS_NORM, needs_norm)
+        inbox.put(at + Ask.OUTLIER, request.outlier)
+        inbox.put(at + Ask.CLIP_TO, request.clip_to)
         inbox.numbers[self._shared.limits] = [math.inf if x is None else x for x in limits]
         inbox.send()
         return needs_norm

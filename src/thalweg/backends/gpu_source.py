@@ -82,7 +82,10 @@ def settle({arguments}, lanes: tl.constexpr, width: tl.constexpr):
     limit = tl.load(limits + segment, mask=is_row, other=0.0)
     own_limit = tl.load(limits + num_segments + segment, mask=is_row, other=0.0)
     own_square = tl.load(squares + row, mask=is_row, other=0.0)
-    clip = clip_factor(limit, tl.abs(scale) * tl.sqrt(square))
+    norm = tl.abs(scale) * tl.sqrt(square)
+    lowered = tl.minimum(limit, tl.load(ask + {ask_clip_to}))
+    limit = tl.where(norm > tl.load(ask + {ask_outlier}), lowered, limit)
+    clip = clip_factor(limit, norm)
     clip = clip * clip_factor(own_limit, tl.abs(scale) * tl.sqrt(own_square))
     tl.store(clips + row, clip, mask=is_row)
 

@@ -40,6 +40,8 @@ class Ask(IntEnum):
     SKIP = 1  # not 0: this step is a no-op
     SKIPS_NONFINITE = 2  # not 0: a norm that is not finite makes it one
     NEEDS_NORM = 3  # not 0: the sums of g² of this step are known before the update
+    OUTLIER = 4  # a segment's norm above it
+    CLIP_TO = 5  # has this limit, or its own where that is less
 
 
 class Column(IntEnum):

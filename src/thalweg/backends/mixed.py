@@ -13,7 +13,7 @@ from torch import Tensor
 from thalweg.backends.base import Group, Request, Runner, Totals
 from thalweg.backends.cpu import Cpu
 from thalweg.backends.torch import Eager, norm_of, skip_flag
-from thalweg.backends.torch_store import clip_factor
+from thalweg.backends.torch_store import clip_factor, limit_of
 from thalweg.rules.matrix import MatrixRule
 
 Grads = Sequence[Sequence[Tensor | None]]
@@ -56,10 +56,13 @@ class MixedRunner:
             self._norm = scale * norm_of([g for given in grads for g in given if g is not None])
         norms = [] if self._norm is None else [self._norm]
         skip = skip_flag(request, norms)
-        self._applied = 1.0 if skip is True else clip_factor(limit, self._norm)
+        self._applied = (
+            1.0 if skip is True else clip_factor(limit_of(limit, self._norm, request), self._norm)
+        )
         settled = replace(
             request,
             limits=[None],
+            outlier=math.inf,
             inverse_scale=request.inverse_scale * self._applied,
             skip=skip,
         )

@@ -16,7 +16,7 @@ from torch import Tensor
 from thalweg.backends.base import Group, Request, Totals, dense
 from thalweg.backends.matrix import MatrixUpdate
 from thalweg.backends.spread import whole
-from thalweg.backends.torch_store import Order, clip_factor
+from thalweg.backends.torch_store import Order, clip_factor, limit_of
 from thalweg.backends.torch_update import GroupUpdate, conclude_together
 from thalweg.rules.matrix import MatrixRule
 
@@ -54,12 +54,16 @@ class EagerRunner:
             [None if g is None else dense(group.formula.rule, g) for g in given]
             for group, given in zip(self._groups, grads, strict=True)
         ]
-        is_clipped = any(limit is not None for limit in (*request.limits, *request.per_tensor))
+        limits = (*request.limits, *request.per_tensor)
+        is_clipped = any(limit is not None for limit in limits) or request.outlier < math.inf
         norms: list[Any] = []
         if is_clipped or request.skip_nonfinite or request.measure:
             norms = self._norms(grads, request.inverse_scale)
         skip = skip_flag(request, norms)
-        factors = [clip_factor(*pair) for pair in zip(request.limits, norms, strict=False)]
+        factors = [
+            clip_factor(limit_of(limit, norm, request), norm)
+            for limit, norm in zip(request.limits, norms, strict=False)
+        ]
         updates: list[GroupUpdate | MatrixUpdate] = []
         for group, given in zip(self._groups, grads, strict=True):
             clipping = factors[group.segment] if factors else 1.0

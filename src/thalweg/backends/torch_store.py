@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from thalweg.backends.base import CLIP_EPS, Group
+from thalweg.backends.base import CLIP_EPS, Group, Request
 from thalweg.backends.rounding import draws, keys_of, rounded_by_chance
 from thalweg.backends.spread import SPREAD, as_spread
 
@@ -49,6 +50,17 @@ def clip_factor(limit: float | None, norm: Any) -> Any:
     if isinstance(factor, Tensor):
         return torch.clamp(factor, max=1.0)
     return factor if not factor > 1.0 else 1.0
+
+
+def limit_of(limit: float | None, norm: Any, request: Request) -> Any:
+    """The limit of a segment whose gradient has this norm: its own, or that of an outlier."""
+    if request.outlier == math.inf:
+        return limit
+    own = math.inf if limit is None else limit
+    lowered = min(own, request.clip_to)
+    if isinstance(norm, Tensor):
+        return torch.where(norm > request.outlier, lowered, own)
+    return lowered if norm > request.outlier else own
 
 
 def count(group: Group, active: Sequence[int], skip: Any) -> None:

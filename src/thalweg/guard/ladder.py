@@ -43,7 +43,7 @@ class Ladder:
     >>> for number in range(1, 65):
     ...     action = ladder.judge([step(number, 0.5)])
     >>> ladder.limits
-    Limits(loss=1.0, norm=2.0)
+    Limits(loss=1.0, norm=2.0, clip_to=1.0)
     >>> [event.text for event in ladder.judge([step(65, 8.0)]).events]
     ['step 65 was skipped: its loss, 8, is above 1']
     """
@@ -134,7 +134,7 @@ class Ladder:
             advice = Event(number, kind, text, {**demand.numbers, "done": False})
             return self._go(number, [*events, advice])
 
-        before = max(1, demand.since - 1)
+        before = self._before(demand.since, snapshots)
         kind, why = self._rung(demand, number, has_snapshot=any(at < before for at in snapshots))
         action = Action(kind, number, demand.reason + why, demand.numbers, tuple(events))
         if kind == "stop":
@@ -146,6 +146,11 @@ class Ladder:
         self._num_backoffs += 1
         lr_factor = self.policy.lr_factor**self._num_backoffs
         return replace(action, before=before, lr_factor=lr_factor, rewarm=self.policy.rewarm)
+
+    def _before(self, since: int, snapshots: Collection[int]) -> int:
+        """The step that a snapshot must be older than, for evidence that begins with `since`."""
+        trusted = max(1, since - self.policy.margin)
+        return trusted if any(at < trusted for at in snapshots) else max(1, since - 1)
 
     def _rung(self, demand: Demand, number: int, *, has_snapshot: bool) -> tuple[Rung, str]:
         """How high the ladder has to be climbed, and what is to be said of it."""

@@ -50,7 +50,7 @@ class Limits:
     """What the update holds a step against before it is applied.
 
     loss: a step with a loss above it is skipped
-    norm: a gradient whose norm is above it is scaled down to it
+    norm, clip_to: a gradient whose norm is above `norm` is scaled down to the norm `clip_to`
     `loss` and `norm` are float32 numbers, so that a device's comparison and the guard's agree.
 
     >>> Limits().loss
@@ -59,6 +59,7 @@ class Limits:
 
     loss: float = math.inf
     norm: float = math.inf
+    clip_to: float = math.inf
 
 
 class Scale(NamedTuple):

@@ -27,6 +27,8 @@ class Policy:
     What is done then:
     look, hold: the median loss of `look` steps that are not applied must be calm; if it is not
     after `hold` of them, the weights are rolled back, and looked at in the same way
+    margin: a snapshot to go back to is so many steps older than the first evidence, if one is: the
+    steps before an outlier may have done the harm
     patience: after so many that are not calm, a high loss is the new level, and NaN is the end
     rollback_span: a second roll-back within it is a back-off
     lr_factor, rewarm: of a back-off; the second without a new best has lr_factor squared, and so on
@@ -59,6 +61,7 @@ class Policy:
 
     look: int = 8
     hold: int = 16
+    margin: int = 16
     patience: int = 64
     rollback_span: int = 1000
     lr_factor: float = 0.5

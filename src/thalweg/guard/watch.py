@@ -39,7 +39,10 @@ class Watch:
     def limits(self) -> Limits:
         if self._look:
             return Limits(loss=-math.inf)
-        return Limits(self._loss.limit, self._norm.limit)
+        clip_to = self._norm.median
+        if clip_to is None:
+            return Limits(self._loss.limit)
+        return Limits(self._loss.limit, self._norm.limit, clip_to)
 
     @property
     def is_looking(self) -> bool:
@@ -99,15 +102,18 @@ class Watch:
         return self._see_norm(number, measured)
 
     def _see_norm(self, number: int, measured: Mapping[str, float]) -> Event | None:
-        norm, limit = measured.get("gradient_norm"), self._norm.limit
-        if norm is None or not self._norm.observe(number, norm):
+        norm, limit, clip_to = measured.get("gradient_norm"), self._norm.limit, self._norm.median
+        if norm is None or not self._norm.observe(number, norm) or clip_to is None:
             return None
         self._evidence.unrest(number)
-        if (measured.get("clip_factor") or 1.0) * norm < 0.99 * limit:
+        if (measured.get("clip_factor") or 1.0) * norm < 0.99 * clip_to:
             return None  # the optimizer's own clip is stricter
         was = "was" if self._acts else 'would be (guard="act")'
-        text = f"the gradient of step {number} {was} clipped from norm {norm:.4g} to {limit:.4g}"
-        numbers = {"norm": norm, "limit": limit, "done": self._acts}
+        text = (
+            f"the gradient of step {number} {was} clipped to norm {clip_to:.4g}: "
+            f"its own, {norm:.4g}, is above {limit:.4g}"
+        )
+        numbers = {"norm": norm, "limit": limit, "clip_to": clip_to, "done": self._acts}
         return Event(number, "clip", text, numbers)
 
     def _heed_restart(self, lr: float) -> None:

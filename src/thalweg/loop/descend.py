@@ -93,21 +93,13 @@ def descend(
     (100, 3.0)
     """
     check_optimizer(optimizer)
-    if not isinstance(seed, Integral):
-        raise UsageError(f"seed is {seed!r}: it must be a whole number")
-    _check_counts(evaluate_every=evaluate_every, horizon=horizon, accumulate=accumulate)
-    if not _is_count(workers, least=0):
-        raise UsageError(f"workers is {workers!r}: it must be a whole number, 0 or more")
-    if guard not in get_args(Mode):
-        raise UsageError(f"guard is {guard!r}: it must be {', '.join(get_args(Mode))}")
+    _check_counts(evaluate_every=evaluate_every, horizon=horizon, accumulate=accumulate, keep=keep)
+    _check_choices(seed, workers, guard)
     _check_looks(task, schedule, until)
+    _check_place(folder, record, resume=resume)
     if task.validation is None and (evaluate_every is not None or restore_best):
         text = "evaluate_every and restore_best have no effect: the task has no validation data"
         warnings.warn(text, stacklevel=2)
-    if folder is None and resume:
-        raise UsageError("resume=True needs a folder to go on from: folder='runs/mine'")
-    if folder is not None and record is not None:
-        raise UsageError("give a folder, which holds its own record, or a record; not both")
     every = every_of(checkpoint_every)
     feed = _feed(task, batch_size, int(seed), accumulate, workers)
     stepper = Stepper(task, optimizer, int(seed), precision_of(precision))
@@ -223,6 +215,22 @@ _DRAWS_APART = (
     "differs), so that a resumed run sees other samples: draw from torch's, NumPy's or Python's "
     "own generators"
 )
+
+
+def _check_choices(seed: Any, workers: Any, guard: Any) -> None:
+    if not isinstance(seed, Integral):
+        raise UsageError(f"seed is {seed!r}: it must be a whole number")
+    if not _is_count(workers, least=0):
+        raise UsageError(f"workers is {workers!r}: it must be a whole number, 0 or more")
+    if guard not in get_args(Mode):
+        raise UsageError(f"guard is {guard!r}: it must be {', '.join(get_args(Mode))}")
+
+
+def _check_place(folder: Any, record: Any, *, resume: bool) -> None:
+    if folder is None and resume:
+        raise UsageError("resume=True needs a folder to go on from: folder='runs/mine'")
+    if folder is not None and record is not None:
+        raise UsageError("give a folder, which holds its own record, or a record; not both")
 
 
 def _check_counts(**counts: Any) -> None:

@@ -33,6 +33,7 @@ from thalweg.probes.origin import Origin
 from thalweg.record.history import row_of, step_of
 from thalweg.schedules import Schedule
 from thalweg.state.state import State
+from thalweg.state.tree import check
 from thalweg.state.weights import Weights
 from thalweg.types import (
     Action,
@@ -131,6 +132,8 @@ class Descent:
         """
         self._kept = kept
         kept.facts.update(facts)
+        if kept.saver is not None:
+            check(self.state().to_tree())
         saved = kept.saved
         if saved is None:
             if not kept.is_new:
@@ -241,6 +244,7 @@ class Descent:
         self._obey(replace(action, events=events), block[-1])
 
     def _look(self, step: Step) -> None:
+        self._drain()
         step.evaluation = self.evaluate()
         self._obey(self._rescue.judge_evaluation(step.evaluation), step)
 

@@ -113,7 +113,7 @@ def in_folder(
     if saved is None and refused:
         raise RunError(f"{root} holds no checkpoint that can be used: {refused[0]}")
     number = 0 if saved is None else saved.number
-    record = Record.reopen(folder, from_step=number, on_error=tell)
+    record = Record.reopen(folder, from_step=number, on_error=tell)  # nobody else writes there now
     checkpoint.clean(root)
     for line in refused:
         tell(f"{line}; the one before it, of step {number:,}, is used")

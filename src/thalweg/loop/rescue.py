@@ -54,7 +54,7 @@ class Rescue:
         if self.mode == "off":
             return None
         limits = self._ladder.limits
-        return Bounds(limits.loss, limits.norm) if self.mode == "act" else UNBOUNDED
+        return Bounds(limits.loss, limits.norm, limits.clip_to) if self.mode == "act" else UNBOUNDED
 
     def before_step(self, number: int) -> None:
         """Keep the state after step `number` if a snapshot is due and all seems well."""

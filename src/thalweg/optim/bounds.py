@@ -10,10 +10,11 @@ from torch import Tensor
 
 
 class Bounds(NamedTuple):
-    """loss: above it the step is a no-op; norm: a larger gradient is scaled down to it."""
+    """loss: above it the step is a no-op; a gradient above `norm` is scaled down to `clip_to`."""
 
     loss: float = math.inf
     norm: float = math.inf
+    clip_to: float = math.inf
 
 
 UNBOUNDED = Bounds()

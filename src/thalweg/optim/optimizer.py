@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -59,13 +58,6 @@ class Asked(NamedTuple):
     def is_bounded(self) -> bool:
         """Is a step that is not finite no step?"""
         return self.bounds is not None
-
-    def limits(self, own: Sequence[float | None]) -> Sequence[float | None]:
-        """The limit of each segment's norm: the optimizer's own, or the bound where it is less."""
-        bound = math.inf if self.bounds is None else self.bounds.norm
-        if bound == math.inf:
-            return own
-        return [bound if limit is None else min(limit, bound) for limit in own]
 
 
 class Optimizer(torch.optim.Optimizer):
@@ -236,7 +228,7 @@ class Optimizer(torch.optim.Optimizer):
         if asked is not None and asked.bounds is not None:
             is_bad = is_beyond(asked.loss, asked.bounds)
             request.skip = is_bad if skip is None else (skip > 0) | is_bad
-            request.limits = asked.limits(bound.limits)
+            request.outlier, request.clip_to = asked.bounds.norm, asked.bounds.clip_to
         return request
 
     @property

@@ -50,9 +50,9 @@ def _update_foreign(
     norm = norm_of(grads)
     if bounds is not None and not (math.isfinite(norm) and is_within(loss, bounds)):
         return {"gradient_norm": norm}
-    limit = math.inf if bounds is None else bounds.norm
-    factor = min(1.0, limit / (float(norm) + CLIP_EPS))
-    if factor < 1.0:
+    factor = 1.0
+    if bounds is not None and float(norm) > bounds.norm:
+        factor = min(1.0, bounds.clip_to / (float(norm) + CLIP_EPS))
         _multiply(grads, factor)
     with torch.enable_grad():
         optimizer.step()
