@@ -1,6 +1,6 @@
 """Faults planted in otherwise healthy runs: what thalweg, its peers and a plain loop make of them.
 
-    make faults                                     all of it: hours
+    make faults                                     all of it: two hours
     python -m benchmarks.faults --tasks digits --seeds 1
     python -m benchmarks.faults --quick             one task, thalweg alone, a minute
 

@@ -206,7 +206,7 @@ FAULTS = {
         Fault("NaN sample", "one row of the data is NaN", data=nan_sample),
         Fault("Inf feature", "one feature of a row is infinite", data=inf_feature),
         Fault("mislabelled burst", "ten batches of permuted labels", data=mislabelled(1.0)),
-        Fault("mild burst", "ten batches with a fifth of it permuted", data=mislabelled(0.2)),
+        Fault("mild burst", "ten batches with a tenth permuted", data=mislabelled(0.1)),
         Fault("gradient x 1000", "all gradients of one step", wire=large_gradient),
         Fault("lr x 100", "from a step on", 0.05, lr_factor=100.0),
         Fault("fp16 overflow", "a batch x 1e6, in fp16", data=overflow, precision="fp16"),
