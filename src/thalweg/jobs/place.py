@@ -47,5 +47,4 @@ def opened(out: str | None, name: str | None, stem: str) -> Iterator[Place]:
 @contextmanager
 def gone_on_with(folder: Folder) -> Iterator[Place]:
     """The place of a run that is resumed: it counts as unfinished until it has ended again."""
-    folder.unseal()
     yield Place(folder, is_new=False)

@@ -8,7 +8,7 @@ Everything behind "step" looks at blocks of drained steps, in the order in which
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 
 from thalweg import guard
-from thalweg.errors import RunError, UsageError
+from thalweg.errors import UsageError
 from thalweg.loop.batches import Feed, Position
-from thalweg.loop.facts import check_settings, differences
 from thalweg.loop.kept import Kept, in_memory
 from thalweg.loop.looks import Looks
 from thalweg.loop.pace import pace_of
@@ -103,29 +102,24 @@ class Descent:
                 shown=lambda: shown(self.optimizer),
             )
 
-    def keep(self, kept: Kept, facts: Mapping[str, Any], *, exact: bool = False) -> None:
-        """Write into this record and these checkpoints; go on from the state that stands there.
+    def keep(self, kept: Kept, facts: Mapping[str, Any], events: Sequence[Event] = ()) -> None:
+        """Write into this record and these checkpoints, at first what is to be told.
 
-        facts: the settings and the machine; exact: refuse another machine than the saved run's
-        Raises RunError where the state is that of another run.
+        facts: the settings and the machine, as a resume is going to compare them
         """
         self._kept = kept
         kept.facts.update(facts)
-        saved = kept.saved
-        if saved is None:
-            if not kept.is_new:
-                self.tell(Event(0, "resume", "no checkpoint had been saved: started again"))
+        for event in events:
+            self.tell(event)
+        if kept.saved is None and not kept.is_new:
+            self.tell(Event(0, "resume", "no checkpoint had been saved: started again"))
+        if kept.saved is None:
             return
-        check_settings(saved.facts, facts)
-        self.restore(State.from_tree(saved.tree))
-        kept.went_on_from(saved.number)
-        odd = differences(saved.facts.get("machine", {}), facts["machine"])
-        if odd and exact:
-            raise RunError(f"exact: {'; '.join(odd)}: the last bits would be others")
-        text = f"resumed after step {saved.number:,}"
-        if odd:
-            text += f": exact up to there, to rounding after ({'; '.join(odd)})"
-        self.tell(Event(saved.number, "resume", text))
+        if kept.is_new:  # a parent's state is not there: it must be, before anything can be killed
+            self._save()
+            kept.wait()
+        else:
+            kept.went_on_from(kept.saved.number)
 
     def hear(self, text: str) -> None:
         """A line from what works in the background, such as a save that failed; told soon."""
@@ -143,6 +137,8 @@ class Descent:
 
     def __next__(self) -> Step:
         self._heed()
+        if self._step is None and self.ending is None and (over := self._over):
+            self._finish(None, over)  # all steps were taken before it was killed
         if self.ending is not None:
             raise StopIteration
         if self._is_closed:
@@ -155,13 +151,18 @@ class Descent:
             self._drain()
         if self._looks and self.ending is None and self._looks.is_due(step.number):
             self._look(step)
-        ending = self.ending or self._wish or (self._until(self.progress) if self._until else None)
+        ending = self.ending or self._wish or self._over
         if self._heard:
             self._tell_heard(step)
         if ending is not None:
             self._finish(step, ending)
         self._is_stepping = False
         return step
+
+    @property
+    def _over(self) -> Ending | None:
+        """The ending that its rules see by now."""
+        return self._until(self.progress) if self._until else None
 
     def _save(self) -> None:
         is_best = self.best is not None and self.best.number == self._number
@@ -213,26 +214,33 @@ class Descent:
         self.record.steps(block)
         self._obey(action, block[-1])
 
-    def _look(self, step: Step) -> None:
-        step.evaluation = self.evaluate()
-        self._obey(guard.judge_evaluation(step.evaluation), step)
+    def _look(self, step: Step | None) -> None:
+        evaluation = self.evaluate()
+        if step is not None:
+            step.evaluation = evaluation
+        self._obey(guard.judge_evaluation(evaluation), step)
 
-    def _obey(self, action: Action, step: Step) -> None:
+    def _obey(self, action: Action, step: Step | None) -> None:
         """Do what the guard wants, and say so at this step."""
         if action.kind == "stop":
             self._tell(step, Event(action.number, "nonfinite", action.reason, action.evidence))
             self.ending = Ending("stopped", action.reason)
 
-    def _finish(self, step: Step, ending: Ending) -> None:
-        """The last step was taken: drain, look once more, restore, and say why it ended."""
+    def _finish(self, step: Step | None, ending: Ending) -> None:
+        """The last step was taken: drain, look once more, restore, and say why it ended.
+
+        step: None where an earlier attempt took it
+        """
         self._drain()
-        if self._looks and self.ending is None and not self._looks.was_made(step.number):
+        self._save()  # as a longer run is at this step: without a look that it would not make
+        was_asked = ending.status == "preempted"  # to stop, not to tell what it has come to
+        is_seen = self._looks is None or self._looks.was_made(self._number)
+        if self.ending is None and not is_seen and not was_asked:
             self._look(step)
-            if self._until and ending.status == "budget":  # the last look may have met a goal
-                ending = self._until(self.progress) or ending
+            if ending.status == "budget":  # the last look may have met a goal
+                ending = self._over or ending
         is_sound = self.ending is None
         self.ending = self.ending or ending
-        self._save()  # before the best weights take the place of the last ones
         show(self.optimizer)
         if self.best is not None:
             self.best.restore(self.task.model)
@@ -240,11 +248,12 @@ class Descent:
             self._tell(step, Event(self.best.number, "best", text))
         status, reason = self.ending.status, self.ending.reason
         text = reason if is_sound else "the guard stopped the run"
-        self._tell(step, Event(step.number, "stop", text, {"status": status}))
+        self._tell(step, Event(self._number, "stop", text, {"status": status}))
         self._put_back()
 
-    def _tell(self, step: Step, event: Event) -> None:
-        step.events += (event,)
+    def _tell(self, step: Step | None, event: Event) -> None:
+        if step is not None:
+            step.events += (event,)
         self.tell(event)
 
     # ------------------------------------------------------------ for the loop's body
@@ -280,6 +289,20 @@ class Descent:
     def best(self) -> Weights | None:
         """The weights of the lowest validation loss so far, where they are kept."""
         return self._looks.best if self._looks else None
+
+    @property
+    def is_over(self) -> bool:
+        """Do its rules see no step to take?"""
+        return self._over is not None
+
+    def lr_of(self, number: int) -> float:
+        """The rate that the first group is going to have at a step."""
+        return self._rates.at(number)
+
+    def count_anew(self) -> None:
+        """Patience begins here."""
+        if self._looks:
+            self._looks.count_from(self._number)
 
     @property
     def progress(self) -> Progress:
