@@ -16,10 +16,10 @@ import pytest
 import torch
 
 import killed
-from killed import DESCENTS, NUM_STEPS
+from killed import DESCENTS, FITS, NUM_STEPS
 from thalweg.record import read
 
-SOURCES = ("csv", *DESCENTS)
+SOURCES = (*FITS, *DESCENTS)
 OPTIMIZERS = ("sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw", "lion", "muon", "prodigy")
 AVERAGING = ("schedulefreeadamw",)
 SOME = (1, 6, 8, 60, 143, 200)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from thalweg.record import Memory, Record
-from thalweg.state.folder import Folder, create
+from thalweg.state import folder as files
+from thalweg.state.folder import Folder, create, parent_of
 
 
 @dataclass(slots=True)
@@ -15,11 +17,13 @@ class Place:
     """folder: the run's own, or None; is_new: does the run begin here?
 
     record: where what happens is written, once the descent has begun
+    parent: the run and the step that a child started from, as run.toml names them
     """
 
     folder: Folder | None
     is_new: bool = True
     record: Record | Memory | None = None
+    parent: Mapping[str, Any] | None = None
 
     @property
     def written(self) -> Record | Memory:
@@ -29,12 +33,14 @@ class Place:
 
 
 @contextmanager
-def opened(out: str | None, name: str | None, stem: str) -> Iterator[Place]:
+def opened(
+    out: str | None, name: str | None, stem: str, parent: Mapping[str, Any] | None = None
+) -> Iterator[Place]:
     """A new place for a run; where it fails before its first step, nothing of it is left behind."""
     if out is None:
         yield Place(None)
         return
-    place = Place(create(out, name, stem))
+    place = Place(create(out, name, stem), parent=parent)
     try:
         yield place
     except BaseException:
@@ -46,5 +52,5 @@ def opened(out: str | None, name: str | None, stem: str) -> Iterator[Place]:
 
 @contextmanager
 def gone_on_with(folder: Folder) -> Iterator[Place]:
-    """The place of a run that is resumed: it counts as unfinished until it has ended again."""
-    yield Place(folder, is_new=False)
+    """The place of a run that is resumed."""
+    yield Place(folder, is_new=False, parent=parent_of(folder.read_toml(files.SETTINGS)))

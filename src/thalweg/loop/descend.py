@@ -17,8 +17,8 @@ from thalweg.loop.batches import Batches, BatchSize, Feed
 from thalweg.loop.descent import Descent
 from thalweg.loop.facts import machine_facts
 from thalweg.loop.foreign import Foreign, inexact
-from thalweg.loop.going import Change, found_in, go_on
-from thalweg.loop.kept import every_of, has_record, in_folder, in_memory
+from thalweg.loop.going import Change, begun, go_on
+from thalweg.loop.kept import every_of, in_folder, in_memory
 from thalweg.loop.step import Stepper
 from thalweg.loop.stopping import Until
 from thalweg.optim.rates import check_optimizer
@@ -120,12 +120,9 @@ def descend(
         given |= {"precision": stepper.precision.name}
         facts = _facts(descent, schedule, given)
         change = resume if isinstance(resume, Change) else None
-        origin = Path(folder) if change is None or change.parent is None else change.parent
-        found = None
-        if resume and has_record(origin):  # all that can be refused is, before a file is touched
-            found = found_in(origin, None if change is None else change.step)
-            if found.saved is not None:
-                events = go_on(descent, found.saved, facts, exact=exact, change=change)
+        found = begun(Path(folder), change) if resume else None
+        if found is not None and found.saved is not None:  # what can be refused is, before writing
+            events = go_on(descent, found.saved, facts, exact=exact, change=change)
         kept = in_folder(folder, found=found, every=every, keep=keep, tell=descent.hear)
     try:
         descent.keep(kept, facts, events)

@@ -47,7 +47,9 @@ class Change:
         own = descent.state()
         if self.has_new_rates:
             rates = {**own.rates, "evaluations": state.rates["evaluations"]}
-            phases = {name: self._phase(own.phases[name], state.phases[name]) for name in own.phases}
+            phases = {
+                name: self._phase(own.phases[name], state.phases[name]) for name in own.phases
+            }
             state = replace(state, rates=rates, phases=phases)
         return self.adapt(state)
 
@@ -73,6 +75,22 @@ class Found:
     folder: Path
     saved: Saved | None
     refused: tuple[str, ...] = ()
+
+
+def begun(folder: Path, change: Change | None) -> Found | None:
+    """What a run in this folder goes on from; None where nothing was recorded there yet.
+
+    Raises RunError as `found_in`, and where there is no state for a changed run to go on from.
+    """
+    origin = folder if change is None or change.parent is None else change.parent
+    has_record = any((origin / name).exists() for name in ("record.sqlite", "record.log"))
+    found = found_in(origin, None if change is None else change.step) if has_record else None
+    if change is not None and (found is None or found.saved is None):
+        raise RunError(
+            f"{origin} holds no checkpoint to go on from (older versions kept none): begin again "
+            "with thalweg fit"
+        )
+    return found
 
 
 def found_in(folder: Path, step: int | None = None) -> Found:

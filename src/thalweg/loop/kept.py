@@ -23,6 +23,7 @@ from thalweg.state.state import State
 from thalweg.state.tree import clone
 from thalweg.types import Recorder
 
+
 @dataclass(frozen=True, slots=True)
 class Every:
     """How often a state is saved: every so many steps, or seconds."""
@@ -122,11 +123,6 @@ def in_folder(
         tell(f"{line}; the one before it, of step {number:,}, is used")
     best = None if saved is None else best_of(saved.tree)
     return Kept(record, Saver(root, keep=keep, best=best, tell=tell), saved, every, is_new=False)
-
-
-def has_record(folder: Path) -> bool:
-    """Was a run recorded in this folder?"""
-    return any((folder / name).exists() for name in ("record.sqlite", "record.log"))
 
 
 def best_of(tree: Mapping[str, Any]) -> int | None:

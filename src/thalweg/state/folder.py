@@ -231,3 +231,9 @@ def is_run(path: Path) -> bool:
     """Is it a run's folder? A copy of run.toml alone makes none."""
     has_record = any(os.path.isfile(path / name) for name in (RECORD, LOG, MANIFEST))
     return has_record and os.path.isfile(path / SETTINGS)
+
+
+def parent_of(values: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The parent that a run.toml names: {"run": its folder, "step": a number}; None: none."""
+    found = values.get("parent")
+    return dict(found) if isinstance(found, dict) and {"run", "step"} <= found.keys() else None
