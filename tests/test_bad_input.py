@@ -578,7 +578,7 @@ RESUMES = [
            "the checkpoint", "other parameters"),
     of_cut("another seed in run.toml", "run.toml", replace("seed = 0", "seed = 3"),
            "this is not the run that was saved", "data was"),
-    of_cut("another batch size in run.toml", "run.toml", replace("batch_size = 32", "batch_size = 9"),
+    of_cut("another batch size in run.toml", "run.toml", replace("size = 32", "size = 9"),
            "batch_size was 32, is 9"),
     of_cut("a model that was an object", "run.toml", without_model,
            "the model of runs/kinds was given as an object", "thalweg.resume(run, data, model="),

@@ -110,11 +110,11 @@ def _begin(data: Any, plan: FitPlan, place: Place, descent: Descent) -> None:
     """From the start on record: what was asked, and where it runs."""
     chosen = plan.chosen(descent)
     environment = environment_of(data, plan.machine)
-    if place.parent is not None:
-        environment["parent"] = f"{place.parent['run']}, step {place.parent['step']:,}"
+    if parent := place.origin.get("parent"):
+        environment["parent"] = f"{parent['run']}, step {parent['step']:,}"
     place.written.facts(settings=chosen, environment=environment)
     if place.folder is not None:
-        write_settings(place.folder, chosen, data, place.parent)
+        write_settings(place.folder, chosen, data, place.origin)
 
 
 def _train(

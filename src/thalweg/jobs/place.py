@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from thalweg.record import Memory, Record
-from thalweg.state import folder as files
-from thalweg.state.folder import Folder, create, parent_of
+from thalweg.state.folder import Folder, create
 
 
 @dataclass(slots=True)
@@ -17,13 +16,14 @@ class Place:
     """folder: the run's own, or None; is_new: does the run begin here?
 
     record: where what happens is written, once the descent has begun
-    parent: the run and the step that a child started from, as run.toml names them
+    origin: tables of run.toml that say where its settings come from: `parent`, the run and the step
+    that a child started from; `longer`, the step after which it was trained longer, and how
     """
 
     folder: Folder | None
     is_new: bool = True
     record: Record | Memory | None = None
-    parent: Mapping[str, Any] | None = None
+    origin: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def written(self) -> Record | Memory:
@@ -34,13 +34,13 @@ class Place:
 
 @contextmanager
 def opened(
-    out: str | None, name: str | None, stem: str, parent: Mapping[str, Any] | None = None
+    out: str | None, name: str | None, stem: str, origin: Mapping[str, Any] | None = None
 ) -> Iterator[Place]:
     """A new place for a run; where it fails before its first step, nothing of it is left behind."""
     if out is None:
         yield Place(None)
         return
-    place = Place(create(out, name, stem), parent=parent)
+    place = Place(create(out, name, stem), origin=origin or {})
     try:
         yield place
     except BaseException:
@@ -51,6 +51,6 @@ def opened(
 
 
 @contextmanager
-def gone_on_with(folder: Folder) -> Iterator[Place]:
+def gone_on_with(folder: Folder, origin: Mapping[str, Any]) -> Iterator[Place]:
     """The place of a run that is resumed."""
-    yield Place(folder, is_new=False, parent=parent_of(folder.read_toml(files.SETTINGS)))
+    yield Place(folder, is_new=False, origin=origin)

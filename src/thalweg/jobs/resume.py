@@ -29,8 +29,9 @@ from thalweg.jobs.wish import Wish
 from thalweg.loop.going import Change, Found, found_in
 from thalweg.record import History, read
 from thalweg.state import folder as files
-from thalweg.state.folder import Folder, find, fingerprint
+from thalweg.state.folder import Folder, find, fingerprint, origin_of
 from thalweg.state.state import State
+from thalweg.tasks.objectives import OBJECTIVES
 from thalweg.version import __version__
 
 PLANNED = frozenset({"schedule's factors", "horizon"})
@@ -123,6 +124,7 @@ class Old:
     chosen: dict[str, Any]
     source: str | None
     objects: dict[str, Any]
+    origin: dict[str, Any]
     history: History
 
     @property
@@ -176,22 +178,23 @@ def _old(folder: Folder, objects: Mapping[str, Any]) -> Old:
     if not isinstance(chosen, dict) or not isinstance(data, str | None):
         raise RunError(f"{path} is damaged: it needs a [settings] table")
     given = {name: value for name, value in objects.items() if value is not None}
-    if "model" not in chosen and "model" not in given:
+    is_own = {"model": "model" not in chosen, "loss": chosen.get("loss", "mse") not in OBJECTIVES}
+    for name in (name for name, is_own in is_own.items() if is_own and name not in given):
         raise RunError(
-            f"the model of {folder.path} was given as an object: bring it again from Python, "
-            "thalweg.resume(run, data, model=the same)"
+            f"the {name} of {folder.path} was given as an object: bring it again from Python, "
+            f"thalweg.resume(run, data, {name}=the same)"
         )
     try:
         Settings.of({**chosen, **given})
     except ValueError as error:
         raise RunError(f"{path} cannot be used: {error}") from None
-    return Old(folder, chosen, data, given, read(folder.path))
+    return Old(folder, chosen, data, given, origin_of(values), read(folder.path))
 
 
 def _change(old: Old, wish: Wish, settings: Settings, rows: int) -> tuple[Settings, Change | None]:
     """The settings to go on with, and what they change; None where nothing is."""
     if wish.is_plain:
-        return settings, None
+        return settings, _begun_before(old)
     size = Size(rows, settings.batch_size)
     found = _found(old, wish)
     texts = [in_words(old.chosen, wish.settings)] if wish.settings else []
@@ -215,6 +218,7 @@ def _change(old: Old, wish: Wish, settings: Settings, rows: int) -> tuple[Settin
         has_new_rates=wish.is_child,
         has_new_optimizer=has_new_optimizer(old.chosen, wish.settings),
         adapt=lambda state: at_an_epoch(state, size),
+        made_at=None if wish.is_child or found.saved is None else found.saved.number,
         text="; ".join(texts),
     )
 
@@ -230,9 +234,20 @@ def _found(old: Old, wish: Wish) -> Found:
     return found
 
 
+def _begun_before(old: Old) -> Change | None:
+    """That the run was trained longer, which its newest checkpoint may not know yet."""
+    longer = old.origin.get("longer")
+    if longer is None:
+        return None
+    return Change(may_differ=PLANNED, made_at=longer["step"], text=longer["text"])
+
+
 def _place(old: Old, wish: Wish, change: Change | None, out: str) -> AbstractContextManager[Place]:
     """The run's own, or a child's."""
-    if not wish.is_child or change is None:
-        return gone_on_with(old.folder)
-    parent = {"run": str(old.folder.path), "step": change.step}
-    return opened(out, wish.name, old.folder.name, parent)
+    if wish.is_plain or change is None:
+        return gone_on_with(old.folder, old.origin)
+    if wish.is_child:
+        parent = {"run": str(old.folder.path), "step": change.step}
+        return opened(out, wish.name, old.folder.name, {"parent": parent})
+    longer = {"step": change.made_at, "text": change.text}
+    return gone_on_with(old.folder, {**old.origin, "longer": longer})

@@ -23,11 +23,10 @@ from thalweg.tasks.study import Study
 
 
 def write_settings(
-    folder: Folder, chosen: dict[str, Any], data: Any, parent: Mapping[str, Any] | None = None
+    folder: Folder, chosen: dict[str, Any], data: Any, origin: Mapping[str, Any]
 ) -> None:
-    """run.toml: the data, where it was a file, every setting with its value, a child's parent."""
+    """run.toml: the data, where it was a file, every setting with its value, where they come from."""
     source = {"data": str(data)} if isinstance(data, str | Path) else {}
-    origin = {"parent": dict(parent)} if parent else {}
     folder.write_toml(files.SETTINGS, {"schema": 1, **source, "settings": chosen, **origin})
 
 

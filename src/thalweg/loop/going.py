@@ -31,6 +31,7 @@ class Change:
     has_new_rates: the optimizer's own rates and hyperparameters count, not the saved ones
     has_new_optimizer: its states start afresh as well
     adapt: the last word on the state
+    made_at: the step at which the change was made, where it was begun before: a later state has it
     text: what is changed, in words
     """
 
@@ -40,7 +41,12 @@ class Change:
     has_new_rates: bool = False
     has_new_optimizer: bool = False
     adapt: Callable[[State], State] = lambda state: state
+    made_at: int | None = None
     text: str = ""
+
+    def is_new_to(self, saved: Saved) -> bool:
+        """Was this state saved before the change was made?"""
+        return self.made_at is None or saved.number <= self.made_at
 
     def applied(self, state: State, descent: Descent) -> State:
         """The saved state, with what the descent has in the place of it."""
@@ -120,6 +126,7 @@ def go_on(
     Raises RunError where that was another run, where exactly the same machine is asked for and
     this is another, or where a changed run has nothing left to do.
     """
+    change = change if change is not None and change.is_new_to(saved) else None
     check_settings(saved.facts, facts, change.may_differ if change else frozenset())
     odd = differences(saved.facts.get("machine", {}), facts["machine"])
     if odd and exact:

@@ -233,7 +233,16 @@ def is_run(path: Path) -> bool:
     return has_record and os.path.isfile(path / SETTINGS)
 
 
-def parent_of(values: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The parent that a run.toml names: {"run": its folder, "step": a number}; None: none."""
-    found = values.get("parent")
-    return dict(found) if isinstance(found, dict) and {"run", "step"} <= found.keys() else None
+def origin_of(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The tables of a run.toml that say where its settings come from.
+
+    parent: {"run": its folder, "step": a number}, of a child
+    longer: {"step": a number, "text": how}, of a run that was trained longer
+    """
+    wanted = {"parent": {"run": str, "step": int}, "longer": {"step": int, "text": str}}
+    return {
+        name: values[name]
+        for name, row in wanted.items()
+        if isinstance(values.get(name), dict)
+        and all(type(values[name].get(key)) is kind for key, kind in row.items())
+    }
