@@ -334,9 +334,10 @@ def dies(number: int, work: Any) -> None:
             raise Died
         return loss
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Died):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop_step.Stepper, "_backward", fatal)
-        work()
+        with pytest.raises(Died):
+            work()
 
 
 WISHES: dict[str, dict[str, Any]] = {
@@ -368,9 +369,10 @@ def test_killed_after_the_last_step_takes_no_other(place):
         raise Died
 
     whole = fit("a", epochs=5)
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Died):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr("thalweg.jobs.fit.score", die)
-        fit("b", epochs=5)
+        with pytest.raises(Died):
+            fit("b", epochs=5)
     found = resume("b")
     assert same_weights(whole, found)
     assert same_runs("a", "b")

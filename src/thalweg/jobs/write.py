@@ -25,7 +25,7 @@ from thalweg.tasks.study import Study
 def write_settings(
     folder: Folder, chosen: dict[str, Any], data: Any, origin: Mapping[str, Any]
 ) -> None:
-    """run.toml: the data, where it was a file, every setting with its value, where they come from."""
+    """run.toml: the data, where it was a file, every setting with its value, and their origin."""
     source = {"data": str(data)} if isinstance(data, str | Path) else {}
     folder.write_toml(files.SETTINGS, {"schema": 1, **source, "settings": chosen, **origin})
 
