@@ -18,6 +18,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Callable
 from contextlib import closing
@@ -724,6 +725,38 @@ def test_the_same_from_a_real_process(bad, place):
     assert all(part in done.stderr.splitlines()[-1] for part in bad.says)
     assert "Traceback" not in done.stderr
     assert "\r" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "prepare", "says"),
+    [
+        ("", CUT, "record.sqlite cannot be continued: Permission denied"),
+        ("--epochs +1", lambda: None, "cannot be gone on with: Permission denied; copy it"),
+    ],
+    ids=["unfinished", "longer"],
+)
+def test_a_read_only_run_cannot_be_gone_on_with(options, prepare, says, place):
+    prepare()
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folder is for its owner alone
+        os.chmod(name, 0o755)
+        run = shutil.copytree("runs/kinds", Path(name, "kinds"))
+        shutil.copy("good.csv", name)
+        run.chmod(0o555)
+        before = content_of(run)
+        words = f"resume {run} {name}/good.csv {options}"
+        done = subprocess.run(
+            [sys.executable, "-m", "thalweg", *shlex.split(words)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            cwd=name,
+            preexec_fn=lambda: os.setuid(65534) if os.getuid() == 0 else None,  # root may write
+        )
+        assert content_of(run) == before
+        run.chmod(0o755)
+    assert (done.returncode, done.stdout) == (RUN, ""), done.stderr
+    assert says in done.stderr.splitlines()[-1]
 
 
 def test_a_full_disk_leaves_no_run_that_looks_whole(place):
