@@ -16,8 +16,12 @@ import pytest
 import torch
 
 import killed
+import thalweg.jobs.resume  # noqa: F401
 from killed import DESCENTS, FITS, NUM_STEPS
 from thalweg.record import read
+
+torch.use_deterministic_algorithms(False)
+"""It imports torch's compiler, for seconds: so once, and not in every process; thalweg's jobs too."""
 
 SOURCES = (*FITS, *DESCENTS)
 OPTIMIZERS = ("sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw", "lion", "muon", "prodigy")
