@@ -637,6 +637,7 @@ RESUMES = [
     of_resume("a child with another target", "kinds --set target=size", "another target",
               code=USAGE),
     of_resume("a child set twice", "kinds --set lr=1 --set lr=2", "lr was given twice", code=USAGE),
+    of_resume("a child of two meanings", "kinds --set epochs=+5", "two things", code=USAGE),
     of_resume("a child with nothing to do", "kinds --set lr=0.1", "nothing is left to do",
               "--from-step N"),
     of_resume("a name without a child", "kinds --name new", "names a child", code=USAGE),

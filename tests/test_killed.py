@@ -21,7 +21,7 @@ from killed import DESCENTS, FITS, NUM_STEPS
 from thalweg.record import read
 
 torch.use_deterministic_algorithms(False)
-"""It imports torch's compiler, for seconds: so once, and not in every process."""
+"""It imports torch's compiler, for seconds: so once and not in every process; so jobs."""
 
 SOURCES = (*FITS, *DESCENTS)
 OPTIMIZERS = ("sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw", "lion", "muon", "prodigy")

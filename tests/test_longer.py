@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import torch
 
 import killed
 import thalweg
-from thalweg.errors import RunError, UsageError
+from thalweg.errors import Preempted, RunError, UsageError
 from thalweg.jobs.runs import list_runs
 from thalweg.loop import step as loop_step
 from thalweg.record import read
@@ -377,6 +379,36 @@ def test_killed_after_the_last_step_takes_no_other(place):
     assert same_weights(whole, found)
     assert same_runs("a", "b")
     assert found.result["steps"] == 30
+
+
+def test_a_killed_run_is_trained_longer(place):
+    dies(17, lambda: fit("a", **PLAIN, epochs=5))
+    found = resume("a", epochs="+3")
+    assert same_weights(found, fit("b", **PLAIN, epochs=8))
+    assert same_runs("a", "b")
+
+
+@pytest.mark.parametrize("number", [17, 18])
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_was_asked_to_stop_goes_on(asked, number, place):
+    """In step 17 nothing else was due; after step 18 a look was."""
+    backward = loop_step.Stepper._backward
+
+    def asks(self: Any, batch: Any, at: int, params: Any) -> Any:
+        if at == number:
+            os.kill(os.getpid(), asked)
+        return backward(self, batch, at, params)
+
+    with pytest.MonkeyPatch.context() as patch, suppress(Preempted):
+        patch.setattr(loop_step.Stepper, "_backward", asks)
+        assert fit("a", epochs=5).result["status"] == "interrupted"
+        assert asked == signal.SIGINT
+    assert len(steps_of("a")["number"]) == number
+    found = resume("a")
+    assert same_weights(found, fit("b", epochs=5))
+    assert same_runs("a", "b")
+    if asked == signal.SIGTERM:  # no look was made that the other had not
+        assert looks_of("a", every=1) == looks_of("b", every=1)
 
 
 # Refused.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from thalweg.errors import UsageError
-from thalweg.jobs.longer import FIXED, Longer
+from thalweg.jobs.longer import BUDGETS, FIXED, Longer
 from thalweg.jobs.settings import Settings
 
 
@@ -72,5 +72,10 @@ def _read(texts: Sequence[str]) -> dict[str, Any]:
             raise UsageError(f"set: {text!r} is not NAME=VALUE, such as lr=1e-4")
         if name in found:
             raise UsageError(f"set: {name} was given twice")
+        if name in BUDGETS and value.strip().startswith("+"):
+            raise UsageError(
+                f"set: {text!r} could mean two things: --{name} {value.strip()} trains so "
+                f"many longer, {name}={value.strip().lstrip('+')} is the whole budget"
+            )
         found[name] = value if name in FIXED else Settings.read(name, value.strip())
     return found

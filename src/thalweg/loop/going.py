@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from thalweg.errors import RunError
 from thalweg.loop.facts import check_settings, differences
+from thalweg.rules.options import EMA
 from thalweg.state import checkpoint
 from thalweg.state.checkpoint import Saved
 from thalweg.state.places import name_of, number_of
@@ -50,28 +51,34 @@ class Change:
 
     def applied(self, state: State, descent: Descent) -> State:
         """The saved state, with what the descent has in the place of it."""
-        own = descent.state()
-        if self.has_new_rates:
-            rates = {**own.rates, "evaluations": state.rates["evaluations"]}
-            phases = {
-                name: self._phase(own.phases[name], state.phases[name]) for name in own.phases
-            }
-            state = replace(state, rates=rates, phases=phases)
-        return self.adapt(state)
+        if not self.has_new_rates:
+            return self.adapt(state)
+        own, averages = descent.state(), _averages(descent)
+        phases = {
+            name: self._phase(phase, state.phases[name], averages=averages)
+            for name, phase in own.phases.items()
+        }
+        rates = {**own.rates, "evaluations": state.rates["evaluations"]}
+        return self.adapt(replace(state, rates=rates, phases=phases))
 
-    def _phase(self, own: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
-        """One phase: the hyperparameters stand in the groups, which keep what is no setting."""
+    def _phase(
+        self, own: Mapping[str, Any], saved: Mapping[str, Any], *, averages: bool
+    ) -> dict[str, Any]:
+        """One phase; rates and hyperparameters stand in the optimizer's groups."""
         if self.has_new_optimizer:
             return {**saved, "optimizer": own["optimizer"]}
-        groups = own["optimizer"]["groups"]
-        known = saved["optimizer"]["state"]
-        options = [str(group.get("options", "")) for group in groups]
-        if not any("EMA" in option for option in options):
-            known = {
-                name: {key: value for key, value in state.items() if key != "ema"}
-                for name, state in known.items()
-            }
-        return {**saved, "optimizer": {"state": known, "groups": groups}}
+        states = {
+            name: {key: value for key, value in row.items() if averages or key != "ema"}
+            for name, row in saved["optimizer"]["state"].items()
+        }
+        optimizer = {"state": states, "groups": own["optimizer"]["groups"]}
+        return {**saved, "optimizer": optimizer}
+
+
+def _averages(descent: Descent) -> bool:
+    """Does the optimizer keep a running mean? One that is left over in the states would be used."""
+    groups = descent.optimizer.param_groups
+    return any(isinstance(option, EMA) for row in groups for option in row.get("options", ()))
 
 
 @dataclass(frozen=True, slots=True)
