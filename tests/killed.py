@@ -94,19 +94,45 @@ def descend(source: str, folder: Path, optimizer: str) -> dict[str, torch.Tensor
     return model.state_dict()
 
 
-def fit(folder: Path, optimizer: str) -> dict[str, torch.Tensor]:
-    """Train by `thalweg.fit` on a CSV file, or resume."""
+def own_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return nn.functional.cross_entropy(outputs, targets, label_smoothing=0.1)
+
+
+def regression() -> tuple[np.ndarray, np.ndarray]:
+    x, y = arrays()
+    return x, x[:, :1] - y[:, None].astype(np.float32)
+
+
+FITS: dict[str, tuple[Callable[[], Any], Callable[[], dict[str, Any]]]] = {
+    "csv": (lambda: None, lambda: {"target": "kind", "model": "mlp:16"}),
+    "fit, arrays": (arrays, lambda: {"model": "mlp:16"}),
+    "fit, own model": (arrays, lambda: {"model": net()}),
+    "fit, own dataset": (Jittered, lambda: {"model": net(), "workers": 2}),
+    "fit, own loss": (arrays, lambda: {"model": net(), "loss": own_loss}),
+    "fit, mse": (regression, lambda: {"model": nn.Linear(4, 1), "loss": "mse"}),
+}
+"""Data (None: a CSV file) and settings of a fit."""
+
+
+def fit(source: str, folder: Path, optimizer: str) -> dict[str, torch.Tensor]:
+    """Train by `thalweg.fit`, or resume."""
+    make_data, make_settings = FITS[source]
+    torch.manual_seed(1)
+    data, settings = make_data(), make_settings()
+    objects = {
+        name: value
+        for name, value in settings.items()
+        if name in ("model", "loss") and not isinstance(value, str)
+    }
     table = folder.parent / "points.csv"
-    if not table.exists():
+    if data is None and not table.exists():
         write_table(table)
     if (folder / "run.toml").exists():
-        run = thalweg.resume(folder, quiet=True)
+        run = thalweg.resume(folder, data, **objects, quiet=True)
     else:
         run = thalweg.fit(
-            table,
-            target="kind",
+            table if data is None else data,
             optimizer=optimizer,
-            model="mlp:16",
             batch_size=BATCH,
             steps=NUM_STEPS,
             patience=100,
@@ -115,6 +141,7 @@ def fit(folder: Path, optimizer: str) -> dict[str, torch.Tensor]:
             out=str(folder.parent),
             name=folder.name,
             quiet=True,
+            **settings,
         )
     return run.model.state_dict()
 
@@ -135,8 +162,8 @@ def die_in(number: int) -> None:
 def main(source: str, folder: str, optimizer: str, number: str) -> None:
     torch.set_num_threads(1)
     die_in(int(number))
-    train = fit if source == "csv" else lambda *rest: descend(source, *rest)
-    weights = train(Path(folder), optimizer)
+    train = fit if source in FITS else descend
+    weights = train(source, Path(folder), optimizer)
     torch.save(weights, Path(folder).parent / f"{Path(folder).name}.pt")
 
 

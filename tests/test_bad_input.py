@@ -11,21 +11,27 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import resource
 import shlex
 import shutil
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+import xxhash
 
 from thalweg.cli.main import main
+from thalweg.record.lock import Lock
 
 USAGE, DATA, RUN = 2, 4, 5
 
@@ -497,7 +503,149 @@ RUNS = [
     ),
 ]
 
-BAD = [*FILES, *TARGETS, *OPTIONS, *COMMANDS, *TOMLS, *PLACES, *NEW_DATA, *RUNS]
+RESUMED = "runs/kinds/checkpoints/step-00000002"
+
+
+def together(*all_: Prepare) -> Prepare:
+    """One after the other."""
+
+    def apply() -> None:
+        for prepare in all_:
+            prepare()
+
+    return apply
+
+
+CUT = damage("run.manifest", gone)
+"""The run of good.csv is then one that was killed after its last step."""
+
+
+def of_resume(name: str, words: str, *says: str, prepare: Prepare = CUT, code: int = RUN) -> Bad:
+    """A run that cannot be gone on with."""
+    return Bad(name, f"resume {words}", code, says, prepare)
+
+
+def of_cut(name: str, file: str, change: Callable[[bytes], bytes | None], *says: str) -> Bad:
+    """A file of an unfinished run was changed."""
+    return of_resume(name, "kinds", *says, prepare=together(CUT, damage(file, change)))
+
+
+def other_format(content: bytes) -> bytes:
+    """A checkpoint's manifest as a later version may write it."""
+    body = content[: content.rindex(b' "xxh3"')].replace(b'"format": 1', b'"format": 7')
+    return body + b' "xxh3": "%s"}\n' % xxhash.xxh3_64_hexdigest(body).encode()
+
+
+def other_record(version: int) -> Prepare:
+    def apply() -> None:
+        with closing(sqlite3.connect("runs/kinds/record.sqlite")) as connection:
+            connection.execute(f"PRAGMA user_version={version}")
+            connection.commit()
+
+    return apply
+
+
+def locked() -> None:
+    """As while it runs; the lock ends with this process."""
+    Lock(Path("runs/kinds/record.lock"))
+
+
+def without_model(content: bytes) -> bytes:
+    """run.toml of a run whose model was an object."""
+    return content.replace(b'model = "mlp:8"\n', b"")
+
+
+RESUMES = [
+    of_resume("resume without a run", "", "RUN requires an argument", code=USAGE),
+    of_resume("resume no run", "nope", "there is no run 'nope'", "kinds"),
+    of_resume("resume a folder that is no run", "runs", "runs is not the folder of a run"),
+    of_resume("resume a file", "good.csv", "good.csv is not the folder of a run"),
+    of_resume(
+        "resume a finished run",
+        "kinds",
+        "runs/kinds is finished",
+        "--epochs +20",
+        prepare=lambda: None,
+    ),
+    of_cut("a run.toml of another schema", "run.toml", replace("schema = 1", "schema = 7"),
+           "run.toml is of schema 7", "reads schema 1"),
+    of_cut("a run.toml without settings", "run.toml", lambda _: b"schema = 1", "[settings] table"),
+    of_cut("a run.toml that is no TOML", "run.toml", torn, "run.toml is damaged"),
+    of_cut("a setting that is unknown", "run.toml", replace("lr = ", "lrr = "),
+           "run.toml cannot be used", "'lrr' is not a setting"),
+    of_cut("another model in run.toml", "run.toml", replace("mlp:8", "mlp:9"),
+           "the checkpoint is of another model", "(8, 6) there and float32 (9, 6) here"),
+    of_cut("another depth in run.toml", "run.toml", replace("mlp:8", "mlp:8,8"),
+           "the checkpoint", "other parameters"),
+    of_cut("another seed in run.toml", "run.toml", replace("seed = 0", "seed = 3"),
+           "this is not the run that was saved", "data was"),
+    of_cut("another batch size in run.toml", "run.toml", replace("size = 32", "size = 9"),
+           "batch_size was 32, is 9"),
+    of_cut("a model that was an object", "run.toml", without_model,
+           "the model of runs/kinds was given as an object", "thalweg.resume(run, data, model="),
+    of_cut("data that was an object", "run.toml", replace('data = "', 'dat = "'),
+           "the data of runs/kinds was given as an object", "from Python"),
+    of_resume(
+        "data that has changed",
+        "kinds good.csv",
+        "good.csv has changed since runs/kinds began",
+        "bring the old file back",
+        prepare=together(CUT, write(GOOD + ROWS[0], "good.csv")),
+    ),
+    of_resume(
+        "data that is gone",
+        "kinds",
+        "gone.csv, the data of runs/kinds, is not there any more",
+        "thalweg resume RUN DATA",
+        prepare=together(
+            CUT,
+            lambda: Path("runs/kinds/run.toml").write_text(
+                re.sub("data = .*", 'data = "gone.csv"', Path("runs/kinds/run.toml").read_text())
+            ),
+        ),
+    ),
+    of_resume("no such data", "kinds nope.csv", "nope.csv does not exist", code=DATA),
+    of_cut("a damaged checkpoint", f"checkpoints/{Path(RESUMED).name}/tensors.safetensors", flip,
+           "holds no checkpoint that can be used", "step-00000002 cannot be used"),
+    of_cut("half a checkpoint", f"checkpoints/{Path(RESUMED).name}/state.json", half,
+           "holds no checkpoint that can be used", "state.json has"),
+    of_cut("a checkpoint of another format", f"checkpoints/{Path(RESUMED).name}/MANIFEST.json",
+           other_format, "it is of format 7", "reads format 1", "the version that wrote it"),
+    of_cut("a record that is cut off", "record.sqlite", half, "record.sqlite", "not a record"),
+    of_cut("a record that is gone", "record.sqlite", gone, "runs/kinds is not the folder of a run"),
+    of_resume("a later record", "kinds", "record.sqlite", "version 99",
+              prepare=together(CUT, other_record(99))),
+    of_resume("an earlier record", "kinds", "record.sqlite", "version 1", "earlier thalweg",
+              prepare=together(CUT, other_record(1))),
+    of_resume("a run that still runs", "kinds", "is still being written by a run", "wait",
+              prepare=together(CUT, locked)),
+    of_resume("longer than a run that still runs", "kinds --epochs +1", "is still being written",
+              prepare=locked),
+    of_resume("longer than a damaged record", "kinds --epochs +1", CHANGED,
+              prepare=damage("record.sqlite", flip)),
+    of_resume("longer by an absolute number", "kinds --epochs 20", "epochs is '20'", "epochs +20",
+              code=USAGE),
+    of_resume("longer by words", "kinds --steps more", "steps is 'more'", "+500", code=USAGE),
+    of_resume("longer by both", "kinds --steps +1 --epochs +1", "give one of them", code=USAGE),
+    of_resume("a child of no step", "kinds --from-step 1", "step 1 of runs/kinds is not kept",
+              "its checkpoints are of 2"),
+    of_resume("a child of a word", "kinds --from-step x", "--from-step", '"x"', code=USAGE),
+    of_resume("a child without a value", "kinds --set lr", "'lr' is not NAME=VALUE", code=USAGE),
+    of_resume("a child with a wrong value", "kinds --set lr=fast", "lr is 'fast'", code=USAGE),
+    of_resume("a child with an unknown setting", "kinds --set lrr=1", "did you mean 'lr'",
+              code=USAGE),
+    of_resume("a child with another target", "kinds --set target=size", "another target",
+              code=USAGE),
+    of_resume("a child set twice", "kinds --set lr=1 --set lr=2", "lr was given twice", code=USAGE),
+    of_resume("a child of two meanings", "kinds --set epochs=+5", "two things", code=USAGE),
+    of_resume("a child with nothing to do", "kinds --set lr=0.1", "nothing is left to do",
+              "--from-step N"),
+    of_resume("a name without a child", "kinds --name new", "names a child", code=USAGE),
+    of_resume("a child of a name that exists", "kinds --set lr=0.1 --steps +2 --name prices",
+              "runs/prices exists already", code=USAGE),
+]  # fmt: skip
+
+BAD = [*RESUMES, *FILES, *TARGETS, *OPTIONS, *COMMANDS, *TOMLS, *PLACES, *NEW_DATA, *RUNS]
 
 
 @pytest.fixture(scope="module")
@@ -578,6 +726,51 @@ def test_the_same_from_a_real_process(bad, place):
     assert all(part in done.stderr.splitlines()[-1] for part in bad.says)
     assert "Traceback" not in done.stderr
     assert "\r" not in done.stderr
+
+
+NOBODY = """
+import contextlib, io, os, shutil, sys
+from thalweg.cli.main import main
+_, words, run = sys.argv
+shutil.copytree(run, run + "-copy")
+with contextlib.redirect_stdout(io.StringIO()):  # a first time with all rights, to import all
+    main(words.replace(run, run + "-copy").split())
+if os.getuid() == 0:
+    os.setuid(65534)  # permissions do not bind root
+os.chdir("/")
+sys.exit(main(words.split()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "prepare", "says"),
+    [
+        ("", CUT, "record.sqlite cannot be continued: Permission denied"),
+        ("--epochs +1", lambda: None, "cannot be gone on with: Permission denied; copy it"),
+    ],
+    ids=["unfinished", "longer"],
+)
+def test_a_read_only_run_cannot_be_gone_on_with(options, prepare, says, place):
+    prepare()
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folder is for its owner alone
+        os.chmod(name, 0o755)
+        run = shutil.copytree("runs/kinds", Path(name, "kinds"))
+        shutil.copy("good.csv", name)
+        run.chmod(0o555)
+        before = content_of(run)
+        words = f"resume {run} {name}/good.csv --quiet {options}"
+        done = subprocess.run(
+            [sys.executable, "-c", NOBODY, words, str(run)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            cwd=name,
+        )
+        assert content_of(run) == before
+        run.chmod(0o755)
+    assert (done.returncode, done.stdout) == (RUN, ""), done.stderr
+    assert says in done.stderr.splitlines()[-1]
 
 
 def test_a_full_disk_leaves_no_run_that_looks_whole(place):

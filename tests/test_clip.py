@@ -74,7 +74,7 @@ BOUNDS = {
     "a loss at its bound": (Bounds(loss=1.0), None, None),
     "nothing": (None, None, None),
 }
-"""Bounds of a step of loss 1, the optimizer's own clip, and the norm that it comes to; 0: no step."""
+"""Bounds of a step of loss 1, the optimizer's own clip, the norm that it comes to; 0: no step."""
 
 
 @every_backend

@@ -18,6 +18,7 @@ from thalweg import optim
 from thalweg.cli.main import main
 from thalweg.errors import UsageError
 from thalweg.optim import OPTIMIZERS
+from thalweg.record import read as read_record
 from thalweg.rules import RULES
 from thalweg.rules.language import read
 from thalweg.rules.options import OPTIONS
@@ -101,6 +102,26 @@ def test_commands_run(wine, capsys):
     for line in COMMANDS:
         assert main(shlex.split(line)[1:]) == 0
     assert (wine / "predictions.csv").is_file()
+
+
+def test_the_commands_of_the_resume_page_run(wine, capsys):
+    lines = [line for block in blocks_of(PAGES["resume.md"], "sh") for line in block.splitlines()]
+    assert len(lines) == 4
+    for line in lines:
+        assert main(shlex.split(line)[1:]) in (0, 3)
+    listed = capsys.readouterr().out.splitlines()[-2:]
+    assert [row.split()[0] for row in listed] == ["wine", "gentle"]
+    assert listed[1].endswith("from runs/wine, step 75")
+    assert read_record("runs/wine").steps["number"][-1] == 75
+
+
+def test_the_descent_of_the_resume_page_runs_twice(tmp_path, monkeypatch, capsys):
+    (block,) = blocks_of(PAGES["resume.md"])
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        exec(compile(block, "resume.md", "exec"), {})
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second == "the budget of 20 epochs was used up 140"
 
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")

@@ -16,10 +16,14 @@ import pytest
 import torch
 
 import killed
-from killed import DESCENTS, NUM_STEPS
+import thalweg.jobs.resume  # noqa: F401
+from killed import DESCENTS, FITS, NUM_STEPS
 from thalweg.record import read
 
-SOURCES = ("csv", *DESCENTS)
+torch.use_deterministic_algorithms(False)
+"""It imports torch's compiler, for seconds: so once and not in every process; so jobs."""
+
+SOURCES = (*FITS, *DESCENTS)
 OPTIMIZERS = ("sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw", "lion", "muon", "prodigy")
 AVERAGING = ("schedulefreeadamw",)
 SOME = (1, 6, 8, 60, 143, 200)

@@ -6,7 +6,7 @@ What a command needs is imported when it runs, so that --help answers at once.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Annotated, Any, get_args
 
@@ -103,23 +103,41 @@ def resume(
     data: str | None = None,
     /,
     *,
+    epochs: str | None = None,
+    steps: str | None = None,
+    from_step: int | None = None,
+    set: list[str] | None = None,
+    name: str | None = None,
     exact: bool = False,
     out: _OUT = "runs",
     json: _JSON = False,
     quiet: _QUIET = False,
 ) -> int:
-    """Go on with a run that was stopped or killed, as if it had never been.
+    """Go on with a run that was stopped or killed, as if it had never been; or train it longer.
 
     Parameters
     ----------
     data:
         where the run's data stands now, if it was moved
+    epochs:
+        +20 trains it longer by so many passes, be it finished or not
+    steps:
+        +500 trains it longer by so many steps
+    from_step:
+        begin a child in a new folder, from the checkpoint of this step
+    set:
+        begin a child with a setting changed: lr=1e-4; may be given several times
+    name:
+        of the child's folder; by default the run's and a number
     exact:
         refuse a machine on which the last bits would be others
     """
     result = _job("resume", "run_resume")(
         run,
         data,
+        _job("wish", "Wish").of(
+            epochs=epochs, steps=steps, from_step=from_step, set=set, name=name
+        ),
         model=None,
         loss=None,
         exact=exact,
@@ -201,11 +219,15 @@ def list_runs(*, out: _OUT = "runs", json: _JSON = False) -> int:
     for row in result["runs"]:
         print(
             f"{row['name']:<24}{row['state']:<12}{row['optimizer'] or '-':<12}"
-            f"{size_text(row['bytes']):>10}"
+            f"{size_text(row['bytes']):>10}{_child_text(row['parent'])}"
         )
     if not result["runs"]:
         print(f"no run in {out} yet")
     return 0
+
+
+def _child_text(parent: Mapping[str, Any] | None) -> str:
+    return "" if parent is None else f"  from {parent['run']}, step {parent['step']:,}"
 
 
 @runs.command(name="delete")

@@ -58,7 +58,7 @@ def _words(history: History, summary: Mapping[str, Any]) -> dict[str, str]:
     """What fills the skeleton: sentences, tables and lists, each escaped markup."""
     name = scores.main_metric(summary, history.evaluations)
     return {
-        "facts": escape(_facts(summary)),
+        "facts": escape(_facts(summary, history.environment.get("parent"))),
         "verdict": _verdict(mapping(summary.get("verdict"))),
         "worse": join(tag("p", text, class_="worse") for text in scores.worse(summary)),
         "result": escape(scores.result(summary, _num_tested(history))),
@@ -76,8 +76,8 @@ def _words(history: History, summary: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _facts(summary: Mapping[str, Any]) -> str:
-    """One line on what was trained: the task, the data, the optimizer, the time."""
+def _facts(summary: Mapping[str, Any], parent: Any) -> str:
+    """One line on what was trained: the task, the data, the optimizer, the time; from which run."""
     task = mapping(summary.get("task"))
     parts = [
         task.get("kind"),
@@ -87,6 +87,7 @@ def _facts(summary: Mapping[str, Any]) -> str:
         summary.get("optimizer"),
         _counted(summary, "steps", "step"),
         None if summary.get("seconds") is None else f"{number(summary['seconds'])} s",
+        parent and f"a child of {parent}",
     ]
     return " · ".join(str(part) for part in parts if part)
 

@@ -109,9 +109,12 @@ def carry_out(
 def _begin(data: Any, plan: FitPlan, place: Place, descent: Descent) -> None:
     """From the start on record: what was asked, and where it runs."""
     chosen = plan.chosen(descent)
-    place.written.facts(settings=chosen, environment=environment_of(data, plan.machine))
+    environment = environment_of(data, plan.machine)
+    if parent := place.origin.get("parent"):
+        environment["parent"] = f"{parent['run']}, step {parent['step']:,}"
+    place.written.facts(settings=chosen, environment=environment)
     if place.folder is not None:
-        write_settings(place.folder, chosen, data)
+        write_settings(place.folder, chosen, data, place.origin)
 
 
 def _train(
@@ -120,7 +123,7 @@ def _train(
     """Take every step, exactly."""
     if place.is_new:
         for notice in study.notices:
-            descent.tell(Event(0, "notice", notice))
+            descent.tell(Event(descent.progress.steps, "notice", notice))
 
     def tell(name: str) -> None:
         descent.tell(Event(descent.progress.steps, "notice", f"not exact: {name}"))

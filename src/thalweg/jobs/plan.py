@@ -15,6 +15,7 @@ from thalweg.jobs.settings import Settings
 from thalweg.loop.batches import BatchSize, num_batches
 from thalweg.loop.descend import descend
 from thalweg.loop.descent import Descent
+from thalweg.loop.going import Change
 from thalweg.loop.stopping import Until, budget, converged, reached
 from thalweg.optim import Optimizer
 from thalweg.record import Memory, Record
@@ -41,10 +42,13 @@ class FitPlan:
     schedule: Schedule
     until: Until
 
-    def descend(self, place: Place, *, exact: bool = False) -> Descent:
+    def descend(
+        self, place: Place, *, exact: bool = False, change: Change | None = None
+    ) -> Descent:
         """The descent, which writes at this place; a run that is there already goes on.
 
         exact: refuse another machine than the one it ran on
+        change: what it does otherwise than the run that it goes on from
         """
         settings = self.settings
         descent = descend(
@@ -60,7 +64,7 @@ class FitPlan:
             guard=settings.guard,  # pyright: ignore[reportArgumentType]
             evaluate_every=settings.evaluate_every,
             folder=None if place.folder is None else place.folder.path,
-            resume=not place.is_new,
+            resume=not place.is_new if change is None else change,
             exact=exact,
             checkpoint_every=settings.checkpoint_every,
             keep=settings.keep,

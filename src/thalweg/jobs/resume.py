@@ -3,25 +3,47 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from thalweg.draw.progress import Progress, Silent, open_progress
+from thalweg.draw.progress import open_progress
 from thalweg.errors import RunError
 from thalweg.jobs.fit import carry_out
-from thalweg.jobs.place import gone_on_with
+from thalweg.jobs.longer import (
+    Size,
+    at_an_epoch,
+    changed,
+    grown,
+    has_new_optimizer,
+    in_words,
+    planned_from,
+)
+from thalweg.jobs.old import Old, old_of
+from thalweg.jobs.place import Place, gone_on_with, opened
 from thalweg.jobs.plan import plan_of, study_of
 from thalweg.jobs.run import Run
 from thalweg.jobs.settings import Settings
-from thalweg.record import read
-from thalweg.state import folder as files
-from thalweg.state.folder import Folder, find, fingerprint
+from thalweg.jobs.wish import Wish
+from thalweg.loop.going import Change, Found, found_in
+from thalweg.state.folder import find
+from thalweg.state.state import State
+
+PLANNED = frozenset({"schedule's factors", "horizon"})
+"""What a longer budget changes."""
 
 
 def resume(
     run: str | os.PathLike[str],
     data: Any = None,
     *,
+    epochs: str | None = None,
+    steps: str | None = None,
+    from_step: int | None = None,
+    set: Mapping[str, Any] | None = None,
+    name: str | None = None,
     model: Any = None,
     loss: Any = None,
     exact: bool = False,
@@ -32,19 +54,32 @@ def resume(
 
     run: a path, a name below `out`, or "last"
     data: of a run whose data was given as an object; else the file that it names is read again
+    epochs, steps: train it longer by so many, "+20", be it finished or not; its schedule is planned
+    anew over the longer budget, and patience begins anew
+    from_step, set: begin a child in a new folder instead, from the checkpoint of this step (by
+    default the newest), with these settings changed: {"lr": 1e-4}; name: of that folder
     model, loss: of a run whose model was given as an object, the same once more
     exact: refuse a machine on which the last bits would be others; without it that is only said
-    Raises RunError for a run that is finished, still runs, is damaged, or had other data or
-    settings.
+    Raises UsageError for a wrong wish, RunError for a run that is finished, still runs, is damaged,
+    or had other data or settings; nothing was changed then.
     """
     return run_resume(
-        run, data, model=model, loss=loss, exact=exact, out=out, quiet=quiet, owns_process=False
+        run,
+        data,
+        Wish.of(epochs=epochs, steps=steps, from_step=from_step, set=set, name=name),
+        model=model,
+        loss=loss,
+        exact=exact,
+        out=out,
+        quiet=quiet,
+        owns_process=False,
     )
 
 
 def run_resume(
     run: str | os.PathLike[str],
     data: Any,
+    wish: Wish,
     *,
     model: Any,
     loss: Any,
@@ -54,68 +89,87 @@ def run_resume(
     owns_process: bool,
 ) -> Run:
     """`resume`; owns_process: a command of ours runs alone."""
-    folder = find(run, out)
-    if folder.is_finished:
+    old = old_of(find(run, out), {"model": model, "loss": loss})
+    if wish.is_plain and old.folder.is_finished and old.status != "interrupted":
         raise RunError(
-            f"{folder.path} is finished: nothing is left to do; --epochs +20 trains it longer"
+            f"{old.folder.path} is finished: nothing is left to do; --epochs +20 trains it longer"
         )
-    settings, source = _asked(folder, model, loss)
-    data = source if data is None else data
-    if data is None:
-        raise RunError(
-            f"the data of {folder.path} was given as an object: bring it again, "
-            "thalweg.resume(run, data, ...)"
-        )
-    _check_file(folder, data)
+    data = old.check_data(data)
+    known = Settings.of({**old.chosen, **old.objects})
+    asked = changed(old.chosen, wish.settings)  # what cannot be set is refused before data is read
+    settings = replace(Settings.of({**asked, **old.objects}), out=out, name=wish.name)
     progress = open_progress(quiet=quiet)
     try:
-        return _go_on(folder, data, settings, progress, exact=exact, owns_process=owns_process)
+        progress.say(f"reading {data}" if isinstance(data, str | Path) else "preparing the data")
+        study = study_of(data, known)
+        settings, change = _change(old, wish, settings, len(study.train))
+        plan = plan_of(study, settings, owns_process=owns_process)
+        with plan.machine.applied(), _place(old, wish, change, out) as place:
+            descent = plan.descend(place, exact=exact, change=change)
+            for event in [event for event in descent.events if event.kind in ("resume", "change")]:
+                progress.say(event.text)
+            return carry_out(study, plan, place, descent, data=data, progress=progress)
     finally:
         progress.close()
 
 
-def _go_on(
-    folder: Folder,
-    data: Any,
-    settings: Settings,
-    progress: Progress | Silent,
-    *,
-    exact: bool,
-    owns_process: bool,
-) -> Run:
-    progress.say(f"reading {data}" if isinstance(data, str | Path) else "preparing the data")
-    study = study_of(data, settings)
-    plan = plan_of(study, settings, owns_process=owns_process)
-    with plan.machine.applied(), gone_on_with(folder) as place:
-        descent = plan.descend(place, exact=exact)
-        progress.say(f"{folder.path} goes on after step {descent.progress.steps:,}")
-        return carry_out(study, plan, place, descent, data=data, progress=progress)
-
-
-def _asked(folder: Folder, model: Any, loss: Any) -> tuple[Settings, str | None]:
-    """The settings in the run's run.toml, and its data where that was a file."""
-    values = folder.read_toml(files.SETTINGS)
-    chosen, data = values.get("settings"), values.get("data")
-    if not isinstance(chosen, dict) or not isinstance(data, str | None):
-        raise RunError(f"{folder.path / files.SETTINGS} is damaged: it needs a [settings] table")
-    given = {name: value for name, value in (("model", model), ("loss", loss)) if value is not None}
-    if model is None and "model" not in chosen:
-        raise RunError(
-            f"the model of {folder.path} was given as an object: resume(..., model=the same)"
+def _change(old: Old, wish: Wish, settings: Settings, rows: int) -> tuple[Settings, Change | None]:
+    """The settings to go on with, and what they change; None where nothing is."""
+    if wish.is_plain:
+        return settings, _begun_before(old)
+    size = Size(rows, settings.batch_size)
+    found = _found(old, wish)
+    texts = [in_words(old.chosen, wish.settings)] if wish.settings else []
+    if wish.longer is not None:
+        settings = grown(settings, wish.longer, size, taken=old.num_steps)
+        count = wish.longer.epochs or wish.longer.steps or 0
+        unit = "steps" if wish.longer.epochs is None else "epochs"
+        texts.append(f"trained longer, by {count:,g} {unit}")
+        if old.status == "reached" and "until" not in wish.settings and settings.until:
+            texts.append(f"its goal, {settings.until}, was reached and ends it no more")
+            settings = replace(settings, until=None)
+    if "batch_size" in wish.settings and found.saved is not None:
+        state = at_an_epoch(State.from_tree(found.saved.tree), size)
+        settings = replace(
+            settings, horizon=planned_from(state, settings, size) or settings.horizon
         )
-    try:
-        return Settings.of({**chosen, **given}), data
-    except ValueError as error:
-        raise RunError(f"{folder.path / files.SETTINGS} cannot be used: {error}") from None
+    return settings, Change(
+        may_differ=PLANNED | wish.settings.keys(),
+        parent=old.folder.path if wish.is_child else None,
+        step=found.saved.number if wish.is_child and found.saved else None,
+        has_new_rates=wish.is_child,
+        has_new_optimizer=has_new_optimizer(old.chosen, wish.settings),
+        adapt=lambda state: at_an_epoch(state, size),
+        made_at=None if wish.is_child or found.saved is None else found.saved.number,
+        text="; ".join(texts),
+    )
 
 
-def _check_file(folder: Folder, data: Any) -> None:
-    """Raise RunError where the data's file is not the one that the run began with."""
-    if not isinstance(data, str | Path) or not Path(data).is_file():
-        return
-    known = read(folder.path).environment.get("data_xxh3")
-    if known is not None and known != fingerprint(Path(data)):
+def _found(old: Old, wish: Wish) -> Found:
+    """The state to go on from."""
+    found = found_in(old.folder.path, wish.from_step)
+    if found.saved is None:
         raise RunError(
-            f"{data} has changed since {folder.path} began (its checksum differs): bring the old "
-            "file back, or begin a new run with thalweg fit"
+            f"{old.folder.path} holds no checkpoint to go on from (older versions kept none): "
+            "begin again with thalweg fit"
         )
+    return found
+
+
+def _begun_before(old: Old) -> Change | None:
+    """That the run was trained longer, which its newest checkpoint may not know yet."""
+    longer = old.origin.get("longer")
+    if longer is None:
+        return None
+    return Change(may_differ=PLANNED, made_at=longer["step"], text=longer["text"])
+
+
+def _place(old: Old, wish: Wish, change: Change | None, out: str) -> AbstractContextManager[Place]:
+    """The run's own, or a child's."""
+    if wish.is_plain or change is None:
+        return gone_on_with(old.folder, old.origin)
+    if wish.is_child:
+        parent = {"run": str(old.folder.path), "step": change.step}
+        return opened(out, wish.name, old.folder.name, {"parent": parent})
+    longer = {"step": change.made_at, "text": change.text}
+    return gone_on_with(old.folder, {**old.origin, "longer": longer})

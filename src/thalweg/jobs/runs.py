@@ -6,7 +6,7 @@ from typing import Any
 
 from thalweg.errors import RunError
 from thalweg.state import folder as files
-from thalweg.state.folder import Folder, every, find
+from thalweg.state.folder import Folder, every, find, origin_of
 
 
 def list_runs(out: str) -> dict[str, Any]:
@@ -32,6 +32,7 @@ def _row(folder: Folder) -> dict[str, Any]:
         values = folder.read_toml(files.SETTINGS)
         state = folder.read_json(files.VERDICT)["state"] if folder.is_finished else "unfinished"
         found = {"data": values.get("data"), "optimizer": values["settings"]["optimizer"]}
+        found["parent"] = origin_of(values).get("parent")
     except (RunError, LookupError, TypeError):
-        state, found = "damaged", {"data": None, "optimizer": None}
+        state, found = "damaged", {"data": None, "optimizer": None, "parent": None}
     return {"name": folder.name, "state": state, **found, "bytes": folder.size}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
 from inspect import Parameter, Signature, signature
@@ -113,13 +114,33 @@ class Settings:
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Settings:
         """From names and values. Raises UsageError for a name that is no setting."""
+        cls.check_names(given)
+        return cls(**given)
+
+    @classmethod
+    def read(cls, name: str, text: str) -> Any:
+        """A setting's value from its text, of the kind that it has; "" is "by default".
+
+        Raises UsageError for a name that is no setting.
+        """
+        cls.check_names([name])
+        kind = str(next(row.type for row in fields(cls) if row.name == name))
+        if text == "" and "None" in kind:
+            return None
+        for convert in [known for known in (int, float) if known.__name__ in kind]:
+            with suppress(ValueError):
+                return convert(text)
+        return text
+
+    @classmethod
+    def check_names(cls, names: Iterable[str]) -> None:
+        """Raise UsageError for a name that is no setting."""
         known = [row.name for row in fields(cls)]
-        for name in given:
+        for name in names:
             if name not in known:
                 near = get_close_matches(name, known, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
                 raise UsageError(f"{name!r} is not a setting of fit: {hint}")
-        return cls(**given)
 
     @classmethod
     def signature_beside(cls, function: Callable[..., Any]) -> Signature:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ from thalweg.tasks.predictor import Predictor
 from thalweg.tasks.study import Study
 
 
-def write_settings(folder: Folder, chosen: dict[str, Any], data: Any) -> None:
-    """run.toml: the data, where it was a file, and every setting with its value."""
+def write_settings(
+    folder: Folder, chosen: dict[str, Any], data: Any, origin: Mapping[str, Any]
+) -> None:
+    """run.toml: the data, where it was a file, every setting with its value, and their origin."""
     source = {"data": str(data)} if isinstance(data, str | Path) else {}
-    folder.write_toml(files.SETTINGS, {"schema": 1, **source, "settings": chosen})
+    folder.write_toml(files.SETTINGS, {"schema": 1, **source, "settings": chosen, **origin})
 
 
 def score(study: Study, plan: FitPlan, descent: Descent, place: Place) -> Run:

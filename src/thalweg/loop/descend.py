@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from numbers import Integral
+from pathlib import Path
 from typing import Any, get_args
 
 import torch
@@ -16,6 +17,7 @@ from thalweg.loop.batches import Batches, BatchSize, Feed
 from thalweg.loop.descent import Descent
 from thalweg.loop.facts import machine_facts
 from thalweg.loop.foreign import Foreign, inexact
+from thalweg.loop.going import Change, begun, go_on
 from thalweg.loop.kept import every_of, in_folder, in_memory
 from thalweg.loop.step import Stepper
 from thalweg.loop.stopping import Until
@@ -47,7 +49,7 @@ def descend(
     evaluate_every: int | None = None,
     record: Recorder | None = None,
     folder: str | os.PathLike[str] | None = None,
-    resume: bool = False,
+    resume: bool | Change = False,
     exact: bool = False,
     checkpoint_every: int | str = "60s",
     keep: int = 2,
@@ -73,7 +75,7 @@ def descend(
     record: where to write what happens, such as Record("runs/mine"); by default the memory
     folder: where to keep the record and checkpoints, such as "runs/mine"
     resume: go on from the newest checkpoint in `folder`, to the bit as if the run had never
-    stopped; where there is none yet it starts
+    stopped; where there is none yet it starts. A Change says what is otherwise on purpose
     exact: refuse to resume on a machine where the last bits would be others; else that is said
     checkpoint_every: steps between checkpoints, or a time such as "60s"; the last `keep` and the
     best are kept
@@ -96,7 +98,7 @@ def descend(
     _check_counts(evaluate_every=evaluate_every, horizon=horizon, accumulate=accumulate, keep=keep)
     _check_choices(seed, workers, guard)
     _check_looks(task, schedule, until)
-    _check_place(folder, record, resume=resume)
+    _check_place(folder, record, resume=bool(resume))
     if task.validation is None and (evaluate_every is not None or restore_best):
         text = "evaluate_every and restore_best have no effect: the task has no validation data"
         warnings.warn(text, stacklevel=2)
@@ -107,17 +109,21 @@ def descend(
     descent.plan(constant() if schedule is None else schedule, until, horizon)
     descent.watch(evaluate_every, restore_best)
     descent.protect(guard)
+    facts: dict[str, Any] = {}
+    events: list[Event] = []
     if folder is None:
         kept = in_memory(record)
     else:
-        kept = in_folder(folder, resume=resume, every=every, keep=keep, tell=descent.hear)
-    facts: dict[str, Any] = {}
-    if folder is not None:
         given = {"batch_size": batch_size, "accumulate": accumulate, "seed": int(seed)}
         given |= {"precision": stepper.precision.name}
         facts = _facts(descent, schedule, given)
+        change = resume if isinstance(resume, Change) else None
+        found = begun(Path(folder), change) if resume else None
+        if found is not None and found.saved is not None:  # what can be refused is, before writing
+            events = go_on(descent, found.saved, facts, exact=exact, change=change)
+        kept = in_folder(folder, found=found, every=every, keep=keep, tell=descent.hear)
     try:
-        descent.keep(kept, facts, exact=exact)
+        descent.keep(kept, facts, events)
     except BaseException:
         kept.close()
         raise
@@ -125,7 +131,7 @@ def descend(
         feed.workers.tell = lambda text: descent.tell(Event(descent.progress.steps, "worker", text))
     if kept.is_new:
         for notice in _notices(task, feed):
-            descent.tell(Event(0, "notice", f"not exact: {notice}"))
+            descent.tell(Event(descent.progress.steps, "notice", f"not exact: {notice}"))
     return descent
 
 

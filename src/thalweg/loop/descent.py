@@ -8,28 +8,24 @@ Everything behind "step" looks at blocks of drained steps, in the order in which
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from thalweg.errors import RunError, UsageError
-from thalweg.guard.watch import not_finite
+from thalweg.errors import UsageError
 from thalweg.loop.batches import Feed, Position
-from thalweg.loop.facts import check_settings, differences
 from thalweg.loop.kept import Kept, in_memory
 from thalweg.loop.looks import Looks
 from thalweg.loop.pace import pace_of
 from thalweg.loop.rescue import Rescue
 from thalweg.loop.step import Stepper
 from thalweg.loop.stopping import Ending, Planned, Until
-from thalweg.loop.tracing import Tracer, explained
+from thalweg.loop.tracing import Tracer
 from thalweg.optim.averages import show, shown
 from thalweg.optim.rates import Rates
-from thalweg.probes.origin import Origin
 from thalweg.record.history import row_of, step_of
 from thalweg.schedules import Schedule
 from thalweg.state.state import State
@@ -122,33 +118,29 @@ class Descent:
     def protect(self, mode: Mode) -> None:
         """Let the guard watch, and in mode "act" repair what goes wrong."""
         phase = self._stepper.phase
-        self._rescue = Rescue(mode, phase, self._rates.lowering, rates=self._rates)
+        lowering, tracer = self._rates.lowering, self._tracer
+        self._rescue = Rescue(mode, phase, lowering, rates=self._rates, tracer=tracer)
 
-    def keep(self, kept: Kept, facts: Mapping[str, Any], *, exact: bool = False) -> None:
-        """Write into this record and these checkpoints; go on from the state that stands there.
+    def keep(self, kept: Kept, facts: Mapping[str, Any], events: Sequence[Event] = ()) -> None:
+        """Write into this record and these checkpoints, at first what is to be told.
 
-        facts: the settings and the machine; exact: refuse another machine than the saved run's
-        Raises RunError where the state is that of another run.
+        facts: the settings and the machine, as a resume is going to compare them
         """
         self._kept = kept
         kept.facts.update(facts)
         if kept.saver is not None:
             check(self.state().to_tree())
-        saved = kept.saved
-        if saved is None:
-            if not kept.is_new:
-                self.tell(Event(0, "resume", "no checkpoint had been saved: started again"))
+        for event in events:
+            self.tell(event)
+        if kept.saved is None and not kept.is_new:
+            self.tell(Event(0, "resume", "no checkpoint had been saved: started again"))
+        if kept.saved is None:
             return
-        check_settings(saved.facts, facts)
-        self.restore(State.from_tree(saved.tree))
-        kept.went_on_from(saved.number)
-        odd = differences(saved.facts.get("machine", {}), facts["machine"])
-        if odd and exact:
-            raise RunError(f"exact: {'; '.join(odd)}: the last bits would be others")
-        text = f"resumed after step {saved.number:,}"
-        if odd:
-            text += f": exact up to there, to rounding after ({'; '.join(odd)})"
-        self.tell(Event(saved.number, "resume", text))
+        if kept.is_new:  # a parent's state is not there: it must be, before anything can be killed
+            self._save()
+            kept.wait()
+        else:
+            kept.went_on_from(kept.saved.number)
 
     def hear(self, text: str) -> None:
         """A line from what works in the background, such as a save that failed; told soon."""
@@ -166,6 +158,8 @@ class Descent:
 
     def __next__(self) -> Step:
         self._heed()
+        if self._step is None and self.ending is None and (over := self._over):
+            self._finish(None, over)  # all steps were taken before it was killed
         if self.ending is not None:
             raise StopIteration
         if self._is_closed:
@@ -180,13 +174,18 @@ class Descent:
             self._drain()
         if self._looks and self.ending is None and self._looks.is_due(step.number):
             self._look(step)
-        ending = self.ending or self._wish or (self._until(self.progress) if self._until else None)
+        ending = self.ending or self._wish or self._over
         if self._heard:
             self._tell_heard(step)
         if ending is not None:
             self._finish(step, ending)
         self._is_stepping = False
         return step
+
+    @property
+    def _over(self) -> Ending | None:
+        """The ending that its rules see by now."""
+        return self._until(self.progress) if self._until else None
 
     def _save(self) -> None:
         is_best = self.best is not None and self.best.number == self._number
@@ -235,37 +234,40 @@ class Descent:
         block, self._undrained = self._undrained, []
         if not block:
             return
-        bad = [step.number for step in block if not_finite(step.measured())]
-        origins = self._tracer.origins(block, bad)
-        from_data = [number for number in bad if _is_data(origins.get(number))]
-        action = self._rescue.judge(block, from_data)
+        action = self._rescue.judge(block)
         self.record.steps(block)
-        events = tuple(explained(event, origins) for event in action.events)
-        self._obey(replace(action, events=events), block[-1])
+        self._obey(action, block[-1])
 
-    def _look(self, step: Step) -> None:
+    def _look(self, step: Step | None) -> None:
         self._drain()
-        step.evaluation = self.evaluate()
-        self._obey(self._rescue.judge_evaluation(step.evaluation), step)
+        evaluation = self.evaluate()
+        if step is not None:
+            step.evaluation = evaluation
+        self._obey(self._rescue.judge_evaluation(evaluation), step)
 
-    def _obey(self, action: Action, step: Step) -> None:
+    def _obey(self, action: Action, step: Step | None) -> None:
         """Do what the guard wants, and say so at this step."""
-        for event in (*action.events, *self._rescue.obey(action, step.number)):
+        for event in (*action.events, *self._rescue.obey(action, self._number)):
             self._tell(step, event)
         if action.kind == "stop":
             self._tell(step, Event(action.number, "diverged", action.reason, action.evidence))
             self.ending = Ending("stopped", action.reason)
 
-    def _finish(self, step: Step, ending: Ending) -> None:
-        """The last step was taken: drain, look once more, restore, and say why it ended."""
+    def _finish(self, step: Step | None, ending: Ending) -> None:
+        """The last step was taken: drain, look once more, restore, and say why it ended.
+
+        step: None where an earlier attempt took it
+        """
         self._drain()
-        if self._looks and self.ending is None and not self._looks.was_made(step.number):
+        self._save()  # as a longer run is at this step: without a look that it would not make
+        was_asked = ending.status == "preempted"  # to stop, not to tell what it has come to
+        is_seen = self._looks is None or self._looks.was_made(self._number)
+        if self.ending is None and not is_seen and not was_asked:
             self._look(step)
-            if self._until and ending.status == "budget":  # the last look may have met a goal
-                ending = self._until(self.progress) or ending
+            if ending.status == "budget":  # the last look may have met a goal
+                ending = self._over or ending
         is_sound = self.ending is None
         self.ending = self.ending or ending
-        self._save()  # before the best weights take the place of the last ones
         show(self.optimizer)
         if self.best is not None:
             self.best.restore(self.task.model)
@@ -273,11 +275,12 @@ class Descent:
             self._tell(step, Event(self.best.number, "best", text))
         status, reason = self.ending.status, self.ending.reason
         text = reason if is_sound else "the guard stopped the run"
-        self._tell(step, Event(step.number, "stop", text, {"status": status}))
+        self._tell(step, Event(self._number, "stop", text, {"status": status}))
         self._put_back()
 
-    def _tell(self, step: Step, event: Event) -> None:
-        step.events += (event,)
+    def _tell(self, step: Step | None, event: Event) -> None:
+        if step is not None:
+            step.events += (event,)
         self.tell(event)
 
     # ------------------------------------------------------------ for the loop's body
@@ -313,6 +316,20 @@ class Descent:
     def best(self) -> Weights | None:
         """The weights of the lowest validation loss so far, where they are kept."""
         return self._looks.best if self._looks else None
+
+    @property
+    def is_over(self) -> bool:
+        """Do its rules see no step to take?"""
+        return self._over is not None
+
+    def lr_of(self, number: int) -> float:
+        """The rate that the first group is going to have at a step."""
+        return self._rates.at(number)
+
+    def count_anew(self) -> None:
+        """Patience begins here."""
+        if self._looks:
+            self._looks.count_from(self._number)
 
     @property
     def progress(self) -> Progress:
@@ -404,10 +421,6 @@ class Descent:
             torch.set_rng_state(self._generator)
             self._generator = None
             self._rates.put_back()
-
-
-def _is_data(origin: Origin | None) -> bool:
-    return origin is not None and origin.kind == "data"
 
 
 def _read(measured: Mapping[str, Tensor | float]) -> dict[str, float]:

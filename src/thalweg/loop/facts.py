@@ -36,9 +36,18 @@ def _name_of(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def check_settings(saved: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-    """Raise RunError where the run had other settings or data, and say which."""
-    odd = differences(saved.get("settings", {}), own["settings"])
+def check_settings(
+    saved: Mapping[str, Any], own: Mapping[str, Any], may_differ: frozenset[str] = frozenset()
+) -> None:
+    """Raise RunError where the run had other settings or data, and say which.
+
+    may_differ: names of those that are changed on purpose
+    """
+    before, now = (
+        {name: value for name, value in facts.items() if name not in may_differ}
+        for facts in (saved.get("settings", {}), own["settings"])
+    )
+    odd = differences(before, now)
     if odd:
         raise RunError(
             f"this is not the run that was saved: {'; '.join(odd)}: a resume goes on with the same "

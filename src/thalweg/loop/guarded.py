@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from thalweg.errors import UsageError
 from thalweg.keys import Purpose, key
 from thalweg.loop.gradients import OrderedSum
-from thalweg.loop.kept import has_record
 from thalweg.loop.phase import Phase
 from thalweg.loop.rescue import Rescue
 from thalweg.loop.step import Statistics
@@ -30,6 +29,7 @@ from thalweg.optim.lowering import Lowering
 from thalweg.optim.rates import check_optimizer
 from thalweg.optim.updater import updater
 from thalweg.record import Memory, Record
+from thalweg.record.files import find
 from thalweg.tasks.draws import seed_device
 from thalweg.types import Action, Event, Measures, Mode, Recorder, Step
 
@@ -211,7 +211,7 @@ class Guard:
             self._record = Memory()
         elif isinstance(self._record, str | os.PathLike):
             folder = Path(self._record)
-            is_there = has_record(folder)
+            is_there = find(folder) is not None
             self._record = (
                 Record.reopen(folder, from_step=self.number) if is_there else Record(folder)
             )

@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from thalweg.errors import RunError, UsageError
+from thalweg.errors import UsageError
+from thalweg.loop.going import CHECKPOINTS, Found
 from thalweg.record import Memory, Record
 from thalweg.state import checkpoint
 from thalweg.state.checkpoint import Saved
+from thalweg.state.folder import Folder
 from thalweg.state.saver import Saver
 from thalweg.state.state import State
 from thalweg.state.tree import clone
 from thalweg.types import Recorder
-
-CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,11 @@ class Kept:
         self.saver.save(state.number, tree, self.facts, is_best=is_best)
         self._saved_at, self._saved_when = state.number, time.perf_counter()
 
+    def wait(self) -> None:
+        """Until what was saved is safe."""
+        if self.saver is not None:
+            self.saver.wait()
+
     def went_on_from(self, number: int) -> None:
         """The state of this step stands on disk already."""
         self._saved_at = number
@@ -92,38 +97,32 @@ def in_memory(record: Recorder | None = None) -> Kept:
 def in_folder(
     folder: str | os.PathLike[str],
     *,
-    resume: bool,
+    found: Found | None,
     every: Every = MINUTE,
     keep: int = 2,
     tell: Callable[[str], None],
 ) -> Kept:
-    """A folder with a record and checkpoints, a new one, or with `resume` one that is there.
+    """A folder with a record and checkpoints: one that is there, where that was found, or new.
 
+    found: the state to go on from, of this folder or of a parent's
     tell: hears, in a line each, of checkpoints that were left out and of what could not be written
     Raises UsageError where the place cannot be used, RunError where a run still writes it, or its
-    record or every checkpoint is damaged.
+    record is damaged.
     """
     folder = Path(folder)
     root = folder / CHECKPOINTS
-    if not resume or not has_record(folder):
+    saved = None if found is None else found.saved
+    if found is None or found.folder != folder:
         record = Record(folder, on_error=tell)
-        return Kept(record, Saver(root, keep=keep, tell=tell), every=every)
-    refused: list[str] = []
-    saved = checkpoint.newest(root, refused.append)
-    if saved is None and refused:
-        raise RunError(f"{root} holds no checkpoint that can be used: {refused[0]}")
+        return Kept(record, Saver(root, keep=keep, tell=tell), saved, every)
     number = 0 if saved is None else saved.number
-    record = Record.reopen(folder, from_step=number, on_error=tell)  # nobody else writes there now
+    with Folder(folder).gone_on_with():
+        record = Record.reopen(folder, from_step=number, on_error=tell)
     checkpoint.clean(root)
-    for line in refused:
+    for line in found.refused:
         tell(f"{line}; the one before it, of step {number:,}, is used")
     best = None if saved is None else best_of(saved.tree)
     return Kept(record, Saver(root, keep=keep, best=best, tell=tell), saved, every, is_new=False)
-
-
-def has_record(folder: Path) -> bool:
-    """Was a run recorded in this folder?"""
-    return any((folder / name).exists() for name in ("record.sqlite", "record.log"))
 
 
 def best_of(tree: Mapping[str, Any]) -> int | None:

@@ -19,7 +19,8 @@ class Looks:
 
     every: steps between them; keeps_best: are the weights of the lowest loss kept?
     shown: a context in which the model holds the weights to look at
-    evaluations: oldest first; num_stale: those since the last that improved beyond its noise
+    evaluations: oldest first; num_stale: those since the last that improved beyond its noise; of
+    a run that was changed on purpose those since then count alone
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Looks:
         self.every = every
         self.evaluations: list[Evaluation] = []
         self.num_stale = 0
+        self._counted_from = 0
         self.best: Weights | None = None
         self._model = task.model
         self._keeps_best = keeps_best
@@ -53,8 +55,17 @@ class Looks:
             evaluation = self._evaluator(number)
             self._keep_if_best(evaluation)
         self.evaluations.append(evaluation)
-        self.num_stale = num_without_improvement(self.evaluations)
+        self._count()
         return evaluation
+
+    def count_from(self, number: int) -> None:
+        """Patience begins anew: what was seen up to this step says nothing of what comes."""
+        self._counted_from = number
+        self._count()
+
+    def _count(self) -> None:
+        counted = [row for row in self.evaluations if row.number > self._counted_from]
+        self.num_stale = num_without_improvement(counted)
 
     def _keep_if_best(self, evaluation: Evaluation) -> None:
         loss = evaluation.values["loss"]
@@ -71,10 +82,11 @@ class Looks:
             ],
             "best": None if self.best is None else self.best.to_tree(),
             "evaluator": self._evaluator.to_tree(),
+            "counted_from": self._counted_from,
         }
 
     def restore(self, tree: Mapping[str, Any]) -> None:
         self.evaluations[:] = [Evaluation(*row) for row in tree["evaluations"]]
-        self.num_stale = num_without_improvement(self.evaluations)
+        self.count_from(tree.get("counted_from", 0))  # an older state has none
         self.best = None if tree["best"] is None else Weights.from_tree(tree["best"])
         self._evaluator.restore(tree["evaluator"])

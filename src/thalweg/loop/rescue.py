@@ -5,11 +5,14 @@ What is decided, and when, stands in `thalweg.guard`; here it is done.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from thalweg.guard.ladder import Ladder
+from thalweg.guard.watch import not_finite
 from thalweg.loop.phase import Phase
+from thalweg.loop.tracing import Tracer, explained
 from thalweg.optim.bounds import UNBOUNDED, Bounds
 from thalweg.optim.lowering import Lowering
 from thalweg.optim.rates import Rates
@@ -29,6 +32,7 @@ class Rescue:
     mode: "off", "advise" or "act"; only the last takes snapshots, which cost `SNAPSHOTS` copies of
     the model and the optimizer's state
     phase: the model and the optimizer; lowering: of its rates; rates: those of a schedule of ours
+    tracer: finds where numbers that are not finite came from; None: not asked
     """
 
     def __init__(
@@ -38,12 +42,14 @@ class Rescue:
         lowering: Lowering,
         *,
         rates: Rates | None = None,
+        tracer: Tracer | None = None,
     ):
         self.mode: Mode = mode
         self._ladder = Ladder(mode)
         self._phase = phase
         self._lowering = lowering
         self._rates = rates
+        self._tracer = tracer
         self._ring = Ring(SNAPSHOTS)
         self._next = 0
         self._last_used: int | None = None
@@ -62,12 +68,19 @@ class Rescue:
             self._ring.keep(number, self._tree())
             self._next = number + SNAPSHOT_EVERY
 
-    def judge(self, block: Sequence[Step], from_data: Collection[int] = ()) -> Action:
-        """What the guard wants after a block of drained steps.
+    def judge(self, block: Sequence[Step]) -> Action:
+        """What the guard wants after a block of drained steps; its events say where NaNs came from.
 
-        from_data: steps whose number that is not finite stood in the data
+        Numbers that stood in the data do not speak against the weights.
         """
-        return self._ladder.judge(block, snapshots=self._ring.numbers, from_data=from_data)
+        bad = [step.number for step in block if not_finite(step.measured())]
+        origins = {} if self._tracer is None else self._tracer.origins(block, bad)
+        from_data = [number for number, origin in origins.items() if origin.kind == "data"]
+        snapshots = self._ring.numbers
+        action = self._ladder.judge(block, snapshots=snapshots, from_data=from_data)
+        if not origins:
+            return action
+        return replace(action, events=tuple(explained(e, origins) for e in action.events))
 
     def judge_evaluation(self, evaluation: Evaluation) -> Action:
         """What it wants after a look at the validation set."""

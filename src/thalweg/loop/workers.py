@@ -63,7 +63,7 @@ class Workers:
     def _fetch(self, stretch: Stretch, position: Any) -> Any:
         if self._iterator is not None:
             place, batch = next(self._iterator)
-            if place == (stretch.epoch, stretch.start):
+            if tuple(place) == (stretch.epoch, stretch.start):  # a list on the way through torch
                 return batch
             self.close()  # the run went elsewhere: it was restored
         upcoming = dropwhile(lambda each: each.start != stretch.start, self._upcoming(position))

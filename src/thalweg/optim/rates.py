@@ -57,6 +57,10 @@ class Rates:
         self.write()
         return events
 
+    def at(self, number: int) -> float:
+        """The rate that the first group is going to have at step `number`."""
+        return self.base[0] * self.schedule(number, self.horizon, self.evaluations)
+
     def write(self) -> None:
         """Set the rates in `last`, which a tensor of a lower precision may round."""
         for i, group in enumerate(self._groups):

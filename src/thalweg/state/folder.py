@@ -7,8 +7,8 @@ import os
 import re
 import shutil
 import tomllib
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,15 +95,27 @@ class Folder:
         """List one file anew; what is known of the others stays, so that damage is still found."""
         self._list(self._sealed() | {name: _entry(self.path / name)})
 
-    def unseal(self) -> None:
-        """It is no longer finished: it goes on. Raises RunError where that cannot be written."""
+    @contextmanager
+    def gone_on_with(self) -> Iterator[None]:
+        """It counts as unfinished from here on, unless what is done inside fails.
+
+        Raises RunError where it cannot be written.
+        """
+        path = self.path / MANIFEST
         try:
-            (self.path / MANIFEST).unlink(missing_ok=True)
+            sealed = path.read_bytes() if path.is_file() else None
+            path.unlink(missing_ok=True)
         except OSError as error:
             raise RunError(
                 f"{self.path} cannot be gone on with: {error.strerror}; copy it to a place that "
                 "can be written"
             ) from None
+        try:
+            yield
+        except BaseException:
+            if sealed is not None:
+                path.write_bytes(sealed)
+            raise
 
     def check(self, name: str) -> None:
         """Raises RunError where a file is not the one that the run was sealed with."""
@@ -219,3 +231,18 @@ def is_run(path: Path) -> bool:
     """Is it a run's folder? A copy of run.toml alone makes none."""
     has_record = any(os.path.isfile(path / name) for name in (RECORD, LOG, MANIFEST))
     return has_record and os.path.isfile(path / SETTINGS)
+
+
+def origin_of(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The tables of a run.toml that say where its settings come from.
+
+    parent: {"run": its folder, "step": a number}, of a child
+    longer: {"step": a number, "text": how}, of a run that was trained longer
+    """
+    wanted = {"parent": {"run": str, "step": int}, "longer": {"step": int, "text": str}}
+    return {
+        name: values[name]
+        for name, row in wanted.items()
+        if isinstance(values.get(name), dict)
+        and all(type(values[name].get(key)) is kind for key, kind in row.items())
+    }

@@ -1,0 +1,91 @@
+"""A run that is there already: what its folder says of it, and whether it can be gone on with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from thalweg.errors import RunError
+from thalweg.jobs.settings import Settings
+from thalweg.record import History, read
+from thalweg.state import folder as files
+from thalweg.state.folder import Folder, fingerprint, origin_of
+from thalweg.tasks.objectives import OBJECTIVES
+from thalweg.version import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Old:
+    """A run that is there: its folder, its settings, what was given as an object, its record."""
+
+    folder: Folder
+    chosen: dict[str, Any]
+    source: str | None
+    objects: dict[str, Any]
+    origin: dict[str, Any]
+    history: History
+
+    @property
+    def status(self) -> str:
+        """How it ended; empty where it did not."""
+        return str(self.history.results.get("summary", {}).get("status", ""))
+
+    @property
+    def num_steps(self) -> int:
+        numbers = self.history.steps["number"]
+        return int(numbers[-1]) if len(numbers) else 0
+
+    def check_data(self, given: Any) -> Any:
+        """The data to train on. Raises RunError where it is not there, or not the run's."""
+        if given is None and self.source is None:
+            raise RunError(
+                f"the data of {self.folder.path} was given as an object: bring it again from "
+                "Python, thalweg.resume(run, data)"
+            )
+        data = self.source if given is None else given
+        if not isinstance(data, str | Path):
+            return data
+        if given is None and not Path(data).is_file():
+            raise RunError(
+                f"{data}, the data of {self.folder.path}, is not there any more: say where it "
+                "stands now, thalweg resume RUN DATA"
+            )
+        known = self.history.environment.get("data_xxh3")
+        if known is not None and Path(data).is_file() and known != fingerprint(Path(data)):
+            raise RunError(
+                f"{data} has changed since {self.folder.path} began (its checksum differs): bring "
+                "the old file back, or begin a new run with thalweg fit"
+            )
+        return data
+
+
+def old_of(folder: Folder, objects: Mapping[str, Any]) -> Old:
+    """What a run's folder says of it. Raises RunError where it is damaged or of another version."""
+    if folder.is_finished:
+        has_log = not (folder.path / files.RECORD).is_file()
+        for name in (files.SETTINGS, files.LOG if has_log else files.RECORD):
+            folder.check(name)
+    values = folder.read_toml(files.SETTINGS)
+    path = folder.path / files.SETTINGS
+    if values.get("schema") != 1:
+        raise RunError(
+            f"{path} is of schema {values.get('schema')!r}, and thalweg {__version__} reads schema "
+            "1: resume it with the version that wrote it"
+        )
+    chosen, data = values.get("settings"), values.get("data")
+    if not isinstance(chosen, dict) or not isinstance(data, str | None):
+        raise RunError(f"{path} is damaged: it needs a [settings] table")
+    given = {name: value for name, value in objects.items() if value is not None}
+    is_own = {"model": "model" not in chosen, "loss": chosen.get("loss", "mse") not in OBJECTIVES}
+    for name in (name for name, is_own in is_own.items() if is_own and name not in given):
+        raise RunError(
+            f"the {name} of {folder.path} was given as an object: bring it again from Python, "
+            f"thalweg.resume(run, data, {name}=the same)"
+        )
+    try:
+        Settings.of({**chosen, **given})
+    except ValueError as error:
+        raise RunError(f"{path} cannot be used: {error}") from None
+    return Old(folder, chosen, data, given, origin_of(values), read(folder.path))
