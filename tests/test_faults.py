@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 from benchmarks.faultbench.attempts import Outcome, run
-from benchmarks.faultbench.contenders import contender
+from benchmarks.faultbench.contenders import CONTENDERS
 from benchmarks.faultbench.faults import FAULTS, Fault, Plan
 from benchmarks.faultbench.job import Job
-from benchmarks.faultbench.tasks import task
+from benchmarks.faultbench.tasks import TASKS, task
 from benchmarks.faultbench.verdicts import Where, cell, judged, news, spread_of
 from benchmarks.faults import OURS, QUICK_STEPS, Bench
+from benchmarks.fit import names_of
 
 PLAN = Plan(QUICK_STEPS)
 
@@ -47,7 +48,7 @@ def test_ends_as_expected(bench, name):
 
 @pytest.mark.parametrize("name", NEEDS_NO_GUARD)
 def test_ends_as_expected_without_the_guard(bench, name):
-    (verdict,) = bench.verdicts("digits", [FAULTS[name]], ["thalweg, guard off"], 1)
+    (verdict,) = bench.verdicts("digits", [FAULTS[name]], ["thalweg unguarded"], 1)
     assert verdict.kind == EXPECTED[name], verdict
 
 
@@ -59,7 +60,7 @@ def test_nothing_is_said_of_a_healthy_run(bench):
 def test_contenders_see_the_same_batches(bench):
     """One AdamW, one schedule, the same batches: the losses agree but for rounding."""
     healthy = FAULTS["NaN sample"].healthy
-    ours = bench.clean("digits", healthy, "thalweg, guard off", 0)
+    ours = bench.clean("digits", healthy, "thalweg unguarded", 0)
     plain = bench.clean("digits", healthy, "plain torch", 0)
     assert ours.loss == pytest.approx(plain.loss, rel=1e-3)
 
@@ -222,5 +223,7 @@ def test_a_crash_is_an_outcome(tmp_path):
     assert outcome.error == "OSError: no room"
 
 
-def test_contenders_are_known():
-    assert contender("plain torch").__module__.endswith("plain")
+@pytest.mark.parametrize("names", [TASKS, FAULTS, CONTENDERS])
+def test_every_name_can_be_asked_for(names):
+    """The options take lists with commas."""
+    assert names_of(names)(",".join(names)) == list(names)

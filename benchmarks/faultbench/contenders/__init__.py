@@ -15,7 +15,7 @@ from benchmarks.faultbench.job import Job
 # Name in tables -> module and function here. The first is what the others are set beside.
 CONTENDERS = {
     "thalweg": "descent.guarded",
-    "thalweg, guard off": "descent.unguarded",
+    "thalweg unguarded": "descent.unguarded",
     "HF Trainer": "huggingface.train",
     "Lightning": "lightning_trainer.train",
     "plain torch": "plain.train",
