@@ -6,7 +6,7 @@ from torch import nn
 
 import thalweg
 from benchmarks.faultbench.faults import Fault
-from benchmarks.faultbench.job import Job
+from benchmarks.faultbench.job import LOG_EVERY, Job
 from benchmarks.faultbench.tasks import LR
 from thalweg.loop.order import Shuffled
 from thalweg.types import Event, Mode
@@ -49,6 +49,8 @@ def train(job: Job, guard: Mode) -> nn.Module:
         for step in descent:
             if step.number == job.plan.fault_at - 1:
                 disturb(optimizer, job.fault)
+            if step.number % LOG_EVERY == 0:
+                job.logged("loss", step.loss)
             if descent.ending is not None and descent.ending.status == "stopped":
                 job.stopped = descent.ending.reason
     job.said += [f"{event.kind}: {event.text}" for event in descent.events if is_news(event)]
