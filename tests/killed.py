@@ -24,6 +24,9 @@ import thalweg
 from thalweg.loop import step as loop_step
 from thalweg.optim import make
 
+torch.use_deterministic_algorithms(False)
+"""It imports torch's compiler, for seconds: once, where this is imported, not in every process."""
+
 SIZE, CLASSES, NUM_STEPS = 120, 3, 200
 BATCH = 16
 
@@ -146,8 +149,41 @@ def fit(source: str, folder: Path, optimizer: str) -> dict[str, torch.Tensor]:
     return run.model.state_dict()
 
 
+def own_loop(source: str, folder: Path, optimizer: str) -> dict[str, torch.Tensor]:
+    """A loop of one's own with all the pieces, as docs/own_loop.md has it."""
+    model = net()
+    maker = make(optimizer, model, {}) if source == "own loop" else torch_adam(model)
+    data = thalweg.counted(Jittered(), seed=0)
+    sampler = thalweg.Sampler(len(data), seed=0)
+    loader = DataLoader(data, batch_size=BATCH // 2, sampler=sampler)
+    guard = thalweg.Guard(model, maker, accumulate=2, mode="act", record=folder)
+    parts: dict[str, Any] = {"model": model, "optimizer": maker, "sampler": sampler, "guard": guard}
+    thalweg.load_state(folder, **parts)
+    with guard:
+        while guard.number < NUM_STEPS:
+            for x, y in sampler.batches(loader):
+                with guard.forward():
+                    loss = nn.functional.cross_entropy(model(x), y)
+                loss.backward()
+                step = guard.step(loss, weight=len(x))
+                if step and step.number % 7 == 0:
+                    thalweg.save(folder, **parts)
+                if guard.number == NUM_STEPS:
+                    break
+            guard.flush()
+    return model.state_dict()
+
+
+def torch_adam(model: nn.Module) -> torch.optim.Optimizer:
+    """An optimizer of torch's own."""
+    return torch.optim.AdamW(model.parameters(), lr=0.01)
+
+
+OWN_LOOPS = ("own loop", "own loop, torch's optimizer")
+
+
 def die_in(number: int) -> None:
-    """Kill this process with SIGKILL after the backward pass of a step."""
+    """Kill this process with SIGKILL after the backward pass of a step, in either loop."""
     backward = loop_step.Stepper._backward
 
     def fatal(self: Any, batch: Any, at: int, params: Any) -> Any:
@@ -157,12 +193,20 @@ def die_in(number: int) -> None:
         return loss
 
     loop_step.Stepper._backward = fatal  # type: ignore[method-assign]
+    apply = thalweg.Guard._apply
+
+    def fatal_too(self: Any) -> Any:
+        if self.number + 1 == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return apply(self)
+
+    thalweg.Guard._apply = fatal_too  # type: ignore[method-assign]
 
 
 def main(source: str, folder: str, optimizer: str, number: str) -> None:
     torch.set_num_threads(1)
     die_in(int(number))
-    train = fit if source in FITS else descend
+    train = fit if source in FITS else descend if source in DESCENTS else own_loop
     weights = train(source, Path(folder), optimizer)
     torch.save(weights, Path(folder).parent / f"{Path(folder).name}.pt")
 

@@ -7,6 +7,7 @@ import math
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -122,6 +123,23 @@ def test_the_descent_of_the_resume_page_runs_twice(tmp_path, monkeypatch, capsys
         exec(compile(block, "resume.md", "exec"), {})
     first, second = capsys.readouterr().out.splitlines()
     assert first == second == "the budget of 20 epochs was used up 140"
+
+
+def test_the_loop_of_the_own_loop_page_goes_on(tmp_path, monkeypatch):
+    """Its thirty lines, once in one go and once stopped on the way: the same weights."""
+    (block,) = blocks_of(PAGES["own_loop.md"])
+    found = []
+    for epochs in (("10",), ("4", "10")):
+        folder = tmp_path / str(len(epochs))
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        for last in epochs:
+            names: dict[str, Any] = {}
+            code = block.replace("epochs=10", f"epochs={last}")
+            assert code.count(f"epochs={last}") == 1
+            exec(compile(code, "own_loop.md", "exec"), names)
+        found.append(names["net"].state_dict())
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
 
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")

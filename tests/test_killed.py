@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import signal
-import sys
 import tempfile
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +16,31 @@ import torch
 
 import killed
 import thalweg.jobs.resume  # noqa: F401
-from killed import DESCENTS, FITS, NUM_STEPS
+from killed import DESCENTS, FITS, NUM_STEPS, OWN_LOOPS
 from thalweg.record import read
 
-torch.use_deterministic_algorithms(False)
-"""It imports torch's compiler, for seconds: so once and not in every process; so jobs."""
-
-SOURCES = (*FITS, *DESCENTS)
+SOURCES = (*FITS, *DESCENTS, *OWN_LOOPS)
 OPTIMIZERS = ("sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw", "lion", "muon", "prodigy")
 AVERAGING = ("schedulefreeadamw",)
 SOME = (1, 6, 8, 60, 143, 200)
 """Steps to die in: before the first checkpoint, at one, after one, late, in the last."""
 
 
-def run(folder: Path, source: str, optimizer: str, number: int = 0) -> int:
-    """One process, forked so that it need not import anything; its exit code, -9 if killed."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            killed.main(source, str(folder), optimizer, str(number))
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+PROCESSES = multiprocessing.get_context("forkserver")
+"""Each process is forked from one that has imported everything and trained nothing: to fork one
+that has trained, as this one may have, can hang.
+"""
+
+PROCESSES.set_forkserver_preload(["killed", "thalweg.jobs.resume"])
+
+
+def run(folder: Path, source: str, optimizer: str, number: int = 0) -> int | None:
+    """One process; its exit code, -9 if killed."""
+    arguments = (source, str(folder), optimizer, str(number))
+    process = PROCESSES.Process(target=killed.main, args=arguments)
+    process.start()
+    process.join()
+    return process.exitcode
 
 
 def outcome(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

@@ -12,14 +12,13 @@ from thalweg.loop.facts import check_settings, differences
 from thalweg.rules.options import EMA
 from thalweg.state import checkpoint
 from thalweg.state.checkpoint import Saved
+from thalweg.state.folder import CHECKPOINTS
 from thalweg.state.places import name_of, number_of
 from thalweg.state.state import State
 from thalweg.types import Event
 
 if TYPE_CHECKING:
     from thalweg.loop.descent import Descent
-
-CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

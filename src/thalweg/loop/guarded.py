@@ -158,7 +158,8 @@ class Guard:
             self._statistics.undo_if_skipped(measured, bounds)
         if self._scaler is not None:
             self._scaler.update()
-        self.optimizer.zero_grad()
+        for p in [p for group in self.optimizer.param_groups for p in group["params"]]:
+            p.grad = None
 
         self.number = number
         self.samples += total

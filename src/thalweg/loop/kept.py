@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from thalweg.errors import UsageError
-from thalweg.loop.going import CHECKPOINTS, Found
+from thalweg.loop.going import Found
 from thalweg.record import Memory, Record
 from thalweg.state import checkpoint
 from thalweg.state.checkpoint import Saved
-from thalweg.state.folder import Folder
+from thalweg.state.folder import CHECKPOINTS, Folder
 from thalweg.state.saver import Saver
 from thalweg.state.state import State
 from thalweg.state.tree import clone
@@ -81,12 +82,23 @@ class Kept:
         self._saved_at = number
 
     def close(self) -> None:
-        """Finish the save under way, then the record."""
+        """Finish the save under way, then the record.
+
+        Of a folder whose disk is full the run is not ended: what could not be written is warned of.
+        """
         try:
             if self.saver is not None:
                 self.saver.close()
         finally:
+            self._close_record()
+
+    def _close_record(self) -> None:
+        try:
             self.record.close()
+        except UsageError as error:
+            if self.saver is None:
+                raise
+            warnings.warn(str(error), stacklevel=4)
 
 
 def in_memory(record: Recorder | None = None) -> Kept:

@@ -14,10 +14,10 @@ from torch import nn
 from thalweg.errors import RunError, UsageError
 from thalweg.loop.facts import differences, machine_facts
 from thalweg.loop.guarded import Guard
-from thalweg.loop.kept import CHECKPOINTS
 from thalweg.loop.phase import Phase
 from thalweg.loop.sampler import Sampler
 from thalweg.state import checkpoint
+from thalweg.state.folder import CHECKPOINTS
 from thalweg.state.saver import Saver
 
 

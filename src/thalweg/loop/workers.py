@@ -49,8 +49,8 @@ class Workers:
         for _ in range(MOST_DEATHS):
             try:
                 return self._fetch(stretch, position)
-            except RuntimeError as error:
-                if "DataLoader worker" not in str(error):
+            except (RuntimeError, ConnectionError, EOFError) as error:
+                if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                     raise
                 self.close()
                 text = " ".join(str(error).split())

@@ -26,6 +26,9 @@ WEIGHTS, REPORT, VERDICT, MANIFEST = (
     "run.manifest",
 )
 
+CHECKPOINTS = "checkpoints"
+"""The folder of a run's checkpoints."""
+
 MOST_LETTERS = 60
 """Of a run's name: even where each takes four bytes, the file system takes it."""
 
@@ -211,6 +214,11 @@ def find(run: str | os.PathLike[str], out: str | os.PathLike[str] = "runs") -> F
         if is_run(path):
             return Folder(path)
     for path in (Path(run), Path(out) / run):
+        if (path / CHECKPOINTS).is_dir() and not (path / SETTINGS).exists():
+            raise RunError(
+                f"{path} holds the state of a loop of your own: load_state goes on with it, in the "
+                "script that made it (descend: folder=..., resume=True)"
+            )
         if os.path.exists(path):
             raise RunError(f"{path} is not the folder of a run: it holds no {SETTINGS} and record")
     known = ", ".join(folder.name for folder in every(out)[-5:])
