@@ -317,6 +317,23 @@ def test_broken_steps_and_events_are_marked():
     ]
 
 
+def test_what_the_guard_did_is_marked_and_what_it_advised_is_not():
+    events = [
+        Event(2, "skip", "step 2 was skipped", {"done": True}),
+        Event(3, "skip", "step 3 would be skipped", {"done": False}),
+        *(Event(number, "nonfinite", "the loss was nan") for number in range(4, 20)),
+        Event(20, "rollback", "rolled back to the weights of step 0"),
+    ]
+    given = history(columns([1.0] * 30))
+    given.events.extend(events)
+    marks = payload(render(given, title="run"))["loss"]["marks"]
+    assert [(mark["x"], mark["label"]) for mark in marks] == [
+        *((number, f"not finite, step {number}") for number in (4, 5, 6)),
+        (2, "skipped, step 2"),
+        (20, "rolled back, step 20"),
+    ]
+
+
 # --- sentences: each must follow the numbers ------------------------------------------------------
 
 FALL, FLAT = columns([2.0 * 0.9**n for n in range(30)]), columns([1.0] * 30)

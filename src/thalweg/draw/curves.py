@@ -137,16 +137,31 @@ def spans(*columns: np.ndarray, decades: float) -> bool:
     return bool(np.log10(values.max()) - np.log10(values.min()) > decades)
 
 
+MARKS = {
+    "best": "best validation loss",
+    "stop": "stopped",
+    "lr": "learning rate set",
+    "resume": "resumed",
+    "nonfinite": "not finite",
+    "skip": "skipped",
+    "clip": "clipped",
+    "rollback": "rolled back",
+    "backoff": "learning rate lowered",
+}
+"""Events worth a line on the loss curve, in words."""
+
+MOST_MARKS = 3
+"""Of one kind; of the best and the stop only the last."""
+
+
 def _marks(events: Sequence[Event]) -> list[dict[str, Any]]:
-    """Events worth a line on the loss curve: the last best, the stop, the first few changes."""
-    best = [e for e in events if e.kind == "best"][-1:]
-    stop = [e for e in events if e.kind == "stop"][-1:]
-    changes = [e for e in events if e.kind == "lr"][:6]
-    words = {"best": "best validation loss", "stop": "stopped", "lr": "learning rate set"}
-    return [
-        {"x": e.number, "kind": e.kind, "label": f"{words[e.kind]}, step {e.number:,}"}
-        for e in [*best, *stop, *changes]
-    ]
+    """A line for the first few events of each kind, where the guard or the user did something."""
+    found = []
+    for kind, words in MARKS.items():
+        some = [event for event in events if event.kind == kind and event.data.get("done", True)]
+        some = some[-1:] if kind in ("best", "stop") else some[:MOST_MARKS]
+        found += [(event.number, kind, f"{words}, step {event.number:,}") for event in some]
+    return [{"x": number, "kind": kind, "label": label} for number, kind, label in found]
 
 
 def _steps_per_epoch(steps: Mapping[str, Any]) -> float | None:
