@@ -214,7 +214,7 @@ def find(run: str | os.PathLike[str], out: str | os.PathLike[str] = "runs") -> F
         if is_run(path):
             return Folder(path)
     for path in (Path(run), Path(out) / run):
-        if (path / CHECKPOINTS).is_dir() and not (path / SETTINGS).exists():
+        if os.path.isdir(path / CHECKPOINTS) and not os.path.exists(path / SETTINGS):
             raise RunError(
                 f"{path} holds the state of a loop of your own: load_state goes on with it, in the "
                 "script that made it (descend: folder=..., resume=True)"
