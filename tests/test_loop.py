@@ -485,7 +485,7 @@ def test_a_block_is_judged_at_its_end():
     task = task_of(model, loss=poisoned(3, in_gradient=False, value=NAN))
     optimizer = thalweg.SGD(model.parameters(), lr=0.01)
     with descend(task, optimizer, batch_size=8, until=budget(steps=8)) as descent:
-        descent._drain_every = 8
+        descent._drain.every = 8
         events = {step.number: [event.kind for event in step.events] for step in descent}
     assert events.pop(8) == ["nonfinite", "stop"]
     assert not any(events.values())

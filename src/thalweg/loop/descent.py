@@ -17,6 +17,7 @@ from torch import Tensor
 
 from thalweg.errors import UsageError
 from thalweg.loop.batches import Feed, Position
+from thalweg.loop.drain import Drain
 from thalweg.loop.kept import Kept, in_memory
 from thalweg.loop.looks import Looks
 from thalweg.loop.pace import pace_of
@@ -32,7 +33,6 @@ from thalweg.state.state import State
 from thalweg.state.tree import check
 from thalweg.state.weights import Weights
 from thalweg.types import (
-    Action,
     Evaluation,
     Event,
     Measures,
@@ -42,9 +42,6 @@ from thalweg.types import (
     Status,
     Step,
 )
-
-DRAIN_EVERY = {"cpu": 1}
-"""Steps between drains by device; any other device: 32."""
 
 MAIN = "main"
 """The phase of an ordinary run, which has only one."""
@@ -58,7 +55,6 @@ class Descent:
 
     ending: None while it runs, then why it ended
     horizon: the planned number of steps, or None
-    events: what happened so far
     """
 
     def __init__(self, stepper: Stepper, feed: Feed):
@@ -66,7 +62,6 @@ class Descent:
         self.optimizer = stepper.optimizer
         self.feed = feed
         self.ending: Ending | None = None
-        self.events: list[Event] = []
         self.horizon: int | None = None
         self._stepper = stepper
         self._tracer = Tracer(stepper, feed)
@@ -75,9 +70,7 @@ class Descent:
         self._samples = 0
         self._seconds_before = 0.0
         self._started: float | None = None
-        self._undrained: list[Step] = []
         self._rising = frozenset(metric.name for metric in self.task.metrics if metric.rises)
-        self._drain_every = DRAIN_EVERY.get(stepper.device.type, 32)
         self._generator: Tensor | None = torch.get_rng_state()
         self._step: Step | None = None
         self._wish: Ending | None = None
@@ -119,7 +112,8 @@ class Descent:
         """Let the guard watch, and in mode "act" repair what goes wrong."""
         phase = self._stepper.phase
         lowering, tracer = self._rates.lowering, self._tracer
-        self._rescue = Rescue(mode, phase, lowering, rates=self._rates, tracer=tracer)
+        rescue = Rescue(mode, phase, lowering, rates=self._rates, tracer=tracer)
+        self._drain = Drain(rescue, self._stepper.device, lambda: self.record)
 
     def keep(self, kept: Kept, facts: Mapping[str, Any], events: Sequence[Event] = ()) -> None:
         """Write into this record and these checkpoints, at first what is to be told.
@@ -166,12 +160,11 @@ class Descent:
             raise UsageError("this descent was closed: take its steps inside the with block")
         if self._kept.is_due(self._number):
             self._save()
-        if not self._undrained:
-            self._rescue.before_step(self._number)
+        self._drain.before_step(self._number)
         self._is_stepping = True  # until it is whole: a state inside a step is none
         step = self._step = self._advance()
-        if step.number % self._drain_every == 0:
-            self._drain()
+        self._drain.put(step)
+        self._heed_guard()
         if self._looks and self.ending is None and self._looks.is_due(step.number):
             self._look(step)
         ending = self.ending or self._wish or self._over
@@ -191,10 +184,15 @@ class Descent:
         is_best = self.best is not None and self.best.number == self._number
         self._kept.save(self.state(), is_best=is_best)
 
-    def _tell_heard(self, step: Step) -> None:
+    def _tell_heard(self, step: Step | None) -> None:
         heard, self._heard = self._heard, []
         for text in heard:
-            self._tell(step, Event(step.number, "notice", text))
+            self._drain.tell(Event(self._number, "notice", text), step)
+
+    def _heed_guard(self) -> None:
+        """End if the guard has given the run up."""
+        if self._drain.stopped is not None:
+            self.ending = Ending("stopped", self._drain.stopped)
 
     def _heed(self) -> None:
         """End now if the loop's body has asked for it."""
@@ -211,7 +209,7 @@ class Descent:
         batch = self.feed.at(self._position)
 
         self._tracer.saw(number, self._position)
-        measured = self._stepper(batch, number, self._rescue.bounds)
+        measured = self._stepper(batch, number, self._drain.rescue.bounds)
 
         self._number = number
         self._samples += batch.samples
@@ -225,41 +223,26 @@ class Descent:
             measures=Measures(lambda: _read(measured)),
         )
         for event in changes:
-            self._tell(step, event)
-        self._undrained.append(step)
+            self._drain.tell(event, step)
         return step
 
-    def _drain(self) -> None:
-        """Read what was measured, let the guard judge it, record it."""
-        block, self._undrained = self._undrained, []
-        if not block:
-            return
-        action = self._rescue.judge(block)
-        self.record.steps(block)
-        self._obey(action, block[-1])
-
     def _look(self, step: Step | None) -> None:
-        self._drain()
+        """Evaluate, with every step before it judged; and let the guard judge that too."""
+        self._drain.now()
         evaluation = self.evaluate()
         if step is not None:
             step.evaluation = evaluation
-        self._obey(self._rescue.judge_evaluation(evaluation), step)
-
-    def _obey(self, action: Action, step: Step | None) -> None:
-        """Do what the guard wants, and say so at this step."""
-        for event in (*action.events, *self._rescue.obey(action, self._number)):
-            self._tell(step, event)
-        if action.kind == "stop":
-            self._tell(step, Event(action.number, "diverged", action.reason, action.evidence))
-            self.ending = Ending("stopped", action.reason)
+        self._drain.judge(evaluation, step)
+        self._heed_guard()
 
     def _finish(self, step: Step | None, ending: Ending) -> None:
         """The last step was taken: drain, look once more, restore, and say why it ended.
 
         step: None where an earlier attempt took it
         """
-        self._drain()
-        self._save()  # as a longer run is at this step: without a look that it would not make
+        self._save()  # as a longer run is here: without a drain, or a look, that it would not make
+        self._drain.now()
+        self._heed_guard()
         was_asked = ending.status == "preempted"  # to stop, not to tell what it has come to
         is_seen = self._looks is None or self._looks.was_made(self._number)
         if self.ending is None and not is_seen and not was_asked:
@@ -272,23 +255,22 @@ class Descent:
         if self.best is not None:
             self.best.restore(self.task.model)
             text = f"best weights restored, of the lowest validation loss, {self.best.loss:.4g}"
-            self._tell(step, Event(self.best.number, "best", text))
+            self._drain.tell(Event(self.best.number, "best", text), step)
         status, reason = self.ending.status, self.ending.reason
         text = reason if is_sound else "the guard stopped the run"
-        self._tell(step, Event(self._number, "stop", text, {"status": status}))
+        self._drain.tell(Event(self._number, "stop", text, {"status": status}), step)
         self._put_back()
-
-    def _tell(self, step: Step | None, event: Event) -> None:
-        if step is not None:
-            step.events += (event,)
-        self.tell(event)
 
     # ------------------------------------------------------------ for the loop's body
 
     def tell(self, event: Event) -> None:
         """Record an event of your own."""
-        self.events.append(event)
-        self.record.event(event)
+        self._drain.tell(event)
+
+    @property
+    def events(self) -> list[Event]:
+        """What happened so far."""
+        return self._drain.events
 
     def evaluate(self) -> Evaluation:
         """Evaluate the validation set now; recorded, and counted by the stopping rules."""
@@ -363,9 +345,9 @@ class Descent:
             phases={MAIN: self._stepper.phase.to_tree()},
             rates=self._rates.to_tree(),
             looks=self._looks.to_tree() if self._looks else None,
-            guard=self._rescue.to_tree(),
+            guard=self._drain.rescue.to_tree(),
             feed=self.feed.to_tree(),
-            undrained=[row_of(step) for step in self._undrained],
+            undrained=[row_of(step) for step in self._drain.waiting],
         )
 
     def restore(self, state: State) -> None:
@@ -380,9 +362,9 @@ class Descent:
         self._rates.restore(state.rates)
         if self._looks and state.looks is not None:
             self._looks.restore(state.looks)
-        self._rescue.restore(state.guard, self._number)
+        self._drain.rescue.restore(state.guard, self._number)
         self.feed.restore(state.feed, self._position)
-        self._undrained = [step_of(row) for row in state.undrained]
+        self._drain.waiting = [step_of(row) for row in state.undrained]
 
     # ------------------------------------------------------------ the end
 
@@ -407,9 +389,11 @@ class Descent:
         self._is_closed = True
         try:
             self._heed()
-            self._drain()
             if self.ending is None and not self._is_stepping and self._number:
                 self._save()
+            self._drain.now()
+            self._kept.wait()
+            self._tell_heard(None)
         finally:
             self.feed.close()
             self._put_back()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from thalweg.errors import RunError
 from thalweg.loop.facts import check_settings, differences
+from thalweg.record.files import find as record_in
 from thalweg.rules.options import EMA
 from thalweg.state import checkpoint
 from thalweg.state.checkpoint import Saved
@@ -95,8 +96,8 @@ def begun(folder: Path, change: Change | None) -> Found | None:
     Raises RunError as `found_in`, and where there is no state for a changed run to go on from.
     """
     origin = folder if change is None or change.parent is None else change.parent
-    has_record = any((origin / name).exists() for name in ("record.sqlite", "record.log"))
-    found = found_in(origin, None if change is None else change.step) if has_record else None
+    step = None if change is None else change.step
+    found = None if record_in(origin) is None else found_in(origin, step)
     if change is not None and (found is None or found.saved is None):
         raise RunError(
             f"{origin} holds no checkpoint to go on from (older versions kept none): begin again "

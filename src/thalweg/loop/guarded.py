@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from thalweg.errors import UsageError
 from thalweg.keys import Purpose, key
+from thalweg.loop.drain import Drain
 from thalweg.loop.gradients import OrderedSum
 from thalweg.loop.phase import Phase
 from thalweg.loop.rescue import Rescue
@@ -31,10 +32,7 @@ from thalweg.optim.updater import updater
 from thalweg.record import Memory, Record
 from thalweg.record.files import find
 from thalweg.tasks.draws import seed_device
-from thalweg.types import Action, Event, Measures, Mode, Recorder, Step
-
-DRAIN_EVERY = {"cpu": 1}
-"""Steps between drains by device; any other device: 32."""
+from thalweg.types import Event, Measures, Mode, Recorder, Step
 
 
 class Guard:
@@ -45,7 +43,7 @@ class Guard:
     mode: "advise" says what it would do, and applies no step that is not finite; "act" skips,
     rolls back, lowers the rate; "off"
     record: where to write, a Record or a folder; by default the memory
-    number: updates so far; is_stopped: would going on make no sense? (mode "act"; also an event)
+    number: updates so far; samples: the weights of all micro-batches so far
     Raises UsageError for a setting out of range.
 
     >>> import torch, thalweg
@@ -81,17 +79,14 @@ class Guard:
         self.seed = seed
         self.number = 0
         self.samples = 0.0
-        self.is_stopped = False
-        self.events: list[Event] = []
         self._scaler = scaler
         self._device = next((p.device for p in model.parameters()), torch.device("cpu"))
-        self._drain_every = DRAIN_EVERY.get(self._device.type, 32)
         self._update = updater(optimizer)
         self._statistics = Statistics(model)
         self._lowering = Lowering()
-        self._rescue = Rescue(mode, Phase(model, optimizer), self._lowering)
+        rescue = Rescue(mode, Phase(model, optimizer), self._lowering)
+        self._drain = Drain(rescue, self._device, lambda: self.record)
         self._record = record
-        self._undrained: list[Step] = []
         self._began = time.perf_counter()
         self._open_window()
 
@@ -107,8 +102,7 @@ class Guard:
         """Around the forward pass: what it draws is counted by step and micro-batch."""
         shard = len(self._losses)
         if shard == 0:
-            if not self._undrained:
-                self._rescue.before_step(self.number)
+            self._drain.before_step(self.number)
             self._statistics.keep()
         seed_device(key(Purpose.STEP, self.seed, self.number + 1, shard), self._device)
         yield
@@ -147,13 +141,18 @@ class Guard:
         shares = [weight / total for weight in self._weights]
         losses = [loss * share for loss, share in zip(self._losses, shares, strict=True)]
         loss = self._losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+        measured: dict[str, Any] = {"loss": loss}
         if self._scaler is not None:
             self._scaler.unscale_(self.optimizer)
+            one = torch.ones((), device=self._device)
+            measured["loss_scale"] = self._scaler.scale(
+                one
+            )  # waits for nothing, as get_scale would
 
-        bounds = self._rescue.bounds
+        bounds = self._drain.rescue.bounds
         lr = float(self.optimizer.param_groups[0]["lr"]) * self._lowering.factor(number)
         with self._lowering.applied(self.optimizer, number):
-            measured = {"loss": loss, **self._update(loss, bounds)}
+            measured |= self._update(loss, bounds)
         if bounds is not None:
             self._statistics.undo_if_skipped(measured, bounds)
         if self._scaler is not None:
@@ -164,10 +163,8 @@ class Guard:
         self.number = number
         self.samples += total
         step = self._as_step(measured, lr)
-        self._undrained.append(step)
         self._open_window()
-        if number % self._drain_every == 0:
-            self._drain()
+        self._drain.put(step)
         return step
 
     def _as_step(self, measured: Mapping[str, Any], lr: float) -> Step:
@@ -184,26 +181,15 @@ class Guard:
             ),
         )
 
-    def _drain(self) -> None:
-        """Read what was measured, let the guard judge it, record it."""
-        block, self._undrained = self._undrained, []
-        if not block:
-            return
-        action = self._rescue.judge(block)
-        self.record.steps(block)
-        self._obey(action, block[-1])
+    @property
+    def events(self) -> list[Event]:
+        """What happened so far."""
+        return self._drain.events
 
-    def _obey(self, action: Action, step: Step) -> None:
-        for event in (*action.events, *self._rescue.obey(action, step.number)):
-            self._tell(step, event)
-        if action.kind == "stop":
-            self._tell(step, Event(action.number, "diverged", action.reason, action.evidence))
-            self.is_stopped = True
-
-    def _tell(self, step: Step, event: Event) -> None:
-        step.events += (event,)
-        self.events.append(event)
-        self.record.event(event)
+    @property
+    def is_stopped(self) -> bool:
+        """Has the guard given the run up? Going on would make no sense; an event says why."""
+        return self._drain.stopped is not None
 
     @property
     def record(self) -> Recorder:
@@ -227,13 +213,13 @@ class Guard:
                 f"a window of {self.accumulate} micro-batches is open ({len(self._losses)} seen): "
                 "save after a step, or flush() first"
             )
-        self._drain()
+        self._drain.now()
         return {
             "number": self.number,
             "samples": self.samples,
             "seed": self.seed,
             "lowering": self._lowering.to_tree(),
-            "rescue": self._rescue.to_tree(),
+            "rescue": self._drain.rescue.to_tree(),
         }
 
     def restore(self, tree: Mapping[str, Any]) -> None:
@@ -241,7 +227,7 @@ class Guard:
         self.number, self.samples = tree["number"], tree["samples"]
         self.seed = tree["seed"]
         self._lowering.restore(tree["lowering"])
-        self._rescue.restore(tree["rescue"], self.number)
+        self._drain.rescue.restore(tree["rescue"], self.number)
 
     def __enter__(self) -> Guard:
         return self
@@ -256,5 +242,5 @@ class Guard:
 
     def close(self) -> None:
         """Drain, and flush the record."""
-        self._drain()
+        self._drain.now()
         self.record.close()

@@ -73,8 +73,11 @@ class Rescue:
 
         Numbers that stood in the data do not speak against the weights.
         """
-        bad = [step.number for step in block if not_finite(step.measured())]
-        origins = {} if self._tracer is None else self._tracer.origins(block, bad)
+        origins = {}
+        if self._tracer is not None:
+            is_asked = self.mode != "off"
+            bad = [step for step in block if is_asked and not_finite(step.measured())]
+            origins = self._tracer.origins(block, bad)
         from_data = [number for number, origin in origins.items() if origin.kind == "data"]
         snapshots = self._ring.numbers
         action = self._ladder.judge(block, snapshots=snapshots, from_data=from_data)
@@ -125,11 +128,12 @@ class Rescue:
 
     def to_tree(self) -> dict[str, Any]:
         """Windows and counters. Snapshots are not in it: a resume begins with its own state."""
-        return {"mode": self.mode, "ladder": self._ladder.to_tree(), "next": self._next}
+        ladder = self._ladder.to_tree()
+        return {"ladder": ladder, "next": self._next, "last_used": self._last_used}
 
     def restore(self, tree: Mapping[str, Any], number: int) -> None:
         """Go on; the state of step `number` is the first snapshot."""
         self._ladder = Ladder(self.mode, state=tree["ladder"])
-        self._next = tree["next"]
+        self._next, self._last_used = tree["next"], tree["last_used"]
         if self.mode == "act":
             self._ring.keep(number, self._tree())

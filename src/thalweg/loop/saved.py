@@ -18,6 +18,7 @@ from thalweg.loop.phase import Phase
 from thalweg.loop.sampler import Sampler
 from thalweg.state import checkpoint
 from thalweg.state.folder import CHECKPOINTS
+from thalweg.state.places import name_of
 from thalweg.state.saver import Saver
 
 
@@ -56,13 +57,16 @@ def save(
     tree["others"] = {name: part.state_dict() for name, part in others.items()}
     if guard is not None:
         guard.record.flush()
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
     told: list[str] = []
     with Saver(Path(folder) / CHECKPOINTS, keep=keep, tell=told.append) as saver:
-        saver.save(number, tree, {"machine": machine_facts(device)})
+        saver.save(number, tree, {"machine": machine_facts(_device_of(model))})
     if saver.acknowledged != number:
         raise UsageError(told[0])
-    return Path(folder) / CHECKPOINTS / f"step-{number:08d}"
+    return Path(folder) / CHECKPOINTS / name_of(number)
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
 def _number(number: int | None, guard: Guard | None) -> int:
@@ -95,8 +99,7 @@ def load_state(
         return None
     for line in refused:
         warnings.warn(f"{line}; step {saved.number:,} is used", stacklevel=2)
-    odd = differences(saved.facts.get("machine", {}), machine_facts(torch.device("cpu")))
-    odd = [text for text in odd if not text.startswith("device")]
+    odd = differences(saved.facts.get("machine", {}), machine_facts(_device_of(model)))
     if odd:
         text = f"exact up to step {saved.number:,}, to rounding after: {'; '.join(odd)}"
         warnings.warn(text, stacklevel=2)

@@ -68,7 +68,8 @@ class Stepper:
             measured = {"loss": loss, **self._update(loss, bounds)}
         else:
             used = scale.value.clone()
-            measured = {"loss": loss, **self._update(loss, bounds, used), "loss_scale": used}
+            held = bounds or UNBOUNDED  # an overflow is no step, guard or not
+            measured = {"loss": loss, **self._update(loss, held, used), "loss_scale": used}
             scale.saw(measured["gradient_norm"])
         if bounds is not None:
             self._statistics.undo_if_skipped(measured, bounds)

@@ -27,34 +27,33 @@ class Tracer:
         """Step `number` takes the batch at this position."""
         self._places[number] = position
 
-    def origins(self, block: Sequence[Step], bad: Sequence[int]) -> dict[int, Origin]:
+    def origins(self, block: Sequence[Step], bad: Sequence[Step]) -> dict[int, Origin]:
         """Where the steps `bad` of a drained block went wrong, as far as can be told."""
         found = {}
-        for number in bad:
-            is_last = number == block[-1].number  # the weights are still those of this step alone
-            origin = self._origin(number, may_replay=is_last)
+        for step in bad:
+            origin = self._origin(step, may_replay=step is block[-1])  # the weights are still its
             if origin is not None:
-                found[number] = origin
+                found[step.number] = origin
         self._places.clear()
         return found
 
-    def _origin(self, number: int, *, may_replay: bool) -> Origin | None:
-        place = self._places.get(number)
+    def _origin(self, step: Step, *, may_replay: bool) -> Origin | None:
+        place = self._places.get(step.number)
         batch = None if place is None else self._feed.again(place)
         if batch is None:
             return None
         may_replay = may_replay and self._num_traces < MOST_TRACES
         self._num_traces += may_replay
         for shard, (_, data) in enumerate(batch.shards):
-            origin = self._replayed(number, shard, data) if may_replay else in_data(data)
+            origin = self._replayed(step, shard, data) if may_replay else in_data(data)
             if origin is not None and origin.kind != "finite":
                 return _in_the_data(origin, batch, shard)
         return None
 
-    def _replayed(self, number: int, shard: int, data: object) -> Origin:
+    def _replayed(self, step: Step, shard: int, data: object) -> Origin:
         stepper = self._stepper
-        stepper.seed(number, shard)
-        scale = 1.0 if stepper.loss_scale is None else float(stepper.loss_scale.value)
+        stepper.seed(step.number, shard)
+        scale = step.measured().get("loss_scale") or 1.0
         with stepper.precision.forward(stepper.device):
             return trace(stepper.task.model, stepper.task.loss, data, scale=scale)
 
