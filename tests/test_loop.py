@@ -466,6 +466,22 @@ def test_without_a_guard_it_is_applied():
     assert [event.kind for event in descent.events] == ["stop"]
 
 
+@pytest.mark.parametrize("guard", ["off", "advise", "act"])
+def test_an_fp16_overflow_is_no_step_guard_or_not(guard):
+    model = net().float()
+    x, y = (part.float() for part in samples())
+    optimizer = thalweg.SGD(model.parameters(), lr=0.01)
+    task = thalweg.Task(model, (x, 1e4 * y), loss="mse")
+    settings = {"precision": "fp16", "until": budget(steps=20), "guard": guard}
+    with descend(task, optimizer, batch_size=8, **settings) as descent:
+        steps = list(descent)
+    scales = [step.measured()["loss_scale"] for step in steps]
+    assert not math.isfinite(steps[0].gradient_norm)
+    assert scales[0] == 65536
+    assert scales[-1] < 65536
+    assert np.isfinite(weights(model).numpy()).all()
+
+
 def test_a_run_that_is_nothing_but_nan_is_stopped():
     model = net()
     task = task_of(model, loss=lambda outputs, targets: outputs.mean() * NAN)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,13 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 import thalweg
 from thalweg import budget, cosine, descend, warmup
-from thalweg.errors import DataError, RunError
+from thalweg.errors import DataError, RunError, UsageError
+from thalweg.loop import drain
 from thalweg.loop.descent import Descent
 from thalweg.optim import OPTIMIZERS, make
+from thalweg.record import Record
 from thalweg.rules.options import EMA, Kahan, StochasticRounding
+from thalweg.state import saver
 from thalweg.state.tree import clone
 
 SIZE = 37
@@ -49,6 +53,38 @@ def loader(num_workers: int = 0, **settings: Any) -> DataLoader:
     return DataLoader(Noisy(), batch_size=8, shuffle=True, num_workers=num_workers, **settings)
 
 
+class Stateful:
+    """A loader with a private order and a state of its own, as torchdata's has: no place is found
+    by reading forward here, for it begins every time where it stands.
+    """
+
+    def __init__(self) -> None:
+        self.draws, self.at = np.random.default_rng(5), 0
+        self.order = self.draws.permutation(SIZE)
+
+    def __len__(self) -> int:
+        return math.ceil(SIZE / 8)
+
+    def __iter__(self) -> Iterator[Any]:
+        x, y = map(torch.from_numpy, arrays())
+        while self.at < SIZE:
+            rows = self.order[self.at : self.at + 8]
+            self.at += 8
+            yield x[rows], y[rows]
+        self.order, self.at = self.draws.permutation(SIZE), 0
+
+    def state_dict(self) -> dict[str, Any]:
+        state = self.draws.bit_generator.state["state"]
+        numbers = {name: str(value) for name, value in state.items()}
+        return {"at": self.at, "order": torch.from_numpy(self.order.copy()), **numbers}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.at, self.order = state["at"], state["order"].numpy()
+        own = self.draws.bit_generator.state
+        own["state"] = {name: int(state[name]) for name in ("state", "inc")}
+        self.draws.bit_generator.state = own
+
+
 def net() -> nn.Module:
     torch.manual_seed(1)
     return nn.Sequential(
@@ -66,6 +102,7 @@ SOURCES: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     "a loader": (loader, {}),
     "a loader, accumulated": (loader, {"accumulate": 3}),
     "a loader, own generator": (lambda: loader(generator=torch.Generator().manual_seed(3)), {}),
+    "a loader with a state": (Stateful, {}),
     "a loader, 2 workers": (lambda: loader(2), {}),
 }
 
@@ -240,6 +277,72 @@ def test_two_resumes_in_one_epoch():
         again = type(state)(**clone(descent.state().to_tree()))
     assert again.number == 3
     assert same(rest(resumed(again, "a dataset, 2 workers")), tail(whole, 3))
+
+
+@pytest.mark.parametrize("number", [3, 5, 8, 11])
+def test_blocks_are_judged_where_they_would_have_been(number, monkeypatch, tmp_path):
+    """A stop between two drains, as on a GPU, drains a copy: what is saved goes on undrained."""
+    monkeypatch.setitem(drain.EVERY, "cpu", 4)
+    whole = rest(begin(guard="act"))
+    with begin(guard="act", folder=tmp_path) as descent:
+        for step in descent:
+            if step.number == number:
+                descent.stop()
+    again = begin(guard="act", folder=tmp_path, resume=True)
+    assert again.state().number == number
+    assert len(again.state().undrained) == number % 4
+    assert same(rest(again), tail(whole, number))
+
+
+def ill(model: nn.Module) -> Any:
+    """Plain descent, whose rate is far too high from step 60 on."""
+    return thalweg.SGD(model.parameters(), lr=0.05)
+
+
+def wild(number: int, state: Any = None) -> Any:
+    """A run that goes wrong and is repaired, from the start or from a state, to step `number`."""
+    descent = begin(build=ill, guard="act", schedule=None, until=budget(steps=200))
+    if state is not None:
+        descent.restore(state)
+    found = []
+    with descent:
+        for step in descent:
+            if step.number == 80:
+                descent.optimizer.param_groups[0]["lr"] = 1e4
+            found.append((step.number, step.lr, repr(dict(step.measured()))))
+            if step.number == number:
+                return found, type(descent.state())(**clone(descent.state().to_tree())), descent
+    return found, None, descent
+
+
+def test_a_repaired_run_goes_on_to_the_bit():
+    """Stopped after the roll-back: the counters of the guard, the lowered rates, its windows."""
+    whole, _, descent = wild(200)
+    kinds = [event.kind for event in descent.events]
+    assert "rollback" in kinds
+    back = next(event.number for event in descent.events if event.kind == "rollback")
+    _, state, _ = wild(back + 3)
+    assert state.guard["last_used"] is not None
+    again, _, _ = wild(200, state)
+    assert again == [row for row in whole if row[0] > back + 3]
+
+
+def test_a_disk_that_is_full_at_the_end_does_not_end_the_run(tmp_path, monkeypatch):
+    def full(self: Any) -> None:
+        raise UsageError("record.sqlite could not be written: disk full (3 rows lost)")
+
+    def torn(*given: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    descent = begin(folder=tmp_path)
+    monkeypatch.setattr(Record, "close", full)
+    monkeypatch.setattr(saver, "write_content", torn)
+    with pytest.warns(UserWarning, match="disk full"):
+        rest(descent)
+    texts = [event.text for event in descent.events if event.kind == "notice"]
+    assert [text.partition(";")[0] for text in texts] == [
+        f"step {STEPS} was not saved: No space left on device"
+    ]
 
 
 REFUSED = {

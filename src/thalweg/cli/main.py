@@ -6,6 +6,7 @@ What a command needs is imported when it runs, so that --help answers at once.
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Annotated, Any, get_args
@@ -239,7 +240,13 @@ def delete_run(run: _RUN, /, *, out: _OUT = "runs", json: _JSON = False) -> int:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
+    """Run one command; returns the exit code. A warning is one line, as an error is."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *place, **more: _warn(str(message))
+        return _run(words)
+
+
+def _run(words: list[str] | None) -> int:
     try:
         return app(words, exit_on_error=False, print_error=False) or 0
     except CycloptsError as error:
@@ -261,8 +268,12 @@ def _usage(error: CycloptsError) -> str:
     return f"{text} (thalweg --help shows what there is)"
 
 
-def _say(message: str, code: int) -> int:
+def _warn(message: str) -> None:
     print(f"thalweg: {' '.join(message.splitlines())}", file=sys.stderr)
+
+
+def _say(message: str, code: int) -> int:
+    _warn(message)
     return code
 
 

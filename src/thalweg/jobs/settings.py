@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import Field, dataclass, field, fields
@@ -15,6 +14,7 @@ from typing import Any
 
 from thalweg.errors import UsageError
 from thalweg.jobs import defaults
+from thalweg.loop.every import every_of, seconds_of
 from thalweg.schedules import BUILDERS, Schedule, parse
 
 TASKS = ("auto", "classification", "regression")
@@ -182,10 +182,10 @@ class Settings:
         """The budget of time in seconds."""
         if self.time is None:
             return None
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|h|)\s*", str(self.time))
-        if match is None or float(match[1]) == 0:
+        seconds = seconds_of(str(self.time))
+        if seconds is None:
             raise UsageError(f"time is {self.time!r}: write a length such as 90s, 5m or 2h")
-        return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+        return seconds
 
     @property
     def goal(self) -> dict[str, float]:
@@ -211,7 +211,7 @@ class Settings:
         _choice("precision", self.precision, PRECISIONS)
         if self.ema is not None and self.ema >= 1:
             raise UsageError(f"ema is {self.ema:g}: it must lie between 0 and 1, such as 0.999")
-        self._check_checkpoints()
+        every_of(self.checkpoint_every)
         self._check_word_or_number("batch_size", ("auto", "full"))
         self._check_word_or_number("threads", ("auto",), most=1024)
         if isinstance(self.schedule, Schedule):
@@ -220,17 +220,6 @@ class Settings:
             raise UsageError(
                 f"warmup is {self.warmup}, and the schedule {self.schedule_text!r} has a warm-up "
                 "of its own: leave one of them out (--warmup 0 is none)"
-            )
-
-    def _check_checkpoints(self) -> None:
-        """Raise UsageError unless a number of steps, or a time."""
-        text = str(self.checkpoint_every)
-        if not re.fullmatch(r"[1-9]\d*|\d+(\.\d+)?[smh]", text) or re.fullmatch(
-            r"[0.]+[smh]", text
-        ):
-            raise UsageError(
-                f"checkpoint-every is {text!r}: give a number of steps, 1 or more, or a time such "
-                "as 60s or 5m"
             )
 
     def _check_word_or_number(

@@ -15,10 +15,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from thalweg.errors import UsageError
 from thalweg.loop.batches import Batches, BatchSize, Feed
 from thalweg.loop.descent import Descent
+from thalweg.loop.every import every_of
 from thalweg.loop.facts import machine_facts
 from thalweg.loop.foreign import Foreign, inexact
 from thalweg.loop.going import Change, begun, go_on
-from thalweg.loop.kept import every_of, in_folder, in_memory
+from thalweg.loop.kept import in_folder, in_memory
 from thalweg.loop.step import Stepper
 from thalweg.loop.stopping import Until
 from thalweg.optim.rates import check_optimizer
@@ -70,7 +71,8 @@ def descend(
     precision: "float32", or "bf16" and "fp16", which torch applies where it finds them safe
     workers: processes that fetch samples of a Dataset ahead; 0: fetched when asked for
     guard: "act" skips steps that are outliers, goes back to a snapshot and lowers the rate where a
-    run goes wrong; "advise" says what it would do, and applies no step that is not finite; "off"
+    run goes wrong, for which it keeps two copies of the weights and the optimizer's state; "advise"
+    says what it would do, and applies no step that is not finite; "off"
     evaluate_every: steps between evaluations; by default an epoch, within 20 .. 1,000
     record: where to write what happens, such as Record("runs/mine"); by default the memory
     folder: where to keep the record and checkpoints, such as "runs/mine"

@@ -22,7 +22,7 @@ from thalweg.loop.kept import Kept, in_memory
 from thalweg.loop.looks import Looks
 from thalweg.loop.pace import pace_of
 from thalweg.loop.rescue import Rescue
-from thalweg.loop.step import Stepper
+from thalweg.loop.step import Stepper, measures_of
 from thalweg.loop.stopping import Ending, Planned, Until
 from thalweg.loop.tracing import Tracer
 from thalweg.optim.averages import show, shown
@@ -35,7 +35,6 @@ from thalweg.state.weights import Weights
 from thalweg.types import (
     Evaluation,
     Event,
-    Measures,
     Mode,
     Progress,
     Recorder,
@@ -78,8 +77,6 @@ class Descent:
         self._is_stepping = False
         self._heard: list[str] = []
         self._kept = in_memory()
-
-    # ------------------------------------------------------------ before the first step
 
     def plan(self, schedule: Schedule, until: Until | None, horizon: int | None) -> None:
         """Fix the horizon, once, and with it every step's learning rate."""
@@ -152,7 +149,7 @@ class Descent:
 
     def __next__(self) -> Step:
         self._heed()
-        if self._step is None and self.ending is None and (over := self._over):
+        if self._step is None and self.ending is None and (over := self.over):
             self._finish(None, over)  # all steps were taken before it was killed
         if self.ending is not None:
             raise StopIteration
@@ -167,7 +164,7 @@ class Descent:
         self._heed_guard()
         if self._looks and self.ending is None and self._looks.is_due(step.number):
             self._look(step)
-        ending = self.ending or self._wish or self._over
+        ending = self.ending or self._wish or self.over
         if self._heard:
             self._tell_heard(step)
         if ending is not None:
@@ -176,7 +173,7 @@ class Descent:
         return step
 
     @property
-    def _over(self) -> Ending | None:
+    def over(self) -> Ending | None:
         """The ending that its rules see by now."""
         return self._until(self.progress) if self._until else None
 
@@ -220,7 +217,7 @@ class Descent:
             epoch=self._epochs,
             lr=self._rates.lr,
             seconds=time.perf_counter() - start,
-            measures=Measures(lambda: _read(measured)),
+            measures=measures_of(measured),
         )
         for event in changes:
             self._drain.tell(event, step)
@@ -248,7 +245,7 @@ class Descent:
         if self.ending is None and not is_seen and not was_asked:
             self._look(step)
             if ending.status == "budget":  # the last look may have met a goal
-                ending = self._over or ending
+                ending = self.over or ending
         is_sound = self.ending is None
         self.ending = self.ending or ending
         show(self.optimizer)
@@ -298,11 +295,6 @@ class Descent:
     def best(self) -> Weights | None:
         """The weights of the lowest validation loss so far, where they are kept."""
         return self._looks.best if self._looks else None
-
-    @property
-    def is_over(self) -> bool:
-        """Do its rules see no step to take?"""
-        return self._over is not None
 
     def lr_of(self, number: int) -> float:
         """The rate that the first group is going to have at a step."""
@@ -405,7 +397,3 @@ class Descent:
             torch.set_rng_state(self._generator)
             self._generator = None
             self._rates.put_back()
-
-
-def _read(measured: Mapping[str, Tensor | float]) -> dict[str, float]:
-    return {name: float(value) for name, value in measured.items() if value is not None}

@@ -156,7 +156,7 @@ def go_on(
 def _changed(descent: Descent, change: Change, saved: Saved, before: float) -> Event:
     """What goes on otherwise, the rate above all, which may jump."""
     number, horizon = descent.progress.steps, descent.horizon
-    if descent.is_over:
+    if descent.over is not None:
         raise RunError(
             f"nothing is left to do after step {number:,}, with which the budget is used up: give "
             "it more, such as --epochs +20, or start from an earlier step, --from-step N"

@@ -25,14 +25,14 @@ from thalweg.loop.drain import Drain
 from thalweg.loop.gradients import OrderedSum
 from thalweg.loop.phase import Phase
 from thalweg.loop.rescue import Rescue
-from thalweg.loop.step import Statistics
+from thalweg.loop.step import Statistics, measures_of
 from thalweg.optim.lowering import Lowering
 from thalweg.optim.rates import check_optimizer
 from thalweg.optim.updater import updater
 from thalweg.record import Memory, Record
 from thalweg.record.files import find
 from thalweg.tasks.draws import seed_device
-from thalweg.types import Event, Measures, Mode, Recorder, Step
+from thalweg.types import Event, Mode, Recorder, Step
 
 
 class Guard:
@@ -176,9 +176,7 @@ class Guard:
             epoch=0.0,
             lr=lr,
             seconds=now - before,
-            measures=Measures(
-                lambda: {name: float(v) for name, v in measured.items() if v is not None}
-            ),
+            measures=measures_of(measured),
         )
 
     @property

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from thalweg.errors import UsageError
+from thalweg.loop.every import Every
 from thalweg.loop.going import Found
 from thalweg.record import Memory, Record
 from thalweg.state import checkpoint
@@ -23,15 +24,6 @@ from thalweg.state.saver import Saver
 from thalweg.state.state import State
 from thalweg.state.tree import clone
 from thalweg.types import Recorder
-
-
-@dataclass(frozen=True, slots=True)
-class Every:
-    """How often a state is saved: every so many steps, or seconds."""
-
-    steps: int | None = None
-    seconds: float | None = None
-
 
 MINUTE = Every(seconds=60.0)
 
@@ -141,28 +133,3 @@ def best_of(tree: Mapping[str, Any]) -> int | None:
     """The step of the best weights that a state holds."""
     looks = tree.get("looks") or {}
     return looks["best"]["number"] if looks.get("best") else None
-
-
-def every_of(value: int | float | str | Every) -> Every:
-    """How often to save: a number of steps, or a time such as "60s" or "5m".
-
-    Raises UsageError for anything else.
-    """
-    if isinstance(value, Every):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
-        return Every(steps=value)
-    if isinstance(value, str):
-        text = value.strip()
-        if text.isdecimal() and int(text) >= 1:
-            return Every(steps=int(text))
-        unit = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(text[-1:], 0.0)
-        try:
-            seconds = float(text[:-1]) * unit
-        except ValueError:
-            seconds = 0.0
-        if seconds > 0:
-            return Every(seconds=seconds)
-    raise UsageError(
-        f"checkpoint-every is {value!r}: give a number of steps, 1 or more, or a time such as 60s"
-    )

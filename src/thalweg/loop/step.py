@@ -18,6 +18,7 @@ from thalweg.optim.updater import updater
 from thalweg.scale.precision import FLOAT32, LossScale, Precision
 from thalweg.tasks.draws import seed_device
 from thalweg.tasks.task import Task
+from thalweg.types import Measures
 
 Measured = Mapping[str, Tensor | float]
 
@@ -103,6 +104,11 @@ class Stepper:
 
     def _scaled(self, loss: Tensor) -> Tensor:
         return loss if self.loss_scale is None else loss * self.loss_scale.value
+
+
+def measures_of(measured: Measured) -> Measures:
+    """What was measured, read from the device when it is first asked for; None: not measured."""
+    return Measures(lambda: {k: float(v) for k, v in measured.items() if v is not None})
 
 
 class Statistics:
