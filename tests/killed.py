@@ -21,8 +21,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 import thalweg
-from thalweg.loop import step as loop_step
+from thalweg.loop.step import Stepper
 from thalweg.optim import make
+from thalweg.rules.options import EMA
 
 torch.use_deterministic_algorithms(False)
 """It imports torch's compiler, for seconds: once, where this is imported, not in every process."""
@@ -31,11 +32,23 @@ SIZE, CLASSES, NUM_STEPS = 120, 3, 200
 BATCH = 16
 
 
-def arrays() -> tuple[np.ndarray, np.ndarray]:
+SPOILT: dict[int, float] = {}
+"""Rows of the training data -> what stands there instead of the first number."""
+
+
+def points() -> tuple[np.ndarray, np.ndarray]:
     """Points around three centres; the classes overlap a little."""
     source = np.random.default_rng(0)
     targets = np.arange(SIZE) % CLASSES
     return (source.normal(size=(SIZE, 4)) + targets[:, None]).astype(np.float32), targets
+
+
+def arrays() -> tuple[np.ndarray, np.ndarray]:
+    """The points to train on, spoilt or not."""
+    x, y = points()
+    for row, value in SPOILT.items():
+        x[row, 0] = value
+    return x, y
 
 
 class Jittered(Dataset):
@@ -61,28 +74,35 @@ def net() -> nn.Module:
 
 def write_table(path: Path) -> Path:
     """The points as CSV."""
-    x, y = arrays()
+    x, y = points()
     lines = [",".join([*(f"{v:.6f}" for v in row), "abc"[k]]) for row, k in zip(x, y, strict=True)]
     path.write_text("\n".join(["a,b,c,d,kind", *lines]) + "\n")
     return path
 
+
+Weights = dict[str, torch.Tensor]
 
 DESCENTS: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     "arrays": (arrays, {"batch_size": BATCH}),
     "arrays, in parts": (arrays, {"batch_size": BATCH, "accumulate": 3}),
     "dataset, 2 workers": (Jittered, {"batch_size": BATCH, "workers": 2}),
     "loader": (lambda: DataLoader(Jittered(), batch_size=BATCH, shuffle=True), {}),
+    "averages": (arrays, {"batch_size": BATCH}),
     "fp16": (arrays, {"batch_size": BATCH, "precision": "fp16"}),
 }
 
+AVERAGES = {"averages": (EMA(0.9),)}
+"""Options of the optimizer, by source."""
 
-def descend(source: str, folder: Path, optimizer: str) -> dict[str, torch.Tensor]:
-    """Train by `thalweg.descend`, from the start or where it was killed; the final weights."""
+
+def descend(source: str, folder: Path, optimizer: str, guard: Any = "advise") -> Weights:
+    """Train by `thalweg.descend`, from the start or where it was killed."""
     make_data, settings = DESCENTS[source]
     model = net()
     with thalweg.descend(
-        thalweg.Task(model, make_data(), validation=arrays()),
-        make(optimizer, model, {}),
+        thalweg.Task(model, make_data(), validation=points()),
+        make(optimizer, model, {}, options=AVERAGES.get(source, ())),
+        guard=guard,
         schedule=thalweg.warmup(20) >> thalweg.cosine(),
         until=thalweg.budget(steps=NUM_STEPS),
         evaluate_every=10,
@@ -117,7 +137,7 @@ FITS: dict[str, tuple[Callable[[], Any], Callable[[], dict[str, Any]]]] = {
 """Data (None: a CSV file) and settings of a fit."""
 
 
-def fit(source: str, folder: Path, optimizer: str) -> dict[str, torch.Tensor]:
+def fit(source: str, folder: Path, optimizer: str, guard: Any = "act") -> Weights:
     """Train by `thalweg.fit`, or resume."""
     make_data, make_settings = FITS[source]
     torch.manual_seed(1)
@@ -136,6 +156,7 @@ def fit(source: str, folder: Path, optimizer: str) -> dict[str, torch.Tensor]:
         run = thalweg.fit(
             table if data is None else data,
             optimizer=optimizer,
+            guard=guard,
             batch_size=BATCH,
             steps=NUM_STEPS,
             patience=100,
@@ -149,28 +170,28 @@ def fit(source: str, folder: Path, optimizer: str) -> dict[str, torch.Tensor]:
     return run.model.state_dict()
 
 
-def own_loop(source: str, folder: Path, optimizer: str) -> dict[str, torch.Tensor]:
+def own_loop(source: str, folder: Path, optimizer: str, guard: Any = "act") -> Weights:
     """A loop of one's own with all the pieces, as docs/own_loop.md has it."""
     model = net()
     maker = make(optimizer, model, {}) if source == "own loop" else torch_adam(model)
     data = thalweg.counted(Jittered(), seed=0)
     sampler = thalweg.Sampler(len(data), seed=0)
     loader = DataLoader(data, batch_size=BATCH // 2, sampler=sampler)
-    guard = thalweg.Guard(model, maker, accumulate=2, mode="act", record=folder)
-    parts: dict[str, Any] = {"model": model, "optimizer": maker, "sampler": sampler, "guard": guard}
+    watch = thalweg.Guard(model, maker, accumulate=2, mode=guard, record=folder)
+    parts: dict[str, Any] = {"model": model, "optimizer": maker, "sampler": sampler, "guard": watch}
     thalweg.load_state(folder, **parts)
-    with guard:
-        while guard.number < NUM_STEPS:
+    with watch:
+        while watch.number < NUM_STEPS:
             for x, y in sampler.batches(loader):
-                with guard.forward():
+                with watch.forward():
                     loss = nn.functional.cross_entropy(model(x), y)
                 loss.backward()
-                step = guard.step(loss, weight=len(x))
+                step = watch.step(loss, weight=len(x))
                 if step and step.number % 7 == 0:
                     thalweg.save(folder, **parts)
-                if guard.number == NUM_STEPS:
+                if watch.number == NUM_STEPS:
                     break
-            guard.flush()
+            watch.flush()
     return model.state_dict()
 
 
@@ -182,31 +203,47 @@ def torch_adam(model: nn.Module) -> torch.optim.Optimizer:
 OWN_LOOPS = ("own loop", "own loop, torch's optimizer")
 
 
-def die_in(number: int) -> None:
-    """Kill this process with SIGKILL after the backward pass of a step, in either loop."""
-    backward = loop_step.Stepper._backward
+Change = Callable[[torch.Tensor, list[torch.Tensor]], torch.Tensor]
 
-    def fatal(self: Any, batch: Any, at: int, params: Any) -> Any:
+
+def plant(number: int, change: Change, patch: Callable[..., Any] = setattr) -> None:
+    """In step `number` of either loop, after each backward pass, the loss is change(loss, params).
+
+    patch: how a method is replaced, such as pytest's monkeypatch.setattr
+    """
+    backward = Stepper._backward
+
+    def planted(self: Any, batch: Any, at: int, params: Any) -> Any:
         loss = backward(self, batch, at, params)
-        if at == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return loss
+        return change(loss, params) if at == number else loss
 
-    loop_step.Stepper._backward = fatal  # type: ignore[method-assign]
-    apply = thalweg.Guard._apply
+    patch(Stepper, "_backward", planted)
+    step = thalweg.Guard.step
 
-    def fatal_too(self: Any) -> Any:
+    def planted_too(self: Any, loss: torch.Tensor, **more: Any) -> Any:
         if self.number + 1 == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return apply(self)
+            params = [p for group in self.optimizer.param_groups for p in group["params"]]
+            loss = change(loss, params)
+        return step(self, loss, **more)
 
-    thalweg.Guard._apply = fatal_too  # type: ignore[method-assign]
+    patch(thalweg.Guard, "step", planted_too)
+
+
+def die(loss: torch.Tensor, params: list[torch.Tensor]) -> torch.Tensor:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return loss
+
+
+def train(source: str, folder: Path, optimizer: str, **more: Any) -> Weights:
+    """Train from the start or where it was killed; the final weights."""
+    run = fit if source in FITS else descend if source in DESCENTS else own_loop
+    return run(source, folder, optimizer, **more)
 
 
 def main(source: str, folder: str, optimizer: str, number: str) -> None:
+    os.setsid()  # so that the exam finds what it leaves behind
     torch.set_num_threads(1)
-    die_in(int(number))
-    train = fit if source in FITS else descend if source in DESCENTS else own_loop
+    plant(int(number), die)
     weights = train(source, Path(folder), optimizer)
     torch.save(weights, Path(folder).parent / f"{Path(folder).name}.pt")
 

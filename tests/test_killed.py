@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,16 @@ PROCESSES.set_forkserver_preload(["killed", "thalweg.jobs.resume"])
 
 def run(folder: Path, source: str, optimizer: str, number: int = 0) -> int | None:
     """One process; its exit code, -9 if killed."""
+    return ended(folder, source, optimizer, number).exitcode
+
+
+def ended(folder: Path, source: str, optimizer: str, number: int) -> Any:
+    """One process, which has come to its end."""
     arguments = (source, str(folder), optimizer, str(number))
     process = PROCESSES.Process(target=killed.main, args=arguments)
     process.start()
     process.join()
-    return process.exitcode
+    return process
 
 
 def outcome(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
@@ -110,6 +116,43 @@ def test_every_source_survives(source, undisturbed, folder):
 def test_a_kill_at_any_step(number, undisturbed, folder):
     found = killed_at(folder, "csv", "adamw", number)
     assert same(found, undisturbed("csv", "adamw"))
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_torn_checkpoint_is_passed_over(source, undisturbed, folder):
+    """Killed; half of the newest checkpoint is lost; the one before it is used, and that is said."""
+    assert run(folder, source, "adamw", 60) == -signal.SIGKILL
+    newest = max((folder / "checkpoints").iterdir())
+    weights = max(newest.glob("*.safetensors"), key=lambda path: path.stat().st_size)
+    os.truncate(weights, weights.stat().st_size // 2)
+    assert run(folder, source, "adamw") == 0
+    assert same(outcome(folder), undisturbed(source, "adamw"))
+    if source not in OWN_LOOPS:
+        texts = [event.text for event in read(folder).events if event.kind == "resume"]
+        assert any(newest.name in text for text in texts), texts
+
+
+def left_behind(session: int) -> list[int]:
+    """The processes of a session that are still there."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, _, of = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
+        except OSError:
+            continue  # it has just ended
+        if int(of) == session and state != "Z":
+            found.append(int(folder.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc to look through")
+def test_a_kill_leaves_no_data_worker_behind(folder):
+    process = ended(folder, "dataset, 2 workers", "adamw", 20)
+    assert process.exitcode == -signal.SIGKILL
+    deadline = time.monotonic() + 60
+    while left_behind(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left_behind(process.pid) == []
 
 
 def test_planted_differences_are_seen(undisturbed):

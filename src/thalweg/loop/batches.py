@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 
 from thalweg.loop.order import InOrder, Shuffled
 from thalweg.loop.workers import Workers
-from thalweg.tasks.sources import on_device
+from thalweg.tasks.sources import on_device, rows_of
 from thalweg.types import Order, Source, Stretch
 
 BatchSize = int | Literal["full"]
@@ -40,14 +40,14 @@ class Batch:
     """A batch in shards, each with its share of the batch (1.0 where there is only one).
 
     shards: (share, data), fetched as they are asked for, and gone through once
-    indices: of the samples of each shard in the data; None where a loader does not tell
+    rows: where the samples of a shard stand in the data; None where a loader does not tell
     """
 
     shards: Iterable[tuple[float, Any]]
     num_shards: int
     samples: int
     following: Position
-    indices: Callable[[int], Any] | None = None
+    rows: Callable[[int], Any] | None = None
 
 
 class Feed(Protocol):
@@ -142,7 +142,7 @@ class Batches:
             len(stretches),
             samples,
             self._following(position, samples),
-            lambda i: stretches[i].indices,
+            lambda i: rows_of(self.source, stretches[i].indices),
         )
 
     def to_tree(self) -> None:

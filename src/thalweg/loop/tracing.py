@@ -69,9 +69,9 @@ def explained(event: Event, origins: Mapping[int, Origin]) -> Event:
 
 def _in_the_data(origin: Origin, batch: Batch, shard: int) -> Origin:
     """The origin with its samples by their places in the data, where these are known."""
-    if batch.indices is None or not origin.samples:
+    if batch.rows is None or not origin.samples:
         return origin
-    indices = batch.indices(shard)
-    samples = tuple(int(indices[i]) for i in origin.samples)
+    rows = batch.rows(shard)
+    samples = tuple(int(rows[i]) for i in origin.samples)
     shown = ", ".join(f"{i:,}" for i in samples[:5]) + (", ..." if len(samples) > 5 else "")
     return replace(origin, samples=samples, text=f"{origin.text} (in the data: {shown})")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import warnings
 from collections.abc import Callable, Iterator
 from itertools import dropwhile
+from multiprocessing import forkserver
 from typing import Any
 
 import torch
@@ -101,6 +103,21 @@ class _Stretches:
 def _begin(number: int) -> None:
     """In a worker: Ctrl-C is for the training process, which ends the workers in its own time."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _let_the_server_end()
+
+
+def _let_the_server_end() -> None:
+    """Where Python's fork server makes the workers, let both end when the training process does.
+
+    torch's workers end when their parent does. The server, which is their parent, ends when all
+    have closed a pipe that the training process opened, and each worker has a copy of it: after a
+    kill -9 the workers and the server would wait for one another for ever.
+    """
+    server: Any = forkserver._forkserver  # pyright: ignore[reportAttributeAccessIssue]
+    pipe = getattr(server, "_forkserver_alive_fd", None)
+    if pipe is not None:
+        os.close(pipe)
+        server._forkserver_alive_fd = None
 
 
 def _shown(indices: Any) -> str:

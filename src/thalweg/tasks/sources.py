@@ -20,9 +20,10 @@ class Arrays:
     """Inputs and targets in memory, on one device; a batch is one gather of each.
 
     inputs: tensor of shape (n, ...); targets: tensor of shape (n,) or (n, k)
+    rows: where each sample stands in the data that these were taken out of; None: where it is here
     """
 
-    def __init__(self, inputs: Tensor, targets: Tensor):
+    def __init__(self, inputs: Tensor, targets: Tensor, rows: np.ndarray | None = None):
         if len(inputs) != len(targets):
             raise DataError(
                 f"{len(inputs):,} inputs but {len(targets):,} targets: there must be one for each"
@@ -31,6 +32,7 @@ class Arrays:
             raise DataError("the data holds no samples")
         self.inputs = inputs
         self.targets = targets
+        self.rows = rows
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -40,7 +42,7 @@ class Arrays:
         return self.inputs.index_select(0, where), self.targets.index_select(0, where)
 
     def to(self, device: torch.device) -> Arrays:
-        return Arrays(self.inputs.to(device), self.targets.to(device))
+        return Arrays(self.inputs.to(device), self.targets.to(device), self.rows)
 
 
 class Items:
@@ -146,8 +148,17 @@ def as_tensor(values: Any, name: str) -> Tensor:
 def take(source: Source, indices: np.ndarray) -> Source:
     """The samples of `source` at `indices`: copied out of arrays, a view of anything else."""
     if isinstance(source, Arrays):
-        return Arrays(*source.fetch(Stretch(indices)))
+        return Arrays(*source.fetch(Stretch(indices)), rows_of(source, indices))
     return Part(source, indices)
+
+
+def rows_of(source: Source, indices: np.ndarray) -> np.ndarray:
+    """Where the samples at `indices` stand in the data as it was given, before any split."""
+    while isinstance(source, Part):
+        source, indices = source.source, source.indices[indices]
+    if isinstance(source, Arrays) and source.rows is not None:
+        return source.rows[indices]
+    return indices
 
 
 def in_order(first: int, last: int) -> Stretch:

@@ -92,7 +92,7 @@ def of_table(
     labels = encode_target(frame, schema.target, source)
     inputs = encode_inputs(frame, schema, source)
     train, validation, test = (
-        Arrays(torch.from_numpy(inputs[rows]), torch.from_numpy(labels[rows]))
+        Arrays(torch.from_numpy(inputs[rows]), torch.from_numpy(labels[rows]), rows)
         for rows in (parts.train, parts.validation, parts.test)
     )
     return Study(
