@@ -120,16 +120,17 @@ def test_a_kill_at_any_step(number, undisturbed, folder):
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_torn_checkpoint_is_passed_over(source, undisturbed, folder):
-    """Killed; half of the newest checkpoint is lost; the one before it is used, and that is said."""
+    """Killed, half of the newest checkpoint lost: the one before it is used, and that is said."""
     assert run(folder, source, "adamw", 60) == -signal.SIGKILL
     newest = max((folder / "checkpoints").iterdir())
     weights = max(newest.glob("*.safetensors"), key=lambda path: path.stat().st_size)
     os.truncate(weights, weights.stat().st_size // 2)
     assert run(folder, source, "adamw") == 0
-    assert same(outcome(folder), undisturbed(source, "adamw"))
-    if source not in OWN_LOOPS:
-        texts = [event.text for event in read(folder).events if event.kind == "resume"]
-        assert any(newest.name in text for text in texts), texts
+    record, found = outcome(folder)
+    said = [event for event in record["events"] if newest.name in event[2]]
+    record["events"] = [event for event in record["events"] if event not in said]
+    assert same((record, found), undisturbed(source, "adamw"))
+    assert len(said) == (source not in OWN_LOOPS)  # to them, load_state warns
 
 
 def left_behind(session: int) -> list[int]:
@@ -166,7 +167,7 @@ def test_planted_differences_are_seen(undisturbed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", [*OPTIMIZERS, *AVERAGING])
-def test_every_optimizer_survives_a_kill_at_every_step(optimizer, undisturbed, folder):
-    for number in range(1, NUM_STEPS + 1):
-        found = killed_at(folder.with_name(f"run{number}"), "arrays", optimizer, number)
-        assert same(found, undisturbed("arrays", optimizer)), number
+def test_every_optimizer_survives_a_kill_in_every_step(optimizer, undisturbed, folder):
+    """Killed in step 1, gone on, killed in step 2, and so on: 200 kills, and one run."""
+    found = killed_at(folder, "arrays", optimizer, *range(1, NUM_STEPS + 1))
+    assert same(found, undisturbed("arrays", optimizer))

@@ -199,7 +199,7 @@ def test_broken_weights_are_rolled_back_to_the_bit(every):
 
 def test_what_comes_back_is_backed_off_and_in_the_end_stopped():
     """The rate is far too high 40 steps after each repair."""
-    again = {number: breaks for number in range(160, 2000, 40)}
+    again = dict.fromkeys(range(160, 2000, 40), breaks)
     again |= {number + 5: mends for number in again}
     walk = Walk(calm(2000), at=again)
     kinds = [kind for _, kind in walk.told if kind in ("rollback", "backoff", "diverged")]

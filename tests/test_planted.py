@@ -6,11 +6,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-import killed
 import pytest
 import torch
-from killed import DESCENTS, FITS, NUM_STEPS, OWN_LOOPS, plant, points
 
+import killed
+from killed import DESCENTS, FITS, NUM_STEPS, OWN_LOOPS, plant
 from thalweg.record import read
 
 SOURCES = (*FITS, *DESCENTS, *OWN_LOOPS)
