@@ -23,6 +23,7 @@ from thalweg.loop.kept import in_folder, in_memory
 from thalweg.loop.step import Stepper
 from thalweg.loop.stopping import Until
 from thalweg.optim.rates import check_optimizer
+from thalweg.optim.updater import waits
 from thalweg.scale.precision import Precision, precision_of
 from thalweg.schedules import Schedule, constant
 from thalweg.schedules.schedule import check_schedule
@@ -134,6 +135,8 @@ def descend(
     if kept.is_new:
         for notice in _notices(task, feed):
             descent.tell(Event(descent.progress.steps, "notice", f"not exact: {notice}"))
+        if guard != "off" and waits(optimizer):
+            descent.tell(Event(descent.progress.steps, "notice", _WAITS))
     return descent
 
 
@@ -217,6 +220,10 @@ def _notices(task: Task, feed: Feed) -> list[str]:
 
 _BATCH_NORM = (
     "the batch is computed in parts, and batch norm takes its statistics from each part apart"
+)
+_WAITS = (
+    "every step waits for the device: the guard decides on the host whether this optimizer's step "
+    "is taken; with fused=True, or an optimizer of thalweg's, it is decided on the device"
 )
 _DRAWS_APART = (
     "the data draws from a generator of its own (the first sample, fetched twice under one seed, "
