@@ -38,6 +38,7 @@ ENDINGS = {
     "epochs": (budget(epochs=2), progress(epochs=2.0), progress(epochs=1.9), "budget"),
     "samples": (budget(samples=99), progress(samples=100), progress(samples=98), "budget"),
     "time": (budget(time=3), progress(seconds=3.1), progress(seconds=2.9), "budget"),
+    "minutes": (budget(time="5m"), progress(seconds=301), progress(seconds=299), "budget"),
     "first of two": (
         budget(steps=10, epochs=1),
         progress(steps=10, epochs=0.5),
@@ -156,6 +157,7 @@ BAD_RULES = {
     "epochs": (lambda: budget(epochs=-1), "epochs=-1"),
     "samples": (lambda: budget(samples=0), "samples=0"),
     "time": (lambda: budget(time=NAN), "time=nan"),
+    "time as text": (lambda: budget(time="soon"), "time='soon'"),
     "patience": (lambda: converged(patience=0), "patience=0"),
     "a text": (lambda: budget(steps="3"), "steps='3'"),
     "half a step": (lambda: budget(steps=3.5), "steps=3.5.*whole"),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from numbers import Integral
 
 from thalweg.errors import UsageError
+from thalweg.loop.every import seconds_of
 from thalweg.rules.rule import number_of
 from thalweg.types import Progress, Status
 
@@ -229,10 +230,16 @@ def budget(
     steps: int | None = None,
     epochs: float | None = None,
     samples: int | None = None,
-    time: float | None = None,
+    time: float | str | None = None,
 ) -> Until:
-    """End after so many steps, epochs, samples or seconds of wall time, whichever comes first."""
-    given = {"steps": steps, "epochs": epochs, "samples": samples, "time": time}
+    """End after so many steps, epochs or samples, or a time, whichever comes first.
+
+    time: of the wall, in seconds or as text: 90, "90s", "5m", "2h"
+    """
+    seconds = seconds_of(time) if isinstance(time, str) else time
+    if seconds is None and time is not None:
+        raise UsageError(f"budget(time={time!r}): give seconds, or a time such as 90s, 5m or 2h")
+    given = {"steps": steps, "epochs": epochs, "samples": samples, "time": seconds}
     if all(value is None for value in given.values()):
         raise UsageError("budget() needs one of steps=, epochs=, samples=, time=")
     for name, value in given.items():
@@ -241,7 +248,7 @@ def budget(
     for name, value in (("steps", steps), ("samples", samples)):
         if value is not None and not number_of(value).is_integer():
             raise UsageError(f"budget({name}={value!r}): it must be a whole number")
-    return Budget(_whole(steps), epochs, _whole(samples), time)
+    return Budget(_whole(steps), epochs, _whole(samples), seconds)
 
 
 def converged(patience: int = 5) -> Until:
