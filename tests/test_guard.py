@@ -239,15 +239,15 @@ def test_the_limit_is_eight_deviations_and_at_least_a_factor_of_two() -> None:
     assert window_of(values).limit == pytest.approx(math.exp(8 * 1.4826 * 1.6), rel=1e-6)
 
 
-@pytest.mark.parametrize("bad", [NAN, INF, 1e30], ids=str)
+@pytest.mark.parametrize("bad", [NAN, INF], ids=str)
 def test_a_window_is_not_poisoned(bad: float) -> None:
-    """Every second loss is an outlier or not finite; the limit stays what it was."""
+    """Every second loss is not finite; the limit stays what it was."""
     ladder = armed()
     before = ladder.limits.loss
     for number in range(129, 193, 2):
         ladder.judge([step(number, bad, bad)], from_data=[number])
         ladder.judge(calm(1, number + 1))
-    assert ladder.limits.loss < 4 * before
+    assert before / 4 < ladder.limits.loss < 4 * before
 
 
 def test_one_clipped_norm_hardly_moves_the_limit() -> None:
@@ -270,14 +270,14 @@ def test_a_norm_that_has_changed_for_good_is_followed(factor: float) -> None:
 @pytest.mark.parametrize("every", [1, 32])
 @pytest.mark.parametrize("factor", [5.0, 1000.0])
 def test_a_loss_that_has_risen_for_good_is_followed(factor: float, every: int) -> None:
-    """Looked at, rolled back once, looked at again, and taken for the new level: no more."""
+    """Looked at, rolled back, and once more; looked at again, and taken for the new level."""
     ladder = armed(every=every)
     steps = [step(s.number, s.loss * factor, s.gradient_norm) for s in calm(512, 129)]
     actions = list(judged(ladder, steps, every))
-    assert kinds(actions) == ["roll_back"]
+    assert kinds(actions) == ["roll_back"] * 2
     events = events_of(actions)
     assert "taken for the new level" in events[-1].text
-    assert events[-1].number <= 129 + 128
+    assert events[-1].number <= 129 + 160
     assert factor < ladder.limits.loss < 4 * factor
 
 
@@ -335,9 +335,9 @@ def test_broken_weights_are_rolled_back(loss: float, every: int) -> None:
         action = ladder.judge(block, snapshots=SNAPSHOTS)
         number += every
     assert (action.kind, action.number) == ("roll_back", number)
-    assert action.before == 129 - POLICY.margin
+    assert action.before == 128
     assert number - 128 <= max(2 * every, 20)
-    assert ladder.limits.loss == -INF
+    assert 1 < ladder.limits.loss < 5
 
     assert kinds(list(judged(ladder, calm(64, number + 1), every))) == []
     assert 1 < ladder.limits.loss < 5
@@ -395,12 +395,17 @@ def test_without_a_snapshot_from_before_it_backs_off_at_once() -> None:
         assert "no snapshot" in next(a.reason for a in actions if a.kind == "back_off")
 
 
-@pytest.mark.parametrize(("snapshot", "before"), [(112, 113), (113, 128), (127, 128)])
-def test_a_snapshot_well_before_the_first_evidence_is_preferred(snapshot: int, before: int) -> None:
+@pytest.mark.parametrize("loss", [NAN, 50.0], ids=str)
+def test_the_newest_snapshot_comes_first_and_where_it_is_no_better_an_older_one(loss: float) -> None:
     """The update that broke the weights may be older than the first loss that shows it."""
-    steps = [step(129 + i, NAN) for i in range(24)]
-    actions = list(judged(armed(), steps, snapshots=[snapshot, 127]))
-    assert [a.before for a in actions if a.kind == "roll_back"] == [before]
+    ladder = armed()
+    bad = [step(129 + i, loss) for i in range(40)]
+    actions = list(judged(ladder, bad, snapshots=[77, 127, 128]))
+    backs = [a for a in actions if a.kind != "go"]
+    assert [(a.kind, a.before) for a in backs] == [("roll_back", 128), ("roll_back", 127)]
+    assert "step 127 are no better" in backs[1].reason
+    assert kinds(list(judged(ladder, calm(64, 169)))) == []
+    assert not ladder.is_looking
 
 
 @pytest.mark.parametrize("every", [1, 32])
@@ -457,7 +462,7 @@ def test_an_evaluation_that_is_not_finite() -> None:
     ladder = armed()
     assert ladder.judge_evaluation(evaluation(100, 0.5)).kind == "go"
     action = ladder.judge_evaluation(evaluation(128, NAN), snapshots=SNAPSHOTS)
-    assert (action.kind, action.before) == ("roll_back", 129 - POLICY.margin)
+    assert (action.kind, action.before) == ("roll_back", 128)
     assert ladder.judge_evaluation(evaluation(5000, NAN), snapshots=SNAPSHOTS).kind == "back_off"
 
 
@@ -559,7 +564,7 @@ def broken(change: Callable[[dict[str, Any]], Any]) -> Any:
         lambda tree: tree["watch"]["norm"]["peaks"].append([1]),
         lambda tree: tree.update(num_backoffs="many"),
         lambda tree: tree.update(num_backoffs=INF),
-        lambda tree: tree["watch"].update(lr=10**400),
+        lambda tree: tree["watch"]["rate"].update(now=10**400),
     ],
 )
 def test_a_state_that_is_none_is_refused_in_one_line(change: Any) -> None:
