@@ -3,6 +3,7 @@
     make faults                                     all of it: two hours
     python -m benchmarks.faults --tasks digits --seeds 1
     python -m benchmarks.faults --tasks letter --seeds 1 --add    more, into the same file
+    python -m benchmarks.faults --held-out          tasks that the guard was not tuned on
     python -m benchmarks.faults --quick             one task, thalweg alone, a minute
 
 Every run is a process of its own, one after the other; each is set beside the run of the same
@@ -13,6 +14,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -24,12 +26,15 @@ from benchmarks.faultbench.contenders import CONTENDERS, OURS, contender
 from benchmarks.faultbench.faults import FAULTS, Fault, Plan
 from benchmarks.faultbench.job import Job
 from benchmarks.faultbench.report import SEEDS, Clean, Report
-from benchmarks.faultbench.tasks import TASKS, task
+from benchmarks.faultbench.tasks import HELD_OUT, TASKS, task
 from benchmarks.faultbench.verdicts import Verdict, Where, cell, judged, spread_of
 from benchmarks.fit import names_of
 
 HEALTHY_SEEDS = 4
 """Runs of a task without a fault: in those of thalweg the guard must do nothing."""
+
+HELD_OUT_CONTENDERS = (OURS, "thalweg.Guard", "thalweg unguarded")
+HELD_OUT_FAULTS = tuple(name for name, fault in FAULTS.items() if not fault.is_exact)
 
 QUICK_STEPS = 240
 QUICK_FAULTS = ("NaN sample", "gradient x 1000", "killed", "torn checkpoint", "clock jump")
@@ -71,18 +76,29 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks.faults",
         description="Planted faults: who ends where the run without the fault ends?",
     )
-    parser.add_argument("--tasks", type=names_of(TASKS), default=list(TASKS))
-    parser.add_argument("--faults", type=names_of(FAULTS), default=list(FAULTS))
-    parser.add_argument("--contenders", type=names_of(CONTENDERS), default=list(CONTENDERS))
+    parser.add_argument("--tasks", type=names_of(TASKS | HELD_OUT), help="default: the six")
+    parser.add_argument("--faults", type=names_of(FAULTS), help="default: all")
+    parser.add_argument("--contenders", type=names_of(CONTENDERS), help="default: all")
     parser.add_argument(
         "--seeds", type=int, default=SEEDS, help=f"seeds 0, 1, ... (default {SEEDS})"
     )
     parser.add_argument("--healthy", type=int, default=HEALTHY_SEEDS, help="healthy runs a task")
     parser.add_argument("--steps", type=int, default=Plan().num_steps, help="of a run")
-    parser.add_argument("--to", type=Path, default=RESULTS / "faults.json", metavar="FILE")
+    parser.add_argument("--to", type=Path, metavar="FILE", help="default: results/faults.json")
     parser.add_argument("--add", action="store_true", help="keep what else stands in FILE")
     parser.add_argument("--quick", action="store_true", help="one task, thalweg alone, no file")
+    held_out = "tasks, networks, optimizers and times that the guard was not tuned on"
+    parser.add_argument("--held-out", action="store_true", help=held_out)
     asked = parser.parse_args(arguments)
+    if asked.held_out:
+        asked.tasks = asked.tasks or list(HELD_OUT)
+        asked.faults = asked.faults or list(HELD_OUT_FAULTS)
+        asked.contenders = asked.contenders or list(HELD_OUT_CONTENDERS)
+        asked.to = asked.to or RESULTS / "faults-held-out.json"
+    asked.tasks = asked.tasks or list(TASKS)
+    asked.faults = asked.faults or list(FAULTS)
+    asked.contenders = asked.contenders or list(CONTENDERS)
+    asked.to = asked.to or RESULTS / "faults.json"
     if asked.quick:
         asked.tasks, asked.faults, asked.contenders = ["digits"], list(QUICK_FAULTS), [OURS]
         asked.seeds, asked.healthy, asked.steps, asked.to = 1, 1, QUICK_STEPS, None
@@ -147,7 +163,8 @@ class Bench:
 
     def _run(self, where: Where, fault: Fault) -> list[Outcome]:
         with tempfile.TemporaryDirectory(prefix="thalweg-faults-") as folder:
-            job = Job(task(where.task), where.seed, self.plan, fault, Path(folder) / "run")
+            plan = replace(self.plan, share=task(where.task).share)
+            job = Job(task(where.task), where.seed, plan, fault, Path(folder) / "run")
             return run(contender(where.contender), job)
 
 

@@ -343,6 +343,78 @@ def test_broken_weights_are_rolled_back(loss: float, every: int) -> None:
     assert 1 < ladder.limits.loss < 5
 
 
+def test_while_the_weights_are_looked_at_calm_steps_are_applied() -> None:
+    """Ten bad batches, every third of them between two good ones."""
+    ladder = armed()
+    steps = [step(129 + i, 1.0 if i > 3 and i % 3 == 0 else 50.0) for i in range(14)]
+    actions = list(judged(ladder, steps))
+    assert ladder.is_looking
+    assert 1 < ladder.limits.loss < 2
+    skipped = {event.number for event in events_of(actions) if event.kind == "skip"}
+    assert skipped == {s.number for s in steps if s.loss == 50.0}
+    assert kinds([*actions, *judged(ladder, calm(20, 143))]) == []
+    assert not ladder.is_looking
+
+
+def test_weights_that_were_calm_and_are_no_more_are_backed_off() -> None:
+    """After a roll-back most of three steps are calm, and none of those after them."""
+    ladder = armed()
+    number, found = 129, []
+    while "roll_back" not in found:
+        found += kinds([ladder.judge([step(number, 50.0)], snapshots=SNAPSHOTS)])
+        number += 1
+    steps = [*calm(3, number), *(step(number + 3 + i, 50.0) for i in range(POLICY.hold))]
+    *actions, last = judged(ladder, steps)
+    assert kinds(actions) == []
+    assert (last.kind, last.lr_factor, last.rewarm) == ("back_off", 0.5, 100)
+    assert "had been" in last.reason
+
+
+# ---------------------------------------------------------------- jumps of the learning rate
+
+
+def test_outliers_after_a_jump_of_the_rate_are_put_down_to_it() -> None:
+    """No look: the weights of before the jump come back at once; should it return, it is undone."""
+    ladder = armed()
+    steps = [step(129, 1.0, lr=10.0), *(step(130 + i, 50.0, lr=10.0) for i in range(3))]
+    *_, action = judged(ladder, steps)
+    assert (action.kind, action.before) == ("roll_back", 129)
+    assert "from 0.1 to 10" in action.reason
+    assert kinds(list(judged(ladder, calm(1, 133)))) == []
+
+    again = ladder.judge([step(134, 1.0, lr=10.0)], snapshots=SNAPSHOTS)
+    assert (again.kind, again.rewarm, again.before) == ("back_off", 0, 134)
+    assert again.lr_factor == pytest.approx(0.01)
+    assert kinds(list(judged(ladder, calm(64, 135)))) == []
+
+
+@pytest.mark.parametrize(
+    ("lr", "rise", "kind"),
+    [(1.0, 1.5, "roll_back"), (1.0, 1.0, "go"), (0.25, 1.5, "go"), (0.1, 1.5, "go")],
+)
+def test_after_a_jump_a_rise_of_the_level_is_enough(lr: float, rise: float, kind: str) -> None:
+    """By half, far below every outlier; without a jump it would not count."""
+    ladder = armed()
+    steps = [step(s.number, s.loss * rise, 1.0, lr=lr) for s in calm(64, 129)]
+    assert ([*kinds(list(judged(ladder, steps))), "go"])[0] == kind
+
+
+def test_a_rate_that_was_set_on_purpose_is_no_jump() -> None:
+    ladder = armed()
+    ladder.accept_rate()
+    steps = [step(s.number, s.loss * 1.5, 1.0, lr=10.0) for s in calm(64, 129)]
+    assert events_of(list(judged(ladder, steps))) == []
+
+
+def test_a_jump_long_ago_is_not_to_blame() -> None:
+    ladder = armed()
+    list(judged(ladder, calm(POLICY.jump_span + 20, 129, lr=10.0)))
+    start = 129 + POLICY.jump_span + 20
+    actions = list(judged(ladder, [step(start + i, 50.0, lr=10.0) for i in range(4)]))
+    assert kinds(actions) == []
+    assert ladder.is_looking
+
+
 def test_what_comes_back_is_backed_off_and_in_the_end_stopped() -> None:
     """The weights break 40 steps after each repair."""
     ladder = armed()
@@ -396,7 +468,9 @@ def test_without_a_snapshot_from_before_it_backs_off_at_once() -> None:
 
 
 @pytest.mark.parametrize("loss", [NAN, 50.0], ids=str)
-def test_the_newest_snapshot_comes_first_and_where_it_is_no_better_an_older_one(loss: float) -> None:
+def test_the_newest_snapshot_comes_first_and_where_it_is_no_better_an_older_one(
+    loss: float,
+) -> None:
     """The update that broke the weights may be older than the first loss that shows it."""
     ladder = armed()
     bad = [step(129 + i, loss) for i in range(40)]

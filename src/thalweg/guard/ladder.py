@@ -152,8 +152,10 @@ class Ladder:
         if kind == "roll_back":
             return replace(action, before=before)
         self._num_backoffs += 1
-        lr_factor = min(self.policy.lr_factor**self._num_backoffs, demand.lr_factor)
-        return replace(action, before=before, lr_factor=lr_factor, rewarm=self.policy.rewarm)
+        lr_factor, rewarm = self.policy.lr_factor**self._num_backoffs, self.policy.rewarm
+        if demand.lr_factor < lr_factor:  # at the rate of before the moments of before are right
+            lr_factor, rewarm = demand.lr_factor, 0
+        return replace(action, before=before, lr_factor=lr_factor, rewarm=rewarm)
 
     def _before(self, demand: Demand, number: int, snapshots: Collection[int]) -> int:
         """The step that a snapshot must be older than.

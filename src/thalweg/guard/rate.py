@@ -10,11 +10,12 @@ from thalweg.guard.policy import Policy
 
 
 class Jump(NamedTuple):
-    """At step `number` the rate became `after`; `before` was the highest until then."""
+    """At step `number` the rate rose from `before` to `after`, far above `highest` until then."""
 
     number: int
     before: float
     after: float
+    highest: float
 
 
 class Rate:
@@ -24,7 +25,7 @@ class Rate:
     >>> [rate.see(number, lr) for number, lr in enumerate((0.1, 0.01, 0.1, 10.0), start=1)]
     [False, False, True, False]
     >>> rate.blamed(5)
-    Jump(number=4, before=0.1, after=10.0)
+    Jump(number=4, before=0.1, after=10.0, highest=0.1)
     """
 
     def __init__(self, policy: Policy):
@@ -41,8 +42,12 @@ class Rate:
         """Take in a step's rate: is it a restart, a jump back to where it was before?"""
         is_jump = lr > self._policy.restart * self.now
         is_new = lr > self._highest
-        if 0 < self._policy.restart * self._highest < lr:
-            self._jump = Jump(number, self._highest, lr)
+        far = self._policy.restart * self._highest
+        if 0 < far < lr:
+            if self._jump is not None and self.now > far:  # it did not come down in between
+                self._jump = self._jump._replace(number=number)
+            else:
+                self._jump = Jump(number, self.now, lr, self._highest)
         self.now = lr
         self._highest = max(self._highest, lr)
         return is_jump and not is_new
@@ -55,14 +60,14 @@ class Rate:
     def blamed(self, since: int) -> Jump | None:
         """The jump that evidence from step `since` on is put down to; None: none, or undone."""
         jump, policy = self._jump, self._policy
-        if jump is None or self.now <= policy.restart * jump.before:
+        if jump is None or self.now <= policy.restart * jump.highest:
             return None
         return jump if 0 <= since - jump.number <= policy.jump_span else None
 
     def disown(self) -> None:
         """The steps since the last jump are undone: should it come again, it is one again."""
         if self._jump is not None:
-            self._highest = self._jump.before
+            self._highest = self._jump.highest
 
     def to_tree(self) -> dict[str, Any]:
         """All that it remembers, as strict JSON can hold it."""
@@ -74,5 +79,5 @@ class Rate:
         self.now, self._highest = finite(tree["now"]), finite(tree["highest"])
         self._jump = None
         if tree["jump"] is not None:
-            number, before, after = tree["jump"]
-            self._jump = Jump(int(number), finite(before), finite(after))
+            number, *rates = tree["jump"]
+            self._jump = Jump(int(number), *map(finite, rates))

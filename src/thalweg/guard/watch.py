@@ -170,7 +170,7 @@ class Watch:
             since=jump.number + 1,
             reason=f"{demand.reason}; at step {jump.number:,} {text}",
             numbers={**demand.numbers, "lr_before": jump.before, "lr": jump.after},
-            lr_factor=jump.before / self._rate.now,
+            lr_factor=jump.before / jump.after,
         )
 
     def _risen(self, number: int) -> Demand | None:

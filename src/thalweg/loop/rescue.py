@@ -101,13 +101,7 @@ class Rescue:
         found = self._ring.before(action.before)
         events = () if found is None else (self._go_back(*found, action, number),)
         if action.kind == "back_off":
-            self._lowering.lower(number, action.lr_factor, action.rewarm)
-            reset_moments(self._phase.optimizer)
-            text = (
-                f"learning rate x {action.lr_factor:g}, reached again over {action.rewarm} steps; "
-                "the optimizer's moments start anew"
-            )
-            events += (Event(number, "backoff", text, dict(action.evidence)),)
+            events += (self._back_off(action, number),)
         self._next = number + SNAPSHOT_EVERY
         return events
 
@@ -123,6 +117,17 @@ class Rescue:
             "are not used again"
         )
         return Event(number, "rollback", text, {**action.evidence, "to": at})
+
+    def _back_off(self, action: Action, number: int) -> Event:
+        """Lower the rates; after a new warm-up the moments are others too."""
+        self._lowering.lower(number, action.lr_factor, action.rewarm)
+        text = f"learning rate x {action.lr_factor:.3g}"
+        if action.rewarm:
+            reset_moments(self._phase.optimizer)
+            text += (
+                f", reached again over {action.rewarm} steps; the optimizer's moments start anew"
+            )
+        return Event(number, "backoff", text, dict(action.evidence))
 
     def _tree(self) -> dict[str, Any]:
         base = [] if self._rates is None else list(self._rates.base)
