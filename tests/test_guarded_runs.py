@@ -1,15 +1,16 @@
-"""The guard in whole runs, by `descend` and in a loop of one's own, with a fault planted in each."""
+"""The guard in whole runs, by `descend` and in a loop of one's own, each with a fault in it."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-import thalweg
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
+
+import thalweg
 
 STEPS, SIZE, LR = 400, 32, 3e-3
 AT = 217
@@ -49,7 +50,8 @@ class Own:
 
     def run(self, data: tuple[Tensor, Tensor], *, factor: float = 1.0) -> Own:
         """Take all batches; from step AT on the schedule's rates are `factor` times as high."""
-        for number, (x, y) in enumerate(zip(*(part.split(SIZE) for part in data)), 1):
+        batches = zip(*(part.split(SIZE) for part in data), strict=True)
+        for number, (x, y) in enumerate(batches, 1):
             if number == AT:
                 self.schedule.base_lrs = [factor * LR]
                 self.optimizer.param_groups[0]["lr"] *= factor

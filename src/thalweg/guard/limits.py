@@ -95,7 +95,7 @@ class Window:
 
     applies_outliers: steps above the limit are applied all the same, clipped
     limit: a value above it is an outlier; calm: half as far above the median; both infinite until
-    the window is full; noise: how far the median moves by chance. All stand until the next `refresh`
+    the window is full; noise: how far the median moves by chance; all until the next `refresh`
 
     >>> window = Window(Policy(window=4))
     >>> [window.observe(number, 1.0) for number in range(1, 5)]

@@ -1,4 +1,4 @@
-"""The learning rate as the guard sees it: restarts of a schedule, and jumps to where it never was."""
+"""The learning rate as the guard sees it: restarts, and jumps to where it never was."""
 
 from __future__ import annotations
 

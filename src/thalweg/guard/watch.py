@@ -10,7 +10,7 @@ from typing import Any
 from thalweg.guard.evidence import Demand, Evidence, Look
 from thalweg.guard.limits import Limits, Window, as_stored, from_stored, in_single
 from thalweg.guard.policy import Policy
-from thalweg.guard.rate import Jump, Rate
+from thalweg.guard.rate import Rate
 from thalweg.types import Event, Step
 
 REFRESH_EVERY = 16
