@@ -186,7 +186,7 @@ class Watch:
             f"the median loss of {count} steps is {rise.now:.4g}, and was {rise.before:.4g} before"
         )
         numbers = {"before": rise.before, "now": rise.now}
-        return Demand(max(1, number - count + 1), text, numbers, rise.between)
+        return Demand(max(1, number - count + 1), text, numbers, rise.calm)
 
     def _end_look(self, look: Look, number: int, events: list[Event]) -> Demand | None:
         """What the look has shown, if it has."""
