@@ -48,8 +48,9 @@ def test_ends_as_expected(bench, name):
 
 
 @pytest.mark.parametrize("name", NEEDS_NO_GUARD)
-def test_ends_as_expected_without_the_guard(bench, name):
-    (verdict,) = bench.verdicts("digits", [FAULTS[name]], ["thalweg unguarded"], 1)
+@pytest.mark.parametrize("who", ["thalweg unguarded", "thalweg.Guard"])
+def test_ends_as_expected_in_another_loop(bench, name, who):
+    (verdict,) = bench.verdicts("digits", [FAULTS[name]], [who], 1)
     assert verdict.kind == EXPECTED[name], verdict
 
 
