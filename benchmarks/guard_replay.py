@@ -343,8 +343,10 @@ def trained(
             net.load_state_dict(ring[-1][1][0])
             optimizer.load_state_dict(copy.deepcopy(ring[-1][1][1]))
         if action.kind == "back_off":
-            factor, warm = factor * action.lr_factor, at
-            optimizer.state.clear()
+            factor *= action.lr_factor
+            if action.rewarm:
+                warm = at
+                optimizer.state.clear()
         elif at - ring[-1][0] >= 50 and not ladder.is_looking:
             ring.append((at, copied(net, optimizer)))
     net.eval()

@@ -16,9 +16,10 @@ from benchmarks.faultbench.attempts import Outcome, run
 from benchmarks.faultbench.contenders import CONTENDERS
 from benchmarks.faultbench.faults import FAULTS, Fault, Plan
 from benchmarks.faultbench.job import Job
+from benchmarks.faultbench.report import Report
 from benchmarks.faultbench.tasks import TASKS, task
 from benchmarks.faultbench.verdicts import Where, cell, judged, news, spread_of
-from benchmarks.faults import OURS, QUICK_STEPS, Bench
+from benchmarks.faults import OURS, QUICK_STEPS, Bench, main
 from benchmarks.fit import names_of
 
 PLAN = Plan(QUICK_STEPS)
@@ -37,7 +38,7 @@ NEEDS_NO_GUARD = ("killed", "clock jump")
 def bench():
     """Fault-free runs are made once for all tests."""
     torch.set_num_threads(1)
-    return Bench(PLAN)
+    return Bench(PLAN, Report(QUICK_STEPS, {}))
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -47,14 +48,14 @@ def test_ends_as_expected(bench, name):
 
 
 @pytest.mark.parametrize("name", NEEDS_NO_GUARD)
-def test_ends_as_expected_without_the_guard(bench, name):
-    (verdict,) = bench.verdicts("digits", [FAULTS[name]], ["thalweg unguarded"], 1)
+@pytest.mark.parametrize("who", ["thalweg unguarded", "thalweg.Guard"])
+def test_ends_as_expected_in_another_loop(bench, name, who):
+    (verdict,) = bench.verdicts("digits", [FAULTS[name]], [who], 1)
     assert verdict.kind == EXPECTED[name], verdict
 
 
 def test_nothing_is_said_of_a_healthy_run(bench):
-    (row,) = bench.healthy(["digits"], 1)
-    assert row["said"] == []
+    assert bench.clean("digits", FAULTS["NaN sample"], OURS, 0).said == ()
 
 
 def test_contenders_see_the_same_batches(bench):
@@ -221,6 +222,77 @@ def test_a_crash_is_an_outcome(tmp_path):
     job = Job(task("digits"), 0, PLAN, FAULTS["NaN loss"], tmp_path / "run")
     (outcome,) = run(train, job)
     assert outcome.error == "OSError: no room"
+
+
+# ------------------------------------------------------------ the report
+
+
+def reported(path, *verdicts, losses=(), num_steps=QUICK_STEPS):
+    """A report with these rows in a file, and fault-free runs of seeds 0, 1, ..."""
+    report = Report(num_steps, {}, path)
+    for seed, loss in enumerate(losses):
+        report.add_clean(WHERE._replace(seed=seed), "healthy", Outcome(loss=loss))
+    for verdict in verdicts:
+        report.add(verdict)
+    return report
+
+
+def verdict_of(seed, excess, fault="NaN loss"):
+    outcome = Outcome(loss=1.0 + excess, digest=str(seed), said=("a NaN",))
+    where = WHERE._replace(seed=seed)
+    return judged(where, FAULTS[fault], [outcome], clean=CLEAN, spread=0.0)
+
+
+def test_rows_that_are_not_run_now_are_kept(tmp_path):
+    path = tmp_path / "faults.json"
+    kept, old, new = verdict_of(0, 0.0), verdict_of(1, 0.5), verdict_of(1, 0.25)
+    reported(path, kept, old)
+    report = Report(QUICK_STEPS, {}, path)
+    report.take(path)
+    report.add(new)
+    again = Report(QUICK_STEPS, {})
+    again.take(path)
+    assert again.verdicts == report.verdicts == [kept, new]
+
+
+def test_the_spread_of_all_seeds_decides_whenever_they_came(tmp_path):
+    report = reported(tmp_path / "faults.json", verdict_of(0, 0.05), losses=[1.0])
+    assert [verdict.kind for verdict in report.verdicts] == ["worse"]
+    report.add_clean(WHERE._replace(seed=1), "healthy", Outcome(loss=1.1))
+    (verdict,) = report.verdicts
+    assert (verdict.kind, verdict.tolerance) == ("recovered", pytest.approx(0.0952))
+    for seed, loss in ((2, None), (3, 9.0)):  # crashed; and one more than the spread is made of
+        report.add_clean(WHERE._replace(seed=seed), "healthy", Outcome(loss=loss))
+    assert report.verdicts == [verdict]
+
+
+def test_pieces_make_the_whole(tmp_path, capsys):
+    """Two faults one after the other; the table has both, and the fault-free run once."""
+    path = tmp_path / "faults.json"
+    common = ["--tasks", "digits", "--contenders", OURS, "--seeds", "1", "--healthy", "1"]
+    common += ["--steps", str(QUICK_STEPS), "--to", str(path), "--add"]
+    for fault in ("NaN loss", "clock jump"):
+        assert main([*common, "--faults", fault]) == 0
+    shown = capsys.readouterr().out
+    assert "NaN loss    recovered 1\nclock jump  bit-equal 1\n" in shown
+    assert "spoke: 0 of 1" in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("{", "no report"), ('{"schema": 1}', "no report"), ("", "--steps")],
+)
+def test_a_report_that_cannot_be_added_to(tmp_path, capsys, text, words):
+    path = tmp_path / "faults.json"
+    reported(path, verdict_of(0, 0.0), num_steps=17)
+    if text:
+        path.write_text(text)
+    before = path.read_bytes()
+    assert main(["--to", str(path), "--add", "--tasks", "digits", "--contenders", OURS]) == 1
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("names", [TASKS, FAULTS, CONTENDERS])

@@ -239,15 +239,15 @@ def test_the_limit_is_eight_deviations_and_at_least_a_factor_of_two() -> None:
     assert window_of(values).limit == pytest.approx(math.exp(8 * 1.4826 * 1.6), rel=1e-6)
 
 
-@pytest.mark.parametrize("bad", [NAN, INF, 1e30], ids=str)
+@pytest.mark.parametrize("bad", [NAN, INF], ids=str)
 def test_a_window_is_not_poisoned(bad: float) -> None:
-    """Every second loss is an outlier or not finite; the limit stays what it was."""
+    """Every second loss is not finite; the limit stays what it was."""
     ladder = armed()
     before = ladder.limits.loss
     for number in range(129, 193, 2):
         ladder.judge([step(number, bad, bad)], from_data=[number])
         ladder.judge(calm(1, number + 1))
-    assert ladder.limits.loss < 4 * before
+    assert before / 4 < ladder.limits.loss < 4 * before
 
 
 def test_one_clipped_norm_hardly_moves_the_limit() -> None:
@@ -270,14 +270,14 @@ def test_a_norm_that_has_changed_for_good_is_followed(factor: float) -> None:
 @pytest.mark.parametrize("every", [1, 32])
 @pytest.mark.parametrize("factor", [5.0, 1000.0])
 def test_a_loss_that_has_risen_for_good_is_followed(factor: float, every: int) -> None:
-    """Looked at, rolled back once, looked at again, and taken for the new level: no more."""
+    """Looked at, rolled back, and once more; looked at again, and taken for the new level."""
     ladder = armed(every=every)
     steps = [step(s.number, s.loss * factor, s.gradient_norm) for s in calm(512, 129)]
     actions = list(judged(ladder, steps, every))
-    assert kinds(actions) == ["roll_back"]
+    assert kinds(actions) == ["roll_back"] * 2
     events = events_of(actions)
     assert "taken for the new level" in events[-1].text
-    assert events[-1].number <= 129 + 128
+    assert events[-1].number <= 129 + 160
     assert factor < ladder.limits.loss < 4 * factor
 
 
@@ -335,12 +335,84 @@ def test_broken_weights_are_rolled_back(loss: float, every: int) -> None:
         action = ladder.judge(block, snapshots=SNAPSHOTS)
         number += every
     assert (action.kind, action.number) == ("roll_back", number)
-    assert action.before == 129 - POLICY.margin
+    assert action.before == 128
     assert number - 128 <= max(2 * every, 20)
-    assert ladder.limits.loss == -INF
+    assert 1 < ladder.limits.loss < 5
 
     assert kinds(list(judged(ladder, calm(64, number + 1), every))) == []
     assert 1 < ladder.limits.loss < 5
+
+
+def test_while_the_weights_are_looked_at_calm_steps_are_applied() -> None:
+    """Ten bad batches, every third of them between two good ones."""
+    ladder = armed()
+    steps = [step(129 + i, 1.0 if i > 3 and i % 3 == 0 else 50.0) for i in range(14)]
+    actions = list(judged(ladder, steps))
+    assert ladder.is_looking
+    assert 1 < ladder.limits.loss < 2
+    skipped = {event.number for event in events_of(actions) if event.kind == "skip"}
+    assert skipped == {s.number for s in steps if s.loss == 50.0}
+    assert kinds([*actions, *judged(ladder, calm(20, 143))]) == []
+    assert not ladder.is_looking
+
+
+def test_weights_that_were_calm_and_are_no_more_are_backed_off() -> None:
+    """After a roll-back most of three steps are calm, and none of those after them."""
+    ladder = armed()
+    number, found = 129, []
+    while "roll_back" not in found:
+        found += kinds([ladder.judge([step(number, 50.0)], snapshots=SNAPSHOTS)])
+        number += 1
+    steps = [*calm(3, number), *(step(number + 3 + i, 50.0) for i in range(POLICY.hold))]
+    *actions, last = judged(ladder, steps)
+    assert kinds(actions) == []
+    assert (last.kind, last.lr_factor, last.rewarm) == ("back_off", 0.5, 100)
+    assert "had been" in last.reason
+
+
+# ---------------------------------------------------------------- jumps of the learning rate
+
+
+def test_outliers_after_a_jump_of_the_rate_are_put_down_to_it() -> None:
+    """No look: the weights of before the jump come back at once; should it return, it is undone."""
+    ladder = armed()
+    steps = [step(129, 1.0, lr=10.0), *(step(130 + i, 50.0, lr=10.0) for i in range(3))]
+    *_, action = judged(ladder, steps)
+    assert (action.kind, action.before) == ("roll_back", 129)
+    assert "from 0.1 to 10" in action.reason
+    assert kinds(list(judged(ladder, calm(1, 133)))) == []
+
+    again = ladder.judge([step(134, 1.0, lr=10.0)], snapshots=SNAPSHOTS)
+    assert (again.kind, again.rewarm, again.before) == ("back_off", 0, 134)
+    assert again.lr_factor == pytest.approx(0.01)
+    assert kinds(list(judged(ladder, calm(64, 135)))) == []
+
+
+@pytest.mark.parametrize(
+    ("lr", "rise", "kind"),
+    [(1.0, 1.5, "roll_back"), (1.0, 1.0, "go"), (0.25, 1.5, "go"), (0.1, 1.5, "go")],
+)
+def test_after_a_jump_a_rise_of_the_level_is_enough(lr: float, rise: float, kind: str) -> None:
+    """By half, far below every outlier; without a jump it would not count."""
+    ladder = armed()
+    steps = [step(s.number, s.loss * rise, 1.0, lr=lr) for s in calm(64, 129)]
+    assert ([*kinds(list(judged(ladder, steps))), "go"])[0] == kind
+
+
+def test_a_rate_that_was_set_on_purpose_is_no_jump() -> None:
+    ladder = armed()
+    ladder.accept_rate()
+    steps = [step(s.number, s.loss * 1.5, 1.0, lr=10.0) for s in calm(64, 129)]
+    assert events_of(list(judged(ladder, steps))) == []
+
+
+def test_a_jump_long_ago_is_not_to_blame() -> None:
+    ladder = armed()
+    list(judged(ladder, calm(POLICY.jump_span + 20, 129, lr=10.0)))
+    start = 129 + POLICY.jump_span + 20
+    actions = list(judged(ladder, [step(start + i, 50.0, lr=10.0) for i in range(4)]))
+    assert kinds(actions) == []
+    assert ladder.is_looking
 
 
 def test_what_comes_back_is_backed_off_and_in_the_end_stopped() -> None:
@@ -395,12 +467,19 @@ def test_without_a_snapshot_from_before_it_backs_off_at_once() -> None:
         assert "no snapshot" in next(a.reason for a in actions if a.kind == "back_off")
 
 
-@pytest.mark.parametrize(("snapshot", "before"), [(112, 113), (113, 128), (127, 128)])
-def test_a_snapshot_well_before_the_first_evidence_is_preferred(snapshot: int, before: int) -> None:
+@pytest.mark.parametrize("loss", [NAN, 50.0], ids=str)
+def test_the_newest_snapshot_comes_first_and_where_it_is_no_better_an_older_one(
+    loss: float,
+) -> None:
     """The update that broke the weights may be older than the first loss that shows it."""
-    steps = [step(129 + i, NAN) for i in range(24)]
-    actions = list(judged(armed(), steps, snapshots=[snapshot, 127]))
-    assert [a.before for a in actions if a.kind == "roll_back"] == [before]
+    ladder = armed()
+    bad = [step(129 + i, loss) for i in range(40)]
+    actions = list(judged(ladder, bad, snapshots=[77, 127, 128]))
+    backs = [a for a in actions if a.kind != "go"]
+    assert [(a.kind, a.before) for a in backs] == [("roll_back", 128), ("roll_back", 127)]
+    assert "step 127 are no better" in backs[1].reason
+    assert kinds(list(judged(ladder, calm(64, 169)))) == []
+    assert not ladder.is_looking
 
 
 @pytest.mark.parametrize("every", [1, 32])
@@ -457,7 +536,7 @@ def test_an_evaluation_that_is_not_finite() -> None:
     ladder = armed()
     assert ladder.judge_evaluation(evaluation(100, 0.5)).kind == "go"
     action = ladder.judge_evaluation(evaluation(128, NAN), snapshots=SNAPSHOTS)
-    assert (action.kind, action.before) == ("roll_back", 129 - POLICY.margin)
+    assert (action.kind, action.before) == ("roll_back", 128)
     assert ladder.judge_evaluation(evaluation(5000, NAN), snapshots=SNAPSHOTS).kind == "back_off"
 
 
@@ -559,7 +638,7 @@ def broken(change: Callable[[dict[str, Any]], Any]) -> Any:
         lambda tree: tree["watch"]["norm"]["peaks"].append([1]),
         lambda tree: tree.update(num_backoffs="many"),
         lambda tree: tree.update(num_backoffs=INF),
-        lambda tree: tree["watch"].update(lr=10**400),
+        lambda tree: tree["watch"]["rate"].update(now=10**400),
     ],
 )
 def test_a_state_that_is_none_is_refused_in_one_line(change: Any) -> None:

@@ -322,7 +322,7 @@ def test_a_repaired_run_goes_on_to_the_bit():
     assert "rollback" in kinds
     back = next(event.number for event in descent.events if event.kind == "rollback")
     _, state, _ = wild(back + 3)
-    assert state.guard["last_used"] is not None
+    assert state.guard["ladder"]["used"] is not None
     again, _, _ = wild(200, state)
     assert again == [row for row in whole if row[0] > back + 3]
 

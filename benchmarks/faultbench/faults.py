@@ -32,14 +32,16 @@ BURST = 10
 class Plan:
     """When things happen in a run of `num_steps` steps.
 
-    The fault comes after 40% of them; a process dies after 55%, a little before a checkpoint.
+    share: how much of them is over when the fault comes; a process dies after 55%, a little before
+    a checkpoint
     """
 
     num_steps: int = 2000
+    share: float = 0.4
 
     @property
     def fault_at(self) -> int:
-        return self.num_steps * 2 // 5 + 1
+        return round(self.num_steps * self.share) + 1
 
     @property
     def killed_at(self) -> int:

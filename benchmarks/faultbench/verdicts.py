@@ -5,7 +5,8 @@ import re
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, NamedTuple
 
 from benchmarks.faultbench.attempts import Outcome
@@ -68,7 +69,7 @@ def judged(
 
     clean: its twin without the fault; spread: how far the twins of all seeds lie apart
     """
-    tolerance = 0.0 if fault.is_exact else max(fault.tolerance, spread)
+    tolerance = tolerance_of(fault, spread)
     kind, excess, detail = _kind(outcomes[-1], clean, fault, tolerance)
     said = [line for outcome in outcomes for line in outcome.said]
     said += [outcome.error for outcome in outcomes if outcome.error and not outcome.was_killed]
@@ -77,12 +78,26 @@ def judged(
         fault.name,
         kind=kind,
         excess=excess,
-        tolerance=round(tolerance, 4),
+        tolerance=tolerance,
         detail=detail,
         said=news(said, clean.said),
         num_attempts=len(outcomes),
         seconds=round(sum(outcome.seconds for outcome in outcomes), 2),
     )
+
+
+def tolerance_of(fault: Fault, spread: float) -> float:
+    """How much worse a run may end, as a share of the loss without the fault."""
+    return 0.0 if fault.is_exact else round(max(fault.tolerance, spread), 4)
+
+
+def weighed(verdict: Verdict, fault: Fault, spread: float) -> Verdict:
+    """The verdict where the fault-free seeds are known to lie `spread` apart."""
+    tolerance = tolerance_of(fault, spread)
+    kind = verdict.kind
+    if kind in (RECOVERED, WORSE) and verdict.excess is not None:
+        kind = RECOVERED if verdict.excess <= tolerance else WORSE
+    return replace(verdict, kind=kind, tolerance=tolerance)
 
 
 def _kind(
@@ -150,7 +165,11 @@ def _counted(kind: str, verdicts: Sequence[Verdict]) -> str:
 
 
 def as_json(verdict: Verdict) -> dict[str, Any]:
-    """A verdict as a row of the report; of what was said, the first lines."""
+    """A verdict as a row of the report."""
     fields = {name: value for name, value in vars(verdict).items() if name != "where"}
-    said = [line[:200] for line in verdict.said[:5]]
-    return {**verdict.where._asdict(), **fields, "said": said}
+    return {**verdict.where._asdict(), **fields, "said": shortened(verdict.said)}
+
+
+def shortened(said: Iterable[str]) -> list[str]:
+    """The first lines, as far as a reader will go."""
+    return [line[:200] for line in islice(said, 5)]

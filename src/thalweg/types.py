@@ -192,8 +192,8 @@ class Action:
     """What the guard wants done after a block of steps, and why.
 
     kind: "go"; "roll_back": restore a snapshot that is older than step `before`; "back_off": that,
-    and the optimizer's moments begin anew, while the learning rate, times `lr_factor` for good,
-    rises from 0 over `rewarm` steps; "stop"
+    and the learning rate is `lr_factor` times what it would be, for good; over `rewarm` steps it
+    rises from 0, and the optimizer's moments begin anew, unless that is 0; "stop"
     number: the step after which it was decided
     reason, evidence: one line with numbers, and these numbers by name
     events: what the limits have done to single steps of the block; under advise, what they would

@@ -16,6 +16,7 @@ from benchmarks.faultbench.job import Job
 CONTENDERS = {
     "thalweg": "descent.guarded",
     "thalweg unguarded": "descent.unguarded",
+    "thalweg.Guard": "own_loop.train",
     "HF Trainer": "huggingface.train",
     "Lightning": "lightning_trainer.train",
     "plain torch": "plain.train",

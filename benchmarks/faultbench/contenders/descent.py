@@ -7,7 +7,6 @@ from torch import nn
 import thalweg
 from benchmarks.faultbench.faults import Fault
 from benchmarks.faultbench.job import LOG_EVERY, Job
-from benchmarks.faultbench.tasks import LR
 from thalweg.loop.order import Shuffled
 from thalweg.types import Event, Mode
 
@@ -28,7 +27,7 @@ def unguarded(job: Job) -> nn.Module:
 def train(job: Job, guard: Mode) -> nn.Module:
     """Train with descend, which looks at the validation set eight times."""
     network, loss = job.wired()
-    optimizer = thalweg.AdamW(network.parameters(), lr=LR)
+    optimizer = job.task.optimizer(network.parameters())
     validation = job.task.problem.validation
     task = thalweg.Task(network, data(job), loss=loss, validation=(validation.x, validation.y))
     with thalweg.descend(

@@ -2,8 +2,9 @@
 
 A skipped step leaves the weights as they are. So a calm loss right after it, at these very weights,
 shows that the batch was to blame, and the outliers before it no longer count. Where none follows,
-some steps are only looked at: calm, and the data were to blame; not calm, and a snapshot takes the
-place of the weights. Is the loss no calmer with that one, then the data have changed for good.
+the weights are looked at: only steps whose loss is calm are applied. Do they become the rule, the
+data were to blame; if not, a snapshot takes the place of the weights, and then an older one. Is the
+loss no calmer with that one, the data have changed for good.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from thalweg.guard.limits import as_stored, from_stored
+from thalweg.guard.limits import as_stored, finite, from_stored
 from thalweg.guard.policy import Policy
 
 
@@ -25,14 +26,18 @@ class Demand:
     since: the first step that speaks against them
     reason, numbers: why, in words and by name
     calm: at most so high is a loss that no longer does
+    lr_factor: what would undo a jump of the learning rate that it is put down to; 1: it is not
     is_final: other weights will not help
+    is_retry: the weights that took the place of these are no better
     """
 
     since: int
     reason: str
     numbers: Mapping[str, Any] = field(default_factory=dict)
     calm: float = math.inf
+    lr_factor: float = 1.0
     is_final: bool = False
+    is_retry: bool = False
 
     def to_tree(self) -> dict[str, Any]:
         """All of it, as strict JSON can hold it."""
@@ -41,13 +46,21 @@ class Demand:
             "reason": self.reason,
             "numbers": dict(self.numbers),
             "calm": as_stored(self.calm),
+            "lr_factor": self.lr_factor,
+            "is_retry": self.is_retry,
         }
 
     @staticmethod
     def of(tree: Mapping[str, Any]) -> Demand:
         """What `to_tree` gave."""
-        calm = from_stored(tree["calm"])
-        return Demand(int(tree["since"]), str(tree["reason"]), dict(tree["numbers"]), calm)
+        return Demand(
+            int(tree["since"]),
+            str(tree["reason"]),
+            dict(tree["numbers"]),
+            calm=from_stored(tree["calm"]),
+            lr_factor=finite(tree["lr_factor"]),
+            is_retry=bool(tree["is_retry"]),
+        )
 
 
 class Evidence:
@@ -138,11 +151,12 @@ def _within(numbers: Sequence[int], number: int, span: int) -> list[int]:
 
 
 class Look:
-    """A look at the weights: steps are measured, not applied, until their loss is calm.
+    """A look at the weights: steps are applied only if their loss is calm, until most are.
 
     demand: what led to it
     is_restored: these weights are a snapshot's, since those before were not calm either
     losses: the newest ones, infinite where not finite; count: of all that were looked at
+    num_calm: how many of all were calm; num_since: how many came after the last calm one
     """
 
     def __init__(self, policy: Policy, demand: Demand, *, is_restored: bool):
@@ -150,12 +164,16 @@ class Look:
         self.demand = demand
         self.is_restored = is_restored
         self.losses: deque[float] = deque(maxlen=policy.look)
-        self.count = 0
+        self.count = self.num_calm = self.num_since = 0
 
-    def take(self, loss: float) -> None:
-        """Take in the loss of one more step."""
+    def take(self, loss: float) -> bool:
+        """Take in the loss of one more step: is it calm?"""
+        is_calm = math.isfinite(loss) and loss <= self.demand.calm
         self.losses.append(loss if math.isfinite(loss) else math.inf)
         self.count += 1
+        self.num_calm += is_calm
+        self.num_since = 0 if is_calm else self.num_since + 1
+        return is_calm
 
     @property
     def median(self) -> float:
@@ -170,6 +188,11 @@ class Look:
         return is_full and self.median <= self.demand.calm and self.median < math.inf
 
     @property
+    def is_held(self) -> bool:
+        """Has no step of a row been calm that is longer than bursts of bad data are?"""
+        return self.num_since >= self._policy.hold
+
+    @property
     def is_over(self) -> bool:
         """Has it gone on for so long that it is not the data, or not the weights?"""
         policy = self._policy
@@ -181,7 +204,7 @@ class Look:
             "demand": self.demand.to_tree(),
             "is_restored": self.is_restored,
             "losses": [as_stored(loss) for loss in self.losses],
-            "count": self.count,
+            "counts": [self.count, self.num_calm, self.num_since],
         }
 
     @staticmethod
@@ -190,5 +213,5 @@ class Look:
         demand = Demand.of(tree["demand"])
         look = Look(policy, demand, is_restored=bool(tree["is_restored"]))
         look.losses.extend(from_stored(loss) for loss in tree["losses"])
-        look.count = int(tree["count"])
+        look.count, look.num_calm, look.num_since = map(int, tree["counts"])
         return look

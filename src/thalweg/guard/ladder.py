@@ -18,7 +18,7 @@ from thalweg.guard.policy import Policy
 from thalweg.guard.watch import Watch
 from thalweg.types import Action, Evaluation, Event, Mode, Step
 
-Rung = Literal["roll_back", "back_off", "stop"]
+Rung = Literal["go", "roll_back", "back_off", "stop"]
 
 MODES: tuple[Mode, ...] = get_args(Mode)
 
@@ -60,6 +60,7 @@ class Ladder:
         self.policy = policy or Policy()
         self._watch = Watch(self.policy, acts=mode == "act")
         self._last_rollback: int | None = None
+        self._used: int | None = None
         self._num_backoffs = 0
         self._best: float | None = None
         self._is_validated = False
@@ -77,6 +78,10 @@ class Ladder:
     def is_looking(self) -> bool:
         """Are the weights suspect? No snapshot should be taken of them now."""
         return self._watch.is_looking
+
+    def accept_rate(self) -> None:
+        """The next step's learning rate is set on purpose: no evidence is put down to it."""
+        self._watch.accept_rate()
 
     def judge(
         self,
@@ -134,30 +139,50 @@ class Ladder:
             advice = Event(number, kind, text, {**demand.numbers, "done": False})
             return self._go(number, [*events, advice])
 
-        before = self._before(demand.since, snapshots)
-        kind, why = self._rung(demand, number, has_snapshot=any(at < before for at in snapshots))
+        before = self._before(demand, number, snapshots)
+        found = max((at for at in snapshots if at < before), default=None)
+        kind, why = self._rung(demand, number, has_snapshot=found is not None)
         action = Action(kind, number, demand.reason + why, demand.numbers, tuple(events))
+        if kind == "go":
+            return self._go(number, events)
         if kind == "stop":
             return action
         self._watch.answered(demand, number)
-        self._last_rollback = number
+        self._last_rollback, self._used = number, found
         if kind == "roll_back":
             return replace(action, before=before)
         self._num_backoffs += 1
-        lr_factor = self.policy.lr_factor**self._num_backoffs
-        return replace(action, before=before, lr_factor=lr_factor, rewarm=self.policy.rewarm)
+        lr_factor, rewarm = self.policy.lr_factor**self._num_backoffs, self.policy.rewarm
+        if demand.lr_factor < lr_factor:  # at the rate of before the moments of before are right
+            lr_factor, rewarm = demand.lr_factor, 0
+        return replace(action, before=before, lr_factor=lr_factor, rewarm=rewarm)
 
-    def _before(self, since: int, snapshots: Collection[int]) -> int:
-        """The step that a snapshot must be older than, for evidence that begins with `since`."""
-        trusted = max(1, since - self.policy.margin)
-        return trusted if any(at < trusted for at in snapshots) else max(1, since - 1)
+    def _before(self, demand: Demand, number: int, snapshots: Collection[int]) -> int:
+        """The step that a snapshot must be older than.
+
+        The weights after the last step before the evidence are those that it speaks against. Where
+        going back has not helped it is older than that time, unless the rate is to blame.
+        """
+        used, newest = self._used, max(1, demand.since - 1)
+        if used is None:
+            return newest
+        is_rate = demand.lr_factor < 1.0
+        has_failed = self._is_second(number) and not is_rate and any(at < used for at in snapshots)
+        return used if demand.is_retry or has_failed else newest
+
+    def _is_second(self, number: int) -> bool:
+        last = self._last_rollback
+        return last is not None and number - last <= self.policy.rollback_span
 
     def _rung(self, demand: Demand, number: int, *, has_snapshot: bool) -> tuple[Rung, str]:
         """How high the ladder has to be climbed, and what is to be said of it."""
         policy, last = self.policy, self._last_rollback
         if demand.is_final:
             return "stop", ""
-        is_second = last is not None and number - last <= policy.rollback_span
+        if demand.is_retry:
+            why = f"; the weights of step {self._used} are no better"
+            return ("roll_back" if has_snapshot else "go"), why
+        is_second = self._is_second(number)
         if has_snapshot and not is_second and self._num_bad_evaluations < 2:
             return "roll_back", ""
         if self._num_backoffs < policy.num_backoffs:
@@ -200,6 +225,7 @@ class Ladder:
         return {
             "watch": self._watch.to_tree(),
             "last_rollback": self._last_rollback,
+            "used": self._used,
             "num_backoffs": self._num_backoffs,
             "best": self._best,
             "is_validated": self._is_validated,
@@ -210,8 +236,9 @@ class Ladder:
     def _take(self, tree: Mapping[str, Any]) -> None:
         try:
             self._watch.take(tree["watch"])
-            last, best = tree["last_rollback"], tree["best"]
+            last, used, best = tree["last_rollback"], tree["used"], tree["best"]
             self._last_rollback = None if last is None else int(last)
+            self._used = None if used is None else int(used)
             self._best = None if best is None else finite(best)
             self._num_backoffs = int(tree["num_backoffs"])
             self._is_validated = bool(tree["is_validated"])

@@ -83,11 +83,11 @@ LINEAR = Scale(lambda y, x: y - x, lambda x, distance: x + distance, lambda f, x
 
 
 class Rise(NamedTuple):
-    """A lasting rise: the median before, that of the newest values, and what lies between."""
+    """A lasting rise: the median before, that of the newest values, and what it must fall to."""
 
     before: float
     now: float
-    between: float
+    calm: float
 
 
 class Window:
@@ -95,7 +95,7 @@ class Window:
 
     applies_outliers: steps above the limit are applied all the same, clipped
     limit: a value above it is an outlier; calm: half as far above the median; both infinite until
-    the window is full; noise: two standard errors of the median. All stand until the next `refresh`
+    the window is full; noise: how far the median moves by chance; all until the next `refresh`
 
     >>> window = Window(Policy(window=4))
     >>> [window.observe(number, 1.0) for number in range(1, 5)]
@@ -174,8 +174,7 @@ class Window:
             return
         scale, middle, spread = described(self._sorted)
         self.median = middle
-        two_errors = 2 * MEDIAN_ERROR * spread / math.sqrt(len(self._values))
-        self.noise = scale.above(middle, two_errors) - middle
+        self.noise = self._by_chance(scale, middle, spread, len(self._values)) - middle
         if self._start is None:
             self._start = middle
         reach = max(policy.z * spread, scale.times(policy.factor, middle)) or math.inf
@@ -201,24 +200,36 @@ class Window:
             return None
         values = list(self._values)
         now = sorted(values[-count:])[count // 2]
-        scale, middle, limit = self._level_of(sorted(values[:-count]))
-        if now <= min(limit, at_most):
+        before = sorted(values[:-count])
+        if now <= min(self._level_of(before), at_most):
             return None
-        return Rise(middle, now, min(at_most, scale.above(middle, scale.apart(now, middle) / 2)))
+        scale, middle, spread = described(before)
+        return Rise(middle, now, min(at_most, self._by_chance(scale, middle, spread, policy.look)))
 
     def high_level(self) -> float:
         """Above it a median of `level_steps` values has risen for good; infinite: not known."""
         if len(self._values) < self.policy.window // 2:
             return math.inf
-        return self._level_of(self._sorted)[2]
+        return self._level_of(self._sorted)
 
-    def _level_of(self, ordered: Sequence[float]) -> tuple[Scale, float, float]:
-        """The scale and median of ascending values, and how high a median may be after them."""
+    def noise_level(self) -> float:
+        """Above it a median of `level_steps` values is higher than by chance; infinite: unknown."""
+        if len(self._values) < self.policy.window // 2:
+            return math.inf
+        return self._by_chance(*described(self._sorted), self.policy.level_steps)
+
+    def _by_chance(self, scale: Scale, middle: float, spread: float, count: int) -> float:
+        """How high the median of so many values comes by chance."""
+        error = MEDIAN_ERROR * spread / math.sqrt(count)
+        return scale.above(middle, self.policy.level_z * error)
+
+    def _level_of(self, ordered: Sequence[float]) -> float:
+        """How high a median may be after these ascending values."""
         policy = self.policy
         scale, middle, spread = described(ordered)
         reach = max(policy.level_z * spread, scale.times(policy.level_factor, middle)) or math.inf
         floor = policy.floor * (self._start or 0.0) if scale is LOG else -math.inf
-        return scale, middle, max(scale.above(middle, reach), floor)
+        return max(scale.above(middle, reach), floor)
 
     def to_tree(self) -> dict[str, Any]:
         """All that it remembers, as strict JSON can hold it."""

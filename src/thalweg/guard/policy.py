@@ -17,7 +17,8 @@ class Policy:
 
     A lasting rise of the loss:
     level_steps: so many newest steps of the window are compared with the rest of it, by medians
-    level_z, level_factor: as z and factor, for the median
+    level_z, level_factor: as z and factor, for the median; after a jump of the learning rate the
+    median's own standard deviation is taken, and no factor
 
     What makes the weights suspect:
     nonfinite_row, nonfinite_count, nonfinite_span: steps not finite in a row, or in a span
@@ -25,16 +26,18 @@ class Policy:
     outlier_count, outlier_span: losses that are outliers in a span, none calm since
 
     What is done then:
-    look, hold: the median loss of `look` steps that are not applied must be calm; if it is not
-    after `hold` of them, the weights are rolled back, and looked at in the same way
-    margin: a snapshot to go back to is so many steps older than the first evidence, if one is: the
-    steps before an outlier may have done the harm
+    look, hold: the median loss of `look` steps must be calm, and only calm ones are applied until
+    it is; if it is not after `hold` of them, the weights are rolled back, and looked at likewise:
+    where none of `hold` steps in a row is calm, further back; where only the first were, back off
     patience: after so many that are not calm, a high loss is the new level, and NaN is the end
     rollback_span: a second roll-back within it is a back-off
     lr_factor, rewarm: of a back-off; the second without a new best has lr_factor squared, and so on
     num_backoffs: so many without a new best, and the next is a stop
 
-    restart: a learning rate so many times that of the step before, and seen before, is a restart
+    restart: a learning rate so many times that of the step before, and seen before, is a restart;
+    one so many times the highest before it is a jump
+    jump_span: evidence that comes so many steps after a jump is put down to it: no look before the
+    weights are rolled back, and a back-off undoes the jump at least
     advise_span: steps within which advice of one kind is not repeated
 
     >>> Policy(window=32).z
@@ -61,7 +64,6 @@ class Policy:
 
     look: int = 8
     hold: int = 16
-    margin: int = 16
     patience: int = 64
     rollback_span: int = 1000
     lr_factor: float = 0.5
@@ -69,4 +71,5 @@ class Policy:
     num_backoffs: int = 3
 
     restart: float = 3.0
+    jump_span: int = 100
     advise_span: int = 100

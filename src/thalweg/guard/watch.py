@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from thalweg.guard.evidence import Demand, Evidence, Look
-from thalweg.guard.limits import Limits, Window, as_stored, finite, from_stored
+from thalweg.guard.limits import Limits, Window, as_stored, from_stored, in_single
 from thalweg.guard.policy import Policy
+from thalweg.guard.rate import Rate
 from thalweg.types import Event, Step
 
 REFRESH_EVERY = 16
@@ -33,20 +35,19 @@ class Watch:
         self._look: Look | None = None
         self._num_bad_data = 0
         self._relapse, self._trial_ends = math.inf, 0
-        self._lr = self._highest_lr = 0.0
+        self._rate = Rate(policy)
+        self._jump_level = math.inf
 
     @property
     def limits(self) -> Limits:
+        loss, clip_to = self._loss.limit, self._norm.median
         if self._look:
-            return Limits(loss=-math.inf)
-        clip_to = self._norm.median
-        if clip_to is None:
-            return Limits(self._loss.limit)
-        return Limits(self._loss.limit, self._norm.limit, clip_to)
+            loss = in_single(self._look.demand.calm)
+        return Limits(loss) if clip_to is None else Limits(loss, self._norm.limit, clip_to)
 
     @property
     def is_looking(self) -> bool:
-        """Are the weights suspect, so that steps are not applied?"""
+        """Are the weights suspect, so that only calm steps are applied?"""
         return self._look is not None
 
     @property
@@ -59,17 +60,15 @@ class Watch:
 
     def see(self, step: Step, *, is_from_data: bool) -> Event | None:
         """Take a step in; what the limits did to it, or would have done."""
-        self._heed_restart(step.lr)
+        self._heed_rate(step.number, step.lr)
         measured = step.measured()
         name = not_finite(measured)
         if name is not None:
             return self._see_nonfinite(step.number, name, measured, is_from_data)
         self._num_bad_data = 0
-        if self._look:
-            self._look.take(measured["loss"])
-            if self._acts:
-                text = f"step {step.number} was not applied: the weights are looked at"
-                return Event(step.number, "skip", text, {"loss": measured["loss"], "done": True})
+        if self._look and not self._look.take(measured["loss"]) and self._acts:
+            text = f"step {step.number} was not applied: the weights are looked at"
+            return Event(step.number, "skip", text, {"loss": measured["loss"], "done": True})
         limit = self._loss.limit
         if math.isnan(measured.get("update_norm") or 0.0) and measured["loss"] <= limit:
             return None  # somebody else has skipped it
@@ -116,19 +115,23 @@ class Watch:
         numbers = {"norm": norm, "limit": limit, "clip_to": clip_to, "done": self._acts}
         return Event(number, "clip", text, numbers)
 
-    def _heed_restart(self, lr: float) -> None:
-        """A learning rate that jumps back to where it was before brings another level of losses."""
-        is_jump = lr > self.policy.restart * self._lr
-        if is_jump and lr <= self._highest_lr and self._look is None:
+    def _heed_rate(self, number: int, lr: float) -> None:
+        """A restart brings another level of losses; after a jump it must not rise."""
+        is_restart = self._rate.see(number, lr)
+        if is_restart and self._look is None:
             self._begin_anew()
-        self._lr = lr
-        self._highest_lr = max(self._highest_lr, lr)
+        if self._rate.jumped_at == number:
+            self._jump_level = self._loss.noise_level()
 
     def _begin_anew(self) -> None:
         self._loss.begin_anew()
         self._norm.begin_anew()
         self._evidence.clear()
         self._relapse = math.inf
+
+    def accept_rate(self) -> None:
+        """The next step's learning rate is set on purpose."""
+        self._rate.accept()
 
     # ------------------------------------------------------------ one block
 
@@ -145,31 +148,60 @@ class Watch:
         if self._look is not None:
             return self._end_look(self._look, last, events)
         demand = self._evidence.demand(self._loss.calm) or (self._risen(last) if is_due else None)
-        if demand is not None:
-            self._look = Look(self.policy, demand, is_restored=False)
-            if self._acts:
-                text = f"{demand.reason}: some steps are looked at and not applied"
-                events.append(Event(last, "guard", text, {**demand.numbers, "done": True}))
+        if demand is None:
+            return None
+        demand = self._with_cause(demand)
+        if demand.lr_factor < 1.0:
+            return demand  # no look is needed to tell what is to blame
+        self._look = Look(self.policy, demand, is_restored=False)
+        if self._acts:
+            text = f"{demand.reason}: until most are calm again, the others are not applied"
+            events.append(Event(last, "guard", text, {**demand.numbers, "done": True}))
         return None
+
+    def _with_cause(self, demand: Demand) -> Demand:
+        """The demand, put down to a jump of the learning rate if there was one."""
+        jump = self._rate.blamed(demand.since)
+        if jump is None:
+            return demand
+        text = f"the learning rate rose from {jump.before:.3g} to {jump.after:.3g}"
+        return replace(
+            demand,
+            since=jump.number + 1,
+            reason=f"{demand.reason}; at step {jump.number:,} {text}",
+            numbers={**demand.numbers, "lr_before": jump.before, "lr": jump.after},
+            lr_factor=jump.before / jump.after,
+        )
 
     def _risen(self, number: int) -> Demand | None:
         """The level of the loss has risen for good, if it has."""
-        rise = self._loss.rise(self._relapse if number <= self._trial_ends else math.inf)
+        count = self.policy.level_steps
+        at_most = self._relapse if number <= self._trial_ends else math.inf
+        if self._rate.blamed(number - count):
+            at_most = min(at_most, self._jump_level)
+        rise = self._loss.rise(at_most)
         if rise is None:
             return None
-        count = self.policy.level_steps
         text = (
             f"the median loss of {count} steps is {rise.now:.4g}, and was {rise.before:.4g} before"
         )
         numbers = {"before": rise.before, "now": rise.now}
-        return Demand(max(1, number - count + 1), text, numbers, rise.between)
+        return Demand(max(1, number - count + 1), text, numbers, rise.calm)
 
     def _end_look(self, look: Look, number: int, events: list[Event]) -> Demand | None:
         """What the look has shown, if it has."""
         if look.is_calm:
             text = f"the median loss of {self.policy.look} steps is {look.median:.4g}: calm again"
             self._resume(look, Event(number, "guard", text, {"loss": look.median}), events)
-        elif look.is_over and not look.is_restored:
+        elif not look.is_restored:
+            return look.demand if look.is_over else None
+        elif look.demand.lr_factor < 1.0 and self._rate.blamed(number):
+            demand = Demand(number, "the rate is as high again", {}, look.demand.calm)
+            return self._with_cause(demand)
+        elif look.is_held and look.num_calm:
+            return self._relapsed(look, number)
+        elif look.is_held and not look.demand.is_retry:
+            look.demand = replace(look.demand, is_retry=True)
             return look.demand
         elif look.is_over and look.median == math.inf:
             text = f"most of {look.count} steps were not finite, with the weights of before too"
@@ -182,6 +214,13 @@ class Watch:
             self._begin_anew()
             self._resume(look, Event(number, "guard", text, {"loss": look.median}), events)
         return None
+
+    def _relapsed(self, look: Look, number: int) -> Demand:
+        """The weights of before were calm, and are not since steps were applied to them."""
+        count = look.num_since
+        text = f"{count} steps in a row were not calm, though the weights of before had been"
+        demand = Demand(number - count + 1, text, {"count": count}, look.demand.calm)
+        return self._with_cause(demand)
 
     def _resume(self, look: Look, event: Event, events: list[Event]) -> None:
         """Steps are applied again."""
@@ -200,6 +239,8 @@ class Watch:
         self._evidence.clear()
         self._relapse = self._loss.high_level()
         self._trial_ends = number + self.policy.rollback_span
+        if demand.lr_factor < 1.0:
+            self._rate.disown()
         self._look = Look(self.policy, demand, is_restored=True)
 
     def _leave_out(self, demand: Demand) -> None:
@@ -219,8 +260,8 @@ class Watch:
             "bad_data": self._num_bad_data,
             "relapse": as_stored(self._relapse),
             "trial_ends": self._trial_ends,
-            "lr": self._lr,
-            "highest_lr": self._highest_lr,
+            "rate": self._rate.to_tree(),
+            "jump_level": as_stored(self._jump_level),
         }
 
     def take(self, tree: Mapping[str, Any]) -> None:
@@ -231,7 +272,8 @@ class Watch:
         self._look = Look.of(self.policy, tree["look"]) if tree["look"] else None
         self._num_bad_data = int(tree["bad_data"])
         self._relapse, self._trial_ends = from_stored(tree["relapse"]), int(tree["trial_ends"])
-        self._lr, self._highest_lr = finite(tree["lr"]), finite(tree["highest_lr"])
+        self._rate.take(tree["rate"])
+        self._jump_level = from_stored(tree["jump_level"])
 
 
 def not_finite(measured: Mapping[str, float]) -> str | None:

@@ -301,7 +301,8 @@ class Descent:
         return self._rates.at(number)
 
     def count_anew(self) -> None:
-        """Patience begins here."""
+        """Patience begins here, and the rate is what it is on purpose."""
+        self._drain.rescue.accept_rate()
         if self._looks:
             self._looks.count_from(self._number)
 

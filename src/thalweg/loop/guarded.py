@@ -102,7 +102,6 @@ class Guard:
         """Around the forward pass: what it draws is counted by step and micro-batch."""
         shard = len(self._losses)
         if shard == 0:
-            self._drain.before_step(self.number)
             self._statistics.keep()
         seed_device(key(Purpose.STEP, self.seed, self.number + 1, shard), self._device)
         yield
@@ -165,6 +164,7 @@ class Guard:
         step = self._as_step(measured, lr)
         self._open_window()
         self._drain.put(step)
+        self._drain.before_step(number)
         return step
 
     def _as_step(self, measured: Mapping[str, Any], lr: float) -> Step:

@@ -20,8 +20,10 @@ from thalweg.optim.reset import reset_moments
 from thalweg.state.snapshots import Ring
 from thalweg.types import Action, Evaluation, Event, Mode, Step
 
-SNAPSHOT_EVERY = 100
-"""Steps between snapshots, which are taken after a step that was good."""
+SNAPSHOT_EVERY = 50
+"""Steps between snapshots, which are taken after a step that was good; a roll-back loses half of
+that on average.
+"""
 
 SNAPSHOTS = 2
 
@@ -52,7 +54,6 @@ class Rescue:
         self._tracer = tracer
         self._ring = Ring(SNAPSHOTS)
         self._next = 0
-        self._last_used: int | None = None
 
     @property
     def bounds(self) -> Bounds | None:
@@ -61,6 +62,10 @@ class Rescue:
             return None
         limits = self._ladder.limits
         return Bounds(limits.loss, limits.norm, limits.clip_to) if self.mode == "act" else UNBOUNDED
+
+    def accept_rate(self) -> None:
+        """The next step's learning rate is set on purpose."""
+        self._ladder.accept_rate()
 
     def before_step(self, number: int) -> None:
         """Keep the state after step `number` if a snapshot is due and all seems well."""
@@ -93,18 +98,10 @@ class Rescue:
         """Do it, after step `number`; what was done, as events."""
         if self.mode != "act" or action.kind in ("go", "stop"):
             return ()
-        is_second = action.kind == "back_off"
-        before = self._last_used if is_second and self._last_used is not None else action.before
-        found = self._ring.before(before) or self._ring.before(action.before)
+        found = self._ring.before(action.before)
         events = () if found is None else (self._go_back(*found, action, number),)
         if action.kind == "back_off":
-            self._lowering.lower(number, action.lr_factor, action.rewarm)
-            reset_moments(self._phase.optimizer)
-            text = (
-                f"learning rate x {action.lr_factor:g}, reached again over {action.rewarm} steps; "
-                "the optimizer's moments start anew"
-            )
-            events += (Event(number, "backoff", text, dict(action.evidence)),)
+            events += (self._back_off(action, number),)
         self._next = number + SNAPSHOT_EVERY
         return events
 
@@ -114,13 +111,23 @@ class Rescue:
         if self._rates is not None:
             self._rates.base = list(tree["base"])
             self._rates.write()
-        self._last_used = at
         self._ring.drop_from(at + 1)
         text = (
             f"rolled back to the weights of step {at:,}: {action.reason}; the batches since then "
             "are not used again"
         )
         return Event(number, "rollback", text, {**action.evidence, "to": at})
+
+    def _back_off(self, action: Action, number: int) -> Event:
+        """Lower the rates; after a new warm-up the moments are others too."""
+        self._lowering.lower(number, action.lr_factor, action.rewarm)
+        text = f"learning rate x {action.lr_factor:.3g}"
+        if action.rewarm:
+            reset_moments(self._phase.optimizer)
+            text += (
+                f", reached again over {action.rewarm} steps; the optimizer's moments start anew"
+            )
+        return Event(number, "backoff", text, dict(action.evidence))
 
     def _tree(self) -> dict[str, Any]:
         base = [] if self._rates is None else list(self._rates.base)
@@ -129,11 +136,11 @@ class Rescue:
     def to_tree(self) -> dict[str, Any]:
         """Windows and counters. Snapshots are not in it: a resume begins with its own state."""
         ladder = self._ladder.to_tree()
-        return {"ladder": ladder, "next": self._next, "last_used": self._last_used}
+        return {"ladder": ladder, "next": self._next}
 
     def restore(self, tree: Mapping[str, Any], number: int) -> None:
         """Go on; the state of step `number` is the first snapshot."""
         self._ladder = Ladder(self.mode, state=tree["ladder"])
-        self._next, self._last_used = tree["next"], tree["last_used"]
+        self._next = tree["next"]
         if self.mode == "act":
             self._ring.keep(number, self._tree())
