@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,6 +20,8 @@ from torch import nn
 
 import thalweg
 from thalweg.loop import drain
+from thalweg.schedules import Schedule
+from thalweg.schedules.schedule import Trait
 from thalweg.types import Event
 
 NAN, INF = math.nan, math.inf
@@ -73,13 +77,16 @@ class Walk:
         guard: Any = "act",
         at: dict[int, Callable[[Any], None]] | None = None,
         momentum: float = 0.0,
+        schedule: Schedule | None = None,
+        lr: float = LR,
     ):
         self.model = Number()
-        optimizer = torch.optim.SGD(self.model.parameters(), lr=LR, momentum=momentum)
+        optimizer = torch.optim.SGD(self.model.parameters(), lr=lr, momentum=momentum)
         task = thalweg.Task(self.model, Script(rows), loss=lambda out, _: out)
         until = thalweg.budget(steps=len(rows))
         self.weights, self.lrs = [0.0], [LR]
-        with thalweg.descend(task, optimizer, guard=guard, until=until) as self.descent:
+        settings: dict[str, Any] = {"guard": guard, "until": until, "schedule": schedule}
+        with thalweg.descend(task, optimizer, **settings) as self.descent:
             for step in self.descent:
                 self.weights.append(self.model.w.item())
                 self.lrs.append(step.lr)
@@ -177,42 +184,43 @@ def test_a_burst_costs_its_own_batches_and_nothing_is_rolled_back(every):
 
 
 def breaks(descent: Any) -> None:
-    """From here on the rate is such that one step breaks the weights; higher each time."""
-    descent.optimizer.param_groups[0]["lr"] = 1e4 * descent.progress.steps
-
-
-def mends(descent: Any) -> None:
-    """The rate of before."""
-    descent.optimizer.param_groups[0]["lr"] = LR
+    """The weights are far from where they should be."""
+    with torch.no_grad():
+        descent.task.model.w.fill_(1e6)
 
 
 def test_broken_weights_are_rolled_back_to_the_bit(every):
-    walk = Walk(calm(400), at={160: breaks, 170: mends})
+    walk = Walk(calm(400), at={160: breaks})
     (back,) = [event for event in walk.events if event.kind == "rollback"]
-    assert 0 < back.data["to"] <= 160
+    assert back.data["to"] == (150 if every == 1 else 128)
     assert walk.weights[back.number] == walk.weights[back.data["to"]]
     assert back.number - 160 <= max(3 * every, 40)
     assert walk.descent.ending.status == "budget"
     assert abs(walk.weights[-1]) < 1
-    assert all(map(walk.applied, range(back.number + 32 + every, 401)))
+    assert all(map(walk.applied, range(back.number + 1, 401)))
+
+
+def repairs(walk: Walk) -> list[str]:
+    return [kind for _, kind in walk.told if kind in ("rollback", "backoff", "diverged")]
+
+
+def back_offs(walk: Walk) -> list[float]:
+    """By what the rate was multiplied."""
+    texts = [event.text for event in walk.events if event.kind == "backoff"]
+    return [float(text.removeprefix("learning rate x ").partition(",")[0]) for text in texts]
 
 
 def test_what_comes_back_is_backed_off_and_in_the_end_stopped():
-    """The rate is far too high 40 steps after each repair."""
-    again = dict.fromkeys(range(160, 2000, 40), breaks)
-    again |= {number + 5: mends for number in again}
-    walk = Walk(calm(2000), at=again)
-    kinds = [kind for _, kind in walk.told if kind in ("rollback", "backoff", "diverged")]
-    assert kinds == ["rollback", *["rollback", "backoff"] * 3, "diverged"]
-    factors = [event.text.split()[3] for event in walk.events if event.kind == "backoff"]
-    assert factors == ["0.5,", "0.25,", "0.125,"]
+    """The weights break again and again."""
+    walk = Walk(calm(2000), at=dict.fromkeys(range(160, 2000, 60), breaks))
+    assert repairs(walk) == ["rollback", *["rollback", "backoff"] * 3, "diverged"]
+    assert back_offs(walk) == [0.5, 0.25, 0.125]
     assert walk.descent.ending.status == "stopped"
     assert "3 back-offs" in walk.descent.ending.reason
-    assert abs(walk.weights[-1]) < 1
 
 
 def test_a_back_off_lowers_the_rate_warms_it_up_and_resets_the_moments():
-    walk = Walk(calm(700), at={160: breaks, 165: mends, 240: breaks, 245: mends}, momentum=0.9)
+    walk = Walk(calm(700), at={160: breaks, 240: breaks}, momentum=0.9)
     (off,) = [number for number, kind in walk.told if kind == "backoff"]
     assert walk.lrs[off] == LR
     expected = [LR * 0.5 * min(1.0, i / 100) for i in range(1, 150)]
@@ -222,11 +230,62 @@ def test_a_back_off_lowers_the_rate_warms_it_up_and_resets_the_moments():
     assert moved == pytest.approx(walk.lrs[first], rel=0.5)  # with the old momentum ten times that
 
 
+# ------------------------------------------------------------ a rate that is far too high
+
+LEAP = 1e8
+
+
+def raised(number: int) -> dict[int, Callable[[Any], None]]:
+    """The rate, far too high for five steps."""
+    return {number: partial(set_rate, LR * LEAP), number + 5: partial(set_rate, LR)}
+
+
+def set_rate(lr: float, descent: Any) -> None:
+    descent.optimizer.param_groups[0]["lr"] = lr
+
+
+def test_a_jump_of_the_rate_is_found_to_be_the_cause():
+    walk = Walk(calm(400), at=raised(160))
+    (back,) = [event for event in walk.events if event.kind == "rollback"]
+    assert "at step 161 the learning rate rose from 0.001 to 1e+05" in back.text
+    assert back.data["to"] == 150
+    assert walk.weights[back.number] == walk.weights[150]
+    assert abs(walk.weights[-1]) < 1
+
+
+def test_a_jump_that_comes_again_is_undone_while_it_lasts():
+    walk = Walk(calm(700), at=raised(160) | raised(240) | raised(320))
+    assert repairs(walk) == ["rollback", *["rollback", "backoff"] * 2]
+    assert back_offs(walk) == [1 / LEAP] * 2
+    assert walk.lrs[-1] == pytest.approx(LR)
+    assert abs(walk.weights[-1]) < 1
+
+
+@dataclass(frozen=True)
+class Leap:
+    """1 / LEAP, and 1 from one step to another, whatever the guard does."""
+
+    first: int
+    last: int
+    name = "leap"
+    traits = Trait.NONE
+
+    def __call__(self, step: int, horizon: int, evaluations: Any) -> float:
+        return 1.0 if self.first <= step <= self.last else 1 / LEAP
+
+
+@pytest.mark.parametrize("last", [400, 700])
+def test_a_schedule_that_leaps_is_held_down_until_it_comes_back(last):
+    walk = Walk(calm(700), lr=LR * LEAP, schedule=Schedule(((None, Leap(200, last)),)))
+    assert back_offs(walk) == [1 / LEAP]
+    assert walk.lrs[300:] == pytest.approx([LR] * 401)
+    ends = [event for event in walk.descent.events if "no longer lowered" in event.text]
+    assert [event.number for event in ends] == ([] if last == 700 else [last + 1])
+    assert all(map(walk.applied, range(300, 701)))
+
+
 def test_a_second_roll_back_after_a_long_time_is_none():
-    at = {160: breaks, 165: mends, 1500: breaks, 1505: mends}
-    kinds = [kind for _, kind in Walk(calm(1700), at=at).told]
-    assert kinds.count("rollback") == 2
-    assert "backoff" not in kinds
+    assert repairs(Walk(calm(1700), at={160: breaks, 1500: breaks})) == ["rollback"] * 2
 
 
 def test_nothing_but_nan_ends_in_a_stop(every):
@@ -238,10 +297,9 @@ def test_nothing_but_nan_ends_in_a_stop(every):
 
 @pytest.mark.parametrize("factor", [5.0, 1000.0])
 def test_a_loss_that_has_risen_for_good_is_followed(factor, every):
-    """The data has become harder: looked at, rolled back once, and taken for the new level."""
+    """The data has become harder: both snapshots are no better, so it is the new level."""
     walk = Walk([*calm(160), *((loss * factor, norm) for loss, norm in calm(512, seed=1))])
-    assert [kind for _, kind in walk.told].count("rollback") == 1
-    assert "backoff" not in [kind for _, kind in walk.told]
+    assert repairs(walk) == ["rollback"] * 2
     assert "taken for the new level" in walk.events[-1].text
     assert all(map(walk.applied, range(400, 673)))
 

@@ -149,7 +149,9 @@ class Guard:
             )  # waits for nothing, as get_scale would
 
         bounds = self._drain.rescue.bounds
-        lr = float(self.optimizer.param_groups[0]["lr"]) * self._lowering.factor(number)
+        lr = float(self.optimizer.param_groups[0]["lr"])
+        ended = self._lowering.see(number, lr)
+        lr *= self._lowering.factor(number)
         with self._lowering.applied(self.optimizer, number):
             measured |= self._update(loss, bounds)
         if bounds is not None:
@@ -163,6 +165,8 @@ class Guard:
         self.samples += total
         step = self._as_step(measured, lr)
         self._open_window()
+        for event in ended:
+            self._drain.tell(event, step)
         self._drain.put(step)
         self._drain.before_step(number)
         return step

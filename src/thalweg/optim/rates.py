@@ -52,6 +52,7 @@ class Rates:
         """Set the rates of step `number`; an event for each rate that was changed from outside."""
         events = self._changed(number)
         self.factor = self.schedule(number, self.horizon, self.evaluations)
+        events += self.lowering.see(number, self.base[0] * self.factor)
         self.factor *= self.lowering.factor(number)
         self.last = [base * self.factor for base in self.base]
         self.write()
