@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 import thalweg
 from thalweg.loop import step as loop_step
 from thalweg.optim import make
+from thalweg.scale import compiled
 
 torch.use_deterministic_algorithms(False)
 """It imports torch's compiler, for seconds: once, where this is imported, not in every process."""
@@ -73,12 +74,23 @@ DESCENTS: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     "dataset, 2 workers": (Jittered, {"batch_size": BATCH, "workers": 2}),
     "loader": (lambda: DataLoader(Jittered(), batch_size=BATCH, shuffle=True), {}),
     "fp16": (arrays, {"batch_size": BATCH, "precision": "fp16"}),
+    "recomputed": (arrays, {"batch_size": BATCH, "recompute": True}),
+    "compiled": (arrays, {"batch_size": BATCH, "compile": "on"}),
 }
+
+COMPILED: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
+    "compiled, inductor": (arrays, {"batch_size": BATCH, "compile": "on"}),
+    "compiled, inductor, recomputed": (
+        arrays,
+        {"batch_size": BATCH, "compile": "on", "recompute": True},
+    ),
+}
+"""Those that need a C++ compiler, and half a minute; in the others the graphs run as they are."""
 
 
 def descend(source: str, folder: Path, optimizer: str) -> dict[str, torch.Tensor]:
     """Train by `thalweg.descend`, from the start or where it was killed; the final weights."""
-    make_data, settings = DESCENTS[source]
+    make_data, settings = {**DESCENTS, **COMPILED}[source]
     model = net()
     with thalweg.descend(
         thalweg.Task(model, make_data(), validation=arrays()),
@@ -206,7 +218,9 @@ def die_in(number: int) -> None:
 def main(source: str, folder: str, optimizer: str, number: str) -> None:
     torch.set_num_threads(1)
     die_in(int(number))
-    train = fit if source in FITS else descend if source in DESCENTS else own_loop
+    if source not in COMPILED:
+        compiled.BACKEND = "aot_eager"
+    train = fit if source in FITS else own_loop if source in OWN_LOOPS else descend
     weights = train(source, Path(folder), optimizer)
     torch.save(weights, Path(folder).parent / f"{Path(folder).name}.pt")
 

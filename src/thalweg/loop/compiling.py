@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -121,7 +122,7 @@ def _measured(trial: Trial, horizon: int | None) -> Compiling:
     """The compiled loss where it is faster than the plain one, and compiling can pay."""
     plain = min(trial.seconds(trial.plain) for _ in range(WARM_UP + 1))
     if horizon is not None and horizon * plain < SHORTEST:
-        text = f"all {horizon:,} steps take about {horizon * plain:.2g} s, less than compiling may"
+        text = f"all {horizon:,} steps take about {horizon * plain:.2g} s, and compiling alone takes longer"
         return Compiling(OFF, text)
     reason = trial.compile()
     if reason is not None:
@@ -152,7 +153,8 @@ class Trial:
         self.compiled.tell = reasons.append
         start = time.perf_counter()
         try:
-            found = self._loss_of(self.compiled)
+            with warnings.catch_warnings(action="ignore"):  # the compiler's, of its own modules
+                found = self._loss_of(self.compiled)
             self.took = time.perf_counter() - start
             expected = self._loss_of(self.plain)
         except Exception as error:
