@@ -145,10 +145,8 @@ def descend(
         feed.workers.tell = lambda text: descent.tell(Event(descent.progress.steps, "worker", text))
     if compiling.loss is not None:
         compiling.loss.tell = lambda text: _gave_up(descent, facts, text)
-    notices = [
-        *compiling.notices(is_new=kept.is_new),
-        *(_notices(task, feed) if kept.is_new else ()),
-    ]
+    begins = kept.is_new or saved is None  # or begins again: what was told then is gone with it
+    notices = [*compiling.notices(is_new=begins), *(_notices(task, feed) if begins else ())]
     for notice in notices:
         descent.tell(Event(descent.progress.steps, "notice", notice))
     return descent
