@@ -7,6 +7,7 @@ test_killed.py.
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
 from typing import Any
 
@@ -339,6 +340,53 @@ def test_many_models_in_one_process_are_all_compiled():
         descent = begin(model, compile="on", until=thalweg.budget(steps=2))
         rest(descent)
         assert notices(descent) == ["compiled: asked for"]
+
+
+FIT: dict[str, Any] = {"model": "mlp:8", "steps": 20, "evaluate_every": 10, "quiet": True}
+
+
+def chosen(run: Any) -> dict[str, Any]:
+    return tomllib.loads((run.folder / "run.toml").read_text())["settings"]
+
+
+@pytest.fixture
+def graphs(monkeypatch):
+    """The graphs that are compiled, one after the other."""
+    made: list[Any] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        made.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(compiled, "BACKEND", backend)
+    return made
+
+
+def test_a_fit_compiles_once_and_a_repeat_chooses_the_same(tmp_path, graphs, gains):
+    """Its graph is made for the deterministic operations that the steps are going to run with."""
+    run = thalweg.fit(arrays(), compile=True, out=str(tmp_path), **FIT)
+    assert len(graphs) == 1
+    assert chosen(run)["compile"] == "on"
+    again = thalweg.fit(arrays(), **{**chosen(run), "out": None, "quiet": True})
+    assert all(
+        torch.equal(t, again.model.state_dict()[n]) for n, t in run.model.state_dict().items()
+    )
+
+
+def test_a_child_may_choose_otherwise(tmp_path, graphs):
+    run = thalweg.fit(arrays(), compile="on", recompute=True, out=str(tmp_path), **FIT)
+    more: dict[str, Any] = {"out": str(tmp_path), "quiet": True, "steps": "+5"}
+    for given in ({"compile": "off"}, {"recompute": False}, {"compile": "on", "recompute": False}):
+        child = thalweg.resume(run.folder, arrays(), set=given, **more)
+        assert chosen(child).get("compile", "off") == given.get("compile", "on")
+        assert chosen(child).get("recompute", False) == given.get("recompute", True)
+
+
+def test_a_longer_run_stays_compiled(tmp_path, graphs):
+    run = thalweg.fit(arrays(), compile="on", out=str(tmp_path), **FIT)
+    longer = thalweg.resume(run.folder, arrays(), steps="+5", quiet=True)
+    assert chosen(longer)["compile"] == "on"
+    assert len(graphs) == 2
 
 
 @pytest.mark.slow

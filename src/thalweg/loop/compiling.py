@@ -34,7 +34,8 @@ PAIRS, MOST_SECONDS = 20, 2.0
 """Steps of either kind, in turn, and the seconds after which it ends with fewer; two at least."""
 
 FACT = "compile"
-"""The choice among a run's settings, where a checkpoint keeps them."""
+RECOMPUTED = "and computed again"
+"""The choice among a run's settings, where a checkpoint keeps them: "on", "on, and ..."."""
 
 WARM_UP = 2
 """Steps of either kind before the clock counts."""
@@ -68,7 +69,7 @@ class Compiling:
 
     def settings_facts(self, *, recompute: bool) -> dict[str, Any]:
         """What a resume must have in common; in compiled steps recomputing moves the last bits."""
-        return {} if self.value == OFF else {FACT: ON, "recompute": recompute}
+        return {} if self.value == OFF else {FACT: f"{ON}, {RECOMPUTED}" if recompute else ON}
 
     def machine_facts(self) -> dict[str, str]:
         """What of the machine decides the last bits of compiled steps."""
@@ -89,7 +90,7 @@ def compiling_of(
     saved: the state to go on from, whose run has chosen already; None: a new run
     """
     if wish == AUTO and saved is not None:
-        wish = saved.facts.get("settings", {}).get(FACT, OFF)
+        wish = saved.facts.get("settings", {}).get(FACT, OFF).partition(",")[0]
     found = _chosen(stepper, feed, wish, horizon)
     if found.loss is not None:
         stepper.loss = found.loss
@@ -122,8 +123,8 @@ def _measured(trial: Trial, horizon: int | None) -> Compiling:
     """The compiled loss where it is faster than the plain one, and compiling can pay."""
     plain = min(trial.seconds(trial.plain) for _ in range(WARM_UP + 1))
     if horizon is not None and horizon * plain < SHORTEST:
-        text = f"all {horizon:,} steps take about {horizon * plain:.2g} s, and compiling alone takes longer"
-        return Compiling(OFF, text)
+        whole = f"all {horizon:,} steps take about {horizon * plain:.2g} s"
+        return Compiling(OFF, f"{whole}, and compiling alone takes longer")
     reason = trial.compile()
     if reason is not None:
         return Compiling(OFF, reason)
