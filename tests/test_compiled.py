@@ -313,6 +313,31 @@ def test_looking_at_the_first_batches_moves_no_data(build):
         assert one[1]["loss"] == pytest.approx(other[1]["loss"], rel=1e-5)
 
 
+def test_measuring_the_pace_moves_no_data_either():
+    timed = thalweg.budget(time=60) | thalweg.budget(steps=8)
+    shape = {"schedule": thalweg.cosine(floor=0.999999)}
+    found = rest(begin(data=Stateful(), until=timed, **shape))
+    plain = rest(begin(data=Stateful(), until=thalweg.budget(steps=8)))
+    for one, other in zip(found[0], plain[0], strict=True):
+        assert one[1]["loss"] == pytest.approx(other[1]["loss"], rel=1e-4)
+
+
+class Uncopied(nn.Module):
+    """A module that refuses to be copied."""
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        raise TypeError("I am unique")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+def test_a_model_that_cannot_be_copied_is_told(gains):
+    (text,) = notices(begin(net(Uncopied()), compile=True))
+    assert text.startswith("not compiled: steps are tried on a copy")
+    assert text.endswith("I am unique")
+
+
 class Ragged:
     """Batches of changing sizes."""
 

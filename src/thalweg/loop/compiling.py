@@ -9,12 +9,10 @@ import math
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
-from thalweg.loop.batches import Batch, Feed, Position
+from thalweg.loop.batches import Batch, Feed, Position, put_back
 from thalweg.loop.foreign import Foreign
 from thalweg.loop.step import Stepper
 from thalweg.scale.compiled import (
@@ -33,21 +31,20 @@ from thalweg.state.checkpoint import Saved
 PAIRS, MOST_SECONDS = 20, 2.0
 """Steps of either kind, in turn, and the seconds after which it ends with fewer; two at least."""
 
-FACT = "compile"
-RECOMPUTED = "and computed again"
-"""The choice among a run's settings, where a checkpoint keeps them: "on", "on, and ..."."""
-
 WARM_UP = 2
 """Steps of either kind before the clock counts."""
 
-SHORTEST = 40.0
-"""Seconds of a run below which nothing is compiled: that alone takes 5 to 60 of them."""
+SHORTEST = 120.0
+"""Seconds of a run below which nothing is compiled: that takes 5 to 60, and saves a third or so."""
 
 MARGIN = 1.05
 """How many times as fast a compiled step must be."""
 
 TOLERANCE = 0.01
 """Of a compiled step's loss, against the same step's uncompiled: bfloat16 has 0.4% of rounding."""
+
+FACT, RECOMPUTED = "compile", "and computed again"
+"""The choice among a run's settings, where a checkpoint keeps them: "on", "on, and ..."."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +100,13 @@ def _chosen(stepper: Stepper, feed: Feed, wish: str, horizon: int | None) -> Com
         return Compiling()
     if isinstance(feed, Foreign) and isinstance(feed.stream.loader, Iterator):
         return Compiling(wish if wish == ON else OFF, "the data can be read only once")
-    with _put_back(feed):
+    with put_back(feed):
         batch, is_alike = _first_of(feed)
-    trial = Trial(stepper, batch)
+    try:
+        trial = Trial(stepper, batch)
+    except Exception as error:
+        why = f"steps are tried on a copy, and the model cannot be copied: {reason_of(error)}"
+        return Compiling(wish if wish == ON else OFF, why)
     if wish == ON:
         return _asked_for(trial)
     return _measured(trial, horizon) if is_alike else Compiling(OFF, _UNLIKE)
@@ -211,13 +212,3 @@ def _first_part(batch: Batch) -> Batch:
 
 def _form(batch: Batch) -> Form:
     return form_of(next(iter(batch.shards))[1])
-
-
-@contextmanager
-def _put_back(feed: Feed) -> Iterator[None]:
-    """Batches may be read inside; afterwards the data stands at its beginning again."""
-    state = deepcopy(feed.to_tree())
-    try:
-        yield
-    finally:
-        feed.restore(state, Position())
