@@ -36,7 +36,7 @@ Step = Callable[[], None]
 # Steps before the clock counts: optimizer states, first memory.
 WARMUP = 2
 
-DEEP = "24 transformer blocks, 128 wide, 8 x 128 tokens"
+DEEP = "24 transformer blocks, 128 wide, 16 x 128 tokens"
 
 
 class Block(nn.Module):
@@ -77,7 +77,7 @@ class Transformer(nn.Module):
 
 # Network, batch size, shape of a sample.
 NETWORKS: dict[str, tuple[Callable[..., nn.Module], int, tuple[int, ...]]] = {
-    DEEP: (lambda **how: Transformer(24, 128, **how), 8, (128, 64)),
+    DEEP: (lambda **how: Transformer(24, 128, **how), 16, (128, 64)),
     "4 transformer blocks, 128 wide, 8 x 128 tokens": (
         lambda **how: Transformer(4, 128, **how),
         8,
@@ -101,14 +101,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     warn_if_busy()
     facts = machine(threads=1)
-    memory = [in_a_process(DEEP, asked.steps, contender) for contender in MEMORY]
-    speed = [row for name in list(NETWORKS)[1:] for row in in_a_process(name, asked.rounds)]
     print(f"{facts['cpu']}, one thread, torch {torch.__version__}; {DEEP}")
-    print(shown_memory(memory))
-    print(shown_speed(speed))
-    settings = {"steps": asked.steps, "rounds": asked.rounds}
-    report = {"schema": 1, "machine": facts, "settings": settings}
-    write_json({**report, "memory": memory, "speed": speed}, asked.to)
+    known = json.loads(asked.to.read_text()) if asked.to.exists() else {}
+    report = {"schema": 1, "machine": facts, "memory": [], "speed": [], **known}
+    if "memory" in asked.parts:
+        report["memory"] = [in_a_process(DEEP, asked.steps, name) for name in MEMORY]
+        print(shown_memory(report["memory"]))
+    if "speed" in asked.parts:
+        names = list(NETWORKS)[1:]
+        report["speed"] = [row for name in names for row in in_a_process(name, asked.rounds)]
+        print(shown_speed(report["speed"]))
+    write_json({**report, "machine": facts}, asked.to)
     return 0
 
 
@@ -117,6 +120,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.long_steps",
         description="Memory that recompute saves, and how many times as fast compile is.",
+    )
+    parser.add_argument(
+        "--parts",
+        nargs="+",
+        default=["memory", "speed"],
+        choices=("memory", "speed"),
+        help="what to measure; the other part stays as it stands in the file",
     )
     parser.add_argument("--steps", type=int, default=5, help="steps of each memory contender")
     parser.add_argument("--rounds", type=int, default=15, help="steps of each speed contender")
@@ -140,6 +150,8 @@ def in_a_process(network: str, count: int, contender: str | None = None) -> Any:
 def memory_of(asked: argparse.Namespace) -> dict[str, Any]:
     """Peak memory above that before the first step, and time, of one contender."""
     step = step_of(asked.network, asked.contender)
+    torch._dynamo.config  # noqa: B018  (loaded now: checkpoints need it, and it is large)
+    thalweg.descend  # noqa: B018  (likewise)
     before = peak_mb()
     taken = [seconds(step, time.process_time) for _ in range(WARMUP + asked.steps)][WARMUP:]
     return {
