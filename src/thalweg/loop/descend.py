@@ -77,7 +77,7 @@ def descend(
     short measurement at the start shows a gain; "on": without measuring. Evaluations are not
     compiled. Compiled steps equal others to rounding, and each other to the bit
     recompute: compute what is inside of the model's blocks again in the backward pass instead of
-    keeping it (activation checkpointing): less memory, about a third more time, the same bits
+    keeping it (activation checkpointing): less memory, a third to a half more time, the same bits
     workers: processes that fetch samples of a Dataset ahead; 0: fetched when asked for
     guard: "act" skips steps that are outliers, goes back to a snapshot and lowers the rate where a
     run goes wrong, for which it keeps two copies of the weights and the optimizer's state; "advise"
