@@ -24,6 +24,7 @@ import thalweg
 from thalweg.loop.step import Stepper
 from thalweg.optim import make
 from thalweg.rules.options import EMA
+from thalweg.scale import compiled
 
 torch.use_deterministic_algorithms(False)
 """It imports torch's compiler, for seconds: once, where this is imported, not in every process."""
@@ -89,15 +90,26 @@ DESCENTS: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     "loader": (lambda: DataLoader(Jittered(), batch_size=BATCH, shuffle=True), {}),
     "averages": (arrays, {"batch_size": BATCH}),
     "fp16": (arrays, {"batch_size": BATCH, "precision": "fp16"}),
+    "recomputed": (arrays, {"batch_size": BATCH, "recompute": True}),
+    "compiled": (arrays, {"batch_size": BATCH, "compile": "on"}),
 }
 
 AVERAGES = {"averages": (EMA(0.9),)}
 """Options of the optimizer, by source."""
 
+COMPILED: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
+    "compiled, inductor": (arrays, {"batch_size": BATCH, "compile": "on"}),
+    "compiled, inductor, recomputed": (
+        arrays,
+        {"batch_size": BATCH, "compile": "on", "recompute": True},
+    ),
+}
+"""Those that need a C++ compiler, and half a minute; in the others the graphs run as they are."""
+
 
 def descend(source: str, folder: Path, optimizer: str, guard: Any = "advise") -> Weights:
     """Train by `thalweg.descend`, from the start or where it was killed."""
-    make_data, settings = DESCENTS[source]
+    make_data, settings = {**DESCENTS, **COMPILED}[source]
     model = net()
     with thalweg.descend(
         thalweg.Task(model, make_data(), validation=points()),
@@ -236,7 +248,7 @@ def die(loss: torch.Tensor, params: list[torch.Tensor]) -> torch.Tensor:
 
 def train(source: str, folder: Path, optimizer: str, **more: Any) -> Weights:
     """Train from the start or where it was killed; the final weights."""
-    run = fit if source in FITS else descend if source in DESCENTS else own_loop
+    run = fit if source in FITS else own_loop if source in OWN_LOOPS else descend
     return run(source, folder, optimizer, **more)
 
 
@@ -244,6 +256,8 @@ def main(source: str, folder: str, optimizer: str, number: str) -> None:
     os.setsid()  # so that the exam finds what it leaves behind
     torch.set_num_threads(1)
     plant(int(number), die)
+    if source not in COMPILED:
+        compiled.BACKEND = "aot_eager"
     weights = train(source, Path(folder), optimizer)
     torch.save(weights, Path(folder).parent / f"{Path(folder).name}.pt")
 

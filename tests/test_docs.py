@@ -125,6 +125,13 @@ def test_the_descent_of_the_resume_page_runs_twice(tmp_path, monkeypatch, capsys
     assert first == second == "the budget of 20 epochs was used up 140"
 
 
+def test_the_descent_of_the_long_steps_page_runs(capsys):
+    (block,) = blocks_of(PAGES["long_steps.md"])
+    torch.use_deterministic_algorithms(False)  # it imports the compiler, whose modules warn
+    exec(compile(block, "long_steps.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("not compiled: all 16 steps take about ")
+
+
 def test_the_loop_of_the_own_loop_page_goes_on(tmp_path, monkeypatch):
     """Its thirty lines, once in one go and once stopped on the way: the same weights."""
     (block,) = blocks_of(PAGES["own_loop.md"])

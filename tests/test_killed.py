@@ -17,7 +17,7 @@ import torch
 
 import killed
 import thalweg.jobs.resume  # noqa: F401
-from killed import DESCENTS, FITS, NUM_STEPS, OWN_LOOPS
+from killed import COMPILED, DESCENTS, FITS, NUM_STEPS, OWN_LOOPS
 from thalweg.record import read
 
 SOURCES = (*FITS, *DESCENTS, *OWN_LOOPS)
@@ -110,6 +110,16 @@ def test_every_source_survives(source, undisturbed, folder):
     found = killed_at(folder, source, "adamw", 60, 64)
     assert same(found, undisturbed(source, "adamw"))
     assert len(found[0]["loss"]) == NUM_STEPS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", COMPILED)
+def test_compiled_runs_survive(source, undisturbed, folder):
+    """What a compiler makes anew after each kill computes the same bits."""
+    found = killed_at(folder, source, "adamw", 5, 60, 64)
+    assert same(found, undisturbed(source, "adamw"))
+    texts = [event[2] for event in found[0]["events"] if event[1] == "notice"]
+    assert texts == ["compiled: asked for"]
 
 
 @pytest.mark.parametrize("number", SOME)

@@ -121,7 +121,7 @@ def _train(
     study: Study, plan: FitPlan, place: Place, descent: Descent, progress: Progress | Silent
 ) -> None:
     """Take every step, exactly."""
-    if place.is_new:
+    if place.is_new or descent.progress.steps == 0:
         for notice in study.notices:
             descent.tell(Event(descent.progress.steps, "notice", notice))
 

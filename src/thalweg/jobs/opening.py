@@ -22,6 +22,7 @@ def opening_lines(study: Study, plan: FitPlan, descent: Descent) -> list[str]:
         *lines,
         _model(plan),
         _machine(plan),
+        *([f"steps {descent.compiling}"] if descent.compiling.why else []),
         _descent(plan, descent),
         *_idle_plateau(plan, descent),
     ]

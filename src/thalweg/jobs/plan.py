@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from thalweg.loop.stopping import Until, budget, converged, reached
 from thalweg.optim import Optimizer
 from thalweg.record import Memory, Record
 from thalweg.rules.options import EMA
+from thalweg.scale.compiled import OFF
 from thalweg.scale.device import choose
+from thalweg.scale.exact import deterministic
 from thalweg.schedules import Schedule
 from thalweg.schedules.plateau import wait_of
 from thalweg.tasks.models import build, check_module
@@ -50,8 +53,20 @@ class FitPlan:
         exact: refuse another machine than the one it ran on
         change: what it does otherwise than the run that it goes on from
         """
+        with self._compiling():
+            descent = self._descent(place, exact, change)
+        assert isinstance(descent.record, Record | Memory)
+        place.record = descent.record
+        return descent
+
+    def _compiling(self) -> AbstractContextManager[None]:
+        """Where steps are compiled, it is for the operations that they are going to run with."""
+        is_off = self.settings.compile == OFF
+        return nullcontext() if is_off else deterministic(lambda name: None)
+
+    def _descent(self, place: Place, exact: bool, change: Change | None) -> Descent:
         settings = self.settings
-        descent = descend(
+        return descend(
             self.task,
             self.optimizer,
             batch_size=self.batch_size,
@@ -60,6 +75,8 @@ class FitPlan:
             seed=settings.seed,
             accumulate=settings.accumulate,
             precision=settings.precision,
+            compile=settings.compile,
+            recompute=settings.recompute,
             workers=settings.workers,
             guard=settings.guard,  # pyright: ignore[reportArgumentType]
             evaluate_every=settings.evaluate_every,
@@ -71,9 +88,6 @@ class FitPlan:
             restore_best=True,
             horizon=settings.horizon,
         )
-        assert isinstance(descent.record, Record | Memory)
-        place.record = descent.record
-        return descent
 
     def chosen(self, descent: Descent) -> dict[str, Any]:
         """Every setting with the value that was used; one that has no effect is left out."""
@@ -91,6 +105,8 @@ class FitPlan:
             "batch_size": self.batch_size,
             "accumulate": settings.accumulate if settings.accumulate > 1 else None,
             "precision": settings.precision if settings.precision != "float32" else None,
+            "compile": descent.compiling.value if settings.compile != OFF else None,
+            "recompute": settings.recompute or None,
             "workers": settings.workers or None,
             "guard": settings.guard if settings.guard != "act" else None,
             "clip": settings.clip,

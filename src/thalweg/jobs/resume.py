@@ -134,7 +134,7 @@ def _change(old: Old, wish: Wish, settings: Settings, rows: int) -> tuple[Settin
             settings, horizon=planned_from(state, settings, size) or settings.horizon
         )
     return settings, Change(
-        may_differ=PLANNED | wish.settings.keys(),
+        may_differ=PLANNED | wish.settings.keys() | _implied(wish.settings),
         parent=old.folder.path if wish.is_child else None,
         step=found.saved.number if wish.is_child and found.saved else None,
         has_new_rates=wish.is_child,
@@ -143,6 +143,11 @@ def _change(old: Old, wish: Wish, settings: Settings, rows: int) -> tuple[Settin
         made_at=None if wish.is_child or found.saved is None else found.saved.number,
         text="; ".join(texts),
     )
+
+
+def _implied(settings: Mapping[str, Any]) -> set[str]:
+    """Facts that settings change along with their own: how steps are compiled, by recomputing."""
+    return {"compile"} if "recompute" in settings else set()
 
 
 def _found(old: Old, wish: Wish) -> Found:

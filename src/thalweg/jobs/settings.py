@@ -21,8 +21,10 @@ TASKS = ("auto", "classification", "regression")
 MATMUL = ("auto", "torch", "onednn")
 MALLOC = ("auto", "off")
 GUARDS = ("act", "advise", "off")
+COMPILE = ("off", "auto", "on")
 PRECISIONS = ("float32", "bf16", "fp16")
 _AFTER_WARMUP = sorted(BUILDERS.keys() - {"warmup"})
+_TRUTHS = {"true": True, "false": False}
 _PAIR = {"optimizer": "weight_decay=0.1", "until": "accuracy=0.98"}
 
 
@@ -59,6 +61,16 @@ class Settings:
     )
     precision: str = _setting(
         "float32", "float32; or bf16, fp16: products in it, weights and optimizer in float32"
+    )
+    compile: bool | str = _setting(
+        "off",
+        "torch.compile: alone where a short measurement shows a gain, or on, off; evaluations are "
+        "computed as ever",
+    )
+    recompute: bool = _setting(
+        False,
+        "activation checkpointing: keep only the inputs of the model's blocks and compute the rest "
+        "again, to save memory",
     )
     workers: int = _setting(0, "processes that fetch samples of a Dataset ahead", least=0)
     clip: float | None = _setting(None, "largest norm of the gradient, > 0", above=0)
@@ -127,6 +139,8 @@ class Settings:
         kind = str(next(row.type for row in fields(cls) if row.name == name))
         if text == "" and "None" in kind:
             return None
+        if kind == "bool" and text in _TRUTHS:
+            return _TRUTHS[text]
         for convert in [known for known in (int, float) if known.__name__ in kind]:
             with suppress(ValueError):
                 return convert(text)
@@ -199,6 +213,8 @@ class Settings:
             return
         if row.type in ("str", "str | None") and not isinstance(value, str | PathLike):
             raise UsageError(f"{row.name} is {value!r}: it must be a text")
+        if row.type == "bool" and not isinstance(value, bool):
+            raise UsageError(f"{row.name} is {value!r}: it must be true or false")
         if allowed:
             number = _number(row.name.replace("_", "-"), value, **allowed)
             object.__setattr__(self, row.name, number)
@@ -209,6 +225,9 @@ class Settings:
         _choice("malloc", self.malloc, MALLOC)
         _choice("guard", self.guard, GUARDS)
         _choice("precision", self.precision, PRECISIONS)
+        wish = ("off", "auto")[self.compile] if isinstance(self.compile, bool) else self.compile
+        object.__setattr__(self, "compile", wish)
+        _choice("compile", self.compile, COMPILE)
         if self.ema is not None and self.ema >= 1:
             raise UsageError(f"ema is {self.ema:g}: it must lie between 0 and 1, such as 0.999")
         every_of(self.checkpoint_every)

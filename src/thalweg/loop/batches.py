@@ -6,6 +6,8 @@ The batch at any position is a function of the position alone, so a run can star
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol
@@ -79,6 +81,16 @@ class Feed(Protocol):
     def restore(self, tree: Any, position: Position) -> None: ...
 
     def close(self) -> None: ...
+
+
+@contextmanager
+def put_back(feed: Feed) -> Iterator[None]:
+    """Batches may be read ahead inside; afterwards the data stands at its beginning again."""
+    state = deepcopy(feed.to_tree())
+    try:
+        yield
+    finally:
+        feed.restore(state, Position())
 
 
 class Batches:

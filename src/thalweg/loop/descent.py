@@ -17,6 +17,7 @@ from torch import Tensor
 
 from thalweg.errors import UsageError
 from thalweg.loop.batches import Feed, Position
+from thalweg.loop.compiling import Compiling
 from thalweg.loop.drain import Drain
 from thalweg.loop.kept import Kept, in_memory
 from thalweg.loop.looks import Looks
@@ -32,15 +33,7 @@ from thalweg.schedules import Schedule
 from thalweg.state.state import State
 from thalweg.state.tree import check
 from thalweg.state.weights import Weights
-from thalweg.types import (
-    Evaluation,
-    Event,
-    Mode,
-    Progress,
-    Recorder,
-    Status,
-    Step,
-)
+from thalweg.types import Evaluation, Event, Mode, Progress, Recorder, Status, Step
 
 MAIN = "main"
 """The phase of an ordinary run, which has only one."""
@@ -54,6 +47,7 @@ class Descent:
 
     ending: None while it runs, then why it ended
     horizon: the planned number of steps, or None
+    compiling: are its steps compiled, and why
     """
 
     def __init__(self, stepper: Stepper, feed: Feed):
@@ -62,6 +56,7 @@ class Descent:
         self.feed = feed
         self.ending: Ending | None = None
         self.horizon: int | None = None
+        self.compiling = Compiling()
         self._stepper = stepper
         self._tracer = Tracer(stepper, feed)
         self._position = Position()

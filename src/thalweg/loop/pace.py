@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from thalweg.loop.batches import Feed, Position
+from thalweg.loop.batches import Feed, Position, put_back
 from thalweg.loop.step import Stepper
 from thalweg.loop.stopping import Pace
 from thalweg.tasks.measure import measure
@@ -15,7 +15,10 @@ MOST_STEPS, MOST_SECONDS = 20, 1.0
 
 def pace_of(stepper: Stepper, feed: Feed, *, must_time: bool) -> Pace:
     """The pace of this descent; with `must_time` it is measured on a copy, then thrown away."""
-    seconds = _seconds_per_step(stepper, feed) if must_time else None
+    seconds = None
+    if must_time:
+        with put_back(feed):
+            seconds = _seconds_per_step(stepper, feed)
     return Pace(feed.per_epoch, feed.batch_size, feed.size, seconds, feed.counts_samples)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,9 @@ from thalweg.loop.gradients import OrderedSum
 from thalweg.loop.phase import Phase
 from thalweg.optim.bounds import UNBOUNDED, Bounds
 from thalweg.optim.updater import updater
+from thalweg.scale.compiled import Loss
 from thalweg.scale.precision import FLOAT32, LossScale, Precision
+from thalweg.scale.recompute import Recompute
 from thalweg.tasks.draws import seed_device
 from thalweg.tasks.task import Task
 from thalweg.types import Measures
@@ -28,6 +31,9 @@ class Stepper:
 
     What a step draws (dropout) comes from (seed, number, shard): a function of the place.
     precision: what the model computes in; loss_scale: fp16's, or None
+    recompute: compute what is inside of blocks again in the backward pass, to save memory
+    loss: the loss of a batch with the forward pass in it, the task's own or a compiled one
+    Raises UsageError where there are no blocks to compute again.
     """
 
     def __init__(
@@ -36,13 +42,17 @@ class Stepper:
         optimizer: torch.optim.Optimizer,
         seed: int,
         precision: Precision = FLOAT32,
+        *,
+        recompute: bool = False,
     ):
         self.task = task
+        self.loss: Loss = task.loss
         self.optimizer = optimizer
         self.device = task.device
         self.loss_scale = LossScale(self.device) if precision.needs_scale else None
         self.phase = Phase(task.model, optimizer, self.loss_scale)
         self.precision = precision
+        self._recompute = Recompute(task.model) if recompute else None
         self._seed = seed
         self._update = updater(optimizer)
         self._statistics = Statistics(task.model)
@@ -51,19 +61,16 @@ class Stepper:
         """One like it over a copy of the model and the optimizer, to try steps with."""
         task = copy.copy(self.task)
         task.model, optimizer = copy.deepcopy((task.model, self.optimizer))
-        return Stepper(task, optimizer, self._seed, self.precision)
+        is_saving = self._recompute is not None
+        return Stepper(task, optimizer, self._seed, self.precision, recompute=is_saving)
 
     def __call__(self, batch: Batch, number: int, bounds: Bounds | None = UNBOUNDED) -> Measured:
         """Apply one update; what was measured of it, on the device and not waited for.
 
         bounds: what loss and gradient may be at most; None: the step is applied whatever it is
         """
-        params = [p for group in self.optimizer.param_groups for p in group["params"]]
-        for p in params:
-            p.grad = None
         self._statistics.keep()
-
-        loss = self._backward(batch, number, params)
+        loss = self.backward(batch, number)
         scale = self.loss_scale
         if scale is None:
             measured = {"loss": loss, **self._update(loss, bounds)}
@@ -76,15 +83,21 @@ class Stepper:
             self._statistics.undo_if_skipped(measured, bounds)
         return measured
 
-    def _backward(self, batch: Batch, number: int, params: list[Tensor]) -> Tensor:
+    def backward(self, batch: Batch, number: int) -> Tensor:
         """Leave the gradient of the batch's mean loss in `.grad`; returns that loss."""
+        params = [p for group in self.optimizer.param_groups for p in group["params"]]
+        for p in params:
+            p.grad = None
+        return self._backward(batch, number, params)
+
+    def _backward(self, batch: Batch, number: int, params: list[Tensor]) -> Tensor:
         losses, weights = [], []
         total = OrderedSum(params) if batch.num_shards > 1 else None
         self.seed(number, 0)
         for shard, (share, data) in enumerate(batch.shards):
             self.seed(number, shard)
-            with self.precision.forward(self.device):
-                loss = self.task.loss(self.task.model, data)
+            with self.precision.forward(self.device), self._saving_memory():
+                loss = self.loss(self.task.model, data)
             if total is None:
                 self._scaled(loss).backward()
                 return loss.detach()
@@ -101,6 +114,9 @@ class Stepper:
     def seed(self, number: int, shard: int) -> None:
         """Seed what the forward pass of a step's shard draws from."""
         seed_device(key(Purpose.STEP, self._seed, number, shard), self.device)
+
+    def _saving_memory(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._recompute is None else self._recompute.applied()
 
     def _scaled(self, loss: Tensor) -> Tensor:
         return loss if self.loss_scale is None else loss * self.loss_scale.value
