@@ -12,7 +12,7 @@ from torch import nn
 from conformance.compare import assert_close, copies, same_bits
 from definition import BACKENDS, gradients, make, parameters
 from thalweg.errors import UsageError
-from thalweg.optim import ByNorm, ByValue, PerTensor
+from thalweg.optim import Adaptive, ByNorm, ByValue, PerTensor
 from thalweg.optim.bounds import Bounds
 from thalweg.optim.updater import updater
 
@@ -34,6 +34,10 @@ def clip_by_hand(clip: Any, params: list[Any]) -> None:
         case PerTensor(limit=limit):
             for p in params:
                 nn.utils.clip_grad_norm_([p], limit)
+        case Adaptive(limit=limit, eps=eps):
+            for p in params:
+                allowed = limit * max(p.detach().norm().item(), eps)
+                p.grad.mul_(min(1.0, allowed / max(p.grad.norm().item(), 1e-300)))
         case ByNorm(limit=limit) | float(limit):
             nn.utils.clip_grad_norm_(params, limit)
 
@@ -44,6 +48,8 @@ CLIPS = {
     "loose": ByNorm(1e9),
     "per tensor": PerTensor(0.3),
     "by value": ByValue(0.01),
+    "adaptive": Adaptive(0.01),
+    "adaptive, with a floor": Adaptive(0.02, eps=10.0),
 }
 every_clip = pytest.mark.parametrize("clip", CLIPS.values(), ids=CLIPS)
 
@@ -108,7 +114,7 @@ def test_torchs_own_optimizers_are_held_to_them_too(bounds, clip, norm):
 
 
 @every_backend
-@pytest.mark.parametrize("clip", [0.5, PerTensor(0.3), ByValue(0.01)], ids=str)
+@pytest.mark.parametrize("clip", [0.5, PerTensor(0.3), ByValue(0.01), Adaptive(0.01)], ids=str)
 def test_without_the_clip_the_path_is_another(clip, backend):
     ours, optimizer, theirs, twin = pair(backend, clip=clip)
     for params in (ours, theirs):
@@ -145,7 +151,7 @@ def test_groups_with_one_clip_share_one_norm(first, second, more, together, back
 @every_backend
 def test_groups_with_clips_of_their_own_have_their_own_norms(backend):
     ours, theirs = (parameters(SHAPES, torch.float64) for _ in range(2))
-    clips = (0.5, 0.25, PerTensor(0.5), ByValue(0.1))
+    clips = (0.5, Adaptive(0.02), PerTensor(0.5), ByValue(0.1))
     groups = [{"params": [p], "clip": c} for p, c in zip(ours, clips, strict=True)]
     optimizer, twin = make(groups, "adamw", backend), make(theirs, "adamw", backend)
     for k in range(3):
@@ -161,7 +167,7 @@ def test_groups_with_clips_of_their_own_have_their_own_norms(backend):
 @every_backend
 def test_a_clip_can_be_changed_between_steps(backend):
     ours, optimizer, theirs, twin = pair(backend, clip=0.5)
-    for k, clip in enumerate((0.5, 0.1, None, PerTensor(0.2), ByValue(0.1))):
+    for k, clip in enumerate((0.5, 0.1, None, PerTensor(0.2), ByValue(0.1), Adaptive(0.1))):
         optimizer.param_groups[0]["clip"] = clip
         for params in (ours, theirs):
             gradients(params, k)
@@ -184,7 +190,7 @@ def test_a_clip_out_of_range_is_told(clip):
 
 
 @every_backend
-@pytest.mark.parametrize("clip", [None, 0.5, PerTensor(0.3), ByValue(0.01)], ids=str)
+@pytest.mark.parametrize("clip", [None, 0.5, PerTensor(0.3), ByValue(0.01), Adaptive()], ids=str)
 def test_a_loss_scale_is_folded_in(clip, backend):
     ours, optimizer, theirs, twin = pair(backend, clip=clip)
     twin.param_groups[0]["clip"] = clip

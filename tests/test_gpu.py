@@ -21,7 +21,7 @@ from thalweg.backends.layout import Layout
 from thalweg.backends.pick import Wishes
 from thalweg.rules import RULES
 from thalweg.rules.formula import Formula, compose
-from thalweg.rules.options import EMA, ByValue, Cautious, TrustRatio, UpdateClip
+from thalweg.rules.options import EMA, Adaptive, ByValue, Cautious, TrustRatio, UpdateClip
 
 pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
 
@@ -175,6 +175,7 @@ def test_every_option_compiles():
     check_kernels(
         "adamw", "float32", ByValue(1.0), Cautious(), UpdateClip(), TrustRatio(), EMA(0.9)
     )
+    check_kernels("adamw", "bfloat16", Adaptive(), TrustRatio())
 
 
 def test_a_kernel_that_cannot_compile_is_noticed():

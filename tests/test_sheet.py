@@ -15,7 +15,7 @@ from thalweg.rules import RULES, Hyper, Rule, _primitives
 from thalweg.rules._primitives import ARITIES
 from thalweg.rules.formula import compose
 from thalweg.rules.language import Apply, Expression
-from thalweg.rules.options import EMA, ByValue, Cautious, Decoupled, TrustRatio, UpdateClip
+from thalweg.rules.options import EMA, Adaptive, ByValue, Cautious, Decoupled, TrustRatio, UpdateClip
 from thalweg.rules.printing import (
     ATOM,
     MATHS,
@@ -91,6 +91,7 @@ OPTIONS = {
     "alone": (),
     "decoupled": (Decoupled(),),
     "clipped and cautious": (ByValue(0.3), Cautious()),
+    "clipped by its own size": (Adaptive(0.1), Cautious()),
     "scaled and averaged": (UpdateClip(0.5), TrustRatio(), EMA(0.7)),
 }
 

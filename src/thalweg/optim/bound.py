@@ -16,7 +16,7 @@ from torch import Tensor
 
 from thalweg.backends.base import Group, Rounding, Runner, is_dense
 from thalweg.errors import UsageError
-from thalweg.optim.clip import ByNorm, ByValue, Clip, PerTensor, clip_of
+from thalweg.rules.clips import ByNorm, Clip, PerTensor, clip_of, is_in_formula
 from thalweg.rules.matrix import AnyFormula, AnyRule, fitting, formula_of, shape_of_state
 from thalweg.rules.options import (
     DoubleArithmetic,
@@ -141,7 +141,7 @@ def _bind(optimizer: Optimizer, grads: Grads) -> Bound:
         num_joined += len(joined)
         _check_shapes(group["params"], given)
         clip = clip_of(group["clip"])
-        segment = segments.setdefault(None if isinstance(clip, ByValue) else clip, len(segments))
+        segment = segments.setdefault(None if is_in_formula(clip) else clip, len(segments))
         formula = formula_of(optimizer.rule_of(group), _in_formula(group, clip))
         for indices, fitted in _alike(optimizer, group, joined, formula):
             groups.append(_group(optimizer, k, indices, fitted, segment))
@@ -176,7 +176,7 @@ def _check_shapes(params: Sequence[Tensor], grads: Sequence[Tensor | None]) -> N
 def _in_formula(settings: dict[str, Any], clip: Clip | None) -> tuple[Any, ...]:
     """The options that become part of the formula."""
     options = tuple(settings["options"])
-    return (*options, clip) if isinstance(clip, ByValue) else options
+    return (*options, clip) if is_in_formula(clip) else options
 
 
 def _alike(
