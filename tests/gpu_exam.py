@@ -180,7 +180,7 @@ OPTIONS = {
     "trust ratio": (TrustRatio(),),
     "ema": (EMA(0.9),),
     "by value and cautious": (ByValue(0.3), Cautious()),
-    "adaptive and trust ratio": (Adaptive(0.02), TrustRatio()),
+    "adaptive and cautious": (Adaptive(0.02), Cautious()),
     "update clip and ema": (UpdateClip(0.5), EMA(0.9)),
     "cautious and trust ratio": (Cautious(), TrustRatio()),
     "all": (ByValue(0.3), Coupled(), Cautious(), UpdateClip(0.5), TrustRatio(), EMA(0.9)),

@@ -9,12 +9,14 @@ import pytest
 import torch
 from torch import nn
 
+import thalweg
 from conformance.compare import assert_close, copies, same_bits
 from definition import BACKENDS, gradients, make, parameters
 from thalweg.errors import UsageError
 from thalweg.optim import Adaptive, ByNorm, ByValue, PerTensor
 from thalweg.optim.bounds import Bounds
 from thalweg.optim.updater import updater
+from thalweg.rules.clips import clip_text, parse_clip
 
 SHAPES = ((6, 4), (5,), (), (40_000,))
 
@@ -184,6 +186,67 @@ def test_a_clip_out_of_range_is_told(clip):
         with pytest.raises(UsageError, match="clip is") as caught:
             make(params if given else [{"params": params, "clip": clip}], "sgd", "torch", **given)
         assert repr(clip) in str(caught.value)
+
+
+# Adaptive clipping.
+
+
+@every_backend
+def test_what_is_held_to_its_bounds_is_clipped_adaptively_too(backend):
+    """First the outlier's bound on all together, then each tensor by its own size."""
+    ours, optimizer, theirs, twin = pair(backend, clip=Adaptive(0.05))
+    for params in (ours, theirs):
+        gradients(params, 0)
+    measured = optimizer.apply(torch.tensor(1.0), Bounds(norm=0.7, clip_to=0.3))
+    nn.utils.clip_grad_norm_(theirs, 0.3)
+    before = [p.grad.norm().item() for p in theirs]
+    bound = 0.3 / measured["gradient_norm"]
+    clip_by_hand(Adaptive(0.05), theirs)
+    twin.step()
+    assert_close(ours, theirs, "bounded", rtol=1e-12, atol=1e-14)
+    own = min(p.grad.norm().item() / norm for p, norm in zip(theirs, before, strict=True))
+    assert measured["clip_factor"] == pytest.approx(own * bound, rel=1e-5)
+
+
+@every_backend
+def test_sparse_gradients_are_clipped_adaptively(backend):
+    tables = [nn.Embedding(10, 4, sparse=sparse, dtype=torch.float64) for sparse in (True, False)]
+    tables[1].load_state_dict(tables[0].state_dict())
+    for table in tables:
+        optimizer = make(table.parameters(), "sgd", backend, clip=Adaptive(), weight_decay=0.0)
+        (10 * table(torch.tensor([1, 1, 7]))).square().sum().backward()
+        optimizer.step()
+    assert_close([tables[0].weight], [tables[1].weight], "sparse", rtol=1e-12, atol=1e-14)
+
+
+def test_the_last_layer_is_left_out_by_a_group_of_its_own():
+    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2)).double()
+    groups = [{"params": net[0].parameters()}, {"params": net[1].parameters(), "clip": None}]
+    optimizer = thalweg.SGD(groups, lr=1.0, clip=Adaptive(0.01))
+    start = [copies([layer.weight])[0] for layer in net]
+    net[0].weight.grad, net[1].weight.grad = (torch.ones_like(w) for w in start)
+    optimizer.step()
+    moved = [(w - layer.weight.detach()) for w, layer in zip(start, net, strict=True)]
+    assert moved[0].norm().item() == pytest.approx(0.01 * start[0].norm().item(), rel=1e-9)
+    assert torch.allclose(moved[1], torch.ones_like(moved[1]))
+
+
+TEXTS = {
+    "1.0": ByNorm(1.0),
+    "norm:2": ByNorm(2.0),
+    "tensor:1.0": PerTensor(1.0),
+    "value:0.5": ByValue(0.5),
+    "adaptive": Adaptive(),
+    "adaptive:0.02": Adaptive(0.02),
+    "adaptive:limit=0.02,eps=0.1": Adaptive(0.02, eps=0.1),
+}
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_clip_has_a_text(text):
+    clip = parse_clip(text)
+    assert clip == TEXTS[text]
+    assert parse_clip(clip_text(clip)) == clip
 
 
 # GradScaler's attributes.

@@ -93,6 +93,7 @@ class GroupUpdate:
         count(group, list(self.grads), order.skip)
         self.coefficients, self.scalars = _coefficients(group)
         self._keys = keys_for(group)
+        self.clips: list[Any] = []
 
     def measure(self) -> list[Tensor]:
         """What a rule that couples all tensors needs of these: its sums over them."""
@@ -119,7 +120,9 @@ class GroupUpdate:
         finite, (n, 4) in float64."""
         sums = no_sums(self.group)
         for i, g in self.grads.items():
-            sums[i] = self._update(i).run(g)
+            update = self._update(i)
+            sums[i] = update.run(g)
+            self.clips += update.clips
             if self.order.skip is not True:
                 self._keep_scalars(i)
         return sums
@@ -194,6 +197,7 @@ class _Update:
         self.order = order
         self.key = key
         self.is_kahan = group.rounding == "kahan"
+        self.clips: list[Any] = []
         self.targets = targets_of(group, i)
         self.arithmetic = arithmetic_of(group, self.targets[0])
         self.coefficients = {
@@ -207,6 +211,7 @@ class _Update:
         is_followed = self.group.is_differentiable
         old = [t.clone() if is_followed else t.to(self.arithmetic) for t in self.targets]
         known = self._known(old, self._clipped(raw))
+        self.clips = [known[m.name] for m in self.formula.measures if m.clips]
         evaluate(self.formula.lines, known, OPERATIONS)
         new = [value_of(output, known, OPERATIONS) for output in self.formula.outputs]
         step = value_of(self.formula.step, known, OPERATIONS)
