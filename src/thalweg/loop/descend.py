@@ -134,6 +134,8 @@ def descend(
     if kept.is_new:
         for notice in _notices(task, feed):
             descent.tell(Event(descent.progress.steps, "notice", f"not exact: {notice}"))
+        if (notice := descent.averaged.notice) is not None:
+            descent.tell(Event(descent.progress.steps, "notice", notice))
     return descent
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from thalweg.errors import UsageError
+from thalweg.loop.averaged import Averaged
 from thalweg.loop.batches import Feed, Position
 from thalweg.loop.drain import Drain
 from thalweg.loop.kept import Kept, in_memory
@@ -25,22 +26,13 @@ from thalweg.loop.rescue import Rescue
 from thalweg.loop.step import Stepper, measures_of
 from thalweg.loop.stopping import Ending, Planned, Until
 from thalweg.loop.tracing import Tracer
-from thalweg.optim.averages import show, shown
 from thalweg.optim.rates import Rates
 from thalweg.record.history import row_of, step_of
 from thalweg.schedules import Schedule
 from thalweg.state.state import State
 from thalweg.state.tree import check
 from thalweg.state.weights import Weights
-from thalweg.types import (
-    Evaluation,
-    Event,
-    Mode,
-    Progress,
-    Recorder,
-    Status,
-    Step,
-)
+from thalweg.types import Evaluation, Event, Mode, Progress, Recorder, Status, Step
 
 MAIN = "main"
 """The phase of an ordinary run, which has only one."""
@@ -54,6 +46,7 @@ class Descent:
 
     ending: None while it runs, then why it ended
     horizon: the planned number of steps, or None
+    averaged: which weights are looked at: an average, where the optimizer keeps one
     """
 
     def __init__(self, stepper: Stepper, feed: Feed):
@@ -62,6 +55,7 @@ class Descent:
         self.feed = feed
         self.ending: Ending | None = None
         self.horizon: int | None = None
+        self.averaged = Averaged(stepper, feed)
         self._stepper = stepper
         self._tracer = Tracer(stepper, feed)
         self._position = Position()
@@ -102,7 +96,7 @@ class Descent:
                 validation.to(self._stepper.device),
                 every=self.evaluate_every,
                 keeps_best=restore_best,
-                shown=lambda: shown(self.optimizer),
+                shown=self.averaged.shown,
             )
 
     def protect(self, mode: Mode) -> None:
@@ -248,7 +242,7 @@ class Descent:
                 ending = self.over or ending
         is_sound = self.ending is None
         self.ending = self.ending or ending
-        show(self.optimizer)
+        self.averaged.show()
         if self.best is not None:
             self.best.restore(self.task.model)
             text = f"best weights restored, of the lowest validation loss, {self.best.loss:.4g}"
