@@ -111,6 +111,7 @@ FITS: dict[str, tuple[Callable[[], Any], Callable[[], dict[str, Any]]]] = {
     "fit, arrays": (arrays, lambda: {"model": "mlp:16"}),
     "fit, own model": (arrays, lambda: {"model": net()}),
     "fit, own dataset": (Jittered, lambda: {"model": net(), "workers": 2}),
+    "fit, averaged": (arrays, lambda: {"model": net(), "ema": 0.9}),
     "fit, own loss": (arrays, lambda: {"model": net(), "loss": own_loss}),
     "fit, mse": (regression, lambda: {"model": nn.Linear(4, 1), "loss": "mse"}),
 }

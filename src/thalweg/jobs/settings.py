@@ -69,7 +69,8 @@ class Settings:
     )
     ema: float | None = _setting(
         None,
-        "look at, keep and save a running mean of the weights, with this decay: 0.999",
+        "look at, keep and save a running mean of the weights, with this decay: 0.999; batch norm's "
+        "statistics are recomputed for it",
         above=0,
     )
     guard: str = _setting(
