@@ -29,6 +29,7 @@ from thalweg.rules.options import (
     DoubleArithmetic,
     Kahan,
     LowPrecisionState,
+    MasterWeights,
     NearestRounding,
     StochasticRounding,
     TrustRatio,
@@ -47,10 +48,13 @@ EXAMPLES: dict[str, Any] = {
     "StochasticRounding": StochasticRounding(),
     "NearestRounding": NearestRounding(),
     "Kahan": Kahan(),
+    "MasterWeights": MasterWeights(),
     "LowPrecisionState": LowPrecisionState(),
     "DoubleArithmetic": DoubleArithmetic(),
 }
 """One of each kind, with a value at which it acts."""
+
+ROUNDING = ("StochasticRounding", "NearestRounding", "Kahan", "LowPrecisionState")
 
 EXCLUDING = {
     frozenset(pair)
@@ -63,6 +67,7 @@ EXCLUDING = {
         ("NearestRounding", "Kahan"),
         ("NearestRounding", "LowPrecisionState"),
         ("Kahan", "LowPrecisionState"),
+        *((name, "MasterWeights") for name in ROUNDING),
     ]
 }
 """The pairs that cannot combine: weight decay enters once, a gradient is clipped in one way and a
@@ -211,7 +216,8 @@ def test_an_option_twice_is_refused(name):
 @pytest.mark.parametrize("rule", AVERAGING)
 def test_what_an_averaging_rule_takes(rule, name):
     params = parameters(SHAPES, torch.float32)
-    can_join = name.endswith(("Rounding", "State", "Kahan", "Arithmetic", "ByValue", "Adaptive"))
+    storage = ("Rounding", "State", "Kahan", "Weights", "Arithmetic")
+    can_join = name.endswith((*storage, "ByValue", "Adaptive"))
     if can_join:  # what concerns storage, or the gradient alone
         must_agree(walk_with([name], rule, "torch"), [name], rule)
         return

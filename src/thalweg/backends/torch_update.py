@@ -23,6 +23,7 @@ from thalweg.backends.torch_store import (
     plain,
     store,
     targets_of,
+    true_p,
     with_kahan,
 )
 from thalweg.rules.formula import Measure, input_of
@@ -196,7 +197,6 @@ class _Update:
         self.group = group
         self.order = order
         self.key = key
-        self.is_kahan = group.rounding == "kahan"
         self.clips: list[Any] = []
         self.targets = targets_of(group, i)
         self.arithmetic = arithmetic_of(group, self.targets[0])
@@ -215,8 +215,10 @@ class _Update:
         evaluate(self.formula.lines, known, OPERATIONS)
         new = [value_of(output, known, OPERATIONS) for output in self.formula.outputs]
         step = value_of(self.formula.step, known, OPERATIONS)
-        if self.is_kahan:
+        if self.group.rounding == "kahan":
             new = with_kahan(old, new, step, self.targets[0].dtype)
+        elif self.group.rounding == "master":
+            new.append(new[0])
         if self.order.skip is not True:
             store(self.targets, new, self.key, self.order.skip)
         return self._sums(raw, step, old[0] if self.order.skip is True else new[0])
@@ -241,9 +243,8 @@ class _Update:
     ) -> dict[str, Any]:
         """The formula's inputs by name, the coefficients that measures come to among them."""
         states = zip(self.formula.states, old[1:], strict=False)
-        known = {"p": old[0], "g": g, **self.coefficients, **{input_of(n): s for n, s in states}}
-        if self.is_kahan:
-            known["p"] = old[0] + old[-1]
+        p = true_p(self.group, old, self.targets[0].dtype)
+        known = {"p": p, "g": g, **self.coefficients, **{input_of(n): s for n, s in states}}
         for measure in self.formula.measures if with_measures else ():
             scope = dict(known)
             evaluate(measure.lines, scope, OPERATIONS)

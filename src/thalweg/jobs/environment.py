@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from thalweg.jobs.machine import Machine
 from thalweg.scale.findings import processor
 from thalweg.state.folder import fingerprint
@@ -27,6 +29,7 @@ def environment_of(data: Any, machine: Machine) -> dict[str, Any]:
         **{name: version(name) for name in PACKAGES},
         "system": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
+        "float32 matmul": torch.get_float32_matmul_precision(),
         **machine.sentences,
     }
     if isinstance(data, str | Path):

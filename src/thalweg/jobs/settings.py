@@ -22,7 +22,7 @@ TASKS = ("auto", "classification", "regression")
 MATMUL = ("auto", "torch", "onednn")
 MALLOC = ("auto", "off")
 GUARDS = ("act", "advise", "off")
-PRECISIONS = ("float32", "bf16", "fp16")
+PRECISIONS = ("float32", "bf16", "fp16", "bf16-weights")
 _AFTER_WARMUP = sorted(BUILDERS.keys() - {"warmup"})
 _PAIR = {"optimizer": "weight_decay=0.1", "until": "accuracy=0.98"}
 
@@ -59,7 +59,9 @@ class Settings:
         1, "parts in which a batch is computed, one after the other, to save memory", least=1
     )
     precision: str = _setting(
-        "float32", "float32; or bf16, fp16: products in it, weights and optimizer in float32"
+        "float32",
+        "float32; or bf16, fp16: products in it, weights and optimizer in float32; bf16-weights: "
+        "the model's weights too, also saved so, and float32 ones only in the optimizer",
     )
     workers: int = _setting(0, "processes that fetch samples of a Dataset ahead", least=0)
     clip: float | str | None = _setting(
@@ -69,8 +71,8 @@ class Settings:
     )
     ema: float | None = _setting(
         None,
-        "look at, keep and save a running mean of the weights, with this decay: 0.999; batch norm's "
-        "statistics are recomputed for it",
+        "look at, keep and save a running mean of the weights, with this decay: 0.999 (and batch "
+        "norm's statistics recomputed for it)",
         above=0,
     )
     guard: str = _setting(

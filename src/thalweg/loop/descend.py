@@ -22,8 +22,10 @@ from thalweg.loop.going import Change, begun, go_on
 from thalweg.loop.kept import in_folder, in_memory
 from thalweg.loop.step import Stepper
 from thalweg.loop.stopping import Until
+from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.rates import check_optimizer
-from thalweg.scale.precision import Precision, precision_of
+from thalweg.rules.options import MasterWeights
+from thalweg.scale.precision import Precision, cast, precision_of
 from thalweg.schedules import Schedule, constant
 from thalweg.schedules.schedule import check_schedule
 from thalweg.state.fingerprint import fingerprint_of
@@ -68,7 +70,9 @@ def descend(
     seed: of the order of the samples, of what they draw (augmentation) and of dropout
     accumulate: parts in which a batch is computed, one after the other, so that a larger batch fits
     in memory: the gradient is that of the whole batch. Of a loader, so many of its batches make one
-    precision: "float32", or "bf16" and "fp16", which torch applies where it finds them safe
+    precision: "float32", or "bf16" and "fp16", which torch applies where it finds them safe; or
+    "bf16-weights": the model itself becomes bfloat16, and the optimizer, one of thalweg's, takes
+    its steps on float32 weights (option MasterWeights, unless it has another way of rounding)
     workers: processes that fetch samples of a Dataset ahead; 0: fetched when asked for
     guard: "act" skips steps that are outliers, goes back to a snapshot and lowers the rate where a
     run goes wrong, for which it keeps two copies of the weights and the optimizer's state; "advise"
@@ -105,8 +109,11 @@ def descend(
         text = "evaluate_every and restore_best have no effect: the task has no validation data"
         warnings.warn(text, stacklevel=2)
     every = every_of(checkpoint_every)
+    chosen = precision_of(precision)
+    if chosen.weights is not None:
+        _cast(task, optimizer, chosen)
     feed = _feed(task, batch_size, int(seed), accumulate, workers)
-    stepper = Stepper(task, optimizer, int(seed), precision_of(precision))
+    stepper = Stepper(task, optimizer, int(seed), chosen)
     descent = Descent(stepper, feed)
     descent.plan(constant() if schedule is None else schedule, until, horizon)
     descent.watch(evaluate_every, restore_best)
@@ -137,6 +144,24 @@ def descend(
         if (notice := descent.averaged.notice) is not None:
             descent.tell(Event(descent.progress.steps, "notice", notice))
     return descent
+
+
+def _cast(task: Task, optimizer: torch.optim.Optimizer, precision: Precision) -> None:
+    """Give the model weights of 16 bits, and the optimizer a way to lose no small steps.
+
+    Raises UsageError for an optimizer of another kind, which would lose them.
+    """
+    if not isinstance(optimizer, Optimizer):
+        raise UsageError(
+            f"precision={precision.name!r} needs an optimizer that keeps float32 weights, and "
+            f"{type(optimizer).__module__}.{type(optimizer).__name__} does not: take thalweg's of "
+            "that name, or precision='bf16'"
+        )
+    for group in optimizer.param_groups:
+        if all(option.group != MasterWeights.group for option in group["options"]):
+            group["options"] = (*group["options"], MasterWeights())
+    cast(task.model, precision.weights)
+    task.half = precision.weights
 
 
 def _facts(descent: Descent, schedule: Schedule | None, given: Mapping[str, Any]) -> dict[str, Any]:

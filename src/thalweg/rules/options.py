@@ -266,6 +266,18 @@ class Kahan:
 
 
 @dataclass(frozen=True, slots=True)
+class MasterWeights:
+    """Parameters of 16 bits have a float32 copy, the state `master`: steps are taken there.
+
+    The parameter is the copy, rounded; an element that somebody else has changed is taken from the
+    parameter. The rule's states are float32 as well. Parameters of 32 bits are their own copy.
+    Source: Micikevicius et al., Mixed precision training, ICLR 2018.
+    """
+
+    group: ClassVar[str] = "rounding"
+
+
+@dataclass(frozen=True, slots=True)
 class DoubleArithmetic:
     """Elements are computed in float64, whatever they are stored as (1.5 to 3 times slower)."""
 
@@ -294,6 +306,7 @@ Option = (
     | StochasticRounding
     | NearestRounding
     | Kahan
+    | MasterWeights
     | LowPrecisionState
     | DoubleArithmetic
 )
@@ -319,6 +332,7 @@ OPTIONS: dict[str, type] = {
         StochasticRounding,
         NearestRounding,
         Kahan,
+        MasterWeights,
         LowPrecisionState,
         DoubleArithmetic,
     )
