@@ -73,6 +73,7 @@ DESCENTS: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     "dataset, 2 workers": (Jittered, {"batch_size": BATCH, "workers": 2}),
     "loader": (lambda: DataLoader(Jittered(), batch_size=BATCH, shuffle=True), {}),
     "fp16": (arrays, {"batch_size": BATCH, "precision": "fp16"}),
+    "bf16 weights": (arrays, {"batch_size": BATCH, "precision": "bf16-weights"}),
 }
 
 

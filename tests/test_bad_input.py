@@ -278,6 +278,8 @@ OPTIONS = [
     of_option("--clip adaptive:0.1,eps=-1", "eps must be a finite number >= 0"),
     of_option("--clip 0", "clip is 0.0", "give a norm > 0"),
     of_option("--clip value:1 --optimizer muon", "ByValue(limit=1.0)", "muon", "leave it out"),
+    of_option("--precision fp16-weights", "'fp16-weights'", "did you mean bf16-weights?"),
+    of_option("--precision bf16-true", "'bf16-true'", "float32, bf16, fp16, bf16-weights"),
     of_option("--optimizer ''", "optimizer ''", "choose one of"),
     of_option("--optimizer adam:foo=1", "'foo'", "beta1, beta2, eps, weight_decay, amsgrad"),
     of_option("--optimizer sgd:lr=1", "'lr'", "--lr"),

