@@ -148,7 +148,7 @@ def test_a_fit_on_the_command_line(table, capsys):
     assert 'precision = "bf16-weights"' in Path("runs/r/run.toml").read_text()
     assert {t.dtype for t in load_file("runs/r/model.safetensors").values()} == {BF16}
     assert main(["evaluate", "r", "points.csv", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["accuracy"] > 0.5
+    assert json.loads(capsys.readouterr().out)["scores"]["accuracy"] > 0.5
     assert main(["predict", "r", "points.csv"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == SIZE + 1
     loaded = thalweg.load("r")

@@ -110,8 +110,7 @@ def descend(
         warnings.warn(text, stacklevel=2)
     every = every_of(checkpoint_every)
     chosen = precision_of(precision)
-    if chosen.weights is not None:
-        _cast(task, optimizer, chosen)
+    _cast(task, optimizer, chosen)
     feed = _feed(task, batch_size, int(seed), accumulate, workers)
     stepper = Stepper(task, optimizer, int(seed), chosen)
     descent = Descent(stepper, feed)
@@ -147,10 +146,12 @@ def descend(
 
 
 def _cast(task: Task, optimizer: torch.optim.Optimizer, precision: Precision) -> None:
-    """Give the model weights of 16 bits, and the optimizer a way to lose no small steps.
+    """Give the model weights of 16 bits if asked, and the optimizer a way to lose no small steps.
 
     Raises UsageError for an optimizer of another kind, which would lose them.
     """
+    if precision.weights is None:
+        return
     if not isinstance(optimizer, Optimizer):
         raise UsageError(
             f"precision={precision.name!r} needs an optimizer that keeps float32 weights, and "
