@@ -142,9 +142,10 @@ def table(tmp_path, monkeypatch) -> Path:
 def test_a_fit_on_the_command_line(table, capsys):
     """Fit, predict and evaluate; the saved weights are bfloat16, and what is loaded predicts so."""
     words = "fit points.csv --target kind --precision bf16-weights --steps 60 --lr 0.01 --json"
-    assert main([*words.split(), "--name", "r", "--quiet"]) == 0
+    assert main([*words.split(), "--clip", "adaptive:0.1", "--name", "r", "--quiet"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["test"]["accuracy"] > 0.5
+    assert (result["precision"], result["clip"]) == ("bf16-weights", "adaptive:0.1")
     assert 'precision = "bf16-weights"' in Path("runs/r/run.toml").read_text()
     assert {t.dtype for t in load_file("runs/r/model.safetensors").values()} == {BF16}
     assert main(["evaluate", "r", "points.csv", "--json"]) == 0
@@ -153,6 +154,12 @@ def test_a_fit_on_the_command_line(table, capsys):
     assert len(capsys.readouterr().out.splitlines()) == SIZE + 1
     loaded = thalweg.load("r")
     assert {p.dtype for p in loaded.model.parameters()} == {BF16}
+
+
+def test_a_child_keeps_the_type_of_its_parents_weights(table):
+    thalweg.fit("points.csv", target="kind", steps=20, name="r", quiet=True)
+    with pytest.raises(UsageError, match="precision cannot be set from float32 to bf16-weights"):
+        thalweg.resume("r", set={"precision": "bf16-weights"}, quiet=True)
 
 
 def test_a_run_and_what_is_loaded_of_it_predict_the_same(table):
