@@ -205,14 +205,13 @@ def losses(descent: Descent) -> list[tuple[int, float]]:
 
 
 @every_kind
-@pytest.mark.parametrize("number", [4, 6])
-def test_a_resumed_run_sees_the_same_to_the_bit(make_data, more, number, tmp_path):
+def test_a_resumed_run_sees_the_same_to_the_bit(make_data, more, tmp_path):
     def run(**where: Any) -> tuple[Any, list[torch.Tensor]]:
         model = conv(dropout=0.2)
         settings = {"steps": 9, "evaluate_every": 3, "restore_best": True, **more}
         with begin(model=model, data=make_data(), **settings, **where) as descent:
             for step in descent:
-                if step.number == number and where and not where["resume"]:
+                if step.number == 4 and where and not where["resume"]:
                     descent.stop()
         return losses(descent), tensors(model)
 
