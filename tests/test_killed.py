@@ -103,7 +103,7 @@ def rarely(source: str) -> Any:
     return pytest.param(source, marks=pytest.mark.slow if source == "bf16 weights" else ())
 
 
-@pytest.mark.parametrize("source", map(rarely, SOURCES), ids=SOURCES)
+@pytest.mark.parametrize("source", [*map(rarely, SOURCES)], ids=SOURCES)
 def test_every_source_survives(source, undisturbed, folder):
     """Two kills, the second within an epoch of the first."""
     found = killed_at(folder, source, "adamw", 60, 64)
