@@ -92,6 +92,7 @@ DESCENTS: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     "fp16": (arrays, {"batch_size": BATCH, "precision": "fp16"}),
     "recomputed": (arrays, {"batch_size": BATCH, "recompute": True}),
     "compiled": (arrays, {"batch_size": BATCH, "compile": "on"}),
+    "bf16 weights": (arrays, {"batch_size": BATCH, "precision": "bf16-weights"}),
 }
 
 AVERAGES = {"averages": (EMA(0.9),)}
@@ -143,6 +144,7 @@ FITS: dict[str, tuple[Callable[[], Any], Callable[[], dict[str, Any]]]] = {
     "fit, arrays": (arrays, lambda: {"model": "mlp:16"}),
     "fit, own model": (arrays, lambda: {"model": net()}),
     "fit, own dataset": (Jittered, lambda: {"model": net(), "workers": 2}),
+    "fit, averaged": (arrays, lambda: {"model": net(), "ema": 0.9}),
     "fit, own loss": (arrays, lambda: {"model": net(), "loss": own_loss}),
     "fit, mse": (regression, lambda: {"model": nn.Linear(4, 1), "loss": "mse"}),
 }

@@ -258,16 +258,20 @@ def test_the_loss_scale_is_taken_off_in_the_statistics(backend):
 
 
 @every_backend
-@pytest.mark.parametrize("clip", ["norm", "tensor", "two norms"])
+@pytest.mark.parametrize("clip", ["norm", "tensor", "adaptive", "two norms"])
 def test_the_clip_factor_is_the_smallest(backend, clip):
-    from thalweg.optim import PerTensor
+    from thalweg.optim import Adaptive, PerTensor
 
     params = [nn.Parameter(torch.zeros(1)) for _ in range(2)]
     groups: list[dict[str, Any]] = [{"params": [p]} for p in params]
     if clip == "two norms":
         groups[0]["clip"], groups[1]["clip"] = 5.0, 1.0
-    more = {"norm": {"clip": math.hypot(3.0, 4.0) / 4}, "tensor": {"clip": PerTensor(1.0)}}
-    optimizer = make(groups, "sgd", backend, **more.get(clip, {}))
+    clips = {
+        "norm": math.hypot(3.0, 4.0) / 4,
+        "tensor": PerTensor(1.0),
+        "adaptive": Adaptive(2.0, eps=0.5),
+    }
+    optimizer = make(groups, "sgd", backend, clip=clips.get(clip))
     params[0].grad, params[1].grad = torch.tensor([3.0]), torch.tensor([4.0])
     assert optimizer.apply(torch.tensor(1.0))["clip_factor"] == pytest.approx(0.25, rel=1e-5)
 

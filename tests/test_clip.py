@@ -9,12 +9,14 @@ import pytest
 import torch
 from torch import nn
 
+import thalweg
 from conformance.compare import assert_close, copies, same_bits
 from definition import BACKENDS, gradients, make, parameters
 from thalweg.errors import UsageError
-from thalweg.optim import ByNorm, ByValue, PerTensor
+from thalweg.optim import Adaptive, ByNorm, ByValue, PerTensor
 from thalweg.optim.bounds import Bounds
 from thalweg.optim.updater import updater
+from thalweg.rules.clips import clip_text, parse_clip
 
 SHAPES = ((6, 4), (5,), (), (40_000,))
 
@@ -34,6 +36,10 @@ def clip_by_hand(clip: Any, params: list[Any]) -> None:
         case PerTensor(limit=limit):
             for p in params:
                 nn.utils.clip_grad_norm_([p], limit)
+        case Adaptive(limit=limit, eps=eps):
+            for p in params:
+                allowed = limit * max(p.detach().norm().item(), eps)
+                p.grad.mul_(min(1.0, allowed / max(p.grad.norm().item(), 1e-300)))
         case ByNorm(limit=limit) | float(limit):
             nn.utils.clip_grad_norm_(params, limit)
 
@@ -44,6 +50,8 @@ CLIPS = {
     "loose": ByNorm(1e9),
     "per tensor": PerTensor(0.3),
     "by value": ByValue(0.01),
+    "adaptive": Adaptive(0.01),
+    "adaptive, with a floor": Adaptive(0.02, eps=10.0),
 }
 every_clip = pytest.mark.parametrize("clip", CLIPS.values(), ids=CLIPS)
 
@@ -108,7 +116,7 @@ def test_torchs_own_optimizers_are_held_to_them_too(bounds, clip, norm):
 
 
 @every_backend
-@pytest.mark.parametrize("clip", [0.5, PerTensor(0.3), ByValue(0.01)], ids=str)
+@pytest.mark.parametrize("clip", [0.5, PerTensor(0.3), ByValue(0.01), Adaptive(0.01)], ids=str)
 def test_without_the_clip_the_path_is_another(clip, backend):
     ours, optimizer, theirs, twin = pair(backend, clip=clip)
     for params in (ours, theirs):
@@ -145,7 +153,7 @@ def test_groups_with_one_clip_share_one_norm(first, second, more, together, back
 @every_backend
 def test_groups_with_clips_of_their_own_have_their_own_norms(backend):
     ours, theirs = (parameters(SHAPES, torch.float64) for _ in range(2))
-    clips = (0.5, 0.25, PerTensor(0.5), ByValue(0.1))
+    clips = (0.5, Adaptive(0.02), PerTensor(0.5), ByValue(0.1))
     groups = [{"params": [p], "clip": c} for p, c in zip(ours, clips, strict=True)]
     optimizer, twin = make(groups, "adamw", backend), make(theirs, "adamw", backend)
     for k in range(3):
@@ -161,7 +169,7 @@ def test_groups_with_clips_of_their_own_have_their_own_norms(backend):
 @every_backend
 def test_a_clip_can_be_changed_between_steps(backend):
     ours, optimizer, theirs, twin = pair(backend, clip=0.5)
-    for k, clip in enumerate((0.5, 0.1, None, PerTensor(0.2), ByValue(0.1))):
+    for k, clip in enumerate((0.5, 0.1, None, PerTensor(0.2), ByValue(0.1), Adaptive(0.1))):
         optimizer.param_groups[0]["clip"] = clip
         for params in (ours, theirs):
             gradients(params, k)
@@ -180,11 +188,72 @@ def test_a_clip_out_of_range_is_told(clip):
         assert repr(clip) in str(caught.value)
 
 
+# Adaptive clipping.
+
+
+@every_backend
+def test_what_is_held_to_its_bounds_is_clipped_adaptively_too(backend):
+    """First the outlier's bound on all together, then each tensor by its own size."""
+    ours, optimizer, theirs, twin = pair(backend, clip=Adaptive(0.05))
+    for params in (ours, theirs):
+        gradients(params, 0)
+    measured = optimizer.apply(torch.tensor(1.0), Bounds(norm=0.7, clip_to=0.3))
+    nn.utils.clip_grad_norm_(theirs, 0.3)
+    before = [p.grad.norm().item() for p in theirs]
+    bound = 0.3 / measured["gradient_norm"]
+    clip_by_hand(Adaptive(0.05), theirs)
+    twin.step()
+    assert_close(ours, theirs, "bounded", rtol=1e-12, atol=1e-14)
+    own = min(p.grad.norm().item() / norm for p, norm in zip(theirs, before, strict=True))
+    assert measured["clip_factor"] == pytest.approx(own * bound, rel=1e-5)
+
+
+@every_backend
+def test_sparse_gradients_are_clipped_adaptively(backend):
+    tables = [nn.Embedding(10, 4, sparse=sparse, dtype=torch.float64) for sparse in (True, False)]
+    tables[1].load_state_dict(tables[0].state_dict())
+    for table in tables:
+        optimizer = make(table.parameters(), "sgd", backend, clip=Adaptive(), weight_decay=0.0)
+        (10 * table(torch.tensor([1, 1, 7]))).square().sum().backward()
+        optimizer.step()
+    assert_close([tables[0].weight], [tables[1].weight], "sparse", rtol=1e-12, atol=1e-14)
+
+
+def test_the_last_layer_is_left_out_by_a_group_of_its_own():
+    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2)).double()
+    groups = [{"params": net[0].parameters()}, {"params": net[1].parameters(), "clip": None}]
+    optimizer = thalweg.SGD(groups, lr=1.0, clip=Adaptive(0.01))
+    start = [copies([layer.weight])[0] for layer in net]
+    net[0].weight.grad, net[1].weight.grad = (torch.ones_like(w) for w in start)
+    optimizer.step()
+    moved = [(w - layer.weight.detach()) for w, layer in zip(start, net, strict=True)]
+    assert moved[0].norm().item() == pytest.approx(0.01 * start[0].norm().item(), rel=1e-9)
+    assert torch.allclose(moved[1], torch.ones_like(moved[1]))
+
+
+TEXTS = {
+    "1.0": ByNorm(1.0),
+    "norm:2": ByNorm(2.0),
+    "tensor:1.0": PerTensor(1.0),
+    "value:0.5": ByValue(0.5),
+    "adaptive": Adaptive(),
+    "adaptive:0.02": Adaptive(0.02),
+    "adaptive:limit=0.02,eps=0.1": Adaptive(0.02, eps=0.1),
+}
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_clip_has_a_text(text):
+    clip = parse_clip(text)
+    assert clip == TEXTS[text]
+    assert parse_clip(clip_text(clip)) == clip
+
+
 # GradScaler's attributes.
 
 
 @every_backend
-@pytest.mark.parametrize("clip", [None, 0.5, PerTensor(0.3), ByValue(0.01)], ids=str)
+@pytest.mark.parametrize("clip", [None, 0.5, PerTensor(0.3), ByValue(0.01), Adaptive()], ids=str)
 def test_a_loss_scale_is_folded_in(clip, backend):
     ours, optimizer, theirs, twin = pair(backend, clip=clip)
     twin.param_groups[0]["clip"] = clip

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +22,7 @@ from thalweg.backends.layout import Layout
 from thalweg.backends.pick import Wishes
 from thalweg.rules import RULES
 from thalweg.rules.formula import Formula, compose
-from thalweg.rules.options import EMA, ByValue, Cautious, TrustRatio, UpdateClip
+from thalweg.rules.options import EMA, Adaptive, ByValue, Cautious, TrustRatio, UpdateClip
 
 pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
 
@@ -141,10 +142,12 @@ def compile_for_sm90(module: ModuleType, name: str, stored: Layout) -> dict[str,
     return made.asm
 
 
-def check_kernels(rule: str, dtype: str, *options: Any) -> None:
+def check_kernels(
+    rule: str, dtype: str, *options: Any, change: Callable[[Layout], Layout] = lambda made: made
+) -> None:
     """Every kernel of a formula becomes a binary, and divides and reads memory as it should."""
     formula = compose(RULES[rule], options)
-    stored = layout(formula, dtype)
+    stored = change(layout(formula, dtype))
     module = compiled(formula, stored)
     steps = [f"{kind}{k}" for k in range(len(formula.measures)) for kind in ("measure", "scale")]
     for name in (*CONSTANTS, *steps):
@@ -174,6 +177,16 @@ def test_every_rule_compiles(rule, dtype):
 def test_every_option_compiles():
     check_kernels(
         "adamw", "float32", ByValue(1.0), Cautious(), UpdateClip(), TrustRatio(), EMA(0.9)
+    )
+    check_kernels("adamw", "bfloat16", Adaptive(), TrustRatio())
+
+
+@pytest.mark.slow
+def test_master_weights_compile():
+    check_kernels(
+        "adamw",
+        "bfloat16",
+        change=lambda made: replace(made, states=("float32",) * 3, rounding="master"),
     )
 
 

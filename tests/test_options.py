@@ -21,6 +21,7 @@ from thalweg.rules.formula import compose
 from thalweg.rules.options import (
     EMA,
     OPTIONS,
+    Adaptive,
     ByValue,
     Cautious,
     Coupled,
@@ -28,6 +29,7 @@ from thalweg.rules.options import (
     DoubleArithmetic,
     Kahan,
     LowPrecisionState,
+    MasterWeights,
     NearestRounding,
     StochasticRounding,
     TrustRatio,
@@ -36,6 +38,7 @@ from thalweg.rules.options import (
 
 EXAMPLES: dict[str, Any] = {
     "ByValue": ByValue(0.5),
+    "Adaptive": Adaptive(0.2),
     "Coupled": Coupled(),
     "Cautious": Cautious(),
     "UpdateClip": UpdateClip(0.7),
@@ -45,24 +48,31 @@ EXAMPLES: dict[str, Any] = {
     "StochasticRounding": StochasticRounding(),
     "NearestRounding": NearestRounding(),
     "Kahan": Kahan(),
+    "MasterWeights": MasterWeights(),
     "LowPrecisionState": LowPrecisionState(),
     "DoubleArithmetic": DoubleArithmetic(),
 }
 """One of each kind, with a value at which it acts."""
 
+ROUNDING = ("StochasticRounding", "NearestRounding", "Kahan", "LowPrecisionState")
+
 EXCLUDING = {
     frozenset(pair)
     for pair in [
         ("Coupled", "Decoupled"),
+        ("ByValue", "Adaptive"),
         ("StochasticRounding", "NearestRounding"),
         ("StochasticRounding", "Kahan"),
         ("StochasticRounding", "LowPrecisionState"),
         ("NearestRounding", "Kahan"),
         ("NearestRounding", "LowPrecisionState"),
         ("Kahan", "LowPrecisionState"),
+        *((name, "MasterWeights") for name in ROUNDING),
     ]
 }
-"""The pairs that cannot combine: weight decay enters once, and a number is rounded in one way."""
+"""The pairs that cannot combine: weight decay enters once, a gradient is clipped in one way and a
+number rounded in one way.
+"""
 
 AVERAGING = ("schedulefree_sgd", "schedulefree_adamw")
 """Rules that take no option which would act on their step or decay; rounding they do take."""
@@ -99,7 +109,7 @@ def test_there_is_an_example_of_every_option():
 
 # Options and pairs against the definition.
 
-MEASURING = {"Cautious", "UpdateClip", "TrustRatio"}
+MEASURING = {"Adaptive", "Cautious", "UpdateClip", "TrustRatio"}
 """They sum over a tensor first, in float32: a sum's rounding is every element's."""
 
 
@@ -153,7 +163,9 @@ def test_a_pair_equals_its_definition_in_other_types(pair, dtype, backend):
     must_agree(walk_with(pair, "adamw", backend, dtype), pair, "adamw")
 
 
-@pytest.mark.parametrize("name", ["Cautious", "UpdateClip", "TrustRatio", "EMA", "ByValue"])
+@pytest.mark.parametrize(
+    "name", ["Cautious", "UpdateClip", "TrustRatio", "EMA", "ByValue", "Adaptive"]
+)
 def test_an_option_left_out_is_seen(name):
     params = parameters(SHAPES, torch.float32)
     walk = Walk(make(params, "adamw", "torch", options=[EXAMPLES[name]]), params)
@@ -195,7 +207,7 @@ def test_the_table_of_exclusions_is_true(pair):
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_option_twice_is_refused(name):
     kind = type(EXAMPLES[name])
-    other = kind(0.25) if kind in (ByValue, UpdateClip, EMA) else kind()
+    other = kind(0.25) if kind in (ByValue, Adaptive, UpdateClip, EMA) else kind()
     with pytest.raises(UsageError, match=name):
         make(parameters(SHAPES, torch.float32), "adamw", "torch", options=[EXAMPLES[name], other])
 
@@ -204,7 +216,8 @@ def test_an_option_twice_is_refused(name):
 @pytest.mark.parametrize("rule", AVERAGING)
 def test_what_an_averaging_rule_takes(rule, name):
     params = parameters(SHAPES, torch.float32)
-    can_join = name.endswith(("Rounding", "State", "Kahan", "Arithmetic", "ByValue"))
+    storage = ("Rounding", "State", "Kahan", "Weights", "Arithmetic")
+    can_join = name.endswith((*storage, "ByValue", "Adaptive"))
     if can_join:  # what concerns storage, or the gradient alone
         must_agree(walk_with([name], rule, "torch"), [name], rule)
         return
@@ -242,7 +255,9 @@ def test_the_table_of_cancelling_rules_is_true():
     assert {name for name, rule in RULES.items() if rule.cancels} == {*CANCELLING}
 
 
-@pytest.mark.parametrize("name", ["Cautious", "EMA", "ByValue", "Kahan", "NearestRounding"])
+@pytest.mark.parametrize(
+    "name", ["Cautious", "EMA", "ByValue", "Adaptive", "Kahan", "NearestRounding"]
+)
 def test_prodigy_takes_what_needs_no_rate(name):
     params = parameters(SHAPES, torch.float32)
     assert make(params, "prodigy", "torch", options=[EXAMPLES[name]]).param_groups
@@ -270,7 +285,7 @@ def test_what_is_no_option_is_told(option, seen):
     assert "EMA" in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", [ByValue, UpdateClip, EMA])
+@pytest.mark.parametrize("kind", [ByValue, Adaptive, UpdateClip, EMA])
 @pytest.mark.parametrize("value", [-1.0, math.nan, "much", None])
 def test_an_option_out_of_range_is_told(kind, value):
     with pytest.raises(UsageError, match=kind.__name__) as caught:
@@ -360,6 +375,18 @@ def test_decay_by_hand(backend):
         param.grad = torch.tensor(G)
         optimizer.step()
         np.testing.assert_allclose(param.detach().numpy(), expected, rtol=1e-14)
+
+
+@every_backend
+@pytest.mark.parametrize("scale", [1e-3, 10.0])
+def test_adaptive_clip_by_hand(scale, backend):
+    """A short gradient stays; a long one is shortened to a share of p; p = 0 counts as eps."""
+    for p, allowed in ((P, 0.02 * np.linalg.norm(P)), (np.zeros(4), 0.02 * 1e-3)):
+        found = one_step(Adaptive(0.02), backend, scale * G, p)
+        norm = np.linalg.norm(scale * G)
+        expected = p - 0.1 * scale * G * min(1.0, allowed / norm)
+        np.testing.assert_allclose(found, expected, rtol=1e-14)
+        assert (norm > allowed) == (scale == 10.0 or not p.any())
 
 
 # Averages.

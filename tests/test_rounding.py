@@ -9,14 +9,18 @@ import pytest
 import torch
 from torch import nn
 
+import thalweg
 from conformance.compare import same_bits
 from definition import BACKENDS, gradients, make, parameters
 from thalweg.optim import Optimizer
+from thalweg.optim.reset import reset_moments
 from thalweg.rules import RULES
 from thalweg.rules.options import (
+    EMA,
     Decoupled,
     Kahan,
     LowPrecisionState,
+    MasterWeights,
     NearestRounding,
     StochasticRounding,
 )
@@ -138,7 +142,9 @@ def test_a_name_goes_where_its_parameter_goes(is_named, backend):
 
 
 @every_backend
-@pytest.mark.parametrize("option", [None, Kahan(), NearestRounding(), LowPrecisionState()])
+@pytest.mark.parametrize(
+    "option", [None, Kahan(), MasterWeights(), NearestRounding(), LowPrecisionState()]
+)
 @pytest.mark.parametrize("rule", ["sgd", "adamw"])
 def test_a_resumed_run_draws_the_same_bits(rule, option, backend):
     options = [option] if option else []
@@ -216,6 +222,69 @@ def test_kahan_follows_float64_with_decay(backend):
     exact, kahan, plain = ends
     assert float((kahan - exact).abs().max()) < 2.4e-7, "one ulp of 2"
     assert float((plain - exact).abs().max()) > 10 * float((kahan - exact).abs().max())
+
+
+# Master weights.
+
+
+@every_backend
+@pytest.mark.parametrize("dtype", [BF16, torch.float16], ids=str)
+@pytest.mark.parametrize("rule", ["sgd", "adamw"])
+def test_master_weights_are_the_float32_run(rule, dtype, backend):
+    """With the gradients of 16 bits, the copy takes the float32 run's path, and p is the copy."""
+    ours = parameters(SHAPES, dtype)
+    theirs = [nn.Parameter(p.detach().float()) for p in ours]
+    options = [MasterWeights(), EMA(0.9)]
+    optimizer = make(ours, rule, backend, lr=1e-4, options=options)
+    twin = make(theirs, rule, backend, lr=1e-4, options=[EMA(0.9)])
+    for k in range(20):
+        gradients(ours, k)
+        for p, q in zip(ours, theirs, strict=True):
+            q.grad = p.grad.float()
+        optimizer.step()
+        twin.step()
+    for p, q in zip(ours, theirs, strict=True):
+        state, other = optimizer.state[p], twin.state[q]
+        assert torch.equal(p, state["master"].to(dtype))
+        for name, value in {"master": q.detach(), **other}.items():
+            torch.testing.assert_close(state[name], value, rtol=1e-4, atol=2e-6)
+    assert not same_bits([p.detach().float() for p in ours], [q.detach() for q in theirs])
+
+
+@every_backend
+def test_what_somebody_else_writes_is_taken_over(backend):
+    """Such as weights that are loaded: a copy that was kept would bring back the old ones."""
+    p = nn.Parameter(torch.ones(4, dtype=BF16))
+    options = [MasterWeights()]
+    optimizer = make([p], "sgd", backend, lr=1.0, weight_decay=0.0, options=options)
+    p.grad = torch.full_like(p, 2.0**-12)
+    optimizer.step()
+    with torch.no_grad():
+        p[1] = 2.0
+    optimizer.step()
+    expected = [1 - 2.0**-11, 2 - 2.0**-12, 1 - 2.0**-11, 1 - 2.0**-11]
+    assert optimizer.state[p]["master"].tolist() == expected
+    assert p.tolist() == [1.0, 2.0, 1.0, 1.0]
+    reset_moments(optimizer)
+    assert optimizer.state[p]["master"].tolist() == expected
+
+
+def test_parameters_of_32_bits_are_their_own_copy():
+    params = parameters(SHAPES, torch.float32)
+    optimizer = make(params, "adamw", "torch", options=[MasterWeights()])
+    gradients(params, 0)
+    optimizer.step()
+    assert "master" not in optimizer.state[params[0]]
+
+
+def test_matrices_have_master_weights_too():
+    p = nn.Parameter(torch.ones(4, 4, dtype=BF16))
+    optimizer = thalweg.Muon([p], lr=1e-5, weight_decay=0.0, options=[MasterWeights()])
+    p.grad = torch.eye(4, dtype=BF16)
+    for _ in range(3):
+        optimizer.step()
+    assert bool((p == 1.0).all())
+    assert bool((optimizer.state[p]["master"].diagonal() < 1.0).all())
 
 
 # Low-precision state.

@@ -17,7 +17,7 @@ from torch import nn
 
 import thalweg
 from thalweg.errors import RunError, UsageError
-from thalweg.optim import OPTIMIZERS, ByNorm, Optimizer, PerTensor
+from thalweg.optim import OPTIMIZERS, Adaptive, ByNorm, Optimizer, PerTensor
 from thalweg.optim.common import Common
 from thalweg.optim.settings import FLAGS
 from thalweg.rules import MATRIX_RULES
@@ -155,7 +155,7 @@ def test_what_is_out_of_range_is_told(name, value, told):
 
 
 @pytest.mark.parametrize("value", [0, -1.0, math.nan, math.inf, HUGE, "1", None, True])
-@pytest.mark.parametrize("kind", [ByNorm, PerTensor, ByValue, UpdateClip])
+@pytest.mark.parametrize("kind", [ByNorm, PerTensor, ByValue, Adaptive, UpdateClip])
 def test_a_limit_is_a_finite_number_above_0(kind, value):
     must_tell(lambda: kind(value), f"{kind.__name__}({value!r})", "> 0")
 

@@ -15,7 +15,15 @@ from thalweg.rules import RULES, Hyper, Rule, _primitives
 from thalweg.rules._primitives import ARITIES
 from thalweg.rules.formula import compose
 from thalweg.rules.language import Apply, Expression
-from thalweg.rules.options import EMA, ByValue, Cautious, Decoupled, TrustRatio, UpdateClip
+from thalweg.rules.options import (
+    EMA,
+    Adaptive,
+    ByValue,
+    Cautious,
+    Decoupled,
+    TrustRatio,
+    UpdateClip,
+)
 from thalweg.rules.printing import (
     ATOM,
     MATHS,
@@ -91,6 +99,7 @@ OPTIONS = {
     "alone": (),
     "decoupled": (Decoupled(),),
     "clipped and cautious": (ByValue(0.3), Cautious()),
+    "clipped by its own size": (Adaptive(0.1), Cautious()),
     "scaled and averaged": (UpdateClip(0.5), TrustRatio(), EMA(0.7)),
 }
 
@@ -145,7 +154,7 @@ def test_what_is_printed_is_what_runs(rule, options, t):
     own = {k: v for o in formula.options for k, v in vars_of(o).items()}
     places = ("p", "g", *letters, *formula.states[len(letters) :])
     known = dict(zip(places, numbers, strict=True))
-    known |= {**hyper, **own, **dict(zip(rule.scalars, scalars, strict=True)), "t": float(t)}
+    known |= {**own, **hyper, **dict(zip(rule.scalars, scalars, strict=True)), "t": float(t)}
     known = {MATHS.names.get(name, name): value for name, value in known.items()}
     after = evaluated(written(sheet(rule, options), MATHS), known)
     found = [after[name] for name in ("p", *places[2:], *rule.scalars)]

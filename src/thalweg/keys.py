@@ -19,6 +19,7 @@ class Purpose(IntEnum):
     SAMPLE = 3
     COLLATE = 4
     LOADER = 5
+    STATISTICS = 6
     START = 9
 
 

@@ -18,15 +18,18 @@ from thalweg.rules._primitives import ARITIES
 from thalweg.rules.formula import Formula
 from thalweg.rules.matrix import AnyFormula, AnyRule
 
-Rounding = Literal["nearest", "stochastic", "kahan"]
+Rounding = Literal["nearest", "stochastic", "kahan", "master"]
+
+BESIDE: dict[Rounding, str] = {"kahan": "kahan_comp", "master": "master"}
+"""The state that a way of rounding keeps beside a parameter."""
 
 
 @dataclass(slots=True)
 class Group:
     """Tensors that share a formula and hyperparameters, in one order everywhere.
 
-    params: n tensors; states: per state name of the formula (and "kahan_comp" where rounding is
-    "kahan"), n tensors of the parameters' shapes, or of those that a matrix rule says
+    params: n tensors; states: per state name of the formula (and of what the way of rounding keeps,
+    see `BESIDE`), n tensors of the parameters' shapes, or of those that a matrix rule says
     steps: one float32 tensor of shape (n,) on the parameters' device: the updates applied to each
     scalars: per running scalar of the rule, one float64 tensor of shape (n,)
     keys: n whole numbers that name the parameters for stochastic rounding
@@ -50,6 +53,12 @@ class Group:
     is_differentiable: bool = False
     hyper: Mapping[str, Any] = field(default_factory=dict)
     sign: float = 1.0
+
+    @property
+    def state_names(self) -> list[str]:
+        """The formula's states, then what the way of rounding keeps."""
+        beside = BESIDE.get(self.rounding)
+        return [*self.formula.states, *([] if beside is None else [beside])]
 
 
 @dataclass(slots=True)

@@ -97,12 +97,13 @@ class CpuRunner:
         """What the last step measured; a skipped one moved nothing."""
         ask = self._shared.request
         is_skipped = bool(ask[Ask.SKIPPED])
+        factors = [launch.smallest_clip() for launch in self._launches if launch.formula.clips]
         sums = sum((np.add.reduce(launch.sums) for launch in self._launches), np.zeros(4)).tolist()
         return Totals(
             gradient_norm=abs(float(ask[Ask.SCALE])) * math.sqrt(sums[0]),
             update_norm=0.0 if is_skipped else math.sqrt(sums[1]),
             parameter_norm=None if is_skipped else math.sqrt(sums[2]),
-            clip_factor=1.0 if is_skipped else float(ask[Ask.FACTOR]),
+            clip_factor=1.0 if is_skipped else min([*factors, float(ask[Ask.FACTOR])]),
             num_nonfinite=round(sums[3]),
         )
 

@@ -136,6 +136,13 @@ class Launch:
             values = map(group.hyper.__getitem__, part.names)
             self.hyper[k, 1:] = (group.sign, *values)
 
+    def smallest_clip(self) -> float:
+        """The least that a row's gradient was multiplied with, where the formula clips it too."""
+        factors = np.abs(self._held[Word.FACTORS] / self.shared.request[Ask.SCALE])
+        for k in self.formula.clips:
+            factors = factors * self._held[Word.SCALES][:, k]
+        return float(factors.min(initial=1.0))
+
     @property
     def is_small(self) -> bool:
         """Is the work so little that waking other threads would not pay?"""

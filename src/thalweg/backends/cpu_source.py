@@ -195,7 +195,14 @@ def _loads(formula: Formula, layout: Layout, load: str = "load", i: str = "i") -
     lines = [f"raw = {load}1(at1, {i})", "_g = raw * factor"]
     arrays = enumerate(arrays_of(formula, layout))
     lines += [f"_{name} = {load}{k}(at{k}, {i})" for k, (name, _) in arrays if k != 1]
-    return [*lines, "stored = _p", "_p = _p + _kahan"] if layout.rounding == "kahan" else lines
+    return [*lines, *_TRUE_P.get(layout.rounding, [])]
+
+
+_TRUE_P = {
+    "kahan": ["stored = _p", "_p = _p + _kahan"],
+    "master": ["_p = where(rounded0(_master) == _p, _master, _p)"],
+}
+"""What p stands for: what it lacks added; its copy, where nobody else has changed it."""
 
 
 def _measure(formula: Formula, layout: Layout, k: int) -> str:
@@ -252,6 +259,8 @@ def _element(formula: Formula, layout: Layout) -> tuple[list[str], dict[int, str
         states.append("lost")
     else:
         lines.append(f"moved = {moved}")
+    if layout.rounding == "master":
+        states.append("moved")
     return [*lines, *_STATISTICS], {0: "moved", **dict(enumerate(states, start=2))}
 
 

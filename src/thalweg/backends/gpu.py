@@ -100,9 +100,14 @@ class GpuRunner:
                 gradient_norm=self._scale().abs() * norms[0],
                 update_norm=norms[1],
                 parameter_norm=norms[2],
-                clip_factor=torch.where(is_skipped, 1.0, self._shared.clips.min()),
+                clip_factor=torch.where(is_skipped, 1.0, self._smallest_clip()),
                 num_nonfinite=sums[3],
             )
+
+    def _smallest_clip(self) -> Tensor:
+        """The least that a gradient was multiplied with."""
+        own = [launch.clips() for launch in self._launches if launch.formula.clips]
+        return torch.cat([self._shared.clips, *own]).min() if own else self._shared.clips.min()
 
     def per_tensor(self) -> list[Tensor]:
         """Per group, a tensor (n, 4): sums of g², step², p², and g's elements not finite."""

@@ -142,6 +142,7 @@ class Launch:
         self._is_grad_aligned = True
         num_made = 1 + len(self.formula.coefficients) + len(self.formula.measures)
         self.sums = zeros(device, 4, self.num_chunks)
+        self.made = zeros(device, num_made, self._num_rows)
         words, numbers = shared.inbox.device_words, shared.inbox.device_numbers
         arguments = {
             "ask": numbers[shared.ask],
@@ -152,7 +153,7 @@ class Launch:
             "chunks": torch.tensor(chunks, dtype=torch.int64, device=device).reshape(-1, 3),
             "table": torch.from_numpy(table).to(device),
             "sums": self.sums,
-            "made": zeros(device, num_made, self._num_rows),
+            "made": self.made,
             "keys": torch.zeros(self._num_rows, dtype=torch.int64, device=device),
             "segments": shared.segments,
             "squares": shared.squares,
@@ -211,6 +212,13 @@ class Launch:
         """Add up the first sums of every row's chunks."""
         kernel = self.kernels.collect[(self._num_rows,)]
         kernel(*self._arguments, num_slots=num_slots, width=WIDTH, **OPTIONS)
+
+    def clips(self) -> Tensor:
+        """What each row's gradient was multiplied with, where the formula clips it too."""
+        found = self.shared.clips[self.rows]
+        for k in self.formula.clips:
+            found = found * self.made[1 + len(self.formula.coefficients) + k]
+        return found
 
     def settle(self) -> None:
         """Decide whether the step is taken; count it, and compute its coefficients."""

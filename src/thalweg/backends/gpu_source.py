@@ -291,6 +291,8 @@ class _Writer:
             states.append("lost")
         else:
             body.append(f"moved = {moved}")
+        if self.layout.rounding == "master":
+            states.append("moved")
         body += self._stores(["moved", None, *states])
         sums = {"sum_g": "raw * raw", "sum_step": "step * step", "sum_p": "moved * moved"}
         ending = [
@@ -373,11 +375,12 @@ class _Writer:
             kind = self.words["kind"]
             lines.append(f"{target} = read(at{k} + first, lane, inside, {kind}, is_whole)")
         lines.append("_g = raw * factor")
-        return (
-            [*lines, "stored = _p", "_p = _p + _kahan"]
-            if self.layout.rounding == "kahan"
-            else lines
-        )
+        rounded = f"widened(narrowed(_master, {POINTERS[self.layout.param]}), {self.words['kind']})"
+        true_p = {
+            "kahan": ["stored = _p", "_p = _p + _kahan"],
+            "master": [f"_p = tl.where({rounded} == _p, _master, _p)"],
+        }
+        return [*lines, *true_p.get(self.layout.rounding, [])]
 
 
 def _put(*values: str) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from thalweg.backends.base import Group, Rounding, elementwise
+from thalweg.backends.base import BESIDE, Group, Rounding, elementwise
 from thalweg.rules.formula import Formula, input_of
 
 SIZES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
@@ -47,7 +47,7 @@ class Layout:
 
 def layout_of(group: Group) -> Layout:
     """How a group's tensors are stored, and so which kernel runs it."""
-    states = [group.states[name][0] for name in state_names(group)]
+    states = [group.states[name][0] for name in group.state_names]
     param, *others = (_name(plain(t).dtype) for t in (group.params[0], *states))
     is_double = param == "float64" or group.is_double
     return Layout(
@@ -67,14 +67,10 @@ def by_kernel(groups: Sequence[Group]) -> list[tuple[Layout, list[int]]]:
     return [(layout, members) for (_, layout), members in found.items()]
 
 
-def state_names(group: Group) -> list[str]:
-    """The states in the order of a kernel's table."""
-    return [*group.formula.states, *(["kahan_comp"] if group.rounding == "kahan" else [])]
-
-
 def arrays_of(formula: Formula, layout: Layout) -> list[tuple[str, str]]:
     """(name in the formula, dtype) of every array, in the order of the table."""
-    states = [*map(input_of, formula.states), *(["kahan"] if layout.rounding == "kahan" else [])]
+    beside = [layout.rounding] if layout.rounding in BESIDE else []
+    states = [*map(input_of, formula.states), *beside]
     dtypes = (layout.param, layout.grad, *layout.states)
     return list(zip(["p", "g", *states], dtypes, strict=True))
 

@@ -21,6 +21,7 @@ from thalweg.backends.torch_store import (
     plain,
     store,
     targets_of,
+    true_p,
     with_kahan,
 )
 from thalweg.rules.matrix import MatrixRule
@@ -166,9 +167,11 @@ class MatrixUpdate:
         if order.skip is True:
             moved, new = torch.zeros_like(squares), old
         else:
-            step, *states = self._asked(t, old, order.clipped(g, norm_of_each))
+            stored = targets[0][0].dtype
+            p = true_p(group, old, stored)
+            step, *states = self._asked(t, p, old, order.clipped(g, norm_of_each))
             moved = squares_of_each(step)
-            new = self._new(old, step, states, targets[0][0].dtype)
+            new = self._new(p, old, step, states, stored)
             for k, i in enumerate(indices):
                 like = targets[k]
                 values = [spread_as(value[k], to) for value, to in zip(new, like, strict=True)]
@@ -187,23 +190,27 @@ class MatrixUpdate:
             return whole(tensors[0]).unsqueeze(0)
         return torch.stack([whole(tensor) for tensor in tensors])
 
-    def _asked(self, t: Any, old: Sequence[Tensor], g: Tensor) -> Sequence[Tensor]:
-        """The rule's step and states."""
+    def _asked(self, t: Any, p: Tensor, old: Sequence[Tensor], g: Tensor) -> Sequence[Tensor]:
+        """The rule's step and states; p is what the first of the old tensors stands for."""
         group = self.group
-        p, *states = old
-        if group.rounding == "kahan":
-            p = p + states.pop()
+        states = old[1 : 1 + len(self.rule.states)]
         t = t.to(g.dtype) if isinstance(t, Tensor) else t
         hyper = [group.hyper[name] for name in self.rule.wanted]
         return self.rule.update(self._arrays, t, p, g, *states, *hyper)
 
     def _new(
-        self, old: Sequence[Tensor], step: Tensor, states: Sequence[Tensor], stored: torch.dtype
+        self,
+        p: Tensor,
+        old: Sequence[Tensor],
+        step: Tensor,
+        states: Sequence[Tensor],
+        stored: torch.dtype,
     ) -> list[Tensor]:
         """p and all that is kept with it; the step may be written over."""
         if self.group.rounding == "kahan":
             return with_kahan(old, [step, *states], step, stored)
-        return [self._arrays.add(old[0], step, alpha=-1, out=step), *states]
+        moved = self._arrays.add(p, step, alpha=-1, out=step)
+        return [moved, *states, *([moved] if self.group.rounding == "master" else [])]
 
 
 def norm_of_each(stack: Tensor) -> Tensor:

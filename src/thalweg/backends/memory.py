@@ -16,7 +16,7 @@ from torch import Tensor
 from torch._C._dynamo.guards import TensorGuards
 
 from thalweg.backends.base import Group, dense, is_dense
-from thalweg.backends.layout import plain, state_names
+from thalweg.backends.layout import plain
 
 
 class Memory:
@@ -35,7 +35,7 @@ class Memory:
         self.staged = [i for i, p in enumerate(self.params) if p is not self.targets[i]]
         self.is_simple = all(map(Tensor.is_contiguous, self.params)) and all(self.sizes)
         self.states = [
-            [plain(s) for g in groups for s in g.states[name]] for name in state_names(groups[0])
+            [plain(s) for g in groups for s in g.states[name]] for name in groups[0].state_names
         ]
         self.grads: Sequence[Tensor | None] = ()
 

@@ -77,6 +77,12 @@ class EagerRunner:
             updates.append(kind(group, given, order))
         conclude_together([update for update in updates if isinstance(update, GroupUpdate)])
         self._sums = [update.run() for update in updates]
+        factors += [
+            (factors[update.group.segment] if factors else 1.0) * clip
+            for update in updates
+            if isinstance(update, GroupUpdate)
+            for clip in update.clips
+        ]
         if request.measure:
             self._totals = self._measured(norms, factors, skip, request)
 

@@ -87,9 +87,8 @@ def no_sums(group: Group) -> Tensor:
 
 
 def targets_of(group: Group, i: int) -> list[Tensor]:
-    """The memory of tensor i: itself, its states and, where rounding is "kahan", what p lacks."""
-    names = [*group.formula.states, *(["kahan_comp"] if group.rounding == "kahan" else [])]
-    tensors = (group.params[i], *(group.states[name][i] for name in names))
+    """The memory of tensor i: itself, its states and what its way of rounding keeps beside it."""
+    tensors = (group.params[i], *(group.states[name][i] for name in group.state_names))
     return [plain(group, tensor) for tensor in tensors]
 
 
@@ -102,6 +101,19 @@ def plain(group: Group, tensor: Tensor) -> Tensor:
 def arithmetic_of(group: Group, p: Tensor) -> torch.dtype:
     """The type that a tensor's update is computed in."""
     return torch.float64 if group.is_double or p.dtype == torch.float64 else torch.float32
+
+
+def true_p(group: Group, old: Sequence[Tensor], stored: torch.dtype) -> Tensor:
+    """What p stands for: what it lacks added; its copy, where nobody else has changed it.
+
+    old: p, its states and what is kept beside it; stored: p's own type
+    """
+    p, beside = old[0], old[-1]
+    if group.rounding == "kahan":
+        return p + beside
+    if group.rounding == "master":
+        return torch.where(beside.to(stored).to(p.dtype) == p, beside, p)
+    return p
 
 
 def with_kahan(

@@ -23,6 +23,7 @@ from thalweg.backends.torch_store import (
     plain,
     store,
     targets_of,
+    true_p,
     with_kahan,
 )
 from thalweg.rules.formula import Measure, input_of
@@ -93,6 +94,7 @@ class GroupUpdate:
         count(group, list(self.grads), order.skip)
         self.coefficients, self.scalars = _coefficients(group)
         self._keys = keys_for(group)
+        self.clips: list[Any] = []
 
     def measure(self) -> list[Tensor]:
         """What a rule that couples all tensors needs of these: its sums over them."""
@@ -119,7 +121,9 @@ class GroupUpdate:
         finite, (n, 4) in float64."""
         sums = no_sums(self.group)
         for i, g in self.grads.items():
-            sums[i] = self._update(i).run(g)
+            update = self._update(i)
+            sums[i] = update.run(g)
+            self.clips += update.clips
             if self.order.skip is not True:
                 self._keep_scalars(i)
         return sums
@@ -193,7 +197,7 @@ class _Update:
         self.group = group
         self.order = order
         self.key = key
-        self.is_kahan = group.rounding == "kahan"
+        self.clips: list[Any] = []
         self.targets = targets_of(group, i)
         self.arithmetic = arithmetic_of(group, self.targets[0])
         self.coefficients = {
@@ -207,11 +211,14 @@ class _Update:
         is_followed = self.group.is_differentiable
         old = [t.clone() if is_followed else t.to(self.arithmetic) for t in self.targets]
         known = self._known(old, self._clipped(raw))
+        self.clips = [known[m.name] for m in self.formula.measures if m.clips]
         evaluate(self.formula.lines, known, OPERATIONS)
         new = [value_of(output, known, OPERATIONS) for output in self.formula.outputs]
         step = value_of(self.formula.step, known, OPERATIONS)
-        if self.is_kahan:
+        if self.group.rounding == "kahan":
             new = with_kahan(old, new, step, self.targets[0].dtype)
+        elif self.group.rounding == "master":
+            new.append(new[0])
         if self.order.skip is not True:
             store(self.targets, new, self.key, self.order.skip)
         return self._sums(raw, step, old[0] if self.order.skip is True else new[0])
@@ -236,9 +243,8 @@ class _Update:
     ) -> dict[str, Any]:
         """The formula's inputs by name, the coefficients that measures come to among them."""
         states = zip(self.formula.states, old[1:], strict=False)
-        known = {"p": old[0], "g": g, **self.coefficients, **{input_of(n): s for n, s in states}}
-        if self.is_kahan:
-            known["p"] = old[0] + old[-1]
+        p = true_p(self.group, old, self.targets[0].dtype)
+        known = {"p": p, "g": g, **self.coefficients, **{input_of(n): s for n, s in states}}
         for measure in self.formula.measures if with_measures else ():
             scope = dict(known)
             evaluate(measure.lines, scope, OPERATIONS)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from thalweg.jobs.machine import Machine
+from thalweg.scale import matmul
 from thalweg.scale.findings import processor
 from thalweg.state.folder import fingerprint
 from thalweg.version import __version__
@@ -27,6 +28,7 @@ def environment_of(data: Any, machine: Machine) -> dict[str, Any]:
         **{name: version(name) for name in PACKAGES},
         "system": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
+        "float32 matmul": matmul.float32_precision(),
         **machine.sentences,
     }
     if isinstance(data, str | Path):

@@ -8,6 +8,7 @@ from typing import Any
 from thalweg.errors import RunError
 from thalweg.jobs.run import Run
 from thalweg.record import read
+from thalweg.scale.precision import FLOAT32, cast, precision_of
 from thalweg.state import folder as files
 from thalweg.state.folder import Folder, find
 from thalweg.state.weights import load_weights
@@ -32,6 +33,10 @@ def load(run: str | os.PathLike[str], *, model: Any = None, out: str = "runs") -
         raise RunError(f"{folder.path} holds no result: the run was not finished")
     schema = _schema(folder)
     module = model if model is not None else _rebuilt(folder, schema)
+    name = folder.read_toml(files.SETTINGS)["settings"].get("precision", FLOAT32.name)
+    precision = precision_of(name)
+    if precision.weights is not None:
+        cast(module, precision.weights)
     load_weights(module, folder.path / files.WEIGHTS)
     result = results["summary"]
     kind = result["task"]["kind"]

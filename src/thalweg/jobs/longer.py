@@ -15,6 +15,7 @@ from thalweg.jobs import defaults
 from thalweg.jobs.settings import Settings
 from thalweg.loop.batches import num_batches
 from thalweg.loop.stopping import Pace, budget
+from thalweg.scale.precision import FLOAT32, PRECISIONS
 from thalweg.state.state import State
 
 BUDGETS = ("epochs", "steps", "time")
@@ -30,6 +31,9 @@ FIXED = {
     "name": "give --name",
 }
 """Settings that a child shares with its parent, and why."""
+
+STORED_OTHERWISE = {row.name for row in PRECISIONS.values() if row.weights is not None}
+"""Precisions in which the weights themselves are of another type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,12 @@ def changed(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any
         if name in FIXED:
             raise UsageError(f"{name} cannot be set for a child: {FIXED[name]}")
     Settings.check_names(given)
+    before, now = (row.get("precision", FLOAT32.name) for row in (known, {**known, **given}))
+    if before != now and {before, now} & STORED_OTHERWISE:
+        raise UsageError(
+            f"precision cannot be set from {before} to {now} for a child: its weights are stored "
+            "in another type: start a new run"
+        )
     found = {name: value for name, value in known.items() if name not in _outdated(known, given)}
     return {**found, **given}
 

@@ -213,7 +213,9 @@ def _optimizer(model: Any, settings: Settings) -> Optimizer:
     """The optimizer by name; a step that is not finite is never applied, and measured always."""
     name, given = settings.parsed_optimizer
     options = () if settings.ema is None else (EMA(settings.ema),)
-    return optim.make(name, model, given, lr=settings.rate, clip=settings.clip, options=options)
+    return optim.make(
+        name, model, given, lr=settings.rate, clip=settings.parsed_clip, options=options
+    )
 
 
 def _schedule(settings: Settings) -> Schedule:

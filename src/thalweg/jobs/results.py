@@ -10,6 +10,7 @@ from thalweg.health.advice import comparison, next_step
 from thalweg.jobs.machine import Machine
 from thalweg.loop.descent import Descent
 from thalweg.optim.updater import backend_of
+from thalweg.scale.precision import FLOAT32
 from thalweg.tasks.measure import measure
 from thalweg.tasks.pictures import picture_of
 from thalweg.tasks.study import Study
@@ -52,6 +53,8 @@ def result_of(
         "optimizer": chosen["optimizer"].partition(":")[0],
         "lr": chosen["lr"],
         "batch_size": chosen["batch_size"],
+        "clip": chosen.get("clip"),
+        "precision": chosen.get("precision", FLOAT32.name),
         "backend": backend_of(descent.optimizer)[0],
         "device": str(task.device),
         "machine": machine.to_dict(),

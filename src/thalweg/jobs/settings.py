@@ -15,6 +15,7 @@ from typing import Any
 from thalweg.errors import UsageError
 from thalweg.jobs import defaults
 from thalweg.loop.every import every_of, seconds_of
+from thalweg.rules.clips import ByNorm, Clip, clip_of, clip_text, parse_clip
 from thalweg.schedules import BUILDERS, Schedule, parse
 
 TASKS = ("auto", "classification", "regression")
@@ -22,7 +23,7 @@ MATMUL = ("auto", "torch", "onednn")
 MALLOC = ("auto", "off")
 GUARDS = ("act", "advise", "off")
 COMPILE = ("off", "auto", "on")
-PRECISIONS = ("float32", "bf16", "fp16")
+PRECISIONS = ("float32", "bf16", "fp16", "bf16-weights")
 _AFTER_WARMUP = sorted(BUILDERS.keys() - {"warmup"})
 _TRUTHS = {"true": True, "false": False}
 _PAIR = {"optimizer": "weight_decay=0.1", "until": "accuracy=0.98"}
@@ -60,7 +61,9 @@ class Settings:
         1, "parts in which a batch is computed, one after the other, to save memory", least=1
     )
     precision: str = _setting(
-        "float32", "float32; or bf16, fp16: products in it, weights and optimizer in float32"
+        "float32",
+        "float32; or bf16, fp16: products in it, weights and optimizer in float32; bf16-weights: "
+        "the model's weights too, also saved so, and float32 ones only in the optimizer",
     )
     compile: bool | str = _setting(
         "off",
@@ -73,10 +76,15 @@ class Settings:
         "again, to save memory",
     )
     workers: int = _setting(0, "processes that fetch samples of a Dataset ahead", least=0)
-    clip: float | None = _setting(None, "largest norm of the gradient, > 0", above=0)
+    clip: float | str | None = _setting(
+        None,
+        "largest norm of the gradient, > 0: 1.0; or tensor:1.0 of each tensor's, value:0.5 of each "
+        "element; adaptive, or adaptive:0.01: each tensor's norm as a share of its parameter's",
+    )
     ema: float | None = _setting(
         None,
-        "look at, keep and save a running mean of the weights, with this decay: 0.999",
+        "look at, keep and save a running mean of the weights, with this decay: 0.999 (and batch "
+        "norm's statistics recomputed for it)",
         above=0,
     )
     guard: str = _setting(
@@ -202,6 +210,11 @@ class Settings:
         return seconds
 
     @property
+    def parsed_clip(self) -> Clip | None:
+        """What limits the gradients."""
+        return parse_clip(self.clip) if isinstance(self.clip, str) else clip_of(self.clip)
+
+    @property
     def goal(self) -> dict[str, float]:
         """The goal that ends the fit, such as {"accuracy": 0.98}."""
         return _pairs("until", self.until or "")
@@ -235,6 +248,11 @@ class Settings:
         self._check_word_or_number("threads", ("auto",), most=1024)
         if isinstance(self.schedule, Schedule):
             object.__setattr__(self, "schedule", str(self.schedule))
+        clip = self.parsed_clip
+        if isinstance(clip, ByNorm):
+            object.__setattr__(self, "clip", clip.limit)
+        elif clip is not None and not isinstance(self.clip, str):
+            object.__setattr__(self, "clip", clip_text(clip))
         if self.parsed_schedule.warms_up and self.warmup:
             raise UsageError(
                 f"warmup is {self.warmup}, and the schedule {self.schedule_text!r} has a warm-up "

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol
 
+from thalweg.keys import Purpose, key
 from thalweg.loop.order import InOrder, Shuffled
 from thalweg.loop.workers import Workers
 from thalweg.tasks.sources import on_device, rows_of
@@ -74,6 +75,11 @@ class Feed(Protocol):
         """The batch at a position that was had before, to look at; None: it cannot be had again."""
         ...
 
+    def aside(self, count: int) -> Iterator[Any] | None:
+        """So many batches for another use, part by part, the run's own undisturbed; None: it has
+        none."""
+        ...
+
     def to_tree(self) -> Any:
         """A state of its own, besides the position."""
         ...
@@ -124,6 +130,7 @@ class Batches:
         if self.is_full:
             self.shard_size = min(CHUNK, self.shard_size)
         self._seed = seed
+        self._num_shards = num_shards
         self._block: Any = None
         self._block_at = (-1, 0, 0)
         self._device = device
@@ -145,6 +152,17 @@ class Batches:
     def again(self, position: Position) -> Batch:
         """Fetched in this process, so that the workers' stream goes on."""
         return self._batch(position, lambda s: on_device(self.source.fetch(s), self._device))
+
+    def aside(self, count: int) -> Iterator[Any]:
+        """The first `count`, an epoch at most, of an order of their own, always the same."""
+        seed = key(Purpose.STATISTICS, self._seed)
+        size = "full" if self.is_full else self.batch_size
+        other = Batches(self.source, size, seed, num_shards=self._num_shards, device=self._device)
+        position = Position()
+        for _ in range(min(count, self.per_epoch)):
+            batch = other.again(position)
+            yield from (data for _, data in batch.shards)
+            position = batch.following
 
     def _batch(self, position: Position, fetch: Callable[[Stretch], Any]) -> Batch:
         stretches = self._stretches(position)

@@ -23,10 +23,12 @@ from thalweg.loop.going import Change, begun, go_on
 from thalweg.loop.kept import in_folder, in_memory
 from thalweg.loop.step import Stepper
 from thalweg.loop.stopping import Until
+from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.rates import check_optimizer
 from thalweg.optim.updater import waits
+from thalweg.rules.options import MasterWeights
 from thalweg.scale.compiled import wish_of
-from thalweg.scale.precision import Precision, precision_of
+from thalweg.scale.precision import Precision, cast, precision_of
 from thalweg.schedules import Schedule, constant
 from thalweg.schedules.schedule import check_schedule
 from thalweg.state.fingerprint import fingerprint_of
@@ -73,7 +75,9 @@ def descend(
     seed: of the order of the samples, of what they draw (augmentation) and of dropout
     accumulate: parts in which a batch is computed, one after the other, so that a larger batch fits
     in memory: the gradient is that of the whole batch. Of a loader, so many of its batches make one
-    precision: "float32", or "bf16" and "fp16", which torch applies where it finds them safe
+    precision: "float32", or "bf16" and "fp16", which torch applies where it finds them safe; or
+    "bf16-weights": the model itself becomes bfloat16, and the optimizer, one of thalweg's, takes
+    its steps on float32 weights (option MasterWeights, unless it has another way of rounding)
     compile: run forward pass and loss through torch.compile, which needs a C++ compiler, where a
     short measurement at the start shows a gain; "on": without measuring. Evaluations are not
     compiled. Compiled steps equal others to rounding, and each other to the bit
@@ -115,8 +119,10 @@ def descend(
         text = "evaluate_every and restore_best have no effect: the task has no validation data"
         warnings.warn(text, stacklevel=2)
     every, wish = every_of(checkpoint_every), wish_of(compile)
+    chosen = precision_of(precision)
+    _cast(task, optimizer, chosen)
     feed = _feed(task, batch_size, int(seed), accumulate, workers)
-    stepper = Stepper(task, optimizer, int(seed), precision_of(precision), recompute=recompute)
+    stepper = Stepper(task, optimizer, int(seed), chosen, recompute=recompute)
     descent = Descent(stepper, feed)
     descent.plan(constant() if schedule is None else schedule, until, horizon)
     descent.watch(evaluate_every, restore_best)
@@ -148,8 +154,9 @@ def descend(
         compiling.loss.tell = lambda text: _gave_up(descent, facts, text)
     begins = kept.is_new or saved is None  # or begins again: what was told then is gone with it
     notices = [*compiling.notices(is_new=begins), *(_notices(task, feed) if begins else ())]
-    if begins and guard != "off" and waits(optimizer):
-        notices.append(_WAITS)
+    if begins:
+        averaged, is_waiting = descent.averaged.notice, guard != "off" and waits(optimizer)
+        notices += [text for text in (averaged, _WAITS if is_waiting else None) if text]
     for notice in notices:
         descent.tell(Event(descent.progress.steps, "notice", notice))
     return descent
@@ -160,6 +167,26 @@ def _gave_up(descent: Descent, facts: dict[str, Any], text: str) -> None:
     descent.hear(f"not exact: compiled no more from here on, but by a resume: {text}")
     if facts:
         facts["machine"]["compiled"] = "no"
+
+
+def _cast(task: Task, optimizer: torch.optim.Optimizer, precision: Precision) -> None:
+    """Give the model weights of 16 bits if asked, and the optimizer a way to lose no small steps.
+
+    Raises UsageError for an optimizer of another kind, which would lose them.
+    """
+    if precision.weights is None:
+        return
+    if not isinstance(optimizer, Optimizer):
+        raise UsageError(
+            f"precision={precision.name!r} needs an optimizer that keeps float32 weights, and "
+            f"{type(optimizer).__module__}.{type(optimizer).__name__} does not: take thalweg's of "
+            "that name, or precision='bf16'"
+        )
+    for group in optimizer.param_groups:
+        if all(option.group != MasterWeights.group for option in group["options"]):
+            group["options"] = (*group["options"], MasterWeights())
+    cast(task.model, precision.weights)
+    task.half = precision.weights
 
 
 def _facts(descent: Descent, schedule: Schedule | None, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from thalweg.errors import UsageError
+from thalweg.loop.averaged import Averaged
 from thalweg.loop.batches import Feed, Position
 from thalweg.loop.compiling import Compiling
 from thalweg.loop.drain import Drain
@@ -26,7 +27,6 @@ from thalweg.loop.rescue import Rescue
 from thalweg.loop.step import Stepper, measures_of
 from thalweg.loop.stopping import Ending, Planned, Until
 from thalweg.loop.tracing import Tracer
-from thalweg.optim.averages import show, shown
 from thalweg.optim.rates import Rates
 from thalweg.record.history import row_of, step_of
 from thalweg.schedules import Schedule
@@ -48,6 +48,7 @@ class Descent:
     ending: None while it runs, then why it ended
     horizon: the planned number of steps, or None
     compiling: are its steps compiled, and why
+    averaged: which weights are looked at: an average, where the optimizer keeps one
     """
 
     def __init__(self, stepper: Stepper, feed: Feed):
@@ -57,6 +58,7 @@ class Descent:
         self.ending: Ending | None = None
         self.horizon: int | None = None
         self.compiling = Compiling()
+        self.averaged = Averaged(stepper, feed)
         self._stepper = stepper
         self._tracer = Tracer(stepper, feed)
         self._position = Position()
@@ -97,7 +99,7 @@ class Descent:
                 validation.to(self._stepper.device),
                 every=self.evaluate_every,
                 keeps_best=restore_best,
-                shown=lambda: shown(self.optimizer),
+                shown=self.averaged.shown,
             )
 
     def protect(self, mode: Mode) -> None:
@@ -243,7 +245,7 @@ class Descent:
                 ending = self.over or ending
         is_sound = self.ending is None
         self.ending = self.ending or ending
-        show(self.optimizer)
+        self.averaged.show()
         if self.best is not None:
             self.best.restore(self.task.model)
             text = f"best weights restored, of the lowest validation loss, {self.best.loss:.4g}"

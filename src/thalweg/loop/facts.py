@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from thalweg.errors import RunError
+from thalweg.scale import matmul
 from thalweg.scale.findings import processor
 from thalweg.version import __version__
 
@@ -28,7 +29,7 @@ def machine_facts(device: torch.device) -> dict[str, Any]:
         "processor": processor(),
         "device": _name_of(device),
         "threads": torch.get_num_threads(),
-        "float32 matmul": torch.get_float32_matmul_precision(),
+        "float32 matmul": matmul.float32_precision(),
     }
 
 

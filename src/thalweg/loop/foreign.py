@@ -76,6 +76,9 @@ class Foreign:
         """The last batch; those before it cannot be had again."""
         return self._last if position == self._last_at else None
 
+    def aside(self, count: int) -> None:
+        """None: a loader that is iterated anew may forget where it was."""
+
     def _take(self) -> list[Any]:
         """The next batches of the loader, as many as make one of ours; fewer at the end."""
         assert self._iterator is not None

@@ -23,9 +23,10 @@ from thalweg.errors import UsageError
 from thalweg.keys import Purpose, key
 from thalweg.loop.drain import Drain
 from thalweg.loop.gradients import OrderedSum
+from thalweg.loop.norms import Statistics
 from thalweg.loop.phase import Phase
 from thalweg.loop.rescue import Rescue
-from thalweg.loop.step import Statistics, measures_of
+from thalweg.loop.step import measures_of
 from thalweg.optim.lowering import Lowering
 from thalweg.optim.rates import check_optimizer
 from thalweg.optim.updater import updater

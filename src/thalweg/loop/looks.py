@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 from thalweg.health.improvement import num_without_improvement
@@ -51,9 +53,11 @@ class Looks:
 
     def look(self, number: int) -> Evaluation:
         """Evaluate the set now, after step `number`."""
-        with self._shown():
+        start = time.perf_counter()
+        with self._shown():  # it may take as long as the look itself, and is counted with it
             evaluation = self._evaluator(number)
             self._keep_if_best(evaluation)
+        evaluation = replace(evaluation, seconds=time.perf_counter() - start)
         self.evaluations.append(evaluation)
         self._count()
         return evaluation

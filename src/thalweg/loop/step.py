@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
+from torch import Tensor
 
 from thalweg.keys import Purpose, key
 from thalweg.loop.batches import Batch
 from thalweg.loop.gradients import OrderedSum
+from thalweg.loop.norms import Measured, Statistics
 from thalweg.loop.phase import Phase
 from thalweg.optim.bounds import UNBOUNDED, Bounds
 from thalweg.optim.updater import updater
@@ -22,8 +22,6 @@ from thalweg.scale.recompute import Recompute
 from thalweg.tasks.draws import seed_device
 from thalweg.tasks.task import Task
 from thalweg.types import Measures
-
-Measured = Mapping[str, Tensor | float]
 
 
 class Stepper:
@@ -111,6 +109,15 @@ class Stepper:
         total.finish(factor)
         return torch.stack(losses).sum() * factor
 
+    def aside(self, number: int, data: Any) -> Tensor:
+        """The loss of a batch that no step sees, as in training; its draws come from a key apart.
+
+        number: which of such batches it is, from 0
+        """
+        seed_device(key(Purpose.STATISTICS, self._seed, number), self.device)
+        with self.precision.forward(self.device):
+            return self.task.loss(self.task.model, data)
+
     def seed(self, number: int, shard: int) -> None:
         """Seed what the forward pass of a step's shard draws from."""
         seed_device(key(Purpose.STEP, self._seed, number, shard), self.device)
@@ -125,27 +132,3 @@ class Stepper:
 def measures_of(measured: Measured) -> Measures:
     """What was measured, read from the device when it is first asked for; None: not measured."""
     return Measures(lambda: {k: float(v) for k, v in measured.items() if v is not None})
-
-
-class Statistics:
-    """The running statistics of a model's normalisation layers: a step that is skipped undoes them.
-
-    The forward pass has written them before the loss is known, so they are copied before each step.
-    """
-
-    def __init__(self, model: nn.Module):
-        layers = [layer for layer in model.modules() if isinstance(layer, _NormBase)]
-        self._buffers = [buffer for layer in layers for buffer in layer.buffers()]
-        self._kept: list[Tensor] = []
-
-    def keep(self) -> None:
-        self._kept = [buffer.clone() for buffer in self._buffers]
-
-    def undo_if_skipped(self, measured: Measured, bounds: Bounds = UNBOUNDED) -> None:
-        """Put them back where the step was a no-op; no sync on a GPU."""
-        if not self._buffers:
-            return
-        loss, norm = (torch.as_tensor(measured[name]) for name in ("loss", "gradient_norm"))
-        bad = ~torch.isfinite(loss + norm) | (loss > bounds.loss)
-        for buffer, kept in zip(self._buffers, self._kept, strict=True):
-            buffer.copy_(torch.where(bad, kept, buffer))

@@ -13,7 +13,7 @@ from thalweg.optim.adaptive import (
     RAdam,
     RMSprop,
 )
-from thalweg.optim.clip import ByNorm, ByValue, PerTensor
+from thalweg.optim.clip import Adaptive, ByNorm, ByValue, PerTensor
 from thalweg.optim.modern import LAMB, Lion, Prodigy, ScheduleFreeAdamW, ScheduleFreeSGD
 from thalweg.optim.muon import Muon
 from thalweg.optim.muon_groups import muon_groups
@@ -31,6 +31,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "Adaptive",
     "ByNorm",
     "ByValue",
     "Lion",

@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from thalweg.optim.optimizer import Optimizer
+from thalweg.rules.options import EMA
 
 
 @runtime_checkable
@@ -18,6 +19,20 @@ class Averaging(Protocol):
     def train(self) -> None: ...
 
     def eval(self) -> None: ...
+
+
+def keeps_average(optimizer: torch.optim.Optimizer) -> bool:
+    """Is it made to keep an average, from its first step on?"""
+    groups = optimizer.param_groups
+    has_option = any(isinstance(o, EMA) for group in groups for o in group.get("options", ()))
+    return isinstance(optimizer, Averaging) or (isinstance(optimizer, Optimizer) and has_option)
+
+
+def has_average(optimizer: torch.optim.Optimizer) -> bool:
+    """Is there an average to be shown?"""
+    if isinstance(optimizer, Averaging):
+        return True
+    return isinstance(optimizer, Optimizer) and optimizer.has_average
 
 
 @contextmanager

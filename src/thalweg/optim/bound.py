@@ -16,12 +16,13 @@ from torch import Tensor
 
 from thalweg.backends.base import Group, Rounding, Runner, is_dense
 from thalweg.errors import UsageError
-from thalweg.optim.clip import ByNorm, ByValue, Clip, PerTensor, clip_of
+from thalweg.rules.clips import ByNorm, Clip, PerTensor, clip_of, is_in_formula
 from thalweg.rules.matrix import AnyFormula, AnyRule, fitting, formula_of, shape_of_state
 from thalweg.rules.options import (
     DoubleArithmetic,
     Kahan,
     LowPrecisionState,
+    MasterWeights,
     NearestRounding,
     StochasticRounding,
 )
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from thalweg.optim.optimizer import Optimizer
 
 Grads = Sequence[Sequence[Tensor | None]]
+HALVES = (torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ def _bind(optimizer: Optimizer, grads: Grads) -> Bound:
         num_joined += len(joined)
         _check_shapes(group["params"], given)
         clip = clip_of(group["clip"])
-        segment = segments.setdefault(None if isinstance(clip, ByValue) else clip, len(segments))
+        segment = segments.setdefault(None if is_in_formula(clip) else clip, len(segments))
         formula = formula_of(optimizer.rule_of(group), _in_formula(group, clip))
         for indices, fitted in _alike(optimizer, group, joined, formula):
             groups.append(_group(optimizer, k, indices, fitted, segment))
@@ -176,7 +178,7 @@ def _check_shapes(params: Sequence[Tensor], grads: Sequence[Tensor | None]) -> N
 def _in_formula(settings: dict[str, Any], clip: Clip | None) -> tuple[Any, ...]:
     """The options that become part of the formula."""
     options = tuple(settings["options"])
-    return (*options, clip) if isinstance(clip, ByValue) else options
+    return (*options, clip) if is_in_formula(clip) else options
 
 
 def _alike(
@@ -211,6 +213,7 @@ def _group(
     }
     for i, p in enumerate(params):
         entries = dict(optimizer.state.get(p, {}))
+        wide = torch.promote_types(p.dtype, torch.float32)
         if shows_steps:
             entries["step"] = steps[i]
         for name, values in scalars.items():
@@ -219,18 +222,19 @@ def _group(
             start = formula.starts_at.get(name)
             first = p if start == "p" else 0.0 if start is None else hyper[start]
             options = () if start == "p" else settings["options"]  # it is weights, not state
-            dtype = _state_dtype(p, formula.rule, options)
+            dtype = wide if rounding == "master" else _state_dtype(p, formula.rule, options)
             like = _of_shape(p, shape_of_state(formula, name, p.shape))
             entries[name] = _state(like, entries.get(name), first, dtype)
         if rounding == "kahan":
             entries["kahan_comp"] = _state(p, entries.get("kahan_comp"), 0.0, p.dtype)
+        if rounding == "master":
+            entries["master"] = _state(p, entries.get("master"), p, wide)
         if entries:
             optimizer.state[p] = entries
-    names = [*formula.states, *(["kahan_comp"] if rounding == "kahan" else [])]
-    return Group(
+    group = Group(
         formula=formula,
         params=params,
-        states={name: [optimizer.state[p][name] for p in params] for name in names},
+        states={},
         steps=steps,
         scalars=scalars,
         keys=[_key(settings, k, i) for i in indices],
@@ -240,6 +244,8 @@ def _group(
         is_double=any(isinstance(o, DoubleArithmetic) for o in settings["options"]),
         is_differentiable=settings["differentiable"],
     )
+    group.states = {n: [optimizer.state[p][n] for p in params] for n in group.state_names}
+    return group
 
 
 def _count(state: dict[str, Any]) -> float:
@@ -292,6 +298,8 @@ def _rounding(p: Tensor, options: Sequence[Any]) -> Rounding:
     for option in options:
         if isinstance(option, Kahan):
             return "kahan"
+        if isinstance(option, MasterWeights):
+            return "master" if p.dtype in HALVES else "nearest"
         if isinstance(option, NearestRounding):
             return "nearest"
         if isinstance(option, StochasticRounding | LowPrecisionState):

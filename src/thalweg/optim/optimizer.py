@@ -66,7 +66,7 @@ class Optimizer(torch.optim.Optimizer):
     params: parameters, named parameters or dicts of a group, as torch takes them
     rule: a Rule, a MatrixRule without switches, a name of `thalweg.rules.RULES`, or a Family
     hyper: the rule's hyperparameters in torch's spelling (`betas` for beta1 and beta2)
-    clip: largest norm of all gradients together, or ByNorm, PerTensor, ByValue; None: no clipping
+    clip: largest norm of all gradients together, or ByNorm, PerTensor, ByValue, Adaptive; or None
     options: Cautious(), EMA(0.999), ...: see `thalweg.rules.options`
     skip_nonfinite: a gradient that is not finite makes the whole step a no-op, not counted
     seed: of stochastic rounding

@@ -7,17 +7,16 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from thalweg.errors import RunError
-from thalweg.optim.clip import ByNorm, ByValue, PerTensor
+from thalweg.rules.clips import CLIPS
 from thalweg.rules.options import OPTIONS
 
-_KINDS: dict[str, type] = {**OPTIONS, **{kind.__name__: kind for kind in (ByNorm, PerTensor)}}
-_OBJECTS = (ByNorm, PerTensor, ByValue)
+_KINDS: dict[str, type] = {**OPTIONS, **{kind.__name__: kind for kind in CLIPS}}
 
 
 def encoded(settings: Mapping[str, Any]) -> dict[str, Any]:
     """A group's settings with clip and options as {"EMA": {"decay": 0.999}}."""
     plain = dict(settings)
-    if isinstance(plain.get("clip"), _OBJECTS):
+    if isinstance(plain.get("clip"), CLIPS):
         plain["clip"] = _written(plain["clip"])
     plain["options"] = [_written(option) for option in plain.get("options", ())]
     return plain

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-KEPT = ("ema",)
-"""States that are no moments: the running mean of the weights."""
+KEPT = ("ema", "master")
+"""States that are no moments: the running mean of the weights, and their float32 copy."""
 
 
 def reset_moments(optimizer: torch.optim.Optimizer) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 from torch import nn
 
 from thalweg.errors import UsageError
-from thalweg.optim.clip import clip_of
 from thalweg.optim.family import Family, Single, completed
+from thalweg.rules.clips import clip_of, is_in_formula
 from thalweg.rules.matrix import formula_of
-from thalweg.rules.options import OPTIONS, ByValue, Option
+from thalweg.rules.options import OPTIONS, Option
 from thalweg.rules.rule import SWITCH, check_choice
 
 WISH = (*SWITCH, None)
@@ -46,8 +46,8 @@ def check_choices(family: Family | Single, settings: Mapping[str, Any]) -> None:
     for name, allowed in (FLAGS | dict(family.switches)).items():
         check_choice(name, settings[name], allowed)
     clip = clip_of(settings["clip"])
-    by_value = (clip,) if isinstance(clip, ByValue) else ()
-    formula_of(family(settings), (*options_of(settings["options"]), *by_value))
+    joining: tuple[Any, ...] = (clip,) if is_in_formula(clip) else ()
+    formula_of(family(settings), (*options_of(settings["options"]), *joining))
     seed = settings["seed"]
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise UsageError(f"seed is {seed!r}: it must be a whole number, an int")

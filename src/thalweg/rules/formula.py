@@ -25,6 +25,7 @@ class Measure:
 
     lines: the formula as far as it is needed; sums: what is added up over the tensor
     scale: from (sum0, ..., size, the hyperparameters and `fields`), the coefficient
+    clips: is it what the gradient is multiplied with, and so part of a step's `clip_factor`?
     """
 
     name: str
@@ -32,6 +33,7 @@ class Measure:
     sums: tuple[Expression, ...]
     scale: Callable[..., Any]
     fields: Mapping[str, float]
+    clips: bool
 
     @property
     def scale_program(self) -> Program:
@@ -59,6 +61,11 @@ class Formula:
     step: Expression
     outputs: tuple[Expression, ...]
     sources: tuple[tuple[Callable[..., Any], Mapping[str, float]], ...]
+
+    @property
+    def clips(self) -> list[int]:
+        """The places of the measures that the gradient is multiplied with."""
+        return [k for k, measure in enumerate(self.measures) if measure.clips]
 
     @property
     def name(self) -> str:
@@ -226,7 +233,9 @@ class _Assembly:
             wanted = next(name for name in argument_names(piece.apply) if name not in scope)
             name = self.fresh(wanted)
             scope[wanted] = name
-            self.measures.append(Measure(name, tuple(self.lines), tuple(sums), piece.scale, own))
+            clips = piece.place == "gradient"
+            lines = tuple(self.lines)
+            self.measures.append(Measure(name, lines, tuple(sums), piece.scale, own, clips))
         self.assign(target, self.inline(read(piece.apply), scope)[0])
 
     def inline(self, program: Program, scope: Mapping[str, Expression]) -> list[Expression]:

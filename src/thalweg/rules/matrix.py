@@ -159,8 +159,8 @@ def formula_of(rule: AnyRule, options: Sequence[Option] = ()) -> AnyFormula:
     joining = [option for option in one_of_each(options) if type(option) in PIECES]
     if joining:
         raise UsageError(
-            f"{joining[0]} works element by element, and {rule.name} on whole matrices: "
-            "leave it out"
+            f"{joining[0]} joins formulas that work element by element, and {rule.name} works on "
+            "whole matrices: leave it out"
         )
     return rule
 

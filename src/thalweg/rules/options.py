@@ -101,6 +101,43 @@ def limits_of(limit):
 
 
 @dataclass(frozen=True, slots=True)
+class Adaptive:
+    """The norm of each tensor's gradient is at most `limit` times the tensor's own; as `clip=`.
+
+    limit: share of the parameter's norm, > 0
+    eps: a tensor of a smaller norm counts as if it had this one, >= 0: biases that start at 0
+    The paper limits each row of a matrix by itself and leaves the last layer unclipped; here the
+    whole tensor is one unit, and every tensor that has this clip is clipped: give the last layer a
+    group of its own with clip=None to have it as there.
+    Source: Brock et al., High-performance large-scale image recognition without normalization,
+    ICML 2021.
+    """
+
+    limit: float = 0.01
+    eps: float = 1e-3
+    group: ClassVar[str] = "clip"
+
+    def __post_init__(self) -> None:
+        check_limit(self)
+        if not 0 <= number_of(self.eps) < math.inf:
+            raise UsageError(f"Adaptive(eps={self.eps!r}): eps must be a finite number >= 0")
+
+
+def sizes_squared(p, g):
+    return p * p, g * g
+
+
+def shortened(g, share):
+    return share * g
+
+
+def adaptive_share(sum0, sum1, limit, eps):
+    allowed = limit * maximum(sqrt(sum0), eps)
+    norm = sqrt(sum1)
+    return where(norm > allowed, div(allowed, norm), 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Cautious:
     """Elements whose step points against their gradient stay; the others move that much more.
 
@@ -229,6 +266,18 @@ class Kahan:
 
 
 @dataclass(frozen=True, slots=True)
+class MasterWeights:
+    """Parameters of 16 bits have a float32 copy, the state `master`: steps are taken there.
+
+    The parameter is the copy, rounded; an element that somebody else has changed is taken from the
+    parameter. The rule's states are float32 as well. Parameters of 32 bits are their own copy.
+    Source: Micikevicius et al., Mixed precision training, ICLR 2018.
+    """
+
+    group: ClassVar[str] = "rounding"
+
+
+@dataclass(frozen=True, slots=True)
 class DoubleArithmetic:
     """Elements are computed in float64, whatever they are stored as (1.5 to 3 times slower)."""
 
@@ -247,6 +296,7 @@ class LowPrecisionState:
 
 Option = (
     ByValue
+    | Adaptive
     | Coupled
     | Decoupled
     | Cautious
@@ -256,12 +306,14 @@ Option = (
     | StochasticRounding
     | NearestRounding
     | Kahan
+    | MasterWeights
     | LowPrecisionState
     | DoubleArithmetic
 )
 
 PIECES: dict[type, Piece] = {
     ByValue: Piece("gradient", within, limits_of),
+    Adaptive: Piece("gradient", shortened, None, sizes_squared, adaptive_share),
     Coupled: Piece("gradient", coupled, coupled_coefficients),
     Cautious: Piece("step", cautious, cautious_coefficients, agreeing, cautious_boost),
     UpdateClip: Piece("step", scaled, None, step_squared, update_clip_ratio),
@@ -280,6 +332,7 @@ OPTIONS: dict[str, type] = {
         StochasticRounding,
         NearestRounding,
         Kahan,
+        MasterWeights,
         LowPrecisionState,
         DoubleArithmetic,
     )

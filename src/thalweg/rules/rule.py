@@ -118,7 +118,7 @@ _NO_HYPERS = (
 )
 """Settings that every optimizer has besides its rule's."""
 
-_NO_STATES = ("p", "g", "step", "ema", "kahan_comp", "kahan")
+_NO_STATES = ("p", "g", "step", "ema", "kahan_comp", "kahan", "master")
 """Names that the optimizer and its options use beside a rule's states."""
 
 Decay = Literal["coupled", "decoupled", "own"]

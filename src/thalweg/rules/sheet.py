@@ -7,7 +7,7 @@ put in where it is used, so that `fresh1` reads `1 - beta1`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from thalweg.rules.formula import argument_names, compose, names_in, substituted, with_step
 from thalweg.rules.language import Apply, Expression, Program, read
@@ -37,20 +37,21 @@ def sheet(rule: Rule, options: Sequence[Option] = ()) -> list[Part]:
     Raises UsageError for options that do not go together, or that the rule cannot take.
     """
     parts = _Parts()
-    pieces = [PIECES[type(option)] for option in compose(rule, tuple(options)).options]
-    moving = [piece for piece in pieces if piece.place == "step"]
-    for piece in pieces:
+    chosen = compose(rule, tuple(options)).options
+    pieces = [(PIECES[type(option)], _clashing(option, rule)) for option in chosen]
+    moving = [(piece, own) for piece, own in pieces if piece.place == "step"]
+    for piece, own in pieces:
         if piece.place == "gradient":
-            parts.join(piece, "g")
+            parts.join(piece, "g", own)
     parts.run(rule, keeps_step=bool(moving))
-    for piece in moving:
-        parts.join(piece, "step")
+    for piece, own in moving:
+        parts.join(piece, "step", own)
     if moving:
         parts.add(ELEMENT, ("p", Apply("subtract", (parts.before, "step"))))
-    for piece in pieces:
+    for piece, own in pieces:
         if piece.place == "after":
             assert piece.state is not None
-            parts.join(piece, piece.state)
+            parts.join(piece, piece.state, own)
     return [Part(ONCE, parts.once), *parts.later] if parts.once else parts.later
 
 
@@ -58,8 +59,15 @@ def piece_sheet(piece: Piece) -> list[Part]:
     """What an option adds, by itself."""
     parts = _Parts()
     target = {"gradient": "g", "step": "step", "after": piece.state or ""}[piece.place]
-    parts.join(piece, target)
+    parts.join(piece, target, {})
     return parts.later
+
+
+def _clashing(option: Option, rule: Rule) -> dict[str, Expression]:
+    """The option's numbers that the rule has by the same name, such as eps: printed as numbers."""
+    known = {row.name for row in rule.hypers}
+    own = (row.name for row in fields(option) if row.name in known)
+    return {name: getattr(option, name) for name in own}
 
 
 def written(parts: Sequence[Part], spelling: Spelling, indent: str = "    ") -> str:
@@ -138,8 +146,8 @@ class _Parts:
             self.before = "p_before"
         self.add(ELEMENT, *lines)
 
-    def join(self, piece: Piece, target: str) -> None:
-        """An option's lines, which give `target` a new value."""
+    def join(self, piece: Piece, target: str, own: Mapping[str, Expression]) -> None:
+        """An option's lines, which give `target` a new value; own: what its names stand for."""
         scope: dict[str, Expression] = {"p": self.before if target == "step" else "p"}
         scope.update((name, name) for name in ("g", "step", piece.state) if name)
         free = [name for name in argument_names(piece.apply) if name not in scope]
@@ -151,7 +159,10 @@ class _Parts:
             wanted = next(name for name in free if name not in scope)
             self.add(TENSOR, *_sums(read(piece.measure), scope))
             scaling = read(piece.scale, is_coefficients=True)
-            self.add(TENSOR, *scaling.lines, (wanted, scaling.outputs[0]))
+            names = {name: name for name, _ in scaling.lines}
+            names = {**{name: own.get(name, name) for name in scaling.inputs}, **names}
+            lines = [*scaling.lines, (wanted, scaling.outputs[0])]
+            self.add(TENSOR, *((name, substituted(value, names)) for name, value in lines))
             scope[wanted] = wanted
         self.add(ELEMENT, (target, substituted(read(piece.apply).outputs[0], scope)))
 

@@ -42,6 +42,16 @@ Error = Callable[[Work], float]
 """The relative error of oneDNN on some work."""
 
 
+def float32_precision() -> str:
+    """torch's own setting of float32 products: highest, high (tf32 where there is) or medium."""
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:  # torch's newer switches were used, which it does not translate
+        backends: Any = torch.backends
+        places = {"cuda": backends.cuda.matmul, "mkldnn": backends.mkldnn.matmul}
+        return ", ".join(f"{name} {place.fp32_precision}" for name, place in places.items())
+
+
 @contextmanager
 def route(name: str) -> Iterator[None]:
     """Matrix products of float32 on the CPU go by this route inside; "torch" changes nothing."""

@@ -1,6 +1,7 @@
 """In which numbers a model computes: float32, or bfloat16 and float16 where torch finds them safe.
 
-The weights stay in float32 (the "master weights"), and so do the optimizer's states.
+The weights stay in float32, and so do the optimizer's states. In `bf16-weights` the model's own are
+bfloat16, and the optimizer keeps float32 ones beside them (the "master weights").
 """
 
 from __future__ import annotations
@@ -10,18 +11,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from thalweg.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """name: as users ask for it; dtype: of autocast, or None; needs_scale: has it a small range?"""
+    """name: as users ask for it; dtype: of autocast, or None; needs_scale: has it a small range?
+
+    weights: what the model's weights are stored in, or None: as they come
+    """
 
     name: str
     dtype: torch.dtype | None = None
     needs_scale: bool = False
+    weights: torch.dtype | None = None
 
     def forward(self, device: torch.device) -> AbstractContextManager[Any]:
         """Around the forward pass and the loss; the backward pass follows its dtypes."""
@@ -40,6 +46,7 @@ PRECISIONS = {
         FLOAT32,
         Precision("bf16", torch.bfloat16),
         Precision("fp16", torch.float16, needs_scale=True),
+        Precision("bf16-weights", weights=torch.bfloat16),
     )
 }
 
@@ -51,9 +58,23 @@ def precision_of(name: str | Precision) -> Precision:
     if name not in PRECISIONS:
         raise UsageError(
             f"precision {name!r} is unknown: choose one of {', '.join(PRECISIONS)} (weights and "
-            "optimizer stay in float32)"
+            "optimizer stay in float32; in bf16-weights the optimizer keeps float32 weights)"
         )
     return PRECISIONS[name]
+
+
+@torch.no_grad()
+def cast(model: nn.Module, dtype: torch.dtype) -> None:
+    """Give a model weights of this type; layers with running statistics keep theirs.
+
+    A running mean in bfloat16 would stand still: its steps are lost in rounding. Optimizers may
+    hold the parameters already: they stay the same objects.
+    """
+    for module in model.modules():
+        if not isinstance(module, _NormBase):
+            for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+                if tensor.is_floating_point():
+                    tensor.data = tensor.data.to(dtype)
 
 
 class LossScale:

@@ -24,7 +24,7 @@ def measure(task: Task, source: Source) -> tuple[dict[str, float], Tensor | None
     losses, outputs, targets = [], [], []
     with evaluating(task.model):
         for _, (inputs, target) in chunks_of(source):
-            output = task.model(inputs)
+            output = task.outputs(task.model, inputs)
             if objective.each is not None:
                 losses.append(objective.each(output, target).cpu())
             else:
@@ -70,6 +70,6 @@ def outputs_of(task: Task, source: Source) -> tuple[Tensor, Tensor]:
     outputs, targets = [], []
     with evaluating(task.model):
         for _, (inputs, target) in chunks_of(source.to(task.device)):
-            outputs.append(task.model(inputs).cpu())
+            outputs.append(task.outputs(task.model, inputs).cpu())
             targets.append(target.cpu())
     return torch.cat(outputs), torch.cat(targets)

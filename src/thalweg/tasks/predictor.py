@@ -31,6 +31,8 @@ class Predictor:
         self.schema = schema
         self.kind = kind
         self.loss = loss
+        dtypes = {p.dtype for p in model.parameters()}
+        self._half = torch.bfloat16 if torch.bfloat16 in dtypes else None
 
     def predict(self, data: Any) -> Any:
         """A frame of `prediction` and, for classes, `probability_<class>` for each.
@@ -68,7 +70,9 @@ class Predictor:
         """The model with a loss and metrics; `source` only fills the training set's place."""
         deviation = self.schema.target.deviation if self.schema else 1.0
         metrics = metrics_of(self.kind, deviation)
-        return Task(self.model, source, loss=loss, metrics=metrics)
+        task = Task(self.model, source, loss=loss, metrics=metrics)
+        task.half = self._half
+        return task
 
     def _read(self, data: Any) -> tuple[pl.DataFrame, str]:
         """Rows as a table, and what to call it in messages."""

@@ -95,6 +95,17 @@ def on_device(batch: Any, device: torch.device) -> Any:
     return batch
 
 
+def in_type(batch: Any, dtype: torch.dtype) -> Any:
+    """Floating-point tensors in this type, in whatever holds them."""
+    if isinstance(batch, Tensor):
+        return batch.to(dtype) if batch.is_floating_point() else batch
+    if isinstance(batch, dict):
+        return {name: in_type(item, dtype) for name, item in batch.items()}
+    if type(batch) in (list, tuple):
+        return type(batch)(in_type(item, dtype) for item in batch)
+    return batch
+
+
 class Part:
     """Some samples of another source: those at `indices`."""
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from thalweg.tasks.metrics import Metric
 from thalweg.tasks.objectives import objective_of
-from thalweg.tasks.sources import as_source
+from thalweg.tasks.sources import as_source, in_type
 from thalweg.tasks.streams import Stream, as_data
 from thalweg.types import Source
 
@@ -27,6 +27,7 @@ class Task:
     metrics: what to measure beside the loss; by default those of the loss's row in the table
     weight: weight(inputs, targets) -> how much a batch's mean loss counts, where a batch is
     computed in parts: such as its number of tokens; by default its number of samples
+    half: what a model with weights of 16 bits is given as inputs; its outputs are float32 again
     Raises DataError where inputs and targets do not fit together, UsageError for an unknown loss.
 
     >>> import torch, thalweg
@@ -52,11 +53,18 @@ class Task:
         self.objective = objective_of(loss)
         self.metrics = tuple(self.objective.metrics if metrics is None else metrics)
         self._weight = weight
+        self.half: torch.dtype | None = None
 
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
         """The mean loss of a batch, 0-d; the model is an argument so that it can be wrapped."""
         inputs, targets = batch
-        return self.objective.mean(model(inputs), targets)
+        return self.objective.mean(self.outputs(model, inputs), targets)
+
+    def outputs(self, model: nn.Module, inputs: Any) -> Any:
+        """What a model makes of inputs; in float32 where its weights are of 16 bits."""
+        if self.half is None:
+            return model(inputs)
+        return in_type(model(in_type(inputs, self.half)), torch.float32)
 
     @property
     def is_weighted(self) -> bool:
