@@ -235,8 +235,10 @@ def test_the_deviation_is_that_of_the_definition(count: int, scale: Any) -> None
 
 def test_the_limit_is_eight_deviations_and_at_least_a_factor_of_two() -> None:
     assert window_of([1.0] * 64).limit == 2.0
-    values = [math.exp(x / 10) for x in range(-32, 32)]
-    assert window_of(values).limit == pytest.approx(math.exp(8 * 1.4826 * 1.6), rel=1e-6)
+    values = [math.exp(x / 100) for x in range(-32, 32)]
+    assert window_of(values).limit == pytest.approx(math.exp(8 * 1.4826 * 0.16), rel=1e-6)
+    wide = [math.exp(x / 10) for x in range(-32, 32)]  # where 8 deviations are a factor of 10^8
+    assert window_of(wide).limit == pytest.approx(math.exp(2.5 * 3.1), rel=1e-6)
 
 
 @pytest.mark.parametrize("bad", [NAN, INF], ids=str)
@@ -645,3 +647,17 @@ def test_a_state_that_is_none_is_refused_in_one_line(change: Any) -> None:
     with pytest.raises(RunError, match="guard's state") as caught:
         Ladder("act", state=broken(change))
     assert "\n" not in str(caught.value)
+
+
+# ---------------------------------------------------------------- losses near zero
+
+
+def test_of_losses_near_zero_the_largest_says_how_high_is_ordinary() -> None:
+    """An almost perfect model, whose losses spread far below their median and little above it."""
+    draw = random.Random(0)
+    values = [0.02 * math.exp(-abs(draw.gauss(0, 2.0)) + draw.uniform(0, 0.8)) for _ in range(256)]
+    window = window_of(values)
+    largest = max(values[-64:])
+    assert deviation(sorted(values[-64:]), LOG.apart) * 1.4826 * POLICY.z > math.log(5000)
+    assert largest < window.limit < 1000 * sorted(values[-64:])[32]
+    assert window.observe(257, 1000 * largest)

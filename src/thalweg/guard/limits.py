@@ -179,6 +179,9 @@ class Window:
             self._start = middle
         reach = max(policy.z * spread, scale.times(policy.factor, middle)) or math.inf
         floor = policy.floor * self._start if scale is LOG else -math.inf
+        if scale is LOG:
+            farthest = policy.beyond * scale.apart(self._sorted[-1], middle)
+            reach = min(reach, max(farthest, math.log(policy.wide)))
         self.calm = max(scale.above(middle, reach / 2), floor)
         peak = self._highest_peak(number)
         if peak is not None:

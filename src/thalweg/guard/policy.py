@@ -12,6 +12,9 @@ class Policy:
     Limits of a loss or a norm, in logarithms unless losses are negative:
     window: ordinary steps that a limit is made of; fewer seen: no limit
     z, factor: an outlier lies so many standard deviations above the median, and is so many times it
+    wide, beyond: where z deviations are more than `wide` times the median, such as of losses near
+    zero, whose logarithms spread far below it, the limit is at most so many times as far above the
+    median as the largest of the window
     floor: no loss below this share of the first window's median is an outlier
     num_peaks, peak_span: so many outliers within the span that came and went are how the data is
 
@@ -47,6 +50,8 @@ class Policy:
     window: int = 64
     z: float = 8.0
     factor: float = 2.0
+    wide: float = 50.0
+    beyond: float = 2.5
     floor: float = 0.01
     num_peaks: int = 3
     peak_span: int = 1000
