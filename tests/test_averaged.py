@@ -295,3 +295,15 @@ def test_its_time_is_the_evaluations(monkeypatch):
             Averaged, "_recompute", lambda self: (time.sleep(0.05), recompute(self))
         )
         assert descent.evaluate().seconds >= 0.05
+
+
+def test_where_no_batch_is_finite_the_statistics_stay():
+    x, y = images()
+    model = conv()
+    task = thalweg.Task(model, (np.full_like(x, np.nan), y), validation=(x, y))
+    optimizer = thalweg.SGD(model.parameters(), lr=0.1, options=[EMA(0.9)])
+    with descend(task, optimizer, batch_size=BATCH, until=budget(steps=3)) as descent:
+        list(descent)
+        before = copies(model.buffers())
+        with descent.averaged.shown():
+            assert same_bits(copies(model.buffers()), before)

@@ -80,7 +80,8 @@ class Averaged:
     def _recompute(self) -> None:
         """The mean over the batches of each batch's statistics, as torch's update_bn has it.
 
-        A batch whose loss is not finite is left out. Nothing else of the model changes.
+        A batch whose loss is not finite is left out; where all are, the statistics stay as they
+        were. Nothing else of the model changes.
         """
         layers = batch_norms(self._model) if has_average(self._optimizer) else []
         batches = self._feed.aside(NUM_BATCHES) if layers else None
@@ -88,6 +89,7 @@ class Averaged:
             return
         own = {id(buffer) for layer in layers for buffer in layer.buffers(recurse=False)}
         others = _copies(b for b in self._model.buffers() if id(b) not in own)
+        before = _copies(b for b in self._model.buffers() if id(b) in own)
         momenta = [layer.momentum for layer in layers]
         try:
             for layer in layers:
@@ -100,6 +102,8 @@ class Averaged:
             for layer, momentum in zip(layers, momenta, strict=True):
                 layer.momentum = momentum
             _put_back(others)
+        if any(layer.num_batches_tracked == 0 for layer in layers):
+            _put_back(before)
 
     def _see(self, number: int, data: Any) -> None:
         """One batch more."""
