@@ -27,7 +27,8 @@ from thalweg.jobs.plan import plan_of, study_of
 from thalweg.jobs.run import Run
 from thalweg.jobs.settings import Settings
 from thalweg.jobs.wish import Wish
-from thalweg.loop.going import Change, Found, found_in
+from thalweg.loop.found import Found, found_in
+from thalweg.loop.going import Change
 from thalweg.state.folder import find
 from thalweg.state.state import State
 

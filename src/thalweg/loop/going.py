@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from thalweg.errors import RunError
 from thalweg.loop.facts import check_settings, differences
+from thalweg.loop.found import Found, found_in
 from thalweg.record.files import find as record_in
 from thalweg.rules.options import EMA
-from thalweg.state import checkpoint
 from thalweg.state.checkpoint import Saved
-from thalweg.state.folder import CHECKPOINTS
-from thalweg.state.places import name_of, number_of
 from thalweg.state.state import State
 from thalweg.types import Event
 
@@ -81,15 +79,6 @@ def _averages(descent: Descent) -> bool:
     return any(isinstance(option, EMA) for row in groups for option in row.get("options", ()))
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What stands in a run's folder: the state to go on from, if any, and what was left out."""
-
-    folder: Path
-    saved: Saved | None
-    refused: tuple[str, ...] = ()
-
-
 def begun(folder: Path, change: Change | None) -> Found | None:
     """What a run in this folder goes on from; None where nothing was recorded there yet.
 
@@ -104,25 +93,6 @@ def begun(folder: Path, change: Change | None) -> Found | None:
             "with thalweg fit"
         )
     return found
-
-
-def found_in(folder: Path, step: int | None = None) -> Found:
-    """The checkpoint of a step, by default the newest that is whole; nothing is written.
-
-    Raises RunError where every checkpoint is damaged, or that of the step is, or is not kept.
-    """
-    root = folder / CHECKPOINTS
-    if step is not None:
-        kept = sorted(number_of(path) for path in checkpoint.every(root))
-        if step not in kept:
-            there = ", ".join(map(str, kept)) or "none at all"
-            raise RunError(f"step {step} of {folder} is not kept: its checkpoints are of {there}")
-        return Found(folder, checkpoint.read(root / name_of(step)))
-    refused: list[str] = []
-    saved = checkpoint.newest(root, refused.append)
-    if saved is None and refused:
-        raise RunError(f"{root} holds no checkpoint that can be used: {refused[0]}")
-    return Found(folder, saved, tuple(refused))
 
 
 def go_on(

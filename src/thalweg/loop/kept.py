@@ -15,7 +15,7 @@ from typing import Any
 
 from thalweg.errors import UsageError
 from thalweg.loop.every import Every
-from thalweg.loop.going import Found
+from thalweg.loop.found import Found
 from thalweg.record import Memory, Record
 from thalweg.state import checkpoint
 from thalweg.state.checkpoint import Saved
