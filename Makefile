@@ -8,6 +8,10 @@ RUNTIME := $(VENV)/runtime-$(TORCH)
 TOOLS := $(VENV)/tools-$(TORCH)
 BENCH := $(VENV)-bench
 
+# Processes that run the tests, a file of tests at a time.
+JOBS ?= 2
+TESTS := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
 .PHONY: demo test check exams faults format clean
 .DEFAULT_GOAL := demo
 
@@ -15,16 +19,16 @@ demo: $(RUNTIME)
 	@$(BIN)/thalweg demo
 
 test: $(TOOLS)
-	$(BIN)/python -m pytest -m "not slow"
+	$(TESTS) -m "not slow"
 
 check: $(TOOLS)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
-	$(BIN)/python -m pytest -m "not slow"
+	$(TESTS) -m "not slow"
 
 exams: $(TOOLS)
-	$(BIN)/python -m pytest -m slow
+	$(TESTS) -m slow
 
 faults: $(BENCH)/ready
 	$(BENCH)/bin/python -m benchmarks.faults $(FAULTS)
