@@ -132,6 +132,17 @@ def test_the_descent_of_the_long_steps_page_runs(capsys):
     assert capsys.readouterr().out.startswith("not compiled: all 16 steps take about ")
 
 
+def test_the_guard_page_shows_what_is_said(capsys):
+    """But for numbers, which differ with the weights."""
+    (code,) = blocks_of(PAGES["guard.md"])
+    (shown,) = blocks_of(PAGES["guard.md"], "text")
+    exec(compile(code, "guard.md", "exec"), {})
+    printed = capsys.readouterr().out.splitlines()
+    said = {re.sub(r"[\d.]+", "N", line) for line in printed}
+    assert {re.sub(r"[\d.]+", "N", line) for line in shown.splitlines()} <= said
+    assert float(printed[-1]) < 0.2
+
+
 def test_the_loop_of_the_own_loop_page_goes_on(tmp_path, monkeypatch):
     """Its thirty lines, once in one go and once stopped on the way: the same weights."""
     (block,) = blocks_of(PAGES["own_loop.md"])
