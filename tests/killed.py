@@ -1,7 +1,8 @@
 """A training process that kills itself, to the outside, in the middle of its work: for the exams.
 
-    python killed.py SOURCE FOLDER OPTIMIZER STEP     kills itself in step STEP; 0: never
+    python killed.py SOURCE FOLDER OPTIMIZER STEP [FULL]
 
+kills itself in step STEP; from step FULL on the disk is full; 0: never.
 Started again it resumes. What it computes is decided by SOURCE and OPTIMIZER alone.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -254,10 +256,19 @@ def train(source: str, folder: Path, optimizer: str, **more: Any) -> Weights:
     return run(source, folder, optimizer, **more)
 
 
-def main(source: str, folder: str, optimizer: str, number: str) -> None:
+def fill_the_disk(loss: torch.Tensor, params: list[torch.Tensor]) -> torch.Tensor:
+    """From now on no file of this process can grow."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    return loss
+
+
+def main(source: str, folder: str, optimizer: str, number: str, full_at: str = "0") -> None:
     os.setsid()  # so that the exam finds what it leaves behind
     torch.set_num_threads(1)
     plant(int(number), die)
+    plant(int(full_at), fill_the_disk)
     if source not in COMPILED:
         compiled.BACKEND = "aot_eager"
     weights = train(source, Path(folder), optimizer)

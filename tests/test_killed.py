@@ -40,9 +40,9 @@ def run(folder: Path, source: str, optimizer: str, number: int = 0) -> int | Non
     return ended(folder, source, optimizer, number).exitcode
 
 
-def ended(folder: Path, source: str, optimizer: str, number: int) -> Any:
+def ended(folder: Path, source: str, optimizer: str, number: int, full_at: int = 0) -> Any:
     """One process, which has come to its end."""
-    arguments = (source, str(folder), optimizer, str(number))
+    arguments = (source, str(folder), optimizer, str(number), str(full_at))
     process = PROCESSES.Process(target=killed.main, args=arguments)
     process.start()
     process.join()
@@ -146,6 +146,16 @@ def test_a_torn_checkpoint_is_passed_over(source, undisturbed, folder):
     record["events"] = [event for event in record["events"] if event not in said]
     assert same((record, found), undisturbed(source, "adamw"))
     assert len(said) == (source not in OWN_LOOPS)  # to them, load_state warns
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_full_disk_costs_nothing_that_was_safe(source, undisturbed, folder):
+    """From step 40 on nothing can be written; killed in step 60, started again with room."""
+    code = ended(folder, source, "adamw", 60, full_at=40).exitcode
+    assert code == (1 if source in OWN_LOOPS else -signal.SIGKILL)  # thalweg.save raises there
+    assert run(folder, source, "adamw") == 0
+    assert same(outcome(folder), undisturbed(source, "adamw"))
 
 
 def left_behind(session: int) -> list[int]:

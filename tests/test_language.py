@@ -80,7 +80,15 @@ def typed_at_a_prompt() -> Any:
     return scope["update"]
 
 
-@pytest.mark.parametrize("function", [typed_at_a_prompt(), print, 3, nn.Linear(1, 1)], ids=repr)
+NO_SOURCE = {
+    "typed at a prompt": typed_at_a_prompt(),
+    "print": print,
+    "3": 3,
+    "a module": nn.Linear(1, 1),
+}
+
+
+@pytest.mark.parametrize("function", NO_SOURCE.values(), ids=NO_SOURCE)
 def test_without_a_source_there_is_no_kernel(function):
     with pytest.raises(UsageError, match=r"source|def"):
         read(function)
