@@ -548,6 +548,7 @@ def test_status_interrupted(here, thalweg_):
 
     assert process.returncode == 130
     assert out.startswith("Unknown: interrupted by Ctrl-C")
+    assert out.splitlines()[-1].endswith("; or go on to its end, thalweg resume runs/cut")
     assert "\r" not in err
     assert "Traceback" not in err
     run = thalweg.load("cut")

@@ -278,3 +278,84 @@ def test_a_folder_of_ones_own_loop_is_no_run_to_resume(tmp_path):
     saved(tmp_path)
     with pytest.raises(RunError, match="load_state goes on with it"):
         thalweg.resume(tmp_path)
+
+
+SCHEDULERS = {
+    "step": lambda o: torch.optim.lr_scheduler.StepLR(o, 115),
+    "exponential": lambda o: torch.optim.lr_scheduler.ExponentialLR(o, 0.99),
+    "cosine": lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 220),
+    "ours": lambda o: thalweg.Scheduler(o, thalweg.cosine(), horizon=220),
+}
+
+
+@pytest.mark.parametrize("build", SCHEDULERS.values(), ids=SCHEDULERS.keys())
+def test_a_roll_back_leaves_the_rate_to_its_scheduler(build):
+    torch.manual_seed(0)
+    x = torch.randn(96, 4)
+    y = (x[:, 0] > 0).long()
+
+    def rates(breaks_at: int) -> tuple[list[float], list[str]]:
+        model = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 2))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        scheduler, found = build(optimizer), []
+        with thalweg.Guard(model, optimizer, mode="act") as guard:
+            for number in range(1, 221):
+                if number == breaks_at:
+                    with torch.no_grad():
+                        for p in model.parameters():
+                            p.mul_(300)
+                with guard.forward():
+                    loss = nn.functional.cross_entropy(model(x), y)
+                loss.backward()
+                guard.step(loss)
+                scheduler.step()
+                found.append(optimizer.param_groups[0]["lr"])
+        return found, [event.kind for event in guard.events]
+
+    undisturbed, _ = rates(0)
+    found, kinds = rates(130)
+    assert "rollback" in kinds
+    assert found == undisturbed
+
+
+def test_without_forward_batch_norm_is_undone_all_the_same():
+    torch.manual_seed(0)
+    x, y = torch.randn(32, 4), torch.randint(0, 2, (32,))
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
+    with thalweg.Guard(model, torch.optim.SGD(model.parameters(), lr=0.1)) as guard:
+        for number in range(1, 6):
+            before = [b.clone() for b in model.buffers()]
+            loss = nn.functional.cross_entropy(model(x), y) * (math.nan if number == 5 else 1)
+            loss.backward()
+            guard.step(loss)
+            is_same = all(map(torch.equal, model.buffers(), before))
+            assert is_same == (number == 5)
+
+
+@pytest.mark.parametrize("loss", [1.0, torch.ones(3)])
+def test_a_loss_that_is_no_number_is_refused(loss):
+    model = nn.Linear(1, 1)
+    guard = thalweg.Guard(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    with pytest.raises(UsageError, match="the mean loss"):
+        guard.step(loss)
+
+
+def test_what_is_refused_has_changed_nothing(tmp_path):
+    model = nn.Linear(4, 2)
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+    thalweg.save(
+        tmp_path, model=model, optimizer=sgd, sampler=thalweg.Sampler(96, seed=0), number=3
+    )
+    other = nn.Linear(4, 2)
+    before = other.weight.clone()
+    sgd = torch.optim.SGD(other.parameters(), lr=0.1)
+    with pytest.raises(RunError, match="seed 0, this one 5"):
+        thalweg.load_state(
+            tmp_path, model=other, optimizer=sgd, sampler=thalweg.Sampler(96, seed=5)
+        )
+    adamw = torch.optim.AdamW(other.parameters())
+    with pytest.raises(RunError, match="optimizer is SGD, this one AdamW"):
+        thalweg.load_state(
+            tmp_path, model=other, optimizer=adamw, sampler=thalweg.Sampler(96, seed=0)
+        )
+    assert torch.equal(other.weight, before)

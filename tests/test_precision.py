@@ -124,6 +124,17 @@ def test_a_resumed_run_is_the_same_to_the_bit(options, more, tmp_path):
     assert same_bits(weights, whole[1])
 
 
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"recompute": True}])
+def test_a_call_that_is_refused_casts_nothing(wrong):
+    model = nn.Linear(4, 3)
+    optimizer = thalweg.AdamW(model.parameters())
+    task = thalweg.Task(model, arrays())
+    with pytest.raises(UsageError):
+        descend(task, optimizer, precision="bf16-weights", **wrong)
+    assert model.weight.dtype == torch.float32
+    assert (task.half, optimizer.param_groups[0]["options"]) == (None, ())
+
+
 def test_an_optimizer_without_float32_weights_is_refused():
     model = net()
     with pytest.raises(UsageError, match="keeps float32 weights") as caught:

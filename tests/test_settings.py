@@ -237,3 +237,10 @@ def test_what_is_no_rule_is_told(rule, told):
 def test_sound_settings_pass():
     group = {"params": [parameter()], "options": [EMA(0.9)], "clip": 1, "fused": None, "seed": 3}
     assert thalweg.AdamW([group], betas=[0.9, 0.99], lr=1, maximize=True).param_groups
+
+
+@pytest.mark.parametrize("model", [nn.Flatten(), nn.Linear(4, 3).requires_grad_(False)])
+def test_a_model_that_trains_nothing_is_refused(model):
+    data = (np.zeros((90, 4), dtype=np.float32), np.arange(90) % 3)
+    with pytest.raises(UsageError, match="no parameter to train"):
+        thalweg.fit(data, model=model, quiet=True)

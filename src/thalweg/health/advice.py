@@ -59,7 +59,7 @@ def _remedy(result: Mapping[str, Any]) -> str | None:
     if verdict["findings"]:
         return verdict["findings"][0]["advice"]
     if result["status"] == "interrupted":
-        return f"{_use(result)}; or run it again to its end"
+        return f"{_use(result)}; or {_end(result['run'])}"
     if verdict["state"] == "unknown":
         return f"{_use(result)}; or train longer, --epochs {_twice(result['epochs'])}"
     if beside(result, "constant") in ("equal", "worse"):
@@ -67,6 +67,11 @@ def _remedy(result: Mapping[str, Any]) -> str | None:
     if beside(result, "tree") == "worse" and verdict["state"] != "improving":
         return f"a tree does better: try other rates, --lr {rates}, or use the tree"
     return None if result["test"].get("accuracy") == 1.0 else _more(result)
+
+
+def _end(run: str | None) -> str:
+    """How a run that was interrupted comes to its end."""
+    return "run it again to its end" if run is None else f"go on to its end, thalweg resume {run}"
 
 
 def _more(result: Mapping[str, Any]) -> str | None:

@@ -89,6 +89,7 @@ class Guard:
         self._drain = Drain(rescue, self._device, lambda: self.record)
         self._record = record
         self._began = time.perf_counter()
+        self._statistics.keep()
         self._open_window()
 
     def _open_window(self) -> None:
@@ -115,6 +116,8 @@ class Guard:
         """
         if not weight > 0:
             raise UsageError(f"weight is {weight!r}: it must be larger than 0")
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            raise UsageError("guard.step takes the mean loss of the batch, a tensor of one number")
         self._losses.append(loss.detach())
         self._weights.append(float(weight))
         if self.accumulate > 1:
@@ -170,6 +173,7 @@ class Guard:
             self._drain.tell(event, step)
         self._drain.put(step)
         self._drain.before_step(number)
+        self._statistics.keep()  # for a step whose forward pass is not inside of `forward`
         return step
 
     def _as_step(self, measured: Mapping[str, Any], lr: float) -> Step:
@@ -231,6 +235,7 @@ class Guard:
         self.seed = tree["seed"]
         self._lowering.restore(tree["lowering"])
         self._drain.rescue.restore(tree["rescue"], self.number)
+        self._statistics.keep()
 
     def __enter__(self) -> Guard:
         return self

@@ -14,7 +14,7 @@ from thalweg.guard.watch import not_finite
 from thalweg.loop.phase import Phase
 from thalweg.loop.tracing import Tracer, explained
 from thalweg.optim.bounds import UNBOUNDED, Bounds
-from thalweg.optim.lowering import Lowering
+from thalweg.optim.lowering import Lowering, write_rate
 from thalweg.optim.rates import Rates
 from thalweg.optim.reset import reset_moments
 from thalweg.state.snapshots import Ring
@@ -106,9 +106,17 @@ class Rescue:
         return events
 
     def _go_back(self, at: int, tree: Any, action: Action, number: int) -> Event:
-        """Weights, optimizer and its own rates as they were after step `at`; the data goes on."""
+        """Weights and optimizer as they were after step `at`; the data goes on.
+
+        So does the rate: a schedule of ours sets it from its own base of then, and whatever else
+        sets it finds it as it left it.
+        """
+        rates = [float(group["lr"]) for group in self._phase.optimizer.param_groups]
         self._phase.restore(tree["phase"])
-        if self._rates is not None:
+        if self._rates is None:
+            for group, lr in zip(self._phase.optimizer.param_groups, rates, strict=False):
+                write_rate(group, lr)
+        else:
             self._rates.base = list(tree["base"])
             self._rates.write()
         self._ring.drop_from(at + 1)

@@ -89,12 +89,16 @@ class Sampler:
             "consumed": self.consumed,
         }
 
-    def restore(self, tree: Mapping[str, int]) -> None:
-        """Go on from what `to_tree` gave. Raises RunError for another data size or seed."""
+    def check(self, tree: Mapping[str, int]) -> None:
+        """Raise RunError where the tree is that of another data size or seed."""
         for name in ("size", "seed"):
             if tree[name] != getattr(self, name):
                 raise RunError(
                     f"the saved sampler has {name} {tree[name]}, this one {getattr(self, name)}: "
                     "the order would be another"
                 )
+
+    def restore(self, tree: Mapping[str, int]) -> None:
+        """Go on from what `to_tree` gave. Raises RunError as `check`."""
+        self.check(tree)
         self.epoch, self.consumed = tree["epoch"], tree["consumed"]

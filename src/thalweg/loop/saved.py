@@ -59,10 +59,16 @@ def save(
         guard.record.flush()
     told: list[str] = []
     with Saver(Path(folder) / CHECKPOINTS, keep=keep, tell=told.append) as saver:
-        saver.save(number, tree, {"machine": machine_facts(_device_of(model))})
+        facts = {"machine": machine_facts(_device_of(model)), "optimizer": _kind(optimizer)}
+        saver.save(number, tree, facts)
     if saver.acknowledged != number:
         raise UsageError(told[0])
     return Path(folder) / CHECKPOINTS / name_of(number)
+
+
+def _kind(optimizer: torch.optim.Optimizer) -> str:
+    """thalweg's and torch's optimizers of one name have the same state."""
+    return type(optimizer).__name__
 
 
 def _device_of(model: nn.Module) -> torch.device:
@@ -99,6 +105,12 @@ def load_state(
         return None
     for line in refused:
         warnings.warn(f"{line}; step {saved.number:,} is used", stacklevel=2)
+    kind, own = saved.facts.get("optimizer"), _kind(optimizer)
+    if kind not in (None, own):
+        raise RunError(
+            f"the checkpoint's optimizer is {kind}, this one {own}: bring the optimizer that the "
+            "run was started with"
+        )
     odd = differences(saved.facts.get("machine", {}), machine_facts(_device_of(model)))
     if odd:
         text = f"exact up to step {saved.number:,}, to rounding after: {'; '.join(odd)}"
@@ -121,8 +133,11 @@ def _restore(
     for name in sorted(given ^ held):
         where = "the checkpoint" if name in given else "load_state"
         raise RunError(f"{where} has no {name}: give load_state what save was given")
+    sampler, guard = parts["sampler"], parts["guard"]
+    if sampler is not None:
+        sampler.check(tree["sampler"])
     Phase(model, optimizer).restore(tree["phase"])
-    for name, part in parts.items():
+    for name, part in (("sampler", sampler), ("guard", guard)):
         if part is not None:
             part.restore(tree[name])
     for name, part in others.items():

@@ -31,11 +31,13 @@ def build(name: str, num_inputs: int, num_outputs: int, *, seed: int) -> nn.Modu
 
 
 def check_module(model: Any) -> nn.Module:
-    """A model of the user's own. Raises UsageError for anything but an nn.Module."""
+    """A model of the user's own. Raises UsageError for what is no nn.Module, or trains nothing."""
     if not isinstance(model, nn.Module):
         raise UsageError(
             f"model is {model!r}: give an nn.Module such as nn.Linear(4, 3), or write {SPELLING}"
         )
+    if not any(p.requires_grad for p in model.parameters()):
+        raise UsageError("model has no parameter to train: none at all, or requires_grad is False")
     return model
 
 
