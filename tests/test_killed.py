@@ -8,6 +8,7 @@ import shutil
 import signal
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,11 @@ def folder(place):
     return Path(tempfile.mkdtemp(dir=place)) / "run"
 
 
+def some(names: Iterable[str], *quick: str) -> list[Any]:
+    """All of them, slow but for these."""
+    return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in names]
+
+
 @pytest.fixture(scope="module")
 def undisturbed(place):
     """The outcome of the run that never stopped, by source and optimizer; made once each."""
@@ -133,7 +139,7 @@ def test_a_kill_at_any_step(number, undisturbed, folder):
     assert same(found, undisturbed("csv", "adamw"))
 
 
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("source", some(SOURCES, "csv", "loader", "own loop"))
 def test_a_torn_checkpoint_is_passed_over(source, undisturbed, folder):
     """Killed, half of the newest checkpoint lost: the one before it is used, and that is said."""
     assert run(folder, source, "adamw", 60) == -signal.SIGKILL
