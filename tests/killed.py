@@ -275,5 +275,51 @@ def main(source: str, folder: str, optimizer: str, number: str, full_at: str = "
     torch.save(weights, Path(folder).parent / f"{Path(folder).name}.pt")
 
 
+# ------------------------------------------------------------ what is planted in a step
+
+
+def nan_loss(loss: torch.Tensor, params: list[torch.Tensor]) -> torch.Tensor:
+    return loss * float("nan")
+
+
+def infinite_gradient(loss: torch.Tensor, params: list[torch.Tensor]) -> torch.Tensor:
+    next(p.grad for p in params if p.grad is not None).fill_(float("inf"))
+    return loss
+
+
+def large_gradient(loss: torch.Tensor, params: list[torch.Tensor]) -> torch.Tensor:
+    for p in params:
+        if p.grad is not None:
+            p.grad *= 1000.0
+    return loss
+
+
+def large_loss(loss: torch.Tensor, params: list[torch.Tensor]) -> torch.Tensor:
+    return large_gradient(loss * 1000.0, params)
+
+
+FAULTS: dict[str, Change] = {
+    "NaN loss": nan_loss,
+    "infinite gradient": infinite_gradient,
+    "gradient x 1000": large_gradient,
+    "loss x 1000": large_loss,
+}
+
+FAULT_AT, ROW = 143, 17
+
+
+def faulty(
+    source: str, folder: str, fault: str, value: float, patch: Callable[..., Any] = setattr
+) -> None:
+    """A whole run under the guard: `fault` in step FAULT_AT, or `value` in row ROW; 0: in none."""
+    torch.set_num_threads(1)
+    patch(compiled, "BACKEND", "aot_eager")
+    patch(sys.modules[__name__], "SPOILT", {ROW: value} if value else {})
+    if fault:
+        plant(FAULT_AT, FAULTS[fault], patch)
+    weights = train(source, Path(folder) / "run", "adamw", guard="act")
+    torch.save(weights, Path(folder) / "run.pt")
+
+
 if __name__ == "__main__":
     main(*sys.argv[1:])
