@@ -246,15 +246,15 @@ IN_THE_MANIFEST: dict[str, Make] = {
     "a format that is text": manifest(lambda values: values.update(format="1")),
     "a format of True": manifest(lambda values: values.update(format=True)),
     "a huge format": manifest(lambda values: values.update(format=10**4000)),
-    "a later format": manifest(lambda values: values.update(format=2)),
+    "a later format": manifest(lambda values: values.update(format=3)),
     "an evil version": manifest(
-        lambda values: values.update(format=2, versions={"thalweg": "\x1b[2J\n" * 99})
+        lambda values: values.update(format=3, versions={"thalweg": "\x1b[2J\n" * 99})
     ),
     "no format": manifest(lambda values: values.pop("format")),
     "versions that are none": manifest(lambda values: values.update(versions={"torch": 2})),
-    "a deep manifest": body(b'{"format": 1, "x": ' + b"[" * 100_000 + b"]" * 100_000 + b",\n"),
+    "a deep manifest": body(b'{"format": 2, "x": ' + b"[" * 100_000 + b"]" * 100_000 + b",\n"),
     "a key twice in the manifest": body(
-        b'{"format": 1, "format": 1, "versions": {}, "files": {},\n'
+        b'{"format": 2, "format": 2, "versions": {}, "files": {},\n'
     ),
     "a manifest that is a list": body(b"[1,\n"),
     "an empty manifest": put(MANIFEST, b""),

@@ -544,7 +544,7 @@ def of_cut(name: str, file: str, change: Callable[[bytes], bytes | None], *says:
 
 def other_format(content: bytes) -> bytes:
     """A checkpoint's manifest as a later version may write it."""
-    body = content[: content.rindex(b' "xxh3"')].replace(b'"format": 1', b'"format": 7')
+    body = content[: content.rindex(b' "xxh3"')].replace(b'"format": 2', b'"format": 7')
     return body + b' "xxh3": "%s"}\n' % xxhash.xxh3_64_hexdigest(body).encode()
 
 
@@ -622,7 +622,7 @@ RESUMES = [
     of_cut("half a checkpoint", f"checkpoints/{Path(RESUMED).name}/state.json", half,
            "holds no checkpoint that can be used", "state.json has"),
     of_cut("a checkpoint of another format", f"checkpoints/{Path(RESUMED).name}/MANIFEST.json",
-           other_format, "it is of format 7", "reads format 1", "the version that wrote it"),
+           other_format, "it is of format 7", "reads format 2", "the version that wrote it"),
     of_cut("a record that is cut off", "record.sqlite", half, "record.sqlite", "not a record"),
     of_cut("a record that is gone", "record.sqlite", gone, "runs/kinds is not the folder of a run"),
     of_resume("a later record", "kinds", "record.sqlite", "version 99",

@@ -167,9 +167,19 @@ def _counted(kind: str, verdicts: Sequence[Verdict]) -> str:
 def as_json(verdict: Verdict) -> dict[str, Any]:
     """A verdict as a row of the report."""
     fields = {name: value for name, value in vars(verdict).items() if name != "where"}
-    return {**verdict.where._asdict(), **fields, "said": shortened(verdict.said)}
+    fields |= {"detail": placeless(verdict.detail), "said": shortened(verdict.said)}
+    return {**verdict.where._asdict(), **fields}
 
 
 def shortened(said: Iterable[str]) -> list[str]:
     """The first lines, as far as a reader will go."""
-    return [line[:200] for line in islice(said, 5)]
+    return [placeless(line)[:200] for line in islice(said, 5)]
+
+
+def placeless(line: str) -> str:
+    """Without where the run's folder was, which differs each time.
+
+    >>> placeless("no checkpoint at /somewhere/thalweg-faults-a1b2/run/checkpoint-248")
+    'no checkpoint at RUN/run/checkpoint-248'
+    """
+    return re.sub(r"\S*thalweg-faults-[^/\s]+", "RUN", line)

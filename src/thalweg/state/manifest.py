@@ -17,7 +17,7 @@ from thalweg.state.careful import counts, of_type, parse, shown, with_keys
 
 MANIFEST = "MANIFEST.json"
 
-FORMAT = 1
+FORMAT = 2
 """Of the checkpoints that are written, and the only one that is read."""
 
 MOST_BYTES = 1 << 20
