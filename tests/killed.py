@@ -8,6 +8,7 @@ Started again it resumes. What it computes is decided by SOURCE and OPTIMIZER al
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
 import resource
@@ -319,6 +320,12 @@ def faulty(
         plant(FAULT_AT, FAULTS[fault], patch)
     weights = train(source, Path(folder) / "run", "adamw", guard="act")
     torch.save(weights, Path(folder) / "run.pt")
+
+
+def faulty_apart(source: str, folder: str, fault: str, value: float) -> None:
+    """The same in a process of its own, which has not trained yet: data workers are its forks."""
+    multiprocessing.set_start_method("fork", force=True)
+    faulty(source, folder, fault, value)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ PROCESSES.set_forkserver_preload(["killed"])
 def trained(source: str, folder: Path, fault: str = "", value: float = 0.0) -> Any:
     """The weights and the record of a run under the guard."""
     if source in WORKERS:
-        process = PROCESSES.Process(target=killed.faulty, args=(source, str(folder), fault, value))
+        arguments = (source, str(folder), fault, value)
+        process = PROCESSES.Process(target=killed.faulty_apart, args=arguments)
         process.start()
         process.join()
         assert process.exitcode == 0
