@@ -18,7 +18,7 @@ from benchmarks.faultbench.faults import FAULTS, Fault, Plan
 from benchmarks.faultbench.job import Job
 from benchmarks.faultbench.report import Report
 from benchmarks.faultbench.tasks import TASKS, task
-from benchmarks.faultbench.verdicts import Where, cell, judged, news, spread_of
+from benchmarks.faultbench.verdicts import Where, cell, judged, news, shortened, spread_of
 from benchmarks.faults import OURS, QUICK_STEPS, Bench, main
 from benchmarks.fit import names_of
 
@@ -201,6 +201,11 @@ def test_a_run_that_fails_without_the_fault(precision, kind):
 
 def test_only_what_is_new_was_said():
     assert news(["lr is 0.1 at 7", "a NaN", "a NaN"], ["lr is 0.2 at 12"]) == ("a NaN",)
+
+
+def test_a_report_does_not_name_the_place_of_a_run():
+    line = "no checkpoint at /somewhere/thalweg-faults-a1b2/run/checkpoint-248: 3/4"
+    assert shortened([line]) == ["no checkpoint at RUN/run/checkpoint-248: 3/4"]
 
 
 def test_spread():
