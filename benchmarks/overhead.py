@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     warn_if_busy()
     facts = machine(threads=1)
-    names = installed()
+    names = [name for name in installed() if name == BASELINE or name in (asked.loops or LOOPS)]
 
     times: Times = {}
     for network, widths in NETWORKS.items():
@@ -62,6 +62,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--steps", type=int, default=500, help="timed steps a round")
     parser.add_argument("--warmup", type=int, default=50, help="steps before them")
+    parser.add_argument("--loops", nargs="*", choices=list(LOOPS), help="only these and the bare")
     parser.add_argument("--to", type=Path, default=RESULTS / "overhead.json", metavar="FILE")
     return parser.parse_args(arguments)
 

@@ -98,7 +98,8 @@ class CpuRunner:
         ask = self._shared.request
         is_skipped = bool(ask[Ask.SKIPPED])
         factors = [launch.smallest_clip() for launch in self._launches if launch.formula.clips]
-        sums = sum((np.add.reduce(launch.sums) for launch in self._launches), np.zeros(4)).tolist()
+        parts = [launch.sums for launch in self._launches]
+        sums = np.add.reduce(parts[0] if len(parts) == 1 else np.concatenate(parts)).tolist()
         return Totals(
             gradient_norm=abs(float(ask[Ask.SCALE])) * math.sqrt(sums[0]),
             update_norm=0.0 if is_skipped else math.sqrt(sums[1]),

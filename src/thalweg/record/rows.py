@@ -92,7 +92,7 @@ def scalar_row(number: int, name: str, value: float) -> tuple[Any, ...]:
 
 def _spell_nans(row: Row) -> tuple[Any, ...]:
     """The row and a bit mask of its NaNs: SQLite would store each as NULL, "not measured"."""
-    nans = sum(1 << i for i, value in enumerate(row) if value is not None and math.isnan(value))
+    nans = sum([1 << i for i, value in enumerate(row) if value != value])  # noqa: PLR0124
     return (*row, nans)
 
 
