@@ -16,9 +16,10 @@ import thalweg
 from thalweg.errors import DataError
 from thalweg.state.folder import Folder
 from thalweg.tasks import baselines
-from thalweg.tasks.encode import MOST_DEVIATIONS, encode_inputs, encode_target, tree_inputs
-from thalweg.tasks.read import read_table
-from thalweg.tasks.schema import (
+from thalweg.tasks.table.asked import Asked
+from thalweg.tasks.table.encode import MOST_DEVIATIONS, encode_inputs, encode_target, tree_inputs
+from thalweg.tasks.table.read import read_table
+from thalweg.tasks.table.schema import (
     LARGEST,
     MOST_CLASSES,
     MOST_LEVELS,
@@ -29,8 +30,8 @@ from thalweg.tasks.schema import (
     describe_columns,
     describe_target,
 )
-from thalweg.tasks.split import LEAST_ROWS, split
-from thalweg.tasks.study import of_table
+from thalweg.tasks.table.split import LEAST_ROWS, split
+from thalweg.tasks.table.study import of_table
 
 NAN, INF = math.nan, math.inf
 DAY = datetime.date(2024, 2, 28)
@@ -287,9 +288,9 @@ SOURCES = {
 @pytest.mark.parametrize("source", SOURCES)
 def test_every_source_gives_the_same_inputs_to_the_bit(source, task, tmp_path):
     target = "price" if task == "regression" else "count"
-    ours = of_table(MIXED, target, task=task, seed=3, share=0.1, source="ours")
+    ours = of_table(MIXED, Asked(target=target, task=task, seed=3), source="ours")
     table = read_table(SOURCES[source](MIXED, tmp_path))
-    other = of_table(table, target, task=task, seed=3, share=0.1, source="other")
+    other = of_table(table, Asked(target=target, task=task, seed=3), source="other")
 
     assert other.schema == ours.schema
     for name in ("train", "validation", "test"):
@@ -533,7 +534,7 @@ def test_too_few_rows_are_refused():
 def test_nothing_but_the_training_rows_is_learnt_from():
     numbers = np.random.default_rng(0).normal(size=100)
     frame = pl.DataFrame({"n": numbers, "c": ["a", "b"] * 50, "y": numbers * 3})
-    study = of_table(frame, "y", task="regression", seed=0, share=0.1, source="data")
+    study = of_table(frame, Asked(target="y", task="regression", seed=0), source="data")
 
     parts = split(100, seed=0, share=0.1)
     held = np.concatenate([parts.validation, parts.test])
@@ -542,7 +543,7 @@ def test_nothing_but_the_training_rows_is_learnt_from():
         pl.Series("c", np.where(np.isin(np.arange(100), held), "other", frame["c"])),
         pl.Series("y", np.where(np.isin(np.arange(100), held), -1e9, numbers * 3)),
     )
-    other = of_table(changed, "y", task="regression", seed=0, share=0.1, source="data")
+    other = of_table(changed, Asked(target="y", task="regression", seed=0), source="data")
     assert other.schema == study.schema
     assert other.train.inputs.numpy().tobytes() == study.train.inputs.numpy().tobytes()
     assert other.train.targets.numpy().tobytes() == study.train.targets.numpy().tobytes()
@@ -551,7 +552,7 @@ def test_nothing_but_the_training_rows_is_learnt_from():
         pl.Series("n", np.where(np.arange(100) == parts.train[0], 9, numbers))
     )
     assert (
-        of_table(moved, "y", task="regression", seed=0, share=0.1, source="data").schema
+        of_table(moved, Asked(target="y", task="regression", seed=0), source="data").schema
         != study.schema
     )
 
@@ -559,7 +560,7 @@ def test_nothing_but_the_training_rows_is_learnt_from():
 def test_a_target_far_from_zero_keeps_its_digits():
     target = 1.7e9 + np.arange(100) / 100
     frame = pl.DataFrame({"n": np.arange(100) % 7, "y": target})
-    schema = of_table(frame, "y", task="regression", seed=0, share=0.1, source="data").schema
+    schema = of_table(frame, Asked(target="y", task="regression", seed=0), source="data").schema
     train = split(100, seed=0, share=0.1).train
     assert schema is not None
     assert schema.target.mean == pytest.approx(target[train].mean(), abs=1e-6)

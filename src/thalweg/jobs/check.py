@@ -6,7 +6,7 @@ from pathlib import Path
 
 from thalweg.errors import UsageError
 from thalweg.jobs.settings import Settings
-from thalweg.tasks.read import first_bytes
+from thalweg.tasks.table.read import first_bytes
 
 
 def check(data: str, settings: Settings) -> None:

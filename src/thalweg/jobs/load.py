@@ -14,7 +14,7 @@ from thalweg.state.folder import Folder, find
 from thalweg.state.weights import load_weights
 from thalweg.tasks.models import build
 from thalweg.tasks.predictor import Predictor, loss_of_kind
-from thalweg.tasks.schema import Schema
+from thalweg.tasks.table.schema import Schema
 from thalweg.types import Finding, Verdict
 
 

@@ -6,8 +6,8 @@ from thalweg.jobs.plan import FitPlan
 from thalweg.loop.descent import Descent
 from thalweg.optim.updater import backend_of
 from thalweg.schedules.plateau import can_fall, patience_of
-from thalweg.tasks.schema import Schema
 from thalweg.tasks.study import Study
+from thalweg.tasks.table.schema import Schema
 
 MOST_NAMES = 8
 

@@ -26,9 +26,12 @@ from thalweg.scale.device import choose
 from thalweg.scale.exact import deterministic
 from thalweg.schedules import Schedule
 from thalweg.schedules.plateau import wait_of
+from thalweg.tasks.arrays import of_arrays
 from thalweg.tasks.models import build, check_module
-from thalweg.tasks.read import frame_of_arrays, read_table
-from thalweg.tasks.study import Study, of_arrays, of_table
+from thalweg.tasks.study import Study
+from thalweg.tasks.table.asked import Asked
+from thalweg.tasks.table.read import frame_of_arrays, read_table
+from thalweg.tasks.table.study import of_table
 from thalweg.tasks.task import Task
 
 
@@ -132,22 +135,26 @@ class FitPlan:
 def study_of(data: Any, settings: Settings) -> Study:
     """The data made ready: a table, or for a model of the user's own arrays as they are."""
     is_own_model = not isinstance(settings.model, str)
-    chosen: Any = {"seed": settings.seed, "share": defaults.SHARE}
     if isinstance(data, str | Path) or hasattr(data, "columns"):
         if is_own_model:
             raise UsageError("a model of your own needs arrays: fit((X, y), model=net, loss=...)")
         if settings.target is None:
             raise UsageError("no target was given: name the column to predict, --target COL")
         frame, name = read_table(data), str(data) if isinstance(data, str | Path) else "the data"
-        return of_table(frame, settings.target, task=settings.task, source=name, **chosen)
+        return of_table(frame, _asked(settings, settings.target), source=name)
     if is_own_model:
-        return of_arrays(data, loss=settings.loss or "cross_entropy", **chosen)
+        loss = settings.loss or "cross_entropy"
+        return of_arrays(data, loss=loss, seed=settings.seed, share=defaults.SHARE)
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise DataError(
             f"data is a {type(data).__name__}: give a path, a frame or (inputs, targets); "
             "for a Dataset bring a model of your own, fit(dataset, model=net, loss=...)"
         )
-    return of_table(frame_of_arrays(*data), "y", task=settings.task, source="data", **chosen)
+    return of_table(frame_of_arrays(*data), _asked(settings, "y"), source="data")
+
+
+def _asked(settings: Settings, target: str) -> Asked:
+    return Asked(target=target, task=settings.task, seed=settings.seed, share=defaults.SHARE)
 
 
 def plan_of(study: Study, settings: Settings, *, owns_process: bool) -> FitPlan:

@@ -10,7 +10,7 @@ from thalweg.draw.summary import summary_text
 from thalweg.errors import RunError
 from thalweg.record import History
 from thalweg.tasks.predictor import Predictor
-from thalweg.tasks.schema import Schema
+from thalweg.tasks.table.schema import Schema
 from thalweg.types import Verdict
 
 

@@ -9,7 +9,28 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 TREE_DEPTH = 6
 
+MOST_VALUES = 50_000_000
+"""Input values of the training set above which no tree is grown."""
+
 Scores = dict[str, Any]
+
+
+def scores(
+    train: tuple[np.ndarray | None, np.ndarray],
+    test: tuple[np.ndarray | None, np.ndarray],
+    names: tuple[str, ...] | None,
+    seed: int,
+) -> dict[str, Scores]:
+    """Of both on the test set; (inputs, targets) of each set, no inputs where there are too many.
+
+    names: the classes by id; None for regression
+    """
+    found = {"constant": constant(train[1], test[1], names)}
+    if train[0] is not None and test[0] is not None and train[0].size <= MOST_VALUES:
+        found["tree"] = tree(
+            (train[0], train[1]), (test[0], test[1]), is_classification=names is not None, seed=seed
+        )
+    return found
 
 
 def constant(train: np.ndarray, test: np.ndarray, names: tuple[str, ...] | None) -> Scores:

@@ -10,7 +10,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from thalweg.tasks.schema import Schema
+from thalweg.tasks.table.schema import Schema
 
 _TYPES = {"integer": pl.Int64, "float": pl.Float64, "text": pl.String}
 

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from thalweg.errors import DataError
-from thalweg.tasks.encode import encode_inputs, encode_target
 from thalweg.tasks.measure import measure, outputs_of
 from thalweg.tasks.metrics import metrics_of
 from thalweg.tasks.predictions import as_frame
-from thalweg.tasks.read import frame_of_arrays, read_table
-from thalweg.tasks.schema import Schema
 from thalweg.tasks.sources import Arrays, as_source, as_tensor
+from thalweg.tasks.table.encode import encode_inputs, encode_target
+from thalweg.tasks.table.read import frame_of_arrays, read_table
+from thalweg.tasks.table.schema import Schema
 from thalweg.tasks.task import Task
 from thalweg.types import Source
 

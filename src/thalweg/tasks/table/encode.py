@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from thalweg.errors import DataError, about
-from thalweg.tasks.schema import (
+from thalweg.tasks.table.schema import (
     Column,
     Schema,
     Target,

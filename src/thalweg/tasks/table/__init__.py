@@ -1,0 +1,1 @@
+"""A table: read, understood column by column, split, and encoded as numbers."""

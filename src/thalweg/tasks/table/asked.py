@@ -1,0 +1,18 @@
+"""What is asked of a table besides the table itself; the names are those of the settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """target: the column to predict; task: auto, classification or regression
+
+    share: of the rows that validate, and again of those that test
+    """
+
+    target: str
+    task: str = "auto"
+    seed: int = 0
+    share: float = 0.1
