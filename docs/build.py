@@ -32,6 +32,7 @@ FOLDERS = (
     ("optim", "floor 3"),
     ("state", "floor 3"),
     ("tasks", "floor 3"),
+    ("tasks/table", "floor 3"),
     ("probes", "floor 3"),
     ("health", "floor 3"),
     ("draw", "floor 3"),
