@@ -44,3 +44,13 @@ def about(source: str) -> Iterator[None]:
         yield
     except DataError as error:
         raise DataError(f"{source}: {error}") from None
+
+
+def first_line(error: BaseException) -> str:
+    """The first 200 letters of what another package's error says; its name where that is nothing.
+
+    >>> first_line(ValueError("no number"))
+    'no number'
+    """
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from thalweg.errors import UsageError
 from thalweg.jobs.settings import Settings
-from thalweg.tasks.table.read import first_bytes
+from thalweg.tasks.table.source import parts_of
 
 
 def check(data: str, settings: Settings) -> None:
     """Raise UsageError without a target, DataError for a file that is not there or is empty."""
-    first_bytes(Path(data))
+    parts_of(data)
     if settings.target is None:
         raise UsageError("no target was given: name the column to predict, --target COL")

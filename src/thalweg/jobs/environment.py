@@ -9,10 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from thalweg.jobs.data import checksum_of
 from thalweg.jobs.machine import Machine
 from thalweg.scale import matmul
 from thalweg.scale.findings import processor
-from thalweg.state.folder import fingerprint
 from thalweg.version import __version__
 
 PACKAGES = ("torch", "numpy", "polars", "scikit-learn")
@@ -33,7 +33,7 @@ def environment_of(data: Any, machine: Machine) -> dict[str, Any]:
     }
     if isinstance(data, str | Path):
         found["data"] = str(data)
-        found["data_xxh3"] = fingerprint(Path(data))
+        found["data_xxh3"] = checksum_of(data) or "none: it is gone"
     if Path(sys.argv[0]).name == "thalweg":
         found["command"] = shlex.join(["thalweg", *sys.argv[1:]])
     return found

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from thalweg.draw.progress import Plan, Progress, Silent, open_progress
 from thalweg.errors import Preempted
+from thalweg.jobs.data import stem_of
 from thalweg.jobs.environment import environment_of
 from thalweg.jobs.interrupt import stop_on_signals
 from thalweg.jobs.opening import opening_lines
@@ -18,13 +18,15 @@ from thalweg.jobs.write import score, write, write_settings
 from thalweg.loop.descent import Descent
 from thalweg.scale.exact import deterministic
 from thalweg.tasks.study import Study
+from thalweg.tasks.table.source import is_stored, name_of
 from thalweg.types import Event
 
 
 def fit(data: Any, *, quiet: bool = False, **settings: Any) -> Run:
     """Train a model on `data`: the finished run, which stands in the run's folder as well.
 
-    data: a path to CSV or Parquet, a frame, a pair (inputs, targets), or a Dataset of such pairs
+    data: a path to a table (CSV, JSON lines, Parquet, Arrow, or a folder of such), "-" for standard
+    input, a frame, a pair (inputs, targets), or a Dataset of such pairs
     quiet: no progress on standard error
     settings: see `thalweg.jobs.settings.Settings`; `target` names the column to predict; with
     arrays, bring `model` (an nn.Module, trained in place) and `loss` ("cross_entropy", "mse" or a
@@ -57,18 +59,17 @@ def run_fit(
     stem: of the run's name, by default the data's
     owns_process: a command of ours runs alone, so what lasts as long as the process may be set
     """
-    own = Path(data).name.partition(".")[0] if isinstance(data, str | Path) else "data"
     progress = open_progress(quiet=quiet)
     try:
         study = _study(data, settings, progress)
         plan = plan_of(study, settings, owns_process=owns_process)
-        return _fit(data, study, plan, progress, stem or own)
+        return _fit(data, study, plan, progress, stem or stem_of(data))
     finally:
         progress.close()
 
 
 def _study(data: Any, settings: Settings, progress: Progress | Silent) -> Study:
-    progress.say(f"reading {data}" if isinstance(data, str | Path) else "preparing the data")
+    progress.say(f"reading {name_of(data)}" if is_stored(data) else "preparing the data")
     return study_of(data, settings)
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from thalweg.errors import RunError
+from thalweg.jobs.data import checksum_of, is_standard_input
 from thalweg.jobs.settings import Settings
 from thalweg.record import History, read
 from thalweg.state import folder as files
-from thalweg.state.folder import Folder, fingerprint, origin_of
+from thalweg.state.folder import Folder, origin_of
 from thalweg.tasks.objectives import OBJECTIVES
+from thalweg.tasks.table.source import name_of
 from thalweg.version import __version__
 
 
@@ -47,16 +49,22 @@ class Old:
         data = self.source if given is None else given
         if not isinstance(data, str | Path):
             return data
-        if given is None and not Path(data).is_file():
+        if given is None and is_standard_input(data):
+            raise RunError(
+                f"the data of {self.folder.path} came from standard input, which is not kept: "
+                "bring it again, thalweg resume RUN DATA, as a file, or as - to pipe it in"
+            )
+        found = checksum_of(data)
+        if given is None and found is None:
             raise RunError(
                 f"{data}, the data of {self.folder.path}, is not there any more: say where it "
                 "stands now, thalweg resume RUN DATA"
             )
         known = self.history.environment.get("data_xxh3")
-        if known is not None and Path(data).is_file() and known != fingerprint(Path(data)):
+        if known is not None and found is not None and known != found:
             raise RunError(
-                f"{data} has changed since {self.folder.path} began (its checksum differs): bring "
-                "the old file back, or begin a new run with thalweg fit"
+                f"{name_of(data)} has changed since {self.folder.path} began (its checksum differs): "
+                "bring the old file back, or begin a new run with thalweg fit"
             )
         return data
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ from thalweg.tasks.arrays import of_arrays
 from thalweg.tasks.models import build, check_module
 from thalweg.tasks.study import Study
 from thalweg.tasks.table.asked import Asked
-from thalweg.tasks.table.read import frame_of_arrays, read_table
+from thalweg.tasks.table.frames import frame_of_arrays
+from thalweg.tasks.table.read import read_table
 from thalweg.tasks.table.study import of_table
 from thalweg.tasks.task import Task
 
@@ -140,8 +141,10 @@ def study_of(data: Any, settings: Settings) -> Study:
             raise UsageError("a model of your own needs arrays: fit((X, y), model=net, loss=...)")
         if settings.target is None:
             raise UsageError("no target was given: name the column to predict, --target COL")
-        frame, name = read_table(data), str(data) if isinstance(data, str | Path) else "the data"
-        return of_table(frame, _asked(settings, settings.target), source=name)
+        numbers = [settings.target] if settings.task != "classification" else []
+        table = read_table(data, numbers=numbers)
+        study = of_table(table.frame, _asked(settings, settings.target), source=table.name)
+        return replace(study, notices=(*table.notices, *study.notices))
     if is_own_model:
         loss = settings.loss or "cross_entropy"
         return of_arrays(data, loss=loss, seed=settings.seed, share=defaults.SHARE)

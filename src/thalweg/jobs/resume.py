@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from thalweg.draw.progress import open_progress
@@ -31,6 +30,7 @@ from thalweg.loop.found import Found, found_in
 from thalweg.loop.going import Change
 from thalweg.state.folder import find
 from thalweg.state.state import State
+from thalweg.tasks.table.source import is_stored, name_of
 
 PLANNED = frozenset({"schedule's factors", "horizon"})
 """What a longer budget changes."""
@@ -101,7 +101,7 @@ def run_resume(
     settings = replace(Settings.of({**asked, **old.objects}), out=out, name=wish.name)
     progress = open_progress(quiet=quiet)
     try:
-        progress.say(f"reading {data}" if isinstance(data, str | Path) else "preparing the data")
+        progress.say(f"reading {name_of(data)}" if is_stored(data) else "preparing the data")
         study = study_of(data, known)
         settings, change = _change(old, wish, settings, len(study.train))
         plan = plan_of(study, settings, owns_process=owns_process)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ from thalweg.tasks.metrics import metrics_of
 from thalweg.tasks.predictions import as_frame
 from thalweg.tasks.sources import Arrays, as_source, as_tensor
 from thalweg.tasks.table.encode import encode_inputs, encode_target
-from thalweg.tasks.table.read import frame_of_arrays, read_table
+from thalweg.tasks.table.frames import frame_of_arrays
+from thalweg.tasks.table.read import read_table
 from thalweg.tasks.table.schema import Schema
 from thalweg.tasks.task import Task
 from thalweg.types import Source
@@ -84,8 +85,12 @@ class Predictor:
         texts = [column.name for column in self.schema.columns if column.kind == "category"]
         target = self.schema.target
         texts += [target.name] if target.classes and target.class_type == "text" else []
-        name = str(data) if isinstance(data, str | Path) else "the data"
-        return read_table(data, texts=texts), name
+        numbers = [column.name for column in self.schema.columns if column.kind == "number"]
+        numbers += [target.name] if not target.classes else []
+        table = read_table(data, texts=texts, numbers=numbers)
+        for doubt in table.doubts:
+            warnings.warn(doubt, stacklevel=3)
+        return table.frame, table.name
 
 
 def loss_of_kind(kind: str | None) -> str:

@@ -1,0 +1,74 @@
+"""Tables that are in memory already: frames of any kind, and arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+import polars as pl
+from narwhals.exceptions import NarwhalsError
+from polars.exceptions import PolarsError
+
+from thalweg.errors import DataError
+from thalweg.tasks.table.typed import simple
+
+_NO_TABLE = (
+    NarwhalsError,
+    PolarsError,
+    ImportError,
+    TypeError,
+    ValueError,
+    NotImplementedError,
+)
+"""What pandas, pyarrow, narwhals and polars raise for a frame that polars cannot hold."""
+
+
+def frame_of(data: Any) -> pl.DataFrame:
+    """A polars frame from a polars, pandas or other frame. Raises DataError for anything else."""
+    if not nw.dependencies.is_into_dataframe(data):
+        raise DataError(
+            f"data is a {type(data).__name__}: give a path to a CSV or Parquet file, or a frame"
+        )
+    try:
+        return simple(nw.from_native(data, eager_only=True).to_polars())
+    except _NO_TABLE as error:
+        words = " ".join(" ".join(map(str, error.args)).split())
+        raise DataError(f"the data cannot be taken as a table: {words}") from None
+
+
+def frame_of_arrays(inputs: Any, targets: Any = None) -> pl.DataFrame:
+    """Arrays as a table: inputs of shape (n, k) become columns x0 .. x<k-1>, or those of a frame;
+    targets of shape (n,) become the column y.
+    """
+    is_frame = nw.dependencies.is_into_dataframe(inputs)
+    frame = frame_of(inputs) if is_frame else _frame_of_rows(_array(inputs))
+    if targets is None:
+        return frame
+    column = _array(targets)
+    if column.shape != (frame.height,):
+        raise DataError(
+            f"{frame.height:,} inputs but targets of shape {column.shape}: "
+            "there must be one for each"
+        )
+    if "y" in frame.columns:
+        raise DataError("the inputs hold a column 'y' already: give the whole frame, and target=")
+    return frame.with_columns(_series("y", column))
+
+
+def _frame_of_rows(rows: np.ndarray) -> pl.DataFrame:
+    if rows.ndim != 2 or rows.shape[1] == 0:
+        raise DataError(
+            f"inputs have shape {rows.shape}: a table needs (rows, columns); "
+            "for anything else bring a model of your own, fit((X, y), model=net, loss=...)"
+        )
+    return pl.DataFrame([_series(f"x{i}", rows[:, i]) for i in range(rows.shape[1])])
+
+
+def _array(values: Any) -> np.ndarray:
+    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+
+
+def _series(name: str, values: np.ndarray) -> pl.Series:
+    """A column; the type of Python objects is found by looking at them."""
+    return pl.Series(name, values.tolist() if values.dtype == object else values, strict=False)

@@ -1,0 +1,115 @@
+"""How numbers are written in a column of text: decimal comma, thousands separators.
+
+A column is read as numbers where every value agrees with one notation. "1,234" alone may be 1234 or
+1.234: then the other columns of the table decide, or a rule that is said.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import polars as pl
+
+_BLANKS = " \u00a0\u2009\u202f'\u2019"
+"""Blanks of all widths, and apostrophes, between thousands."""
+
+_SAMPLE = 1000
+"""About so many values tell whether a column is worth a closer look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notation:
+    """decimal: the sign before the fraction; groups: what may part thousands; example: 1234.5"""
+
+    decimal: str
+    groups: str
+    example: str
+
+    @property
+    def pattern(self) -> str:
+        """A regular expression of a whole value; thousands may be parted as in India, by commas."""
+        whole = r"\d+"
+        if self.groups == ",":
+            whole += r"|[1-9]\d{0,2}(?:,\d{2,3})*,\d{3}"
+        elif self.groups:
+            whole += rf"|[1-9]\d{{0,2}}(?:[{self.groups}]\d{{3}})+"
+        point = re.escape(self.decimal)
+        return rf"^[+-]?(?:(?:{whole})(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?$"
+
+    def plain(self, series: pl.Series) -> pl.Series:
+        """Texts of this notation as a computer writes them, 1234.5; others as they are."""
+        plain = series
+        if self.groups:
+            plain = plain.str.replace_all(f"[{re.escape(self.groups)}]", "")
+        plain = plain.str.replace(self.decimal, ".", literal=True)
+        return plain.zip_with(series.str.contains(self.pattern), series)
+
+
+COMMA = Notation(",", "", "1234,5")
+POINT_GROUPED_BY_COMMA = Notation(".", ",", "1,234.5")
+COMMA_GROUPED_BY_POINT = Notation(",", ".", "1.234,5")
+POINT_GROUPED_BY_BLANK = Notation(".", _BLANKS, "1 234.5")
+COMMA_GROUPED_BY_BLANK = Notation(",", _BLANKS, "1 234,5")
+
+NOTATIONS = (
+    COMMA,
+    POINT_GROUPED_BY_COMMA,
+    COMMA_GROUPED_BY_POINT,
+    POINT_GROUPED_BY_BLANK,
+    COMMA_GROUPED_BY_BLANK,
+)
+"""Those that polars does not read by itself; of several that fit alike, the first is named."""
+
+_NUMBER_LIKE = rf"^[+-]?[.,]?\d[\d.,{_BLANKS}]*(?:[eE][+-]?\d+)?$"
+_ANY = "|".join(f"(?:{notation.pattern})" for notation in NOTATIONS)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """fits: the notations that all numbers of a column agree with
+
+    num_texts: values that are a number in no notation; is_mixed: are there numbers in several?
+    """
+
+    fits: tuple[Notation, ...] = ()
+    num_texts: int = 0
+    is_mixed: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Would another decimal sign give other values?"""
+        return POINT_GROUPED_BY_COMMA in self.fits and len(self.fits) > 1
+
+    @property
+    def decimal(self) -> str | None:
+        """The decimal sign that it proves; None where it proves none."""
+        signs = {notation.decimal for notation in self.fits}
+        return signs.pop() if len(signs) == 1 else None
+
+
+def reading_of(series: pl.Series) -> Reading:
+    """How the numbers of a text column are written; nothing where they are plain, or few."""
+    known = series.drop_nulls()
+    sample = known.gather_every(max(1, len(known) // _SAMPLE))
+    if 2 * _is_number_like(sample).sum() <= len(sample):
+        return Reading()
+    numbers = known.filter(_is_number_like(known))
+    num_texts = len(known) - len(numbers)
+    if num_texts >= len(numbers) or not numbers.cast(pl.Float64, strict=False).null_count():
+        return Reading()
+    fits = tuple(notation for notation in NOTATIONS if _agree(numbers, notation.pattern))
+    return Reading(fits, num_texts, is_mixed=not fits and _agree(numbers, _ANY))
+
+
+def has_grouping_points(series: pl.Series) -> bool:
+    """Could every point in a column of plain numbers part thousands: 1.234, never 1.5?"""
+    return _agree(series.drop_nulls(), COMMA_GROUPED_BY_POINT.pattern)
+
+
+def _is_number_like(series: pl.Series) -> pl.Series:
+    return series.str.contains(_NUMBER_LIKE)
+
+
+def _agree(series: pl.Series, pattern: str) -> bool:
+    return bool(series.str.contains(pattern).all())

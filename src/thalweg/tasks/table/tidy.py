@@ -1,0 +1,152 @@
+"""Columns of text as they come from a file: without blanks, and as numbers where they are ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from thalweg.tasks.table.delimited import MISSING
+from thalweg.tasks.table.notation import (
+    COMMA_GROUPED_BY_POINT,
+    Notation,
+    Reading,
+    has_grouping_points,
+    reading_of,
+)
+
+Reread = Callable[[Collection[str]], pl.DataFrame]
+"""The same table once more, with these columns as the texts that stand there."""
+
+_MOST_NAMES = 8
+
+
+@dataclass(slots=True)
+class Tidied:
+    """Columns by name, and what was found of them.
+
+    proven: decimal signs that some column leaves no doubt of
+    notations: of the columns that were no plain numbers; doubts: what may be meant otherwise
+    """
+
+    columns: dict[str, pl.Series]
+    delimiter: str
+    proven: set[str] = field(default_factory=set)
+    notations: dict[str, Notation] = field(default_factory=dict)
+    doubts: list[str] = field(default_factory=list)
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        return pl.DataFrame(list(self.columns.values()))
+
+    @property
+    def notices(self) -> list[str]:
+        """A line for each notation."""
+        lines = []
+        for notation in dict.fromkeys(self.notations.values()):
+            names = [name for name, row in self.notations.items() if row == notation]
+            lines.append(f"numbers written like {notation.example}: {_listed(names)}")
+        return lines
+
+
+def tidied(
+    frame: pl.DataFrame,
+    *,
+    texts: Collection[str],
+    numbers: Collection[str],
+    delimiter: str,
+    reread: Reread,
+) -> Tidied:
+    """The table with its texts bare, and numbers of any notation as numbers.
+
+    texts: columns that stay texts
+    numbers: columns in which numbers are written plainly even where texts stand among them, so that
+    those stand out
+    """
+    found = Tidied({row.name: _bare(row, texts) for row in frame.iter_columns()}, delimiter)
+    readings = {
+        name: reading_of(column)
+        for name, column in found.columns.items()
+        if column.dtype == pl.String and name not in texts
+    }
+    found.proven = {row.decimal for row in readings.values() if row.decimal and not row.num_texts}
+    if "," in found.proven:
+        is_float = {n for n, c in found.columns.items() if c.dtype == pl.Float64 and n not in texts}
+        _read_points(found, reread(is_float).select(sorted(is_float, key=frame.columns.index)))
+    for name, reading in readings.items():
+        if not reading.num_texts or name in numbers:
+            _read(found, name, reading)
+    return found
+
+
+def _bare(series: pl.Series, texts: Collection[str]) -> pl.Series:
+    """Without blanks around texts; as numbers where all are plain ones."""
+    if series.dtype != pl.String:
+        return series
+    series = series.str.strip_chars()
+    series = series.set(series.is_in(MISSING), None)
+    if series.name in texts:
+        return series
+    numbers = series.cast(pl.Float64, strict=False)
+    return numbers if numbers.null_count() == series.null_count() < len(series) else series
+
+
+def _read_points(found: Tidied, plain: pl.DataFrame) -> None:
+    """Plain numbers in a table with decimal commas: can their points be those of thousands?"""
+    columns = [_bare(column, plain.columns) for column in plain.iter_columns()]
+    grouped = [column for column in columns if has_grouping_points(column)]
+    found.proven |= {"."} if len(grouped) < len(columns) else set()
+    for column in grouped:
+        may_be = f"column {column.name!r}: {_example(column, '.')} may have a point of thousands"
+        if "." in found.proven:
+            found.doubts.append(f"{may_be}, and is read with a decimal point, as others here")
+        else:
+            found.doubts.append(f"{may_be}, and is read so: others here have decimal commas")
+            _convert(found, column, COMMA_GROUPED_BY_POINT)
+
+
+def _read(found: Tidied, name: str, reading: Reading) -> None:
+    """One column of text as numbers, where its numbers agree on a notation."""
+    column = found.columns[name]
+    if reading.is_mixed:
+        found.doubts.append(
+            f"column {name!r} stays text: its numbers are written in several ways, such as "
+            f"{column.drop_nulls()[0]!r}"
+        )
+    if not reading.fits:
+        return
+    notation = reading.fits[0]
+    if reading.is_open:
+        sign, why = _decimal_sign(found)
+        notation = next(row for row in reading.fits if row.decimal == sign)
+        meant = "a decimal comma" if sign == "," else "commas between thousands"
+        found.doubts.append(
+            f"column {name!r}: {_example(column, ',')} may be meant in two ways, and is read with "
+            f"{meant}, {why}"
+        )
+    _convert(found, column, notation)
+
+
+def _decimal_sign(found: Tidied) -> tuple[str, str]:
+    """The one that the table's other columns have, else the one usual beside its delimiter."""
+    if len(found.proven) == 1:
+        return next(iter(found.proven)), "as others here"
+    return ("," if found.delimiter == ";" else "."), "which is usual in such a file"
+
+
+def _convert(found: Tidied, column: pl.Series, notation: Notation) -> None:
+    plain = notation.plain(column)
+    numbers = plain.cast(pl.Float64, strict=False)
+    is_whole = numbers.null_count() == column.null_count()
+    found.columns[column.name] = numbers if is_whole else plain
+    found.notations[column.name] = notation
+
+
+def _example(column: pl.Series, sign: str) -> str:
+    return str(column.filter(column.str.contains(sign, literal=True))[0])
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:_MOST_NAMES])
+    return shown if len(names) <= _MOST_NAMES else f"{shown}, ... ({len(names) - _MOST_NAMES} more)"
