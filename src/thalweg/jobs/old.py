@@ -63,8 +63,8 @@ class Old:
         known = self.history.environment.get("data_xxh3")
         if known is not None and found is not None and known != found:
             raise RunError(
-                f"{name_of(data)} has changed since {self.folder.path} began (its checksum differs): "
-                "bring the old file back, or begin a new run with thalweg fit"
+                f"{name_of(data)} has changed since {self.folder.path} began (its checksum "
+                "differs): bring the old file back, or begin a new run with thalweg fit"
             )
         return data
 

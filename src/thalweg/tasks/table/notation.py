@@ -38,12 +38,10 @@ class Notation:
         return rf"^[+-]?(?:(?:{whole})(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?$"
 
     def plain(self, series: pl.Series) -> pl.Series:
-        """Texts of this notation as a computer writes them, 1234.5; others as they are."""
-        plain = series
+        """Texts of this notation as a computer writes them: 1234.5"""
         if self.groups:
-            plain = plain.str.replace_all(f"[{re.escape(self.groups)}]", "")
-        plain = plain.str.replace(self.decimal, ".", literal=True)
-        return plain.zip_with(series.str.contains(self.pattern), series)
+            series = series.str.replace_all(f"[{re.escape(self.groups)}]", "")
+        return series.str.replace(self.decimal, ".", literal=True)
 
 
 COMMA = Notation(",", "", "1234,5")
@@ -69,11 +67,12 @@ _ANY = "|".join(f"(?:{notation.pattern})" for notation in NOTATIONS)
 class Reading:
     """fits: the notations that all numbers of a column agree with
 
-    num_texts: values that are a number in no notation; is_mixed: are there numbers in several?
+    has_texts: are there values that are a number in no notation?
+    is_mixed: are there numbers in several?
     """
 
     fits: tuple[Notation, ...] = ()
-    num_texts: int = 0
+    has_texts: bool = False
     is_mixed: bool = False
 
     @property
@@ -94,12 +93,16 @@ def reading_of(series: pl.Series) -> Reading:
     sample = known.gather_every(max(1, len(known) // _SAMPLE))
     if 2 * _is_number_like(sample).sum() <= len(sample):
         return Reading()
-    numbers = known.filter(_is_number_like(known))
-    num_texts = len(known) - len(numbers)
-    if num_texts >= len(numbers) or not numbers.cast(pl.Float64, strict=False).null_count():
+    distinct = known.unique()
+    numbers = distinct.filter(_is_number_like(distinct))
+    if not numbers.cast(pl.Float64, strict=False).null_count():
         return Reading()
     fits = tuple(notation for notation in NOTATIONS if _agree(numbers, notation.pattern))
-    return Reading(fits, num_texts, is_mixed=not fits and _agree(numbers, _ANY))
+    return Reading(
+        fits,
+        has_texts=len(numbers) < len(distinct),
+        is_mixed=not fits and _agree(numbers, _ANY),
+    )
 
 
 def has_grouping_points(series: pl.Series) -> bool:

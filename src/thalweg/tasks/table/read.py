@@ -100,5 +100,5 @@ def _facts(opened: list[Opened], name: str) -> list[str]:
         lines.append(f"{name} is {len(opened):,} files, {first} to {last}")
     for facts, count in Counter(row.facts for row in opened if row.facts).items():
         which = name if count == len(opened) else f"{name}, {count:,} of its files,"
-        lines.append(f"{which} is read as {', '.join(facts)}")
+        lines.append(f"{which} is recognised as {', '.join(facts)}")
     return lines

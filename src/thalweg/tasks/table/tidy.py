@@ -70,12 +70,12 @@ def tidied(
         for name, column in found.columns.items()
         if column.dtype == pl.String and name not in texts
     }
-    found.proven = {row.decimal for row in readings.values() if row.decimal and not row.num_texts}
+    found.proven = {row.decimal for row in readings.values() if row.decimal and not row.has_texts}
     if "," in found.proven:
         is_float = {n for n, c in found.columns.items() if c.dtype == pl.Float64 and n not in texts}
         _read_points(found, reread(is_float).select(sorted(is_float, key=frame.columns.index)))
     for name, reading in readings.items():
-        if not reading.num_texts or name in numbers:
+        if not reading.has_texts or name in numbers:
             _read(found, name, reading)
     return found
 
@@ -138,8 +138,9 @@ def _decimal_sign(found: Tidied) -> tuple[str, str]:
 def _convert(found: Tidied, column: pl.Series, notation: Notation) -> None:
     plain = notation.plain(column)
     numbers = plain.cast(pl.Float64, strict=False)
-    is_whole = numbers.null_count() == column.null_count()
-    found.columns[column.name] = numbers if is_whole else plain
+    if numbers.null_count() > column.null_count():  # texts among them, which stay as they are
+        numbers = plain.zip_with(column.str.contains(notation.pattern), column)
+    found.columns[column.name] = numbers
     found.notations[column.name] = notation
 
 
