@@ -105,9 +105,18 @@ def reading_of(series: pl.Series) -> Reading:
     )
 
 
+def may_have_grouping_points(numbers: pl.Series) -> bool:
+    """Could they have been written with points between thousands, 1.234 for 1234? Then they are
+    whole thousandths; what `has_grouping_points` says of their texts is final.
+    """
+    thousandths = numbers.filter(numbers.is_finite()) * 1000
+    return bool(((thousandths - thousandths.round()).abs() <= 1e-9 * thousandths.abs()).all())
+
+
 def has_grouping_points(series: pl.Series) -> bool:
-    """Could every point in a column of plain numbers part thousands: 1.234, never 1.5?"""
-    return _agree(series.drop_nulls(), COMMA_GROUPED_BY_POINT.pattern)
+    """Could every point in a column of texts part thousands: 1.234, never 1.5?"""
+    has_points = bool(series.str.contains(".", literal=True).any())
+    return has_points and _agree(series.drop_nulls(), COMMA_GROUPED_BY_POINT.pattern)
 
 
 def _is_number_like(series: pl.Series) -> pl.Series:

@@ -13,6 +13,7 @@ from thalweg.tasks.table.notation import (
     Notation,
     Reading,
     has_grouping_points,
+    may_have_grouping_points,
     reading_of,
 )
 
@@ -71,9 +72,8 @@ def tidied(
         if column.dtype == pl.String and name not in texts
     }
     found.proven = {row.decimal for row in readings.values() if row.decimal and not row.has_texts}
-    if "," in found.proven:
-        is_float = {n for n, c in found.columns.items() if c.dtype == pl.Float64 and n not in texts}
-        _read_points(found, reread(is_float).select(sorted(is_float, key=frame.columns.index)))
+    if "," in found.proven or delimiter == ";":
+        _read_points(found, reread)
     for name, reading in readings.items():
         if not reading.has_texts or name in numbers:
             _read(found, name, reading)
@@ -84,26 +84,34 @@ def _bare(series: pl.Series, texts: Collection[str]) -> pl.Series:
     """Without blanks around texts; as numbers where all are plain ones."""
     if series.dtype != pl.String:
         return series
+    series = _stripped(series)
+    for dtype in (pl.Int64, pl.Float64) if series.name not in texts else ():
+        numbers = series.cast(dtype, strict=False)
+        if numbers.null_count() == series.null_count() < len(series):
+            return numbers
+    return series
+
+
+def _stripped(series: pl.Series) -> pl.Series:
     series = series.str.strip_chars()
-    series = series.set(series.is_in(MISSING), None)
-    if series.name in texts:
-        return series
-    numbers = series.cast(pl.Float64, strict=False)
-    return numbers if numbers.null_count() == series.null_count() < len(series) else series
+    return series.set(series.is_in(MISSING), None)
 
 
-def _read_points(found: Tidied, plain: pl.DataFrame) -> None:
-    """Plain numbers in a table with decimal commas: can their points be those of thousands?"""
-    columns = [_bare(column, plain.columns) for column in plain.iter_columns()]
-    grouped = [column for column in columns if has_grouping_points(column)]
-    found.proven |= {"."} if len(grouped) < len(columns) else set()
+def _read_points(found: Tidied, reread: Reread) -> None:
+    """Plain numbers where decimal commas are usual: can their points be those of thousands?"""
+    floats = [name for name, column in found.columns.items() if column.dtype == pl.Float64]
+    names = [name for name in floats if may_have_grouping_points(found.columns[name])]
+    texts = reread(names).select(names) if names else pl.DataFrame()
+    grouped = [text for text in map(_stripped, texts.iter_columns()) if has_grouping_points(text)]
+    if len(grouped) < len(floats):
+        found.proven.add(".")
     for column in grouped:
         may_be = f"column {column.name!r}: {_example(column, '.')} may have a point of thousands"
-        if "." in found.proven:
-            found.doubts.append(f"{may_be}, and is read with a decimal point, as others here")
-        else:
-            found.doubts.append(f"{may_be}, and is read so: others here have decimal commas")
+        if found.proven == {","}:
+            found.doubts.append(f"{may_be}, and is read so, since others here have decimal commas")
             _convert(found, column, COMMA_GROUPED_BY_POINT)
+        else:
+            found.doubts.append(f"{may_be}, and is read with a decimal point")
 
 
 def _read(found: Tidied, name: str, reading: Reading) -> None:

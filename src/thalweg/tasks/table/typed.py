@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,12 +75,13 @@ def json_lines(part: Part) -> Typed | None:
 
     Raises DataError where only its name says so.
     """
-    if _JSON.match(part.head) and (part.suffix in _JSON_SUFFIXES or _is_json(part.head)):
+    head = part.head.removeprefix(BOM_UTF8)
+    if _JSON.match(head) and (part.suffix in _JSON_SUFFIXES or _is_json(head)):
         return Typed(part, "a JSON", _read_json)
     if part.suffix in _JSON_SUFFIXES:
         raise DataError(
             f"{part.name} holds no JSON objects, though its name says so: it begins with "
-            f"{part.head.decode(errors='replace').strip()[:20]!r}"
+            f"{head.decode(errors='replace').strip()[:20]!r}"
         )
     return None
 
@@ -119,7 +121,7 @@ def _read_arrow_stream(part: Part) -> pl.DataFrame:
 
 
 def _read_json(part: Part) -> pl.DataFrame:
-    raw = part.whole().removeprefix(b"\xef\xbb\xbf")
+    raw = part.whole().removeprefix(BOM_UTF8)
     try:
         if raw.lstrip().startswith(b"["):
             return pl.read_json(raw, infer_schema_length=None)

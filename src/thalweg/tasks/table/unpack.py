@@ -62,7 +62,7 @@ def _unzstd(raw: bytes) -> bytes:
     text = "\n".join(lines.fill_null("").to_list())
     if "\x00" in text or "\ufffd" in text:
         raise UnicodeError("no UTF-8 text")
-    return text.encode() + b"\n"
+    return text.encode()
 
 
 _KINDS: dict[bytes, tuple[str, Callable[[bytes], bytes]]] = {
