@@ -33,6 +33,9 @@ _QUIET = Annotated[
     bool, Parameter(name="--quiet", negative="", help="no progress on standard error")
 ]
 _OUT = Annotated[str, Parameter(name="--out", help="the folder that holds the runs")]
+_STDIN = {"-": "/dev/stdin"}
+"""cyclopts takes a lone - for an option."""
+
 _RUN = Annotated[str, Parameter(help='a folder, a name below --out, or "last"')]
 
 
@@ -88,7 +91,7 @@ def fit(
     Parameters
     ----------
     data:
-        a CSV or Parquet file
+        a table: CSV, JSON lines, Parquet or Arrow, a folder of such files, or - for standard input
     config:
         run.toml of an earlier run, to repeat it; options given beside it come first
     """
@@ -170,7 +173,7 @@ def predict(
     Parameters
     ----------
     data:
-        a CSV or Parquet file with the columns that the run was trained on
+        a table as for fit, with the columns that the run was trained on
     to:
         write to this file instead, .csv or .parquet
     """
@@ -191,7 +194,7 @@ def evaluate(run: _RUN, data: str, /, *, out: _OUT = "runs", json: _JSON = False
     Parameters
     ----------
     data:
-        a CSV or Parquet file with the run's columns and its target
+        a table as for fit, with the run's columns and its target
     """
     result = _job("evaluate", "evaluate")(run, data, out=out)
     print_json(result) if json else print_scores(result)
@@ -248,6 +251,7 @@ def main(words: list[str] | None = None) -> int:
 
 def _run(words: list[str] | None) -> int:
     try:
+        words = [_STDIN.get(word, word) for word in (sys.argv[1:] if words is None else words)]
         return app(words, exit_on_error=False, print_error=False) or 0
     except CycloptsError as error:
         return _say(_usage(error), UsageError.exit_code)

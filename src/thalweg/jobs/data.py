@@ -7,12 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from thalweg.state.checksum import checksum
-from thalweg.tasks.table.source import STANDARD_INPUT, is_stored, standard_input
-
-
-def is_standard_input(data: Any) -> bool:
-    """Is it to be read from standard input?"""
-    return is_stored(data) and str(data) == STANDARD_INPUT
+from thalweg.tasks.table.source import is_standard_input, is_stored, standard_input
 
 
 def stem_of(data: Any) -> str:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from thalweg.errors import RunError
-from thalweg.jobs.data import checksum_of, is_standard_input
+from thalweg.jobs.data import checksum_of
 from thalweg.jobs.settings import Settings
 from thalweg.record import History, read
 from thalweg.state import folder as files
 from thalweg.state.folder import Folder, origin_of
 from thalweg.tasks.objectives import OBJECTIVES
-from thalweg.tasks.table.source import name_of
+from thalweg.tasks.table.source import is_standard_input, name_of
 from thalweg.version import __version__
 
 

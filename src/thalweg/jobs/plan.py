@@ -141,7 +141,7 @@ def study_of(data: Any, settings: Settings) -> Study:
             raise UsageError("a model of your own needs arrays: fit((X, y), model=net, loss=...)")
         if settings.target is None:
             raise UsageError("no target was given: name the column to predict, --target COL")
-        numbers = [settings.target] if settings.task != "classification" else []
+        numbers = [settings.target] if settings.task == "regression" else []
         table = read_table(data, numbers=numbers)
         study = of_table(table.frame, _asked(settings, settings.target), source=table.name)
         return replace(study, notices=(*table.notices, *study.notices))

@@ -43,6 +43,10 @@ class Notation:
             series = series.str.replace_all(f"[{re.escape(self.groups)}]", "")
         return series.str.replace(self.decimal, ".", literal=True)
 
+    def among_texts(self, series: pl.Series) -> pl.Series:
+        """The same, with all texts that are no numbers as they are."""
+        return self.plain(series).zip_with(series.str.contains(self.pattern), series)
+
 
 COMMA = Notation(",", "", "1234,5")
 POINT_GROUPED_BY_COMMA = Notation(".", ",", "1,234.5")
@@ -87,15 +91,24 @@ class Reading:
         return signs.pop() if len(signs) == 1 else None
 
 
-def reading_of(series: pl.Series) -> Reading:
-    """How the numbers of a text column are written; nothing where they are plain, or few."""
+def plainly(series: pl.Series) -> pl.Series:
+    """A text column with its numbers written as a computer does, where they are most of it."""
+    reading = reading_of(series)
+    return reading.fits[0].among_texts(series) if reading.fits else series
+
+
+def reading_of(series: pl.Series, *, is_mostly_numbers: bool = False) -> Reading:
+    """How the numbers of a text column are written; nothing where they are plain, or few.
+
+    is_mostly_numbers: that is known, and need not be so here
+    """
     known = series.drop_nulls()
     sample = known.gather_every(max(1, len(known) // _SAMPLE))
-    if 2 * _is_number_like(sample).sum() <= len(sample):
+    if not is_mostly_numbers and 2 * _is_number_like(sample).sum() <= len(sample):
         return Reading()
     distinct = known.unique()
     numbers = distinct.filter(_is_number_like(distinct))
-    if not numbers.cast(pl.Float64, strict=False).null_count():
+    if not numbers.cast(pl.Float64, strict=False).null_count():  # all plain, or none at all
         return Reading()
     fits = tuple(notation for notation in NOTATIONS if _agree(numbers, notation.pattern))
     return Reading(

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from thalweg.errors import DataError
+from thalweg.tasks.table.notation import plainly
 
 Kind = Literal["number", "category"]
 
@@ -322,7 +323,8 @@ def _stray(series: pl.Series) -> pl.Series:
     """The few texts in a column that holds numbers otherwise; none where most of it is text."""
     if series.dtype != pl.String:
         return series.clear()
-    texts = series.filter(series.cast(pl.Float64, strict=False).is_null() & series.is_not_null())
+    numbers = plainly(series).cast(pl.Float64, strict=False)
+    texts = series.filter(numbers.is_null() & series.is_not_null())
     return texts if 2 * len(texts) < series.len() - series.null_count() else series.clear()
 
 

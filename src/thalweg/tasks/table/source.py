@@ -12,8 +12,8 @@ from typing import Any
 
 from thalweg.errors import DataError
 
-STANDARD_INPUT = "-"
-"""Data of this name is read from standard input; a file of that name is ./-"""
+STANDARD_INPUT = ("-", "/dev/stdin")
+"""Data of these names is read from standard input; a file called - is ./-"""
 
 HEAD = 65_536
 """So many first bytes say what a file is."""
@@ -62,11 +62,16 @@ def is_stored(data: Any) -> bool:
     return isinstance(data, str | Path)
 
 
+def is_standard_input(data: Any) -> bool:
+    """Is it to be read from standard input?"""
+    return is_stored(data) and str(data) in STANDARD_INPUT
+
+
 def name_of(data: Any) -> str:
     """What to call data in messages."""
     if not is_stored(data):
         return "the data"
-    return "standard input" if str(data) == STANDARD_INPUT else str(data)
+    return "standard input" if is_standard_input(data) else str(data)
 
 
 def parts_of(data: str | Path) -> list[Part]:
@@ -74,7 +79,7 @@ def parts_of(data: str | Path) -> list[Part]:
 
     Raises DataError where there is none, or one cannot be read or is empty.
     """
-    if str(data) == STANDARD_INPUT:
+    if is_standard_input(data):
         parts = [Part(name_of(data), standard_input())]
     else:
         parts = [Part(str(path), path) for path in files_of(Path(data))]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import polars as pl
+from polars import selectors
 
 from thalweg.tasks.table.delimited import MISSING
 from thalweg.tasks.table.notation import (
@@ -67,7 +68,7 @@ def tidied(
     """
     found = Tidied({row.name: _bare(row, texts) for row in frame.iter_columns()}, delimiter)
     readings = {
-        name: reading_of(column)
+        name: reading_of(column, is_mostly_numbers=name in numbers)
         for name, column in found.columns.items()
         if column.dtype == pl.String and name not in texts
     }
@@ -102,6 +103,7 @@ def _read_points(found: Tidied, reread: Reread) -> None:
     floats = [name for name, column in found.columns.items() if column.dtype == pl.Float64]
     names = [name for name in floats if may_have_grouping_points(found.columns[name])]
     texts = reread(names).select(names) if names else pl.DataFrame()
+    texts = texts.select(selectors.string())  # Parquet among the files has no texts to show
     grouped = [text for text in map(_stripped, texts.iter_columns()) if has_grouping_points(text)]
     if len(grouped) < len(floats):
         found.proven.add(".")
@@ -144,11 +146,9 @@ def _decimal_sign(found: Tidied) -> tuple[str, str]:
 
 
 def _convert(found: Tidied, column: pl.Series, notation: Notation) -> None:
-    plain = notation.plain(column)
-    numbers = plain.cast(pl.Float64, strict=False)
-    if numbers.null_count() > column.null_count():  # texts among them, which stay as they are
-        numbers = plain.zip_with(column.str.contains(notation.pattern), column)
-    found.columns[column.name] = numbers
+    numbers = notation.plain(column).cast(pl.Float64, strict=False)
+    is_whole = numbers.null_count() == column.null_count()
+    found.columns[column.name] = numbers if is_whole else notation.among_texts(column)
     found.notations[column.name] = notation
 
 
