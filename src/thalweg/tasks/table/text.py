@@ -90,8 +90,9 @@ def _mended(part: Part, raw: bytes, text: str, num_bad: int) -> Text:
     doubts = _nuls(part.name, raw)
     if num_bad:
         line = _line_of_bad_byte(raw)[0]
+        places = "place" if num_bad == 1 else "places"
         doubts = (
-            f"{part.name} is UTF-8 text but for {num_bad:,} places, the first in line {line:,}: "
+            f"{part.name} is UTF-8 text but for {num_bad:,} {places}, the first in line {line:,}: "
             f"each is read as {_LOST!r}",
             *doubts,
         )

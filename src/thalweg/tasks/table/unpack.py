@@ -15,7 +15,7 @@ from thalweg.errors import DataError
 from thalweg.tasks.table.source import Part
 
 _ZIP = b"PK\x03\x04"
-_DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, PolarsError)
+_DAMAGE = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, PolarsError)
 
 
 def unpacked(part: Part) -> tuple[Part, str | None]:
