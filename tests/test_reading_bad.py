@@ -55,6 +55,7 @@ BAD: list[tuple[str, Files, tuple[str, ...]]] = [
     ("binary data in gzip", {"d": gzip.compress(RUBBISH)}, ("holds binary data",)),
     ("Latin-1 in zstd", {"d": zstd("größe,kind\n".encode("cp1252"))}, ("zstd", "unpack it first")),
     ("a zip", {"d": b"PK\x03\x04" + bytes(90)}, ("zip archive", "as CSV")),
+    ("ARFF", {"d": "@RELATION x\n@ATTRIBUTE a NUMERIC\n@DATA\n1\n"}, ("ARFF", "as CSV")),
     ("half of UTF-16", {"d": GOOD.encode("utf-16")[:-1]}, ("UTF-16", "cut short", "byte")),
     ("only a mark of UTF-16", {"d": b"\xff\xfe"}, ("is empty",)),
     ("numbers in memory", {"d": np.arange(300, dtype="<u2").tobytes()}, ("holds binary data",)),

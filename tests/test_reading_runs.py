@@ -102,7 +102,7 @@ def test_a_run_reads_every_form_alike(trained, place, capsys):
 def test_how_it_was_read_is_said_and_kept(place, capsys):
     assert main(shlex.split("fit german.csv.gz --target price --steps 2 --name run")) == 0
     err = capsys.readouterr().err
-    first = "german.csv.gz is recognised as gzip, Windows-1252 text (it is not UTF-8), ';' between"
+    first = "recognised in german.csv.gz: gzip, Windows-1252 text (it is not UTF-8), ';' between"
     for line in (first, "numbers written like 1.234,5: 'sales'", "like 1234,5: 'size', 'price'"):
         assert line in err
     texts = [event.text for event in thalweg.load("runs/run").record.events]

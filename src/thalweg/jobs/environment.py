@@ -13,6 +13,7 @@ from thalweg.jobs.data import checksum_of
 from thalweg.jobs.machine import Machine
 from thalweg.scale import matmul
 from thalweg.scale.findings import processor
+from thalweg.tasks.table.source import is_stored, name_of
 from thalweg.version import __version__
 
 PACKAGES = ("torch", "numpy", "polars", "scikit-learn")
@@ -31,8 +32,8 @@ def environment_of(data: Any, machine: Machine) -> dict[str, Any]:
         "float32 matmul": matmul.float32_precision(),
         **machine.sentences,
     }
-    if isinstance(data, str | Path):
-        found["data"] = str(data)
+    if is_stored(data):
+        found["data"] = name_of(data)
         found["data_xxh3"] = checksum_of(data) or "none: it is gone"
     if Path(sys.argv[0]).name == "thalweg":
         found["command"] = shlex.join(["thalweg", *sys.argv[1:]])

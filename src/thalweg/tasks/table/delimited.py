@@ -155,6 +155,8 @@ class Delimited:
 def delimited(part: Part) -> Delimited:
     """What the first lines of a text say. Raises DataError for a name that stands there twice."""
     text = part.head.decode("utf-8-sig", errors="replace").lstrip("\r\n")
+    if part.suffix == ".arff" or text.lower().startswith("@relation"):
+        raise DataError(f"{part.name} is an ARFF file: save the table in it as CSV")
     first, _, rest = text.partition("\n")
     told = first.strip("\r\n")[len(_SEP) :] if first.lower().startswith(_SEP) else ""
     skips = 1 if told in DELIMITERS else 0

@@ -99,6 +99,6 @@ def _facts(opened: list[Opened], name: str) -> list[str]:
         first, last = (Path(row.file.part.name).name for row in (opened[0], opened[-1]))
         lines.append(f"{name} is {len(opened):,} files, {first} to {last}")
     for facts, count in Counter(row.facts for row in opened if row.facts).items():
-        which = name if count == len(opened) else f"{name}, {count:,} of its files,"
-        lines.append(f"{which} is recognised as {', '.join(facts)}")
+        which = name if count == len(opened) else f"{count:,} files of {name}"
+        lines.append(f"recognised in {which}: {', '.join(facts)}")
     return lines
