@@ -139,6 +139,7 @@ COLUMNS = [
     ("apostrophes", ",", ["1'234.5", "12", "1\u2019234\u2019567"], [1234.5, 12, 1234567]),
     ("gaps", ";", ["1,5", "", "NA", " 2,5 "], [1.5, None, None, 2.5]),
     ("leading zeros are decimals", ",", ["0,123", "1,234"], [0.123, 1.234]),
+    ("quoted gaps among texts", ",", ["x", "", "NA", "y"], ["x", None, None, "y"]),
     ("plain numbers with blanks", ",", [" 1.5", "2 ", "3"], [1.5, 2, 3]),
     ("points of plain numbers", ",", ["1.234", "2.345"], [1.234, 2.345]),
     ("points that part no thousands", ";", ["1.234", "0.345"], [1.234, 0.345]),

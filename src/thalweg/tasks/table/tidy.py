@@ -94,8 +94,11 @@ def _bare(series: pl.Series, texts: Collection[str]) -> pl.Series:
 
 
 def _stripped(series: pl.Series) -> pl.Series:
-    series = series.str.strip_chars()
-    return series.set(series.is_in(MISSING), None)
+    stripped = series.str.strip_chars()
+    is_missing = stripped.is_in(MISSING)
+    if not ((stripped != series).any() or is_missing.any()):
+        return series  # the column itself takes no more memory
+    return stripped.set(is_missing, None)
 
 
 def _read_points(found: Tidied, reread: Reread) -> None:
