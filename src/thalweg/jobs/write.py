@@ -18,6 +18,7 @@ from thalweg.state import folder as files
 from thalweg.state.folder import Folder
 from thalweg.state.weights import save_weights
 from thalweg.strict import strict
+from thalweg.tasks.models.inputs import to_dict
 from thalweg.tasks.predictor import Predictor
 from thalweg.tasks.study import Study
 
@@ -57,6 +58,8 @@ def write(folder: Folder, run: Run, study: Study) -> None:
     """Weights, schema, verdict, report, and last the manifest that says the run is whole."""
     save_weights(run.model, folder.path / files.WEIGHTS)
     schema = study.schema.to_dict() if study.schema else {"classes": list(study.classes or ())}
+    if study.schema is None and study.inputs is not None:
+        schema["inputs"] = to_dict(study.inputs)
     folder.write_toml(files.SCHEMA, schema)
     folder.write(files.VERDICT, json.dumps(strict(run.result["verdict"]), indent=1) + "\n")
     folder.write(files.REPORT, render(run.record, title=folder.name))
