@@ -7,9 +7,10 @@ from typing import Any
 from torch import nn
 
 from thalweg.errors import UsageError
+from thalweg.tasks.callables import is_callable_name
 from thalweg.tasks.models.build import build
 from thalweg.tasks.models.fits import check_outputs
-from thalweg.tasks.models.own import check_module, is_own
+from thalweg.tasks.models.own import check_module
 from thalweg.tasks.models.sizes import sized
 from thalweg.tasks.models.spelling import parsed
 from thalweg.tasks.study import Study
@@ -41,7 +42,7 @@ def check_own(module: nn.Module, model: Any, train: Source, study: Study, *, see
 
     model: as it was asked for; train: on the model's device
     """
-    is_ours = isinstance(model, str) and not is_own(model)
+    is_ours = isinstance(model, str) and not is_callable_name(model)
     if is_ours or study.inputs is None:
         return
     name = model if isinstance(model, str) else type(model).__name__

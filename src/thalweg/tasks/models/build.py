@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from thalweg.errors import UsageError
-from thalweg.tasks.models import own
 from thalweg.tasks.models.columns import Columns
 from thalweg.tasks.models.conv import conv
 from thalweg.tasks.models.inputs import Inputs, Pictures, Rows, Tokens, arguments_of
 from thalweg.tasks.models.mlp import mlp
+from thalweg.tasks.models.own import made
 from thalweg.tasks.models.resmlp import ResidualMLP
 from thalweg.tasks.models.sizes import sized
 from thalweg.tasks.models.spelling import Spelling, parsed
@@ -52,7 +52,8 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if spelling.kind == "own":
-            return _own(name, inputs, num_outputs, dropout)
+            known = {"num_outputs": num_outputs, "dropout": dropout}
+            return made(name, {**arguments_of(inputs), **known})
         kind = KINDS[spelling.kind]
         _check(spelling, kind, inputs, dropout)
         try:
@@ -91,16 +92,6 @@ def _check(spelling: Spelling, kind: Kind, inputs: Inputs, dropout: float) -> No
             f"dropout is {dropout:g}, and model {spelling.name!r} has no place for it: leave it "
             f"out, or take one of {names}"
         )
-
-
-def _own(name: str, inputs: Inputs, num_outputs: int, dropout: float) -> nn.Module:
-    if dropout and not own.takes(name, "dropout"):
-        raise UsageError(
-            f"dropout is {dropout:g}, and the function of model {name!r} takes no argument "
-            "'dropout': give it one, or leave the setting out"
-        )
-    known = {**arguments_of(inputs), "num_outputs": num_outputs, "dropout": dropout}
-    return own.made(name, known)
 
 
 def _linear(spelling: Spelling, rows: Rows, num_outputs: int, dropout: float) -> nn.Module:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from thalweg.errors import UsageError
+from thalweg.tasks.callables import in_a_line
 from thalweg.tasks.measure import evaluating
 from thalweg.tasks.sources import in_order
 from thalweg.types import Source
@@ -29,10 +30,9 @@ def check_outputs(
         try:
             outputs = model(inputs)
         except Exception as error:
-            line = " ".join(str(error).split())[:200]
             raise UsageError(
-                f"{what} fails on inputs of shape {given} ({inputs.dtype}), with "
-                f"{type(error).__name__}: {line}"
+                f"{what} fails on inputs of shape {given} and type {inputs.dtype}, with "
+                f"{in_a_line(error)}"
             ) from error
     wanted = (given[0], num_outputs)
     found = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from thalweg.errors import UsageError
-from thalweg.tasks.models.own import is_own
+from thalweg.tasks.callables import is_callable_name
 
 MOST_BLOCKS = 1000
 
@@ -69,7 +69,7 @@ def parsed(name: str) -> Spelling:
     """Raises UsageError, with what can be written, for a name that is none."""
     kind, colon, rest = name.partition(":")
     if kind not in FORMS:
-        if is_own(name):
+        if is_callable_name(name):
             return Spelling(name, "own")
         near = get_close_matches(kind, FORMS, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
