@@ -9,10 +9,12 @@ from torch import nn
 from thalweg.errors import UsageError
 from thalweg.tasks.callables import is_callable_name
 from thalweg.tasks.models.build import build
+from thalweg.tasks.models.columns import Columns
 from thalweg.tasks.models.fits import check_outputs
 from thalweg.tasks.models.own import check_module
 from thalweg.tasks.models.sizes import sized
 from thalweg.tasks.models.spelling import parsed
+from thalweg.tasks.sources import Arrays
 from thalweg.tasks.study import Study
 from thalweg.types import Source
 
@@ -28,13 +30,22 @@ def model_of(study: Study, model: Any, *, seed: int, dropout: float) -> nn.Modul
     """Raises UsageError for a name that is unknown or does not fit, or what is no model."""
     if isinstance(model, str):
         assert study.inputs is not None
-        return build(model, study.inputs, study.num_outputs, seed=seed, dropout=dropout)
+        module = build(model, study.inputs, study.num_outputs, seed=seed, dropout=dropout)
+        _learn(module, study.train)
+        return module
     if dropout:
         raise UsageError(
             f"dropout is {dropout:g}, and the model is your own: put nn.Dropout({dropout:g}) into "
             "it, or leave the setting out"
         )
     return check_module(model)
+
+
+def _learn(module: nn.Module, train: Source) -> None:
+    """What a first layer learns from the training rows before the first step."""
+    for first in module.modules():
+        if isinstance(first, Columns) and isinstance(train, Arrays):
+            first.learn(train.inputs)
 
 
 def check_own(module: nn.Module, model: Any, train: Source, study: Study, *, seed: int) -> None:

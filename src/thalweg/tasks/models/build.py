@@ -117,8 +117,8 @@ def _resmlp(spelling: Spelling, rows: Rows, num_outputs: int, dropout: float) ->
 
 def _columns(spelling: Spelling, rows: Rows) -> Columns | None:
     """The first layer, where there is anything for it to do."""
-    spreads = spelling.options.get("numbers", "plain") != "plain" and bool(rows.numbers)
-    return Columns(rows, spreads=spreads) if spreads or rows.codes else None
+    has_bins = spelling.options.get("numbers") == "bins" and bool(rows.numbers)
+    return Columns(rows, has_bins=has_bins) if has_bins or rows.codes else None
 
 
 def _conv(spelling: Spelling, pictures: Pictures, num_outputs: int, dropout: float) -> nn.Module:

@@ -25,7 +25,7 @@ class Form:
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-NUMBERS = {"numbers": ("plain", "periodic")}
+NUMBERS = {"numbers": ("plain", "bins")}
 
 FORMS = {
     "linear": Form("linear", "none"),
