@@ -259,6 +259,21 @@ def test_a_name_without_sizes_is_given_some_that_can_be_read_again(kind):
     assert build(kind, inputs, 3, seed=0) is not None
 
 
+@pytest.mark.parametrize(
+    ("name", "inputs", "found"),
+    [
+        ("mlp", TABLE, "mlp:256,256,numbers=bins"),
+        ("mlp", PLAIN, "mlp:256,256"),
+        ("mlp", Rows(129, numbers=tuple(range(129))), "mlp:256,256"),
+        ("resmlp", TABLE, "resmlp:256x2,numbers=bins"),
+        ("mlp:8", TABLE, "mlp:8"),
+        ("conv", PICTURES, "conv:32,64,128"),
+    ],
+)
+def test_what_a_name_leaves_open_the_data_decides(name, inputs, found):
+    assert sized(parsed(name), inputs).name == found
+
+
 @pytest.mark.parametrize("inputs", [PICTURES, TOKENS, LANGUAGE])
 def test_inputs_are_written_down_and_read_again(inputs):
     assert from_dict(to_dict(inputs)) == inputs

@@ -57,12 +57,11 @@ class Spelling:
         """Does it say how large it is?"""
         return bool(self.widths) or self.kind in ("linear", "own")
 
-    def sized(self, sizes: str) -> Spelling:
-        """The same model at sizes such as 256x4, if it names none."""
-        if self.is_sized:
-            return self
-        options = [f"{key}={value}" for key, value in self.options.items()]
-        return parsed(f"{self.kind}:{','.join([sizes, *options])}")
+    def sized(self, sizes: str, options: Mapping[str, str]) -> Spelling:
+        """The same model at sizes such as 256x4, and with options that it does not name."""
+        both = {**options, **self.options}
+        texts = [f"{key}={value}" for key, value in both.items()]
+        return parsed(f"{self.kind}:{','.join([sizes, *texts])}")
 
 
 def parsed(name: str) -> Spelling:
