@@ -1,7 +1,7 @@
 """How large a model is where its name does not say, and what its first layer does.
 
-`mlp` and `resmlp` alone spread numbers over bins, which lowered the validation loss on most of seven
-tables, up to so many columns that the first layer does not outgrow the others.
+`mlp` and `resmlp` alone spread numbers over bins, which lowered the validation loss on most tables
+that were tried, up to so many columns that the first layer does not outgrow the others.
 """
 
 from __future__ import annotations
