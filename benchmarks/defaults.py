@@ -9,7 +9,7 @@ import argparse
 import math
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -21,7 +21,7 @@ from torch import nn
 import thalweg
 from benchmarks.data import load
 from benchmarks.facts import RESULTS, machine, table, write_json
-from thalweg.tasks import models
+from thalweg.tasks.models import build
 
 SETS = ("spambase", "letter", "diamonds")
 
@@ -109,17 +109,19 @@ def normalised(norm: Callable[[int], nn.Module] | None) -> Iterator[None]:
         yield
         return
 
-    def mlp(num_inputs: int, widths: list[int], num_outputs: int) -> nn.Sequential:
+    def mlp(
+        num_inputs: int, widths: Sequence[int], num_outputs: int, *, dropout: float
+    ) -> nn.Sequential:
         layers: list[nn.Module] = []
         for before, after in pairwise([num_inputs, *widths]):
             layers += [nn.Linear(before, after), norm(after), nn.ReLU()]
         return nn.Sequential(*layers, nn.Linear(widths[-1], num_outputs))
 
-    own, models.mlp = models.mlp, mlp
+    own, build.mlp = build.mlp, mlp
     try:
         yield
     finally:
-        models.mlp = own
+        build.mlp = own
 
 
 if __name__ == "__main__":

@@ -18,11 +18,11 @@ from thalweg.state.folder import Folder
 from thalweg.tasks import baselines
 from thalweg.tasks.table.asked import Asked
 from thalweg.tasks.table.encode import MOST_DEVIATIONS, encode_inputs, encode_target, tree_inputs
+from thalweg.tasks.table.levels import MOST_LEVELS
 from thalweg.tasks.table.read import read_table
 from thalweg.tasks.table.schema import (
     LARGEST,
     MOST_CLASSES,
-    MOST_LEVELS,
     Column,
     Dropped,
     Schema,

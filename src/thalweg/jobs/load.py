@@ -12,8 +12,10 @@ from thalweg.scale.precision import FLOAT32, cast, precision_of
 from thalweg.state import folder as files
 from thalweg.state.folder import Folder, find
 from thalweg.state.weights import load_weights
-from thalweg.tasks.models import build
+from thalweg.tasks.models.build import build
+from thalweg.tasks.models.inputs import from_dict
 from thalweg.tasks.predictor import Predictor, loss_of_kind
+from thalweg.tasks.table.layout import rows_of
 from thalweg.tasks.table.schema import Schema
 from thalweg.types import Finding, Verdict
 
@@ -64,12 +66,15 @@ def _schema(folder: Folder) -> Schema | None:
 def _rebuilt(folder: Folder, schema: Schema | None) -> Any:
     """The model that fit built, from its name."""
     settings: dict[str, Any] = folder.read_toml(files.SETTINGS)["settings"]
-    name = settings.get("model")
-    if name is None or schema is None:
+    name, written = settings.get("model"), folder.read_toml(files.SCHEMA)
+    if name is None or (schema is None and "inputs" not in written):
         raise RunError(
             f"the model of {folder.path} was given as an object: load(..., model=one like it)"
         )
-    return build(name, schema.width, len(schema.target.classes) or 1, seed=0)
+    inputs = from_dict(written["inputs"]) if schema is None else rows_of(schema)
+    classes = written["classes"] if schema is None else schema.target.classes
+    dropout = settings.get("dropout", 0.0)
+    return build(name, inputs, len(classes) or 1, seed=0, dropout=dropout)
 
 
 def _verdict(values: dict[str, Any]) -> Verdict:

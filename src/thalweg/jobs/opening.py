@@ -43,11 +43,17 @@ def _columns(schema: Schema) -> list[str]:
     categories = [
         f"{column.name} ({len(column.levels)})"
         for column in schema.columns
-        if column.kind == "category"
+        if column.kind == "category" and not column.vector
+    ]
+    learnt = [
+        f"{column.name} ({len(column.levels):,}, of {column.vector})"
+        for column in schema.columns
+        if column.vector
     ]
     lines = [
         (numbers, "number", "numbers", "brought to one scale"),
         (categories, "category", "categories", "one input for each value"),
+        (learnt, "category", "categories", "a learnt vector for each value"),
     ]
     return [
         f"{len(names):,} {one if len(names) == 1 else many}, {use}: {_listed(names)}"

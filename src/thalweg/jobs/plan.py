@@ -27,7 +27,9 @@ from thalweg.scale.exact import deterministic
 from thalweg.schedules import Schedule
 from thalweg.schedules.plateau import wait_of
 from thalweg.tasks.arrays import of_arrays
-from thalweg.tasks.models import build, check_module
+from thalweg.tasks.by_name import are_samples, of_samples
+from thalweg.tasks.model import check_own, model_of, with_sizes
+from thalweg.tasks.models.build import embeds
 from thalweg.tasks.study import Study
 from thalweg.tasks.table.asked import Asked
 from thalweg.tasks.table.frames import frame_of_arrays
@@ -101,6 +103,7 @@ class FitPlan:
             "target": settings.target,
             "task": settings.task,
             "model": settings.model if isinstance(settings.model, str) else None,
+            "dropout": settings.dropout,
             "loss": self.task.objective.name if settings.loss is not None else None,
             "optimizer": settings.optimizer,
             "lr": settings.rate,
@@ -135,19 +138,18 @@ class FitPlan:
 
 def study_of(data: Any, settings: Settings) -> Study:
     """The data made ready: a table, or for a model of the user's own arrays as they are."""
-    is_own_model = not isinstance(settings.model, str)
     if isinstance(data, str | Path) or hasattr(data, "columns"):
-        if is_own_model:
-            raise UsageError("a model of your own needs arrays: fit((X, y), model=net, loss=...)")
         if settings.target is None:
             raise UsageError("no target was given: name the column to predict, --target COL")
         numbers = [settings.target] if settings.task == "regression" else []
         table = read_table(data, numbers=numbers)
         study = of_table(table.frame, _asked(settings, settings.target), source=table.name)
         return replace(study, notices=(*table.notices, *study.notices))
-    if is_own_model:
+    if not isinstance(settings.model, str):
         loss = settings.loss or "cross_entropy"
         return of_arrays(data, loss=loss, seed=settings.seed, share=defaults.SHARE)
+    if are_samples(data, settings.model):
+        return of_samples(data, settings.loss, seed=settings.seed, share=defaults.SHARE)
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise DataError(
             f"data is a {type(data).__name__}: give a path, a frame or (inputs, targets); "
@@ -157,7 +159,13 @@ def study_of(data: Any, settings: Settings) -> Study:
 
 
 def _asked(settings: Settings, target: str) -> Asked:
-    return Asked(target=target, task=settings.task, seed=settings.seed, share=defaults.SHARE)
+    return Asked(
+        target=target,
+        task=settings.task,
+        seed=settings.seed,
+        share=defaults.SHARE,
+        embeds=embeds(settings.model),
+    )
 
 
 def plan_of(study: Study, settings: Settings, *, owns_process: bool) -> FitPlan:
@@ -166,6 +174,7 @@ def plan_of(study: Study, settings: Settings, *, owns_process: bool) -> FitPlan:
     Raises UsageError for a setting that does not fit the data.
     """
     _check_fit(study, settings)
+    settings = replace(settings, model=with_sizes(settings.model, study))
     rows = len(study.train)
     size = settings.batch_size
     batch_size: Any = defaults.batch_size(rows) if size == "auto" else size
@@ -203,16 +212,14 @@ def _check_fit(study: Study, settings: Settings) -> None:
 
 def _task(study: Study, settings: Settings) -> Task:
     """The model, built from the seed or the user's own, with its data, on its device."""
-    model = settings.model
-    if isinstance(model, str):
-        num_inputs = study.schema.width if study.schema else study.num_features
-        model = build(model, num_inputs, study.num_outputs, seed=settings.seed)
-    check_module(model)
+    model = model_of(study, settings.model, seed=settings.seed, dropout=settings.dropout or 0.0)
     device = choose(settings.device)
     model.to(device)
+    train = study.train.to(device)
+    check_own(model, settings.model, train, study, seed=settings.seed)
     return Task(
         model,
-        study.train.to(device),
+        train,
         loss=study.loss,
         validation=study.validation.to(device),
         metrics=study.metrics,

@@ -40,7 +40,14 @@ class Settings:
 
     target: str | None = _setting(None, "the column to predict")
     task: str = _setting("auto", "auto, classification or regression")
-    model: Any = _setting(defaults.MODEL, "linear, or mlp:WIDTH,WIDTH,...")
+    model: Any = _setting(
+        defaults.MODEL,
+        "linear, mlp:WIDTH,WIDTH,..., resmlp:WIDTHxBLOCKS, conv:WIDTH,..., "
+        "transformer:WIDTHxBLOCKS, or module:function that makes one",
+    )
+    dropout: float | None = _setting(
+        None, "share of a hidden layer that is left out at each training step, below 1"
+    )
     loss: Any = _setting(None, "cross_entropy or mse; by default from the task")
     optimizer: str = _setting(
         defaults.OPTIMIZER, "sgd, momentum, adam or adamw; with settings as adamw:weight_decay=0.1"
@@ -243,6 +250,10 @@ class Settings:
         _choice("compile", self.compile, COMPILE)
         if self.ema is not None and self.ema >= 1:
             raise UsageError(f"ema is {self.ema:g}: it must lie between 0 and 1, such as 0.999")
+        if self.dropout is not None and not (_is(self.dropout, Real) and 0 <= self.dropout < 1):
+            raise UsageError(
+                f"dropout is {self.dropout!r}: it must be a number, 0 or more, below 1"
+            )
         every_of(self.checkpoint_every)
         self._check_word_or_number("batch_size", ("auto", "full"))
         self._check_word_or_number("threads", ("auto",), most=1024)

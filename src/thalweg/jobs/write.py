@@ -18,6 +18,7 @@ from thalweg.state import folder as files
 from thalweg.state.folder import Folder
 from thalweg.state.weights import save_weights
 from thalweg.strict import strict
+from thalweg.tasks.models.inputs import to_dict
 from thalweg.tasks.predictor import Predictor
 from thalweg.tasks.study import Study
 
@@ -56,8 +57,15 @@ def score(study: Study, plan: FitPlan, descent: Descent, place: Place) -> Run:
 def write(folder: Folder, run: Run, study: Study) -> None:
     """Weights, schema, verdict, report, and last the manifest that says the run is whole."""
     save_weights(run.model, folder.path / files.WEIGHTS)
-    schema = study.schema.to_dict() if study.schema else {"classes": list(study.classes or ())}
-    folder.write_toml(files.SCHEMA, schema)
+    folder.write_toml(files.SCHEMA, _schema(study))
     folder.write(files.VERDICT, json.dumps(strict(run.result["verdict"]), indent=1) + "\n")
     folder.write(files.REPORT, render(run.record, title=folder.name))
     folder.seal()
+
+
+def _schema(study: Study) -> dict[str, Any]:
+    """What predictions need to know of the data: of a table its schema."""
+    if study.schema is not None:
+        return study.schema.to_dict()
+    inputs = {} if study.inputs is None else {"inputs": to_dict(study.inputs)}
+    return {"classes": list(study.classes or ()), **inputs}

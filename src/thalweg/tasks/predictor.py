@@ -47,7 +47,10 @@ class Predictor:
             frame, name = self._read(data)
             inputs = torch.from_numpy(encode_inputs(frame, self.schema, name))
         source = Arrays(inputs, torch.zeros(len(inputs)))
-        outputs, _ = outputs_of(self._task(source, loss="mse"), source)
+        try:
+            outputs, _ = outputs_of(self._task(source, loss="mse"), source)
+        except IndexError as error:  # a lookup in a table of vectors that is too short
+            raise DataError(f"the data holds an id that the model does not know: {error}") from None
         return as_frame(outputs, self.schema, self.kind, like=data)
 
     def evaluate(self, data: Any) -> dict[str, float]:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from thalweg.tasks.baselines import Scores
 from thalweg.tasks.metrics import Metric
+from thalweg.tasks.models.inputs import Inputs
 from thalweg.tasks.table.schema import Schema
 from thalweg.types import Source
 
@@ -25,6 +26,7 @@ class Study:
     kind: classification or regression; None where a loss of the user's own leaves it open
     loss: name of the loss; metrics: measured beside it, in the target's own unit
     classes: class names by id; mean, deviation: scale of a regression target
+    inputs: what a model built by name reads; None where only the user's own can
     rows, num_features: size of the data; schema: of a table; notices: what was done to it, a line
     each baselines(seed) -> {"constant": {...}, "tree": {...}}, scored on the test set
     """
@@ -44,6 +46,7 @@ class Study:
     mean: float = 0.0
     deviation: float = 1.0
     notices: tuple[str, ...] = ()
+    inputs: Inputs | None = None
 
     @property
     def num_outputs(self) -> int:

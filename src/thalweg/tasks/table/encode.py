@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from thalweg.errors import DataError, about
+from thalweg.tasks.models.inputs import DIGIT
 from thalweg.tasks.table.schema import (
     Column,
     Schema,
@@ -87,6 +88,10 @@ def _fill(block: np.ndarray, column: Column, series: pl.Series, source: str) -> 
         standard = (values - column.mean) / column.deviation
         standard = standard.clip(-MOST_DEVIATIONS, MOST_DEVIATIONS)
         block[:, 0] = np.where(missing, 0.0, standard)
+    elif column.vector:
+        codes = _codes(series, column)
+        missing = np.isnan(codes)
+        block[:, 0], block[:, 1] = np.divmod(np.where(missing, len(column.levels), codes), DIGIT)
     else:
         codes = _codes(series, column)
         missing = np.isnan(codes)

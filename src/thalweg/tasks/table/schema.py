@@ -14,12 +14,10 @@ import numpy as np
 import polars as pl
 
 from thalweg.errors import DataError
+from thalweg.tasks.table.levels import levels_of
 from thalweg.tasks.table.notation import plainly
 
 Kind = Literal["number", "category"]
-
-MOST_LEVELS = 64
-"""Levels of a category that get an input of their own; rarer ones share one."""
 
 IDENTIFIER_SHARE, IDENTIFIER_COUNT = 0.5, 100
 """A text column with more distinct values than both (share of its rows, count) is an identifier."""
@@ -39,6 +37,7 @@ class Column:
     """One input column. number: mean, deviation; category: its levels, most frequent first.
 
     has_missing: a missing value was seen in training, so an input says "was missing"
+    vector: width of what the model learns for each level, which is given as a code; 0 is one-hot
     """
 
     name: str
@@ -47,10 +46,15 @@ class Column:
     deviation: float = 1.0
     levels: tuple[str, ...] = ()
     has_missing: bool = False
+    vector: int = 0
 
     @property
     def width(self) -> int:
-        """Inputs of the model that it becomes: a category has one more, for any other value."""
+        """Inputs of the model that it becomes: a category has one more, for any other value; a
+        code has two digits.
+        """
+        if self.vector:
+            return 2 + self.has_missing
         own = len(self.levels) + 1 if self.kind == "category" else 1
         return own + self.has_missing
 
@@ -60,9 +64,13 @@ class Column:
         text = (
             "standardised"
             if self.kind == "number"
-            else f"one-hot, {len(self.levels)} levels + other"
+            else f"{self._levels_use}, {len(self.levels):,} levels + other"
         )
         return text + (", missing marked" if self.has_missing else "")
+
+    @property
+    def _levels_use(self) -> str:
+        return f"vectors of {self.vector}" if self.vector else "one-hot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,15 +173,20 @@ def with_scale(target: Target, values: np.ndarray) -> Target:
     return Target(target.name, "regression", mean=float(values.mean()), deviation=deviation)
 
 
-def describe_columns(frame: pl.DataFrame) -> tuple[tuple[Column, ...], tuple[Dropped, ...]]:
-    """Every column of the training rows (target excluded): how it is used, or why it is not."""
+def describe_columns(
+    frame: pl.DataFrame, *, embeds: bool = False
+) -> tuple[tuple[Column, ...], tuple[Dropped, ...]]:
+    """Every column of the training rows (target excluded): how it is used, or why it is not.
+
+    embeds: can the model learn vectors for the levels of a category?
+    """
     columns, dropped = [], []
     for series in frame.iter_columns():
         reason = _reason_to_drop(series)
         if reason:
             dropped.append(Dropped(series.name, reason))
         else:
-            columns.append(_number(series) if is_number(series) else _category(series))
+            columns.append(_number(series) if is_number(series) else _category(series, embeds))
     return tuple(columns), tuple(dropped)
 
 
@@ -227,11 +240,10 @@ def _number(series: pl.Series) -> Column:
     )
 
 
-def _category(series: pl.Series) -> Column:
-    texts = series.cast(pl.String).alias("level")
-    counts = texts.drop_nulls().value_counts().sort(["count", "level"], descending=[True, False])
-    levels = tuple(counts.get_column("level").head(MOST_LEVELS).to_list())
-    return Column(series.name, "category", levels=levels, has_missing=texts.null_count() > 0)
+def _category(series: pl.Series, embeds: bool) -> Column:
+    levels, vector = levels_of(series.cast(pl.String), embeds=embeds)
+    has_missing = series.null_count() > 0
+    return Column(series.name, "category", levels=levels, has_missing=has_missing, vector=vector)
 
 
 def _is_understood(series: pl.Series) -> bool:

@@ -15,6 +15,7 @@ from thalweg.tasks.sources import Arrays
 from thalweg.tasks.study import Study
 from thalweg.tasks.table.asked import Asked
 from thalweg.tasks.table.encode import encode_inputs, encode_target, tree_inputs
+from thalweg.tasks.table.layout import rows_of
 from thalweg.tasks.table.schema import (
     Schema,
     Target,
@@ -38,7 +39,7 @@ def of_table(frame: pl.DataFrame, asked: Asked, *, source: str) -> Study:
         is_classification = described.task == "classification"
         strata = encode_target(frame, described) if is_classification else None
         parts = split(frame.height, seed=asked.seed, strata=strata, share=asked.share)
-        schema = _schema(frame, described, parts.train)
+        schema = _schema(frame, described, parts.train, asked.embeds)
     labels = encode_target(frame, schema.target, source)
     inputs = encode_inputs(frame, schema, source)
     train, validation, test = (
@@ -58,17 +59,18 @@ def of_table(frame: pl.DataFrame, asked: Asked, *, source: str) -> Study:
         baselines=_table_baselines(frame, schema, parts, labels),
         classes=schema.target.classes if is_classification else None,
         schema=schema,
+        inputs=rows_of(schema),
         mean=schema.target.mean,
         deviation=schema.target.deviation,
         notices=tuple(f"column {row.name!r} left out: {row.reason}" for row in schema.dropped),
     )
 
 
-def _schema(frame: pl.DataFrame, target: Target, train: np.ndarray) -> Schema:
+def _schema(frame: pl.DataFrame, target: Target, train: np.ndarray, embeds: bool) -> Schema:
     """The schema, from the training rows. Raises DataError where no column is left."""
     counting = row_numbers(frame.drop(target.name))
     names = [target.name, *(row.name for row in counting)]
-    columns, left_out = describe_columns(frame.drop(names)[train])
+    columns, left_out = describe_columns(frame.drop(names)[train], embeds=embeds)
     dropped = (*counting, *left_out)
     if not columns:
         reasons = "; ".join(f"{row.name!r}: {row.reason}" for row in dropped)

@@ -1,0 +1,23 @@
+"""How the columns of a table stand beside each other as a model's inputs."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+
+from thalweg.tasks.models.inputs import Code, Rows
+from thalweg.tasks.table.schema import Schema
+
+
+def rows_of(schema: Schema) -> Rows:
+    """Where codes and numbers stand among the inputs, in the order of `encode_inputs`."""
+    starts = [0, *accumulate(column.width for column in schema.columns)]
+    placed = list(zip(starts, schema.columns, strict=False))
+    return Rows(
+        num_inputs=schema.width,
+        codes=tuple(
+            Code(start, len(column.levels) + 1, column.vector)
+            for start, column in placed
+            if column.vector
+        ),
+        numbers=tuple(start for start, column in placed if column.kind == "number"),
+    )
