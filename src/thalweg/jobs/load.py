@@ -14,6 +14,7 @@ from thalweg.state.folder import Folder, find
 from thalweg.state.weights import load_weights
 from thalweg.tasks.models import build
 from thalweg.tasks.predictor import Predictor, loss_of_kind
+from thalweg.tasks.reading import Reading, reading_of_kind
 from thalweg.tasks.table.schema import Schema
 from thalweg.types import Finding, Verdict
 
@@ -40,8 +41,10 @@ def load(run: str | os.PathLike[str], *, model: Any = None, out: str = "runs") -
     load_weights(module, folder.path / files.WEIGHTS)
     result = results["summary"]
     kind = result["task"]["kind"]
+    reading = _reading(folder, kind)
+    known = loss_of_kind(kind) if kind and reading == reading_of_kind(kind) else None
     return Run(
-        predictor=Predictor(module, schema, kind, loss_of_kind(kind) if kind else None),
+        predictor=Predictor(module, schema, kind, known, reading),
         folder=folder.path,
         result=result,
         verdict=_verdict(result["verdict"]),
@@ -61,6 +64,17 @@ def _schema(folder: Folder) -> Schema | None:
         ) from None
 
 
+def _reading(folder: Folder, kind: str | None) -> Reading:
+    """How its outputs are read; as ever for its kind where nothing else was written."""
+    values = folder.read_toml(files.SCHEMA).get("reading")
+    try:
+        return reading_of_kind(kind) if values is None else Reading.from_dict(values)
+    except TypeError as error:
+        raise RunError(
+            f"{folder.path / files.SCHEMA} is no schema of this version: {error}"
+        ) from None
+
+
 def _rebuilt(folder: Folder, schema: Schema | None) -> Any:
     """The model that fit built, from its name."""
     settings: dict[str, Any] = folder.read_toml(files.SETTINGS)["settings"]
@@ -69,7 +83,9 @@ def _rebuilt(folder: Folder, schema: Schema | None) -> Any:
         raise RunError(
             f"the model of {folder.path} was given as an object: load(..., model=one like it)"
         )
-    return build(name, schema.width, len(schema.target.classes) or 1, seed=0)
+    kind = schema.target.task
+    own = _reading(folder, kind).num_outputs(kind)
+    return build(name, schema.width, own or len(schema.target.classes) or 1, seed=0)
 
 
 def _verdict(values: dict[str, Any]) -> Verdict:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from thalweg.tasks.baselines import Scores
 from thalweg.tasks.metrics import Metric
+from thalweg.tasks.reading import Reading
 from thalweg.tasks.table.schema import Schema
 from thalweg.types import Source
 
@@ -23,7 +24,8 @@ class Study:
 
     train, validation, test: sources of (inputs, targets)
     kind: classification or regression; None where a loss of the user's own leaves it open
-    loss: name of the loss; metrics: measured beside it, in the target's own unit
+    loss: name of the loss, or an objective; metrics: measured beside it, in the target's own unit
+    reading: how outputs are read; None: as ever for the kind
     classes: class names by id; mean, deviation: scale of a regression target
     rows, num_features: size of the data; schema: of a table; notices: what was done to it, a line
     each baselines(seed) -> {"constant": {...}, "tree": {...}}, scored on the test set
@@ -44,7 +46,11 @@ class Study:
     mean: float = 0.0
     deviation: float = 1.0
     notices: tuple[str, ...] = ()
+    reading: Reading | None = None
 
     @property
     def num_outputs(self) -> int:
+        own = self.reading and self.reading.num_outputs(self.kind)
+        if own:
+            return own
         return len(self.classes) if self.classes else 1
