@@ -34,6 +34,6 @@ def num_without_improvement(evaluations: Sequence[Evaluation], watched: Watched 
 
 
 def best_of(evaluations: Sequence[Evaluation], watched: Watched = LOSS) -> Evaluation | None:
-    """The best evaluation whose measure is finite, the first of equals; None where there is none."""
+    """The first of the best evaluations whose measure is finite; None where there is none."""
     finite = [row for row in evaluations if math.isfinite(watched.cost(row.values))]
     return min(finite, key=lambda row: watched.cost(row.values), default=None)

@@ -13,13 +13,11 @@ from thalweg.errors import UsageError
 BALANCED = "balanced"
 
 _QUANTILES = "quantiles is {!r}: write levels between 0 and 1, such as 0.1,0.5,0.9"
-_CLASSES = (
-    "class-weights is {!r}: write balanced, or a weight above 0 for each class, such as spam=5,ham=1"
-)
+_CLASSES = "class-weights is {!r}: write balanced, or a weight above 0 for each class, such as spam=5,ham=1"
 
 
 def quantiles_text(given: Any) -> str | None:
-    """"0.1,0.5,0.9", of a text or of numbers. Raises UsageError for levels outside of 0 .. 1.
+    """ "0.1,0.5,0.9", of a text or of numbers. Raises UsageError for levels outside of 0 .. 1.
 
     >>> quantiles_text([0.1, 0.9])
     '0.1,0.9'
@@ -45,7 +43,7 @@ def levels_of(text: str | None) -> tuple[float, ...]:
 
 
 def class_weights_text(given: Any) -> str | None:
-    """"balanced", or an object of JSON by class name: as run.toml keeps it. Raises UsageError.
+    """ "balanced", or an object of JSON by class name: as run.toml keeps it. Raises UsageError.
 
     >>> class_weights_text("spam=5,ham=1"), class_weights_text({0: 1, 1: 20.0})
     ('{"spam": 5.0, "ham": 1.0}', '{"0": 1.0, "1": 20.0}')
@@ -56,7 +54,7 @@ def class_weights_text(given: Any) -> str | None:
     values = {_class_name(name): value for name, value in rows.items()}
     for name, value in values.items():
         is_number = isinstance(value, Real) and not isinstance(value, bool)
-        if not (is_number and math.isfinite(value) and value > 0):
+        if not (is_number and math.isfinite(float(value)) and float(value) > 0):
             raise UsageError(
                 f"class-weights: the weight of {name!r} is {value!r}: it must be a number above 0"
             )

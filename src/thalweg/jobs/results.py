@@ -66,6 +66,7 @@ def result_of(
         "epochs": round(progress.epochs, 4),
         "seconds": round(progress.seconds, 3),
         "metric": task.watched.name,
+        "metric_rises": task.watched.rises,
         **_answers(study, task, task.watched.name),
         **scores,
         "baselines": study.baselines(chosen["seed"]),

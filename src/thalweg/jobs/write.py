@@ -66,7 +66,9 @@ def score(study: Study, plan: FitPlan, descent: Descent, place: Place) -> Run:
 def write(folder: Folder, run: Run, study: Study) -> None:
     """Weights, schema, verdict, report, and last the manifest that says the run is whole."""
     save_weights(run.model, folder.path / files.WEIGHTS)
-    schema = study.schema.to_dict() if study.schema else {"classes": list(study.classes or ())}
+    schema: dict[str, Any] = (
+        study.schema.to_dict() if study.schema else {"classes": list(study.classes or ())}
+    )
     reading = run.reading
     if reading != reading_of_kind(study.kind):
         schema["reading"] = reading.to_dict()

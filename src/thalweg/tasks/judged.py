@@ -42,7 +42,12 @@ class _Judge:
     """Scores answers that no model gave, as a model's are scored."""
 
     def __init__(
-        self, study: Study, metrics: tuple[Metric, ...], train: Arrays, test: Arrays, reading: Reading
+        self,
+        study: Study,
+        metrics: tuple[Metric, ...],
+        train: Arrays,
+        test: Arrays,
+        reading: Reading,
     ):
         self.study, self.metrics = study, metrics
         self.train, self.test = train.to(torch.device("cpu")), test.to(torch.device("cpu"))

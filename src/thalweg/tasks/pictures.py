@@ -28,9 +28,7 @@ def picture_of(study: Study, task: Task) -> dict[str, Any]:
     return {"residuals": _residuals(study, task.reading.numbers(outputs), targets)}
 
 
-def _confusion(
-    study: Study, outputs: Tensor, targets: Tensor, reading: Reading
-) -> dict[str, Any]:
+def _confusion(study: Study, outputs: Tensor, targets: Tensor, reading: Reading) -> dict[str, Any]:
     answers = reading.classes(outputs)
     width = outputs.shape[1] if outputs.dim() > 1 else 1
     count = max(len(study.classes or ()), width, int(answers.max()) + 1, int(targets.max()) + 1)

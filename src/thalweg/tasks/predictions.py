@@ -34,7 +34,9 @@ def as_frame(
         frame = _numbers(reading.numbers(outputs).double().reshape(-1, 1).numpy(), schema)
         frame = frame.hstack(_levels(outputs, schema, reading))
     elif reading.link == "exp":
-        frame = _numbers(reading.numbers(outputs.double()).reshape(len(outputs), -1).numpy(), schema)
+        frame = _numbers(
+            reading.numbers(outputs.double()).reshape(len(outputs), -1).numpy(), schema
+        )
     else:
         frame = _numbers(outputs.double().reshape(len(outputs), -1).numpy(), schema)
     is_pandas = nw.dependencies.is_pandas_dataframe(like)
@@ -60,16 +62,12 @@ def _levels(outputs: Tensor, schema: Schema | None, reading: Reading) -> pl.Data
     )
 
 
-def _classes(
-    probabilities: np.ndarray, schema: Schema | None, answers: np.ndarray
-) -> pl.DataFrame:
+def _classes(probabilities: np.ndarray, schema: Schema | None, answers: np.ndarray) -> pl.DataFrame:
     names = (
         schema.target.classes if schema else tuple(str(i) for i in range(probabilities.shape[1]))
     )
     class_type = schema.target.class_type if schema else "integer"
-    chosen = pl.Series(
-        "prediction", np.array(names, dtype=object)[answers].tolist()
-    )
+    chosen = pl.Series("prediction", np.array(names, dtype=object)[answers].tolist())
     is_boolean = class_type == "boolean"
     chosen = chosen == "true" if is_boolean else chosen.cast(_TYPES[class_type])
     columns = {f"probability_{name}": probabilities[:, i] for i, name in enumerate(names)}

@@ -88,7 +88,9 @@ class Predictor:
 
     def _saved_loss(self) -> Any:
         """The run's loss, by what was saved of it."""
-        return loss_of_kind(self.kind) if self.reading.loss is None else objective_saved(self.reading)
+        return (
+            loss_of_kind(self.kind) if self.reading.loss is None else objective_saved(self.reading)
+        )
 
     def _task(self, source: Source, loss: Any) -> Task:
         """The model with a loss and metrics; `source` only fills the training set's place."""

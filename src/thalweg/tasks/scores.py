@@ -97,7 +97,11 @@ def f1(answers: Answers) -> float:
     if answers.has_labels:
         truth, chosen = answers.truth > 0.5, answers.outputs.numpy() > 0
         return sk.f1_score(
-            truth, chosen, average="macro", sample_weight=answers.mass, zero_division=0.0
+            truth,
+            chosen,
+            average="macro",
+            sample_weight=answers.mass,
+            zero_division=0.0,  # pyright: ignore[reportArgumentType]
         )
     is_binary = answers.probabilities.shape[1] == 2
     return sk.f1_score(
@@ -106,7 +110,7 @@ def f1(answers: Answers) -> float:
         average="binary" if is_binary else "macro",
         pos_label=answers.reading.positive,
         sample_weight=answers.mass,
-        zero_division=0.0,
+        zero_division=0.0,  # pyright: ignore[reportArgumentType]
     )
 
 
@@ -118,7 +122,7 @@ def average_precision(answers: Answers) -> float:
     return _ranked(answers, sk.average_precision_score)
 
 
-def _ranked(answers: Answers, score) -> float:  # noqa: ANN001  (scikit-learn's functions are not typed)
+def _ranked(answers: Answers, score) -> float:
     """Of the positive one of two classes; else the mean over the classes, or labels, of each
     against the rest. Those that all rows have, or none, are left out; NaN where none is left."""
     probabilities, truth = answers.probabilities, answers.truth

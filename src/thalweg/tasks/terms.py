@@ -103,8 +103,8 @@ def _objective(study: Study, terms: Terms, kind: str) -> Objective:
         )
     if row == "bce" and kind == "classes" and len(study.classes or ()) > 2:
         raise UsageError(
-            f"loss bce has one output for two classes, and the target has {len(study.classes or ())}"
-            ": choose cross_entropy or focal"
+            "loss bce has one output for two classes, and the target has "
+            f"{len(study.classes or ())}: choose cross_entropy or focal"
         )
     if row == "poisson":
         _check_counts(study)
@@ -130,8 +130,8 @@ def _check_counts(study: Study) -> None:
             row = int(bad[0] if source.rows is None else source.rows[bad[0]])
             found = values[bad[0]].min()
             raise DataError(
-                f"{study.name}, row {row + 1:,}: the target is {found:.6g}, and loss poisson counts "
-                "from 0 up: choose another loss, such as mse"
+                f"{study.name}, row {row + 1:,}: the target is {found:.6g}, and loss poisson "
+                "counts from 0 up: choose another loss, such as mse"
             )
 
 
@@ -141,18 +141,22 @@ def _reading(
     is_own = not objective.fits
     link = _LINKS.get(kind, "identity") if is_own else objective.link
     shift, scale = _counting(study) if link == "exp" else (0.0, 1.0)
-    is_two = counts is not None and len(counts) == 2
     return replace(
         reading_of_kind(study.kind),
         link=link,
         quantiles=objective.levels,
         shift=shift,
         scale=scale,
-        positive=int(counts[0] >= counts[1]) if is_two else 1,
+        positive=_rarer(counts),
         loss=objective.name if is_named(objective.name) else None,
         smoothing=terms.label_smoothing or 0.0,
         weights=terms.weights,
     )
+
+
+def _rarer(counts: np.ndarray | None) -> int:
+    """The rarer of two classes; 1 where they are alike, or others."""
+    return 0 if counts is not None and len(counts) == 2 and counts[0] < counts[1] else 1
 
 
 def _counts(source: Source) -> np.ndarray | None:
@@ -228,11 +232,13 @@ def _weighted(study: Study, weights: np.ndarray, name: str) -> Study:
 
 def _with(source: Source, weights: np.ndarray, name: str) -> Arrays:
     if not isinstance(source, Arrays) or source.rows is None:
-        raise UsageError("weights need data in memory: a table, or arrays (inputs, targets, weights)")
+        raise UsageError(
+            "weights need data in memory: a table, or arrays (inputs, targets, weights)"
+        )
     own = weights[source.rows]
     if not own.any():
         raise DataError(
-            f"every row of a part of the data has the weight 0 in {name!r}: give more rows a weight, "
-            "or another seed"
+            f"every row of a part of the data has the weight 0 in {name!r}: give more rows a "
+            "weight, or another seed"
         )
     return Arrays(source.inputs, source.targets, source.rows, torch.from_numpy(own).float())

@@ -8,7 +8,7 @@ from thalweg.errors import DataError
 
 
 def checked_weights(values: np.ndarray, name: str, row: str, *, first: int = 0) -> np.ndarray:
-    """Weights as float64 of shape (n,); all zero, or one that is no number of 0 or more, is refused.
+    """Weights as float64 of shape (n,), each a finite number of 0 or more, and not all of them 0.
 
     name: what to call a weight; row: what it is a weight of, counted from `first`
     Raises DataError.

@@ -45,9 +45,7 @@ def quantile(outputs: Tensor, targets: Tensor, *, levels: tuple[float, ...]) -> 
     return of_rows(torch.maximum(-q * error, (1 - q) * error).mean(dim=-1))
 
 
-def poisson(
-    outputs: Tensor, targets: Tensor, *, shift: float = 0.0, scale: float = 1.0
-) -> Tensor:
+def poisson(outputs: Tensor, targets: Tensor, *, shift: float = 0.0, scale: float = 1.0) -> Tensor:
     """Half the Poisson deviance, y log(y / m) - (y - m) with m = exp(output): 0 where m = y.
 
     y is shift + scale * target, >= 0: a target that was standardised is a count again, or its

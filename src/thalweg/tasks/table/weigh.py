@@ -18,7 +18,9 @@ def taken_out(
     Raises DataError where there is no such column, or a weight cannot be used, with the row.
     """
     if name == target:
-        raise UsageError(f"weights and target are both {name!r}: rows cannot be weighed by the target")
+        raise UsageError(
+            f"weights and target are both {name!r}: rows cannot be weighed by the target"
+        )
     find_target(frame, name, source)
     return frame.drop(name), weights_in(frame, name, source)
 
