@@ -209,7 +209,7 @@ SORTED = draw(N, 3).sort(dim=1).values
 
 
 def macro(score, weights):
-    rows = [score(CLASSES == i, PROBABILITIES[:, i], sample_weight=weights) for i in range(3)]
+    rows = [score(i == CLASSES, PROBABILITIES[:, i], sample_weight=weights) for i in range(3)]
     return np.mean(rows)
 
 

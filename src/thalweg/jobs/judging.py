@@ -1,4 +1,4 @@
-"""The settings that judge answers, from what users write: quantiles, class weights, metric, loss."""
+"""The settings that judge answers, as users write them: quantiles, class weights, metric."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from thalweg.errors import UsageError
 BALANCED = "balanced"
 
 _QUANTILES = "quantiles is {!r}: write levels between 0 and 1, such as 0.1,0.5,0.9"
-_CLASSES = "class-weights is {!r}: write balanced, or a weight above 0 for each class, such as spam=5,ham=1"
+_CLASSES = (
+    "class-weights is {!r}: write balanced, or a weight above 0 for each class, such as "
+    "spam=5,ham=1"
+)
 
 
 def quantiles_text(given: Any) -> str | None:

@@ -50,8 +50,8 @@ class Settings:
     metric: Any = _setting(
         None,
         "what decides which weights are best and when to stop early: loss; accuracy, "
-        "balanced_accuracy, f1, auc, average_precision, log_loss, calibration_error; rmse, mae, r2, "
-        "pinball; or module:function(targets, answers); by default the loss",
+        "balanced_accuracy, f1, auc, average_precision, log_loss, calibration_error; rmse, mae, "
+        "r2, pinball; or module:function(targets, answers); by default the loss",
     )
     label_smoothing: float | None = _setting(
         None, "share of the true class that is spread over all classes, below 1: 0.1", above=0

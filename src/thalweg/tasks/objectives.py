@@ -153,7 +153,7 @@ OBJECTIVES = {
         ),
     )
 }
-"""By name. What the user set beside the name is in `Objective.name` of what `objective_of` gives."""
+"""By name."""
 
 CUSTOMARY = {"classes": "cross_entropy", "labels": "bce", "numbers": "mse"}
 """The loss by default, by kind of target."""

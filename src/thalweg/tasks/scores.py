@@ -1,4 +1,4 @@
-"""The formulas of the metrics: answers in, a number out; scikit-learn computes those that it has."""
+"""The formulas of the metrics: answers in, a number out; scikit-learn computes what it has."""
 
 from __future__ import annotations
 
@@ -73,6 +73,7 @@ def mean(values: Tensor, weights: Tensor | None) -> Tensor:
 
 
 def accuracy(answers: Answers) -> float:
+    """The share of answers that are right."""
     if answers.has_labels:
         right = (answers.outputs > 0) == (answers.targets > 0.5)
     elif answers.reading.link == "softmax" and answers.reading.threshold is None:
@@ -115,10 +116,12 @@ def f1(answers: Answers) -> float:
 
 
 def auc(answers: Answers) -> float:
+    """The area under the curve of true finds over false alarms."""
     return _ranked(answers, sk.roc_auc_score)
 
 
 def average_precision(answers: Answers) -> float:
+    """The mean over the true finds, down the ranking, of the share of finds so far."""
     return _ranked(answers, sk.average_precision_score)
 
 
@@ -150,6 +153,7 @@ def _differs(is_one: np.ndarray, mass: np.ndarray | None) -> bool:
 
 
 def log_loss(answers: Answers) -> float:
+    """-log of the probability of the true class."""
     probabilities, truth = answers.probabilities, answers.truth
     if not np.isfinite(probabilities).all():
         return math.nan
@@ -187,10 +191,12 @@ def calibration_error(answers: Answers) -> float:
 
 
 def rmse(answers: Answers) -> float:
+    """The root of the mean squared error."""
     return float(mean(answers.errors.double().square(), answers.weights).sqrt()) * answers.deviation
 
 
 def mae(answers: Answers) -> float:
+    """The mean size of an error."""
     return float(mean(answers.errors.double().abs(), answers.weights)) * answers.deviation
 
 

@@ -99,7 +99,8 @@ def _objective(study: Study, terms: Terms, kind: str) -> Objective:
         known = [each.name for each in OBJECTIVES.values() if kind in each.fits]
         raise UsageError(
             f"loss {objective.name!r} does not fit: it is for {' and '.join(objective.fits)}, and "
-            f"the target is one for {study.kind}: choose one of {', '.join(known)}, or another task"
+            f"the target is one for {study.kind}: choose one of {', '.join(known)}, leave the loss "
+            "out, or choose another task"
         )
     if row == "bce" and kind == "classes" and len(study.classes or ()) > 2:
         raise UsageError(

@@ -9,6 +9,8 @@ from torch.nn import functional
 from thalweg.errors import UsageError
 from thalweg.tasks.losses.shapes import like, of_rows
 
+STEEPEST = 30.0
+
 
 def mse(outputs: Tensor, targets: Tensor) -> Tensor:
     """e^2"""
@@ -49,8 +51,11 @@ def poisson(outputs: Tensor, targets: Tensor, *, shift: float = 0.0, scale: floa
     """Half the Poisson deviance, y log(y / m) - (y - m) with m = exp(output): 0 where m = y.
 
     y is shift + scale * target, >= 0: a target that was standardised is a count again, or its
-    multiple. Its gradient is that of torch's poisson_nll_loss.
+    multiple. Its gradient is that of torch's poisson_nll_loss. Beyond an output of STEEPEST, a mean
+    of 1e13, the exponential goes on as its tangent, so that no gradient overflows.
     """
     log_m = like(outputs, targets)
     y = (shift + scale * targets).clamp_min(0.0)  # below 0 by rounding
-    return of_rows(torch.xlogy(y, y) - y * log_m - y + log_m.exp())
+    bent = log_m.clamp(max=STEEPEST)
+    m = bent.exp() * (1 + (log_m - bent))
+    return of_rows(torch.xlogy(y, y) - y * log_m - y + m)
