@@ -56,6 +56,8 @@ def _rows(result: Result) -> list[tuple[str, str, str]]:
 def _note(result: Result) -> str:
     """What the test score means."""
     test, rows = result["test"], result["task"]["test_rows"]
+    if "accuracy" in test and result.get("weights"):
+        return f"{1 - test['accuracy']:.1%} of the weight of {rows:,} unseen rows wrong"
     if "accuracy" in test:
         return f"{round((1 - test['accuracy']) * rows):,} of {rows:,} unseen rows wrong"
     if math.isnan(test["r2"]):

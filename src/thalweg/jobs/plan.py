@@ -28,6 +28,8 @@ from thalweg.scale.exact import deterministic
 from thalweg.schedules import Schedule
 from thalweg.schedules.plateau import wait_of
 from thalweg.tasks.arrays import of_arrays
+from thalweg.tasks.callables import is_callable_name
+from thalweg.tasks.measure import look_at
 from thalweg.tasks.metrics import Metric, metric_of
 from thalweg.tasks.models import build, check_module
 from thalweg.tasks.sources import weights_of
@@ -228,7 +230,7 @@ def _task(study: Study, settings: Settings) -> Task:
     check_module(model)
     device = choose(settings.device)
     model.to(device)
-    return Task(
+    task = Task(
         model,
         study.train.to(device),
         loss=study.loss,
@@ -237,6 +239,14 @@ def _task(study: Study, settings: Settings) -> Task:
         metric=_metric(study, settings),
         reading=study.reading,
     )
+    if _is_own(settings.loss) or _is_own(settings.metric):
+        look_at(task, study.validation.to(device))  # before anything is written: what fails, fails
+    return task
+
+
+def _is_own(given: Any) -> bool:
+    """Is it a function of the user's own, or the name of one?"""
+    return callable(given) or (isinstance(given, str) and is_callable_name(given))
 
 
 def _metric(study: Study, settings: Settings) -> Metric | None:

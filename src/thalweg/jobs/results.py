@@ -65,6 +65,7 @@ def result_of(
         "steps": progress.steps,
         "epochs": round(progress.epochs, 4),
         "seconds": round(progress.seconds, 3),
+        "weights": chosen.get("weights"),
         "metric": task.watched.name,
         "metric_rises": task.watched.rises,
         **_answers(study, task, task.watched.name),
