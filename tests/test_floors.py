@@ -71,6 +71,7 @@ LATE_DOORS = {
     ("draw", "matplotlib"),
     ("draw", "rich"),
     ("tasks", "PIL"),
+    ("tasks", ""),  # a module that the user names
 }
 """(folder, what it may import inside a function, and only there)."""
 
