@@ -50,12 +50,40 @@ class Measures:
 
 
 @dataclass(frozen=True, slots=True)
+class Watched:
+    """The measure on the validation set that decides which weights are best and when to stop early.
+
+    rises: larger is better
+    """
+
+    name: str = "loss"
+    rises: bool = False
+
+    @property
+    def is_loss(self) -> bool:
+        return self.name == "loss"
+
+    def cost(self, values: Mapping[str, float]) -> float:
+        """The measure as a number that is better when smaller; NaN where it was not measured."""
+        value = values.get(self.name, float("nan"))
+        return -value if self.rises else value
+
+    def noise(self, evaluation: Evaluation) -> float:
+        """Of the measure, as `Evaluation` says of it; 0 where it is not known."""
+        known = evaluation.noise if self.is_loss else evaluation.noise_watched
+        return known or 0.0
+
+
+LOSS = Watched()
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """One pass over a set without training.
 
     `values` holds the mean loss and the metrics by name; `noise` is the standard error of the
-    change of the mean loss since the last counted improvement (None: not known); `seconds` is the
-    time the pass took.
+    change of the mean loss since the last counted improvement (None: not known), `noise_watched`
+    the same of a metric that is watched in its place; `seconds` is the time the pass took.
     """
 
     number: int
@@ -63,6 +91,7 @@ class Evaluation:
     values: Mapping[str, float]
     noise: float | None = None
     seconds: float = 0.0
+    noise_watched: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +244,7 @@ class Progress:
 
     `seconds` is the time spent so far; `evaluations` are those of the validation set, oldest first;
     `num_stale` counts those since the last improvement; `rising` names the metrics that are better
-    when larger.
+    when larger; `watched` is the measure that has to improve.
     """
 
     steps: int
@@ -225,6 +254,7 @@ class Progress:
     evaluations: Sequence[Evaluation]
     num_stale: int = 0
     rising: frozenset[str] = frozenset()
+    watched: str = "loss"
 
 
 class Order(Protocol):
@@ -258,11 +288,12 @@ class Stretch:
 
 @runtime_checkable
 class Source(Protocol):
-    """Samples by index. A batch is a tuple of an input and a target, whatever these are."""
+    """Samples by index. A batch is a tuple of an input and a target, whatever these are, and of
+    the samples' weights where they have any."""
 
     def __len__(self) -> int: ...
 
-    def fetch(self, stretch: Stretch) -> tuple[Any, Any]:
+    def fetch(self, stretch: Stretch) -> tuple[Any, ...]:
         """The samples of a stretch, in its order."""
         ...
 

@@ -57,14 +57,15 @@ def render(history: History, *, title: str) -> str:
 def _words(history: History, summary: Mapping[str, Any]) -> dict[str, str]:
     """What fills the skeleton: sentences, tables and lists, each escaped markup."""
     name = scores.main_metric(summary, history.evaluations)
+    rises = scores.watched_rises(summary, name)
     return {
         "facts": escape(_facts(summary, history.environment.get("parent"))),
         "verdict": _verdict(mapping(summary.get("verdict"))),
         "worse": join(tag("p", text, class_="worse") for text in scores.worse(summary)),
-        "result": escape(scores.result(summary, _num_tested(history))),
+        "result": escape(_result(history, summary)),
         "scores": _scores(summary),
         "loss": escape(sentences.loss(history.steps, history.evaluations)),
-        "metric": escape(sentences.metric(history.evaluations, name)),
+        "metric": escape(sentences.metric(history.evaluations, name, rises=rises)),
         "metric_name": escape(name),
         "lr": escape(sentences.learning_rate(history.steps)),
         "gradient": escape(sentences.gradient_norm(history.steps)),
@@ -74,6 +75,12 @@ def _words(history: History, summary: Mapping[str, Any]) -> dict[str, str]:
         "columns": _columns(history.results.get("columns")),
         "events": _events(history.events),
     }
+
+
+def _result(history: History, summary: Mapping[str, Any]) -> str:
+    """The score beside the baselines', and what is special about the answers."""
+    more = (f"{text[:1].upper()}{text[1:]}." for text in scores.sayings(summary))
+    return " ".join([scores.result(summary, _num_tested(history)), *more])
 
 
 def _facts(summary: Mapping[str, Any], parent: Any) -> str:
@@ -144,7 +151,9 @@ def _scores(summary: Mapping[str, Any]) -> Markup:
     name = scores.main_metric(summary)
     if not any(values for *_, values in rows):
         return Markup()
-    names = [name, *(n for n in ("r2", "loss") if any(n in values for *_, values in rows))]
+    also = [n for n in (*mapping(summary.get("test")), "r2", "loss") if n not in (name, "loss")]
+    also = [*dict.fromkeys(also), "loss"]
+    names = [name, *(n for n in also if any(n in values for *_, values in rows))]
     longest = _longest(name, [scores.score(values, name) for *_, values in rows])
     body = [_score_row(label, note, values, names, longest) for label, note, values in rows]
     head = [tag("th", text, scope="col") for text in ["Scored on", *map(_heading, names)]]
@@ -153,12 +162,12 @@ def _scores(summary: Mapping[str, Any]) -> Markup:
 
 
 def _heading(name: str) -> str:
-    return {"r2": "R²"}.get(name, name)
+    return {"r2": "R²"}.get(name, name.replace("_", " "))
 
 
 def _longest(name: str, values: Sequence[float | None]) -> float:
     finite = [v for v in values if v is not None and math.isfinite(v)]
-    return 1.0 if name == "accuracy" else max(finite, default=1.0) or 1.0
+    return 1.0 if name in sentences.SHARES else max(finite, default=1.0) or 1.0
 
 
 def _score_row(

@@ -20,6 +20,10 @@ def result(summary: Mapping[str, Any], num_rows: int) -> str:
     if name == "accuracy":
         rows = f"{several(num_rows, 'test row')}" if num_rows else "the test rows"
         return f"The model answered {percent(value)} of {rows} correctly{beside}"
+    if name not in ("accuracy", "rmse", "mae"):
+        where = f"the {several(num_rows, 'test row')}" if num_rows else "the test set"
+        words = METRICS.get(name, (name, True))[0]
+        return f"The model's {words} on {where} is {metric_value(name, value)}{beside}"
     rows = f"the {several(num_rows, 'test row')}" if num_rows else "the test set"
     return f"The model's typical error ({name}) on {rows} is {number(value)}{beside}"
 
@@ -33,7 +37,7 @@ def worse(summary: Mapping[str, Any]) -> list[str]:
     return [
         _compared(name, ours, label, theirs)
         for label, theirs in baselines(summary, name)
-        if not _better(name, ours, theirs)
+        if not _better(name, ours, theirs, rises=watched_rises(summary, name))
     ]
 
 
@@ -43,15 +47,28 @@ def _compared(name: str, ours: float, label: str, theirs: float) -> str:
     return f"{how} than {label}: {name} {values} on the test set."
 
 
-def _better(name: str, ours: float, theirs: float) -> bool:
-    return ours > theirs if METRICS.get(name, ("", True))[1] else ours < theirs
+def _better(name: str, ours: float, theirs: float, *, rises: bool | None) -> bool:
+    rises = METRICS.get(name, ("", True))[1] if rises is None else rises
+    return ours > theirs if rises else ours < theirs
+
+
+def watched_rises(summary: Mapping[str, Any], name: str) -> bool | None:
+    """Is larger better, of the metric that the run watched? None: of another one."""
+    return summary.get("metric_rises") if summary.get("metric") == name else None
+
+
+def sayings(summary: Mapping[str, Any]) -> list[str]:
+    """What is special about the answers: a threshold, an interval."""
+    rows = [summary.get(name) for name in ("threshold", "intervals")]
+    return [str(row["sentence"]) for row in rows if isinstance(row, Mapping) and "sentence" in row]
 
 
 def main_metric(summary: Mapping[str, Any], evaluations: Sequence[Evaluation] = ()) -> str:
-    """The metric that stands first: accuracy or rmse, else the first that was measured."""
+    """The metric that stands first: the one asked for, accuracy or rmse, else the first."""
     last = evaluations[-1].values if evaluations else {}
     names = [name for name in (*(summary.get("test") or {}), *last) if name != "loss"]
-    return next((n for n in ("accuracy", "rmse", *names) if n in names), "metric")
+    asked = summary.get("metric")
+    return next((n for n in (asked, "accuracy", "rmse", *names) if n in names), None) or "metric"
 
 
 def score(values: Mapping[str, Any] | None, name: str) -> float | None:

@@ -19,8 +19,19 @@ METRICS = {
     "accuracy": ("accuracy", True),
     "rmse": ("rmse (the typical error, in the target's own units)", False),
     "r2": ("R² (the share of the target's spread that is explained)", True),
+    "balanced_accuracy": ("balanced accuracy (every class counts alike)", True),
+    "f1": ("F1 (finding the rarer class without crying wolf)", True),
+    "auc": ("AUC (how well the classes are ranked apart; 0.5 is a coin)", True),
+    "average_precision": ("average precision (share of true finds down the ranking)", True),
+    "log_loss": ("log loss (surprise at the true class)", False),
+    "calibration_error": ("calibration error (stated probability against share right)", False),
+    "mae": ("mae (the mean error, in the target's own units)", False),
+    "pinball": ("pinball loss (of the quantiles, in the target's own units)", False),
 }
 """By name: the words for a metric, and whether higher is better."""
+
+SHARES = ("accuracy", "balanced_accuracy")
+"""Metrics that are shown as a percentage."""
 
 NOT_FINITE = "not a finite number (NaN or infinity)"
 LEAST_CHECKS = 5
@@ -58,7 +69,7 @@ def rate(value: float) -> str:
 
 def metric_value(name: str, value: float) -> str:
     """A metric's value in its own manner: an accuracy as a percentage, others as numbers."""
-    return percent(value) if name == "accuracy" else number(value)
+    return percent(value) if name in SHARES else number(value)
 
 
 def _power(value: float) -> str:
@@ -210,12 +221,16 @@ def _kept_falling(before: np.ndarray, after: np.ndarray) -> bool:
     return float(after[-width:].mean()) < float(before[-width:].mean()) * 0.98
 
 
-def metric(evaluations: Sequence[Evaluation], name: str) -> str:
-    """How a validation metric moved, where it was best, and how soon most of the gain came."""
+def metric(evaluations: Sequence[Evaluation], name: str, *, rises: bool | None = None) -> str:
+    """How a validation metric moved, where it was best, and how soon most of the gain came.
+
+    rises: is larger better? None: as the table has it
+    """
     at, values = _finite(*validation(evaluations, name))
     if not len(values):
         return "No validation metric was measured in this run."
     words, higher = METRICS.get(name, (name, True))
+    higher = higher if rises is None else rises
     shown = [metric_value(name, value) for value in values]
     if len(values) == 1:
         return f"Validation {words} was measured once: {shown[0]} at step {at[0]:,}."

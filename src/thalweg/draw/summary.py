@@ -18,12 +18,17 @@ NOTES = {
 """What a baseline is, by metric and name."""
 
 
+SAYINGS = ("threshold", "intervals")
+"""Parts of a result that say in a sentence what is special about the answers."""
+
+
 def summary_text(result: Result) -> str:
     """The summary of a result of `fit`."""
     verdict = result["verdict"]
     lines = [f"{verdict['state'].capitalize()}: {verdict['sentence']}.", ""]
     lines += [f"  {label:<22}{value:>12}  {note}".rstrip() for label, value, note in _rows(result)]
     lines += [f"  {result['comparison']}"] if result["comparison"] else []
+    lines += [f"  {row['sentence']}" for row in map(result.get, SAYINGS) if row]
     lines += ["", f"trained   {_trained(result)}"]
     lines += [f"data      {_data(result)}"]
     lines += [f"report    {result['run']}/report.html"] if result["run"] else []
@@ -38,6 +43,10 @@ def _rows(result: Result) -> list[tuple[str, str, str]]:
         return [("test loss", format(test["loss"], ".4g"), "on unseen rows")]
     metric, spec = ("accuracy", ".1%") if kind == "classification" else ("rmse", ".4g")
     rows = [(f"test {metric}", format(test[metric], spec), _note(result))]
+    asked = result.get("metric", "loss")
+    if asked not in (metric, "loss") and asked in test:
+        side = "larger" if result["metric_rises"] else "smaller"
+        rows.insert(0, (f"test {asked}", format(test[asked], ".4g"), f"watched: {side} is better"))
     return rows + [
         (row["label"], format(row[metric], spec), NOTES[metric, name])
         for name, row in result["baselines"].items()
@@ -47,6 +56,8 @@ def _rows(result: Result) -> list[tuple[str, str, str]]:
 def _note(result: Result) -> str:
     """What the test score means."""
     test, rows = result["test"], result["task"]["test_rows"]
+    if "accuracy" in test and result.get("weights"):
+        return f"{1 - test['accuracy']:.1%} of the weight of {rows:,} unseen rows wrong"
     if "accuracy" in test:
         return f"{round((1 - test['accuracy']) * rows):,} of {rows:,} unseen rows wrong"
     if math.isnan(test["r2"]):

@@ -12,15 +12,23 @@ Side = Literal["better", "equal", "worse"]
 
 def beside(result: Mapping[str, Any], baseline: str) -> Side | None:
     """The model's test score beside that of the "tree" or the "constant"; None: not comparable."""
-    metric = METRICS.get(result["task"]["kind"])
+    metric = _compared_by(result)
     row = result["baselines"].get(baseline)
-    if metric is None or row is None or metric not in result["test"]:
+    if metric is None or row is None or metric not in result["test"] or metric not in row:
         return None
     own, other = result["test"][metric], row[metric]
     if own == other:
         return "equal"
-    is_better = own > other if metric == "accuracy" else own < other
-    return "better" if is_better else "worse"
+    rises = metric == "accuracy"
+    rises = result["metric_rises"] if metric == result.get("metric") else rises
+    return "better" if (own > other) == rises else "worse"
+
+
+def _compared_by(result: Mapping[str, Any]) -> str | None:
+    """The metric that was asked for, where the constant has it as well, or that of the kind."""
+    asked = result.get("metric", "loss")
+    has_it = asked in result["baselines"].get("constant", {})
+    return asked if has_it else METRICS.get(result["task"]["kind"])
 
 
 def comparison(result: Mapping[str, Any]) -> str | None:

@@ -5,34 +5,35 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from thalweg.types import Evaluation
+from thalweg.types import LOSS, Evaluation, Watched
 
 
-def improvements(evaluations: Sequence[Evaluation]) -> list[bool]:
-    """For each evaluation: was its loss below that of the last improvement by more than its noise?
+def improvements(evaluations: Sequence[Evaluation], watched: Watched = LOSS) -> list[bool]:
+    """For each evaluation: was it better than the last improvement by more than its noise?
 
+    watched: what counts, by default the loss
     Slow progress adds up, because the comparison is always with the last counted improvement. A
-    loss that is not finite never counts as one.
+    number that is not finite never counts as one.
     """
     marks: list[bool] = []
     best = math.inf
     for evaluation in evaluations:
-        loss = evaluation.values["loss"]
-        is_better = math.isfinite(loss) and loss < best - (evaluation.noise or 0.0)
-        best = loss if is_better else best
+        cost = watched.cost(evaluation.values)
+        is_better = math.isfinite(cost) and cost < best - watched.noise(evaluation)
+        best = cost if is_better else best
         marks.append(is_better)
     return marks
 
 
-def num_without_improvement(evaluations: Sequence[Evaluation]) -> int:
+def num_without_improvement(evaluations: Sequence[Evaluation], watched: Watched = LOSS) -> int:
     """How many evaluations have passed since the last one that improved."""
     count = 0
-    for is_better in improvements(evaluations):
+    for is_better in improvements(evaluations, watched):
         count = 0 if is_better else count + 1
     return count
 
 
-def lowest(evaluations: Sequence[Evaluation]) -> Evaluation | None:
-    """The evaluation of the lowest finite loss; None where there is none."""
-    finite = [row for row in evaluations if math.isfinite(row.values["loss"])]
-    return min(finite, key=lambda row: row.values["loss"], default=None)
+def best_of(evaluations: Sequence[Evaluation], watched: Watched = LOSS) -> Evaluation | None:
+    """The first of the best evaluations whose measure is finite; None where there is none."""
+    finite = [row for row in evaluations if math.isfinite(watched.cost(row.values))]
+    return min(finite, key=lambda row: watched.cost(row.values), default=None)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from thalweg.health.codes import DIVERGENCE, NON_FINITE, NON_FINITE_AT_ONCE
-from thalweg.health.improvement import improvements, lowest
-from thalweg.types import Evaluation, Event, Finding, Status, Verdict
+from thalweg.health.improvement import best_of, improvements
+from thalweg.types import LOSS, Evaluation, Event, Finding, Status, Verdict, Watched
 
 LEAST = 4
 """Evaluations that it takes to call a run stalled."""
@@ -24,17 +24,21 @@ def judge(
     events: Sequence[Event],
     *,
     lr: float,
+    watched: Watched = LOSS,
 ) -> Verdict:
-    """What can be said of a run that ended with `status` for `reason`; lr: the rate asked for."""
+    """What can be said of a run that ended with `status` for `reason`; lr: the rate asked for;
+    watched: what decided which weights are best.
+    """
+    kept = _kept(evaluations, watched)
     for event in events:
         if event.kind == "diverged":
-            return _diverging(_cause(event, events), evaluations, lr)
+            return _diverging(_cause(event, events), kept, lr)
     if status in ("converged", "reached"):
-        return Verdict("finished", f"{reason}, so training stopped{_kept(evaluations)}")
+        return Verdict("finished", f"{reason}, so training stopped{kept}")
     if status == "budget" and len(evaluations) > 1:
-        return _out_of_budget(reason, evaluations)
+        return _out_of_budget(reason, evaluations, watched, kept)
     count = "1 evaluation" if len(evaluations) == 1 else f"{len(evaluations)} evaluations"
-    return Verdict("unknown", f"{reason}, after {count}{_kept(evaluations)}")
+    return Verdict("unknown", f"{reason}, after {count}{kept}")
 
 
 def _cause(end: Event, events: Sequence[Event]) -> Event:
@@ -46,7 +50,7 @@ def _cause(end: Event, events: Sequence[Event]) -> Event:
     return Event(first.number, first.kind if is_bad else end.kind, text, end.data)
 
 
-def _diverging(event: Event, evaluations: Sequence[Evaluation], lr: float) -> Verdict:
+def _diverging(event: Event, kept: str, lr: float) -> Verdict:
     row = NON_FINITE if event.kind == "nonfinite" else DIVERGENCE
     advice = NON_FINITE_AT_ONCE if row is NON_FINITE and event.number <= 1 else row.advice
     finding = Finding(
@@ -58,26 +62,29 @@ def _diverging(event: Event, evaluations: Sequence[Evaluation], lr: float) -> Ve
         evidence=dict(event.data),
         advice=advice.format(lr=lr, lower=lr / 10),
     )
-    return Verdict("diverging", f"{event.text}{_kept(evaluations)}", (finding,))
+    return Verdict("diverging", f"{event.text}{kept}", (finding,))
 
 
-def _out_of_budget(reason: str, evaluations: Sequence[Evaluation]) -> Verdict:
+def _out_of_budget(
+    reason: str, evaluations: Sequence[Evaluation], watched: Watched, kept: str
+) -> Verdict:
     """Improving or stalled, by where the last improvement lies."""
-    marks = improvements(evaluations)
+    marks = improvements(evaluations, watched)
     late = max(1, round(STILL * len(marks)))
     if not any(marks[-late:]) and len(marks) < LEAST:
         text = f"{reason} after {len(marks)} evaluations, too few to tell whether it levelled off"
-        return Verdict("unknown", f"{text}{_kept(evaluations)}")
+        return Verdict("unknown", f"{text}{kept}")
     if any(marks[-late:]):
-        text = f"{reason} while validation loss was still falling{_kept(evaluations)}"
+        moved = "rising" if watched.rises else "falling"
+        text = f"{reason} while validation {watched.name} was still {moved}{kept}"
         return Verdict("improving", text)
-    text = f"{reason}; validation loss had not improved beyond its own noise lately"
-    return Verdict("stalled", f"{text}{_kept(evaluations)}")
+    text = f"{reason}; validation {watched.name} had not improved beyond its own noise lately"
+    return Verdict("stalled", f"{text}{kept}")
 
 
-def _kept(evaluations: Sequence[Evaluation]) -> str:
-    best = lowest(evaluations)
+def _kept(evaluations: Sequence[Evaluation], watched: Watched) -> str:
+    best = best_of(evaluations, watched)
     if best is None:
         return ""
-    loss = f"{best.values['loss']:.4g}"
-    return f"; the best weights, of step {best.number:,} (validation loss {loss}), were kept"
+    value = f"{watched.name} {best.values[watched.name]:.4g}"
+    return f"; the best weights, of step {best.number:,} (validation {value}), were kept"

@@ -15,6 +15,7 @@ from thalweg.state.weights import load_weights
 from thalweg.tasks.models.build import build
 from thalweg.tasks.models.inputs import from_dict
 from thalweg.tasks.predictor import Predictor, loss_of_kind
+from thalweg.tasks.reading import Reading, reading_of_kind
 from thalweg.tasks.table.layout import rows_of
 from thalweg.tasks.table.schema import Schema
 from thalweg.types import Finding, Verdict
@@ -42,8 +43,10 @@ def load(run: str | os.PathLike[str], *, model: Any = None, out: str = "runs") -
     load_weights(module, folder.path / files.WEIGHTS)
     result = results["summary"]
     kind = result["task"]["kind"]
+    reading = _reading(folder, kind)
+    known = loss_of_kind(kind) if kind and reading == reading_of_kind(kind) else None
     return Run(
-        predictor=Predictor(module, schema, kind, loss_of_kind(kind) if kind else None),
+        predictor=Predictor(module, schema, kind, known, reading),
         folder=folder.path,
         result=result,
         verdict=_verdict(result["verdict"]),
@@ -63,6 +66,17 @@ def _schema(folder: Folder) -> Schema | None:
         ) from None
 
 
+def _reading(folder: Folder, kind: str | None) -> Reading:
+    """How its outputs are read; as ever for its kind where nothing else was written."""
+    values = folder.read_toml(files.SCHEMA).get("reading")
+    try:
+        return reading_of_kind(kind) if values is None else Reading.from_dict(values)
+    except TypeError as error:
+        raise RunError(
+            f"{folder.path / files.SCHEMA} is no schema of this version: {error}"
+        ) from None
+
+
 def _rebuilt(folder: Folder, schema: Schema | None) -> Any:
     """The model that fit built, from its name."""
     settings: dict[str, Any] = folder.read_toml(files.SETTINGS)["settings"]
@@ -73,8 +87,10 @@ def _rebuilt(folder: Folder, schema: Schema | None) -> Any:
         )
     inputs = from_dict(written["inputs"]) if schema is None else rows_of(schema)
     classes = written["classes"] if schema is None else schema.target.classes
+    kind = None if schema is None else schema.target.task
+    own = _reading(folder, kind).num_outputs(kind)
     dropout = settings.get("dropout", 0.0)
-    return build(name, inputs, len(classes) or 1, seed=0, dropout=dropout)
+    return build(name, inputs, own or len(classes) or 1, seed=0, dropout=dropout)
 
 
 def _verdict(values: dict[str, Any]) -> Verdict:

@@ -13,7 +13,8 @@ from thalweg.jobs.settings import Settings
 from thalweg.record import History, read
 from thalweg.state import folder as files
 from thalweg.state.folder import Folder, origin_of
-from thalweg.tasks.objectives import OBJECTIVES
+from thalweg.tasks.metrics import is_metric_named
+from thalweg.tasks.objectives import is_named
 from thalweg.tasks.table.source import is_standard_input, name_of
 from thalweg.version import __version__
 
@@ -86,7 +87,11 @@ def old_of(folder: Folder, objects: Mapping[str, Any]) -> Old:
     if not isinstance(chosen, dict) or not isinstance(data, str | None):
         raise RunError(f"{path} is damaged: it needs a [settings] table")
     given = {name: value for name, value in objects.items() if value is not None}
-    is_own = {"model": "model" not in chosen, "loss": chosen.get("loss", "mse") not in OBJECTIVES}
+    is_own = {
+        "model": "model" not in chosen,
+        "loss": not is_named(chosen.get("loss", "mse")),
+        "metric": not is_metric_named(chosen.get("metric", "loss")),
+    }
     for name in (name for name, is_own in is_own.items() if is_own and name not in given):
         raise RunError(
             f"the {name} of {folder.path} was given as an object: bring it again from Python, "

@@ -20,6 +20,7 @@ def opening_lines(study: Study, plan: FitPlan, descent: Descent) -> list[str]:
     lines += [f"{notice}" for notice in study.notices]
     return [
         *lines,
+        *_judging(study, plan),
         _model(plan),
         _machine(plan),
         *([f"steps {descent.compiling}"] if descent.compiling.why else []),
@@ -60,6 +61,30 @@ def _columns(schema: Schema) -> list[str]:
         for names, one, many, use in lines
         if names
     ]
+
+
+def _judging(study: Study, plan: FitPlan) -> list[str]:
+    """What is minimised and watched, where that was asked for; what a class counts."""
+    task, reading = plan.task, study.reading
+    settings = plan.settings
+    parts = []
+    if settings.loss is not None or settings.quantiles is not None:
+        parts.append(f"loss {task.objective.name}: {task.objective.words}")
+    if settings.label_smoothing is not None:
+        parts.append(f"{settings.label_smoothing:g} of each label is spread over all classes")
+    if reading is not None and reading.quantiles:
+        levels = ", ".join(f"{level:g}" for level in reading.quantiles)
+        parts.append(f"the quantiles {levels}, put in order where they cross")
+    if reading is not None and reading.class_weights:
+        rows = zip(study.classes or (), reading.class_weights, strict=False)
+        parts.append(
+            f"a row counts by its class: {_listed([f'{name} {value:.3g}' for name, value in rows])}"
+        )
+    if not task.watched.is_loss:
+        words = next(row.words for row in task.metrics if row.name == task.watched.name)
+        side = "larger" if task.watched.rises else "smaller"
+        parts.append(f"watched {task.watched.name}, {side} is better: {words}")
+    return ["; ".join(parts)] if parts else []
 
 
 def _model(plan: FitPlan) -> str:

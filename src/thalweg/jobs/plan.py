@@ -10,6 +10,7 @@ from typing import Any
 from thalweg import optim, schedules
 from thalweg.errors import DataError, UsageError
 from thalweg.jobs import defaults
+from thalweg.jobs.judging import class_weights_of, levels_of
 from thalweg.jobs.machine import Machine, machine_of
 from thalweg.jobs.place import Place
 from thalweg.jobs.settings import Settings
@@ -28,14 +29,20 @@ from thalweg.schedules import Schedule
 from thalweg.schedules.plateau import wait_of
 from thalweg.tasks.arrays import of_arrays
 from thalweg.tasks.by_name import are_samples, of_samples
+from thalweg.tasks.callables import is_callable_name
+from thalweg.tasks.measure import look_at
+from thalweg.tasks.metrics import Metric, metric_of
 from thalweg.tasks.model import check_own, model_of, with_sizes
 from thalweg.tasks.models.build import embeds
+from thalweg.tasks.sources import weights_of
 from thalweg.tasks.study import Study
 from thalweg.tasks.table.asked import Asked
 from thalweg.tasks.table.frames import frame_of_arrays
 from thalweg.tasks.table.read import read_table
 from thalweg.tasks.table.study import of_table
+from thalweg.tasks.table.weigh import taken_out
 from thalweg.tasks.task import Task
+from thalweg.tasks.terms import Terms, with_terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +112,11 @@ class FitPlan:
             "model": settings.model if isinstance(settings.model, str) else None,
             "dropout": settings.dropout,
             "loss": self.task.objective.name if settings.loss is not None else None,
+            "metric": self.task.watched.name if settings.metric is not None else None,
+            "label_smoothing": settings.label_smoothing,
+            "quantiles": settings.quantiles,
+            "weights": settings.weights,
+            "class_weights": settings.class_weights,
             "optimizer": settings.optimizer,
             "lr": settings.rate,
             "schedule": settings.schedule_text,
@@ -138,24 +150,52 @@ class FitPlan:
 
 def study_of(data: Any, settings: Settings) -> Study:
     """The data made ready: a table, or for a model of the user's own arrays as they are."""
+    study, weights = _study_of(data, settings)
+    return with_terms(study, _terms(settings), weights)
+
+
+def _study_of(data: Any, settings: Settings) -> tuple[Study, Any]:
+    """The study by the table's or the arrays' own lights, and what each row of a table weighs."""
     if isinstance(data, str | Path) or hasattr(data, "columns"):
         if settings.target is None:
             raise UsageError("no target was given: name the column to predict, --target COL")
         numbers = [settings.target] if settings.task == "regression" else []
         table = read_table(data, numbers=numbers)
-        study = of_table(table.frame, _asked(settings, settings.target), source=table.name)
-        return replace(study, notices=(*table.notices, *study.notices))
+        frame, weights = table.frame, None
+        if settings.weights is not None:
+            frame, weights = taken_out(frame, settings.weights, settings.target, table.name)
+        study = of_table(frame, _asked(settings, settings.target), source=table.name)
+        return replace(study, notices=(*table.notices, *study.notices)), weights
+    if settings.weights is not None:
+        raise UsageError(
+            f"weights={settings.weights!r} names a column, and the data is no table: give the "
+            "weights with the arrays, fit((inputs, targets, weights), ...)"
+        )
     if not isinstance(settings.model, str):
-        loss = settings.loss or "cross_entropy"
-        return of_arrays(data, loss=loss, seed=settings.seed, share=defaults.SHARE)
+        loss = settings.loss or ("quantile" if settings.quantiles else "cross_entropy")
+        return of_arrays(data, loss=loss, seed=settings.seed, share=defaults.SHARE), None
     if are_samples(data, settings.model):
-        return of_samples(data, settings.loss, seed=settings.seed, share=defaults.SHARE)
-    if not isinstance(data, tuple | list) or len(data) != 2:
+        return of_samples(data, settings.loss, seed=settings.seed, share=defaults.SHARE), None
+    if not isinstance(data, tuple | list) or len(data) not in (2, 3):
         raise DataError(
             f"data is a {type(data).__name__}: give a path, a frame or (inputs, targets); "
             "for a Dataset bring a model of your own, fit(dataset, model=net, loss=...)"
         )
-    return of_table(frame_of_arrays(*data), _asked(settings, "y"), source="data")
+    frame = frame_of_arrays(*data[:2])
+    weights = weights_of(data[2], frame.height) if len(data) == 3 else None
+    return of_table(frame, _asked(settings, "y"), source="data"), weights
+
+
+def _terms(settings: Settings) -> Terms:
+    return Terms(
+        loss=settings.loss,
+        metric=settings.metric,
+        goals=tuple(settings.goal),
+        label_smoothing=settings.label_smoothing,
+        quantiles=levels_of(settings.quantiles),
+        weights=settings.weights,
+        class_weights=class_weights_of(settings.class_weights),
+    )
 
 
 def _asked(settings: Settings, target: str) -> Asked:
@@ -173,7 +213,6 @@ def plan_of(study: Study, settings: Settings, *, owns_process: bool) -> FitPlan:
 
     Raises UsageError for a setting that does not fit the data.
     """
-    _check_fit(study, settings)
     settings = replace(settings, model=with_sizes(settings.model, study))
     rows = len(study.train)
     size = settings.batch_size
@@ -194,22 +233,6 @@ def plan_of(study: Study, settings: Settings, *, owns_process: bool) -> FitPlan:
     )
 
 
-def _check_fit(study: Study, settings: Settings) -> None:
-    """Raise UsageError for a loss or a goal that the data's task does not have."""
-    if settings.loss not in (None, study.loss):
-        raise UsageError(
-            f"loss {settings.loss!r} does not fit: {study.kind} of a table is trained with "
-            f"{study.loss}; leave the loss out, or choose another task"
-        )
-    measured = ["loss", *(metric.name for metric in study.metrics)]
-    for name in settings.goal:
-        if name not in measured:
-            raise UsageError(
-                f"until: {name!r} is not measured here, so it cannot be reached: "
-                f"choose one of {', '.join(measured)}"
-            )
-
-
 def _task(study: Study, settings: Settings) -> Task:
     """The model, built from the seed or the user's own, with its data, on its device."""
     model = model_of(study, settings.model, seed=settings.seed, dropout=settings.dropout or 0.0)
@@ -217,13 +240,31 @@ def _task(study: Study, settings: Settings) -> Task:
     model.to(device)
     train = study.train.to(device)
     check_own(model, settings.model, train, study, seed=settings.seed)
-    return Task(
+    task = Task(
         model,
         train,
         loss=study.loss,
         validation=study.validation.to(device),
         metrics=study.metrics,
+        metric=_metric(study, settings),
+        reading=study.reading,
     )
+    if _is_own(settings.loss) or _is_own(settings.metric):
+        look_at(task, study.validation.to(device))  # before anything is written: what fails, fails
+    return task
+
+
+def _is_own(given: Any) -> bool:
+    """Is it a function of the user's own, or the name of one?"""
+    return callable(given) or (isinstance(given, str) and is_callable_name(given))
+
+
+def _metric(study: Study, settings: Settings) -> Metric | None:
+    """What is watched, of what the study measures; None: the loss."""
+    if settings.metric in (None, "loss"):
+        return None
+    name = metric_of(settings.metric).name
+    return next(row for row in study.metrics if row.name == name)
 
 
 def _optimizer(model: Any, settings: Settings) -> Optimizer:

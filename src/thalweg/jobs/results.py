@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ from thalweg.jobs.machine import Machine
 from thalweg.loop.descent import Descent
 from thalweg.optim.updater import backend_of
 from thalweg.scale.precision import FLOAT32
+from thalweg.tasks.intervals import intervals_of
 from thalweg.tasks.measure import measure
 from thalweg.tasks.pictures import picture_of
 from thalweg.tasks.study import Study
+from thalweg.tasks.task import Task
+from thalweg.tasks.threshold import CHOSEN_BY, chosen_threshold, said_of
 from thalweg.types import Verdict
 
 
@@ -61,11 +65,48 @@ def result_of(
         "steps": progress.steps,
         "epochs": round(progress.epochs, 4),
         "seconds": round(progress.seconds, 3),
+        "weights": chosen.get("weights"),
+        "metric": task.watched.name,
+        "metric_rises": task.watched.rises,
+        **_answers(study, task, task.watched.name),
         **scores,
         "baselines": study.baselines(chosen["seed"]),
         "verdict": verdict_object(verdict),
     }
     return {**result, "comparison": comparison(result), "next": next_step(result)}
+
+
+def choose_threshold(study: Study, task: Task, *, is_asked: bool) -> None:
+    """Let the task answer by the threshold that is best on the validation rows, where one is.
+
+    is_asked: was a metric? Otherwise it is the accuracy, of classes of which one is rare
+    """
+    name = task.watched.name if is_asked else "accuracy"
+    is_rare = any(row.name == "balanced_accuracy" for row in task.metrics)
+    if study.kind != "classification" or len(study.classes or ()) != 2 or task.validation is None:
+        return
+    if name in ("accuracy", "loss") and not is_rare:
+        return
+    name = "accuracy" if name == "loss" else name
+    found = chosen_threshold(task, task.validation, name, is_asked=name != "accuracy")
+    if found is not None:
+        task.reading = replace(task.reading, threshold=found)
+
+
+def _answers(study: Study, task: Task, metric: str) -> dict[str, Any]:
+    """What is special about how answers are read, for the result: a threshold, an interval."""
+    reading, found = task.reading, {}
+    if reading.threshold is not None:
+        by = metric if metric in CHOSEN_BY else "accuracy"
+        found["threshold"] = {
+            "class": study.classes[reading.positive] if study.classes else reading.positive,
+            "probability": reading.threshold,
+            "chosen_by": by,
+            "sentence": said_of(reading, by, study.classes),
+        }
+    if reading.link == "quantiles":
+        found["intervals"] = intervals_of(task, study.test)
+    return found
 
 
 def verdict_object(verdict: Verdict) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from thalweg.draw.summary import summary_text
 from thalweg.errors import RunError
 from thalweg.record import History
 from thalweg.tasks.predictor import Predictor
+from thalweg.tasks.reading import Reading
 from thalweg.tasks.table.schema import Schema
 from thalweg.types import Verdict
 
@@ -47,6 +48,11 @@ class Run:
     @property
     def model(self) -> Any:
         return self._predictor.model
+
+    @property
+    def reading(self) -> Reading:
+        """How the model's outputs are read as answers."""
+        return self._predictor.reading
 
     @property
     def schema(self) -> Schema | None:

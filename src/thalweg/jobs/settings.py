@@ -14,6 +14,7 @@ from typing import Any
 
 from thalweg.errors import UsageError
 from thalweg.jobs import defaults
+from thalweg.jobs.judging import check_named, class_weights_text, quantiles_text
 from thalweg.loop.every import every_of, seconds_of
 from thalweg.rules.clips import ByNorm, Clip, clip_of, clip_text, parse_clip
 from thalweg.schedules import BUILDERS, Schedule, parse
@@ -48,7 +49,29 @@ class Settings:
     dropout: float | None = _setting(
         None, "share of a hidden layer that is left out at each training step, below 1"
     )
-    loss: Any = _setting(None, "cross_entropy or mse; by default from the task")
+    loss: Any = _setting(
+        None,
+        "cross_entropy, focal:gamma=2 or bce for classes; mse, mae, huber:delta=1, quantile or "
+        "poisson for numbers; or module:function(outputs, targets); by default from the task",
+    )
+    metric: Any = _setting(
+        None,
+        "what decides which weights are best and when to stop early: loss; accuracy, "
+        "balanced_accuracy, f1, auc, average_precision, log_loss, calibration_error; rmse, mae, "
+        "r2, pinball; or module:function(targets, answers); by default the loss",
+    )
+    label_smoothing: float | None = _setting(
+        None, "share of the true class that is spread over all classes, below 1: 0.1", above=0
+    )
+    quantiles: Any = _setting(
+        None, "levels to predict, such as 0.1,0.5,0.9: an interval beside the median"
+    )
+    weights: str | None = _setting(
+        None, "the column that says how much each row counts, 0 or more; it is no input"
+    )
+    class_weights: Any = _setting(
+        None, "balanced: every class counts alike in the loss; or spam=5,ham=1"
+    )
     optimizer: str = _setting(
         defaults.OPTIMIZER, "sgd, momentum, adam or adamw; with settings as adamw:weight_decay=0.1"
     )
@@ -131,6 +154,8 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "quantiles", quantiles_text(self.quantiles))
+        object.__setattr__(self, "class_weights", class_weights_text(self.class_weights))
         for row in fields(self):
             self._check(row)
         self._check_choices()
@@ -254,6 +279,12 @@ class Settings:
             raise UsageError(
                 f"dropout is {self.dropout!r}: it must be a number, 0 or more, below 1"
             )
+        if self.label_smoothing is not None and self.label_smoothing >= 1:
+            raise UsageError(
+                f"label-smoothing is {self.label_smoothing:g}: it must lie between 0 and 1: 0.1"
+            )
+        check_named("loss", self.loss)
+        check_named("metric", self.metric)
         every_of(self.checkpoint_every)
         self._check_word_or_number("batch_size", ("auto", "full"))
         self._check_word_or_number("threads", ("auto",), most=1024)

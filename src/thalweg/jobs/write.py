@@ -11,7 +11,7 @@ from thalweg.draw.report import render
 from thalweg.health.verdict import judge
 from thalweg.jobs.place import Place
 from thalweg.jobs.plan import FitPlan
-from thalweg.jobs.results import pictures_of, result_of
+from thalweg.jobs.results import choose_threshold, pictures_of, result_of
 from thalweg.jobs.run import Run
 from thalweg.loop.descent import Descent
 from thalweg.state import folder as files
@@ -20,6 +20,7 @@ from thalweg.state.weights import save_weights
 from thalweg.strict import strict
 from thalweg.tasks.models.inputs import to_dict
 from thalweg.tasks.predictor import Predictor
+from thalweg.tasks.reading import reading_of_kind
 from thalweg.tasks.study import Study
 
 
@@ -35,7 +36,16 @@ def score(study: Study, plan: FitPlan, descent: Descent, place: Place) -> Run:
     """Score what was kept, judge the run, and put both into its record."""
     assert descent.ending is not None
     status, reason = descent.ending.status, descent.ending.reason
-    verdict = judge(status, reason, descent.evaluations, descent.events, lr=plan.settings.rate)
+    task = descent.task
+    verdict = judge(
+        status,
+        reason,
+        descent.evaluations,
+        descent.events,
+        lr=plan.settings.rate,
+        watched=task.watched,
+    )
+    choose_threshold(study, task, is_asked=plan.settings.metric is not None)
     result = result_of(
         study,
         descent,
@@ -46,7 +56,7 @@ def score(study: Study, plan: FitPlan, descent: Descent, place: Place) -> Run:
     )
     place.written.facts(results={"summary": result, **pictures_of(study, descent)})
     return Run(
-        predictor=Predictor(descent.task.model, study.schema, study.kind, study.loss),
+        predictor=Predictor(task.model, study.schema, study.kind, study.loss, task.reading),
         folder=place.folder.path if place.folder else None,
         result=result,
         verdict=verdict,
@@ -57,7 +67,11 @@ def score(study: Study, plan: FitPlan, descent: Descent, place: Place) -> Run:
 def write(folder: Folder, run: Run, study: Study) -> None:
     """Weights, schema, verdict, report, and last the manifest that says the run is whole."""
     save_weights(run.model, folder.path / files.WEIGHTS)
-    folder.write_toml(files.SCHEMA, _schema(study))
+    schema = _schema(study)
+    reading = run.reading
+    if reading != reading_of_kind(study.kind):
+        schema["reading"] = reading.to_dict()
+    folder.write_toml(files.SCHEMA, schema)
     folder.write(files.VERDICT, json.dumps(strict(run.result["verdict"]), indent=1) + "\n")
     folder.write(files.REPORT, render(run.record, title=folder.name))
     folder.seal()

@@ -95,7 +95,8 @@ def descend(
     exact: refuse to resume on a machine where the last bits would be others; else that is said
     checkpoint_every: steps between checkpoints, or a time such as "60s"; the last `keep` and the
     best are kept
-    restore_best: at the end, give the model the weights of its lowest validation loss
+    restore_best: at the end, give the model the weights that did best on the validation set, by its
+    loss or by the metric that the task watches
     horizon: planned number of steps, for the schedule; by default from `until`
     Raises UsageError for a setting out of range, RunError for a run that cannot be resumed.
 
@@ -220,7 +221,8 @@ def _data_facts(task: Task) -> dict[str, Any]:
         return {"loader's batches": data.num_batches}
     facts: dict[str, Any] = {"samples": len(data)}
     if isinstance(data, Arrays):
-        facts["data"] = fingerprint_of([data.inputs, data.targets])
+        weights = [] if data.weights is None else [data.weights]
+        facts["data"] = fingerprint_of([data.inputs, data.targets, *weights])
     return facts
 
 

@@ -248,7 +248,8 @@ class Descent:
         self.averaged.show()
         if self.best is not None:
             self.best.restore(self.task.model)
-            text = f"best weights restored, of the lowest validation loss, {self.best.loss:.4g}"
+            assert self._looks is not None
+            text = f"best weights restored, {self._looks.said_of_best()}"
             self._drain.tell(Event(self.best.number, "best", text), step)
         status, reason = self.ending.status, self.ending.reason
         text = reason if is_sound else "the guard stopped the run"
@@ -290,7 +291,7 @@ class Descent:
 
     @property
     def best(self) -> Weights | None:
-        """The weights of the lowest validation loss so far, where they are kept."""
+        """The weights that did best on the validation set so far, where they are kept."""
         return self._looks.best if self._looks else None
 
     def lr_of(self, number: int) -> float:
@@ -315,6 +316,7 @@ class Descent:
             evaluations=self.evaluations,
             num_stale=self._looks.num_stale if self._looks else 0,
             rising=self._rising,
+            watched=self.task.watched.name,
         )
 
     @property

@@ -19,7 +19,7 @@ from thalweg.types import Evaluation, Source
 class Looks:
     """The evaluations of a descent.
 
-    every: steps between them; keeps_best: are the weights of the lowest loss kept?
+    every: steps between them; keeps_best: are the best weights kept, by what the task watches?
     shown: a context in which the model holds the weights to look at
     evaluations: oldest first; num_stale: those since the last that improved beyond its noise; of
     a run that was changed on purpose those since then count alone
@@ -40,6 +40,7 @@ class Looks:
         self._counted_from = 0
         self.best: Weights | None = None
         self._model = task.model
+        self._watched = task.watched
         self._keeps_best = keeps_best
         self._shown = shown
         self._evaluator = Evaluator(task, validation, "validation")
@@ -69,19 +70,35 @@ class Looks:
 
     def _count(self) -> None:
         counted = [row for row in self.evaluations if row.number > self._counted_from]
-        self.num_stale = num_without_improvement(counted)
+        self.num_stale = num_without_improvement(counted, self._watched)
 
     def _keep_if_best(self, evaluation: Evaluation) -> None:
-        loss = evaluation.values["loss"]
-        is_best = loss < (math.inf if self.best is None else self.best.loss)
-        if self._keeps_best and is_best:
+        if self._keeps_best and self._watched.cost(evaluation.values) < self._best_cost:
+            loss = evaluation.values["loss"]
             self.best = Weights.of(self._model, evaluation.number, loss)
+
+    @property
+    def _best_cost(self) -> float:
+        """Of the weights that are kept: what the evaluation of their step has measured."""
+        best = self.best
+        if best is None:
+            return math.inf
+        rows = [row for row in self.evaluations if row.number == best.number]
+        return self._watched.cost(rows[-1].values) if rows else math.inf
+
+    def said_of_best(self) -> str:
+        """What the weights that are kept are the best of, in words with the number."""
+        assert self.best is not None
+        if self._watched.is_loss:
+            return f"of the lowest validation loss, {self.best.loss:.4g}"
+        side, cost = ("highest", -1) if self._watched.rises else ("lowest", 1)
+        return f"of the {side} validation {self._watched.name}, {cost * self._best_cost:.4g}"
 
     def to_tree(self) -> dict[str, Any]:
         """All that a resumed run needs of them."""
         return {
             "evaluations": [
-                [row.number, row.split, dict(row.values), row.noise, row.seconds]
+                [row.number, row.split, dict(row.values), row.noise, row.seconds, row.noise_watched]
                 for row in self.evaluations
             ],
             "best": None if self.best is None else self.best.to_tree(),

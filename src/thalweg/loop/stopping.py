@@ -193,7 +193,8 @@ class Converged(Until):
             return None
         return Ending(
             "converged",
-            f"validation loss had not improved beyond its own noise for {_several(count)}",
+            f"validation {progress.watched} had not improved beyond its own noise for "
+            f"{_several(count)}",
         )
 
     @property

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from thalweg.errors import DataError, UsageError
+from thalweg.errors import DataError
 from thalweg.tasks import baselines
 from thalweg.tasks.measure import chunks_of
 from thalweg.tasks.metrics import metrics_of
-from thalweg.tasks.objectives import OBJECTIVES
+from thalweg.tasks.objectives import objective_of
 from thalweg.tasks.sources import Arrays, as_source, in_order, take
 from thalweg.tasks.study import Kind, Study
 from thalweg.tasks.table.split import split
@@ -27,13 +27,10 @@ def of_arrays(data: Any, *, loss: Any, seed: int, share: float) -> Study:
     loss.
     """
     source = as_source(data)
-    kind: Kind | None = {"cross_entropy": "classification", "mse": "regression"}.get(loss)  # type: ignore[assignment]
-    if kind is None and not callable(loss):
-        raise UsageError(
-            f"loss {loss!r} is unknown: choose one of {', '.join(OBJECTIVES)}, or give a function"
-        )
+    fits = objective_of(loss).fits
     _check_inputs(source)
     labels = source.targets.numpy(force=True) if isinstance(source, Arrays) else None
+    kind = _kind_of(fits, labels)
     classes = _check_labels(labels, kind)
     strata = labels if kind == "classification" else None
     parts = split(len(source), seed=seed, strata=strata, share=share)
@@ -55,6 +52,16 @@ def of_arrays(data: Any, *, loss: Any, seed: int, share: float) -> Study:
     )
 
 
+def _kind_of(fits: tuple[str, ...], labels: np.ndarray | None) -> Kind | None:
+    """The kind of task of a loss; None: one's own, or several labels to a sample."""
+    if not fits:
+        return None
+    if fits == ("numbers",):
+        return "regression"
+    is_one = labels is None or labels.ndim == 1
+    return "classification" if fits == ("classes",) or is_one else None
+
+
 def _array_baselines(
     train: Source, test: Source, kind: Kind | None, classes: tuple[str, ...] | None
 ) -> Callable[[int], dict[str, baselines.Scores]]:
@@ -72,7 +79,7 @@ def _flat(source: Source) -> tuple[np.ndarray | None, np.ndarray]:
     """All inputs as (n, values), None where there are too many or no numbers; all targets, (n,)."""
     is_small = 0 < len(source) * _num_features(source) <= baselines.MOST_VALUES
     inputs, targets = [], []
-    for _, (some, target) in chunks_of(source):
+    for _, (some, target, *_rest) in chunks_of(source):
         targets.append(target.reshape(len(target), -1)[:, 0].numpy(force=True))
         if is_small:
             inputs.append(some.reshape(len(some), -1).numpy(force=True))
@@ -84,12 +91,12 @@ def _names(labels: np.ndarray) -> tuple[str, ...]:
 
 
 def _num_features(source: Source) -> int:
-    inputs, _ = source.fetch(in_order(0, 1))
+    inputs, *_ = source.fetch(in_order(0, 1))
     return int(inputs[0].numel()) if isinstance(inputs, Tensor) else 0
 
 
 def _num_targets(source: Source) -> int:
-    _, targets = source.fetch(in_order(0, 1))
+    _, targets, *_ = source.fetch(in_order(0, 1))
     return int(targets[0].numel())
 
 

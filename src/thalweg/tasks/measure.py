@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,33 +18,75 @@ CHUNK = 4096
 """Samples that are evaluated at once."""
 
 
-@torch.no_grad()
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen of a set, all on the CPU.
+
+    values: mean loss and metrics by name
+    losses: (n,), whose mean is the mean loss, each with its weight; None where the loss cannot tell
+    outputs, targets: all of them where metrics were measured, else None; weights: (n,) or None
+    """
+
+    values: dict[str, float]
+    losses: Tensor | None
+    outputs: Tensor | None
+    targets: Tensor | None
+    weights: Tensor | None
+
+
 def measure(task: Task, source: Source) -> tuple[dict[str, float], Tensor | None]:
     """Mean loss and metrics by name; and each sample's loss, (n,), if the loss can tell."""
-    objective = task.objective
-    losses, outputs, targets = [], [], []
+    seen = look_at(task, source)
+    return seen.values, seen.losses
+
+
+@torch.no_grad()
+def look_at(task: Task, source: Source) -> Seen:
+    """Everything that one pass over a set shows."""
+    means, losses, outputs, targets, weights = [], [], [], [], []
     with evaluating(task.model):
-        for _, (inputs, target) in chunks_of(source):
+        for _, (inputs, target, *weight) in chunks_of(source):
             output = task.outputs(task.model, inputs)
-            if objective.each is not None:
-                losses.append(objective.each(output, target).cpu())
-            else:
-                losses.append(objective.mean(output, target).reshape(1).cpu() * len(target))
+            found = task.objective.each(output, target)
+            (losses if found.dim() else means).append(found.cpu().reshape(-1))
+            if not found.dim():
+                means[-1] = means[-1] * len(target)
+            weights += [row.cpu() for row in weight]
             if task.metrics:
                 outputs.append(output.cpu())
                 targets.append(target.cpu())
 
-    all_losses = torch.cat(losses)
-    values = {"loss": float(all_losses.double().sum()) / len(source)}
+    all_losses = _weighed(torch.cat(losses), weights) if losses and not means else None
+    total = torch.cat([*losses, *means]) if all_losses is None else all_losses
+    values = {"loss": float(total.double().sum()) / len(source)}
+    pair = (None, None)
+    weight = torch.cat(weights) if weights else None
     if task.metrics:
-        values |= _metrics(task, torch.cat(outputs), torch.cat(targets))
-    return values, all_losses if objective.each is not None else None
+        pair = (torch.cat(outputs), torch.cat(targets))
+        values |= _metrics(task, *pair, weight)
+    return Seen(values, all_losses, *pair, weight)
 
 
-def _metrics(task: Task, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+def _weighed(losses: Tensor, weights: list[Tensor]) -> Tensor:
+    """Losses of which the plain mean is the weighted one."""
+    if not weights:
+        return losses
+    share = torch.cat(weights).double()
+    return losses.double() * (share / share.mean())
+
+
+def _metrics(
+    task: Task, outputs: Tensor, targets: Tensor, weights: Tensor | None
+) -> dict[str, float]:
+    outputs = fitting(outputs, targets)
+    return {metric.name: metric(outputs, targets, weights) for metric in task.metrics}
+
+
+def fitting(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Outputs of shape (n, 1) beside targets (n,) as (n,)."""
     if outputs.dim() == targets.dim() + 1 and outputs.shape[-1] == 1:
-        outputs = outputs.squeeze(-1)
-    return {metric.name: metric.measure(outputs, targets) for metric in task.metrics}
+        return outputs.squeeze(-1)
+    return outputs
 
 
 def chunks_of(source: Source) -> Iterator[tuple[int, Any]]:
@@ -69,7 +112,7 @@ def outputs_of(task: Task, source: Source) -> tuple[Tensor, Tensor]:
     """The model's outputs and the targets of a whole set, on the CPU."""
     outputs, targets = [], []
     with evaluating(task.model):
-        for _, (inputs, target) in chunks_of(source.to(task.device)):
+        for _, (inputs, target, *_rest) in chunks_of(source.to(task.device)):
             outputs.append(task.outputs(task.model, inputs).cpu())
             targets.append(target.cpu())
     return torch.cat(outputs), torch.cat(targets)

@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from thalweg.tasks.measure import outputs_of
+from thalweg.tasks.reading import Reading
 from thalweg.tasks.study import Study
 from thalweg.tasks.task import Task
 
@@ -23,15 +24,17 @@ def picture_of(study: Study, task: Task) -> dict[str, Any]:
     if study.kind == "regression" and targets[0].numel() > 1:
         return {}
     if study.kind == "classification":
-        return {"confusion": _confusion(study, outputs, targets)}
-    return {"residuals": _residuals(study, outputs, targets)}
+        return {"confusion": _confusion(study, outputs, targets, task.reading)}
+    return {"residuals": _residuals(study, task.reading.numbers(outputs), targets)}
 
 
-def _confusion(study: Study, outputs: Tensor, targets: Tensor) -> dict[str, Any]:
-    count = max(outputs.shape[1], int(targets.max()) + 1)
+def _confusion(study: Study, outputs: Tensor, targets: Tensor, reading: Reading) -> dict[str, Any]:
+    answers = reading.classes(outputs)
+    width = outputs.shape[1] if outputs.dim() > 1 else 1
+    count = max(len(study.classes or ()), width, int(answers.max()) + 1, int(targets.max()) + 1)
     names = study.classes or tuple(str(i) for i in range(count))
     matrix = np.zeros((count, count), dtype=np.int64)
-    np.add.at(matrix, (targets.numpy(), outputs.argmax(dim=1).numpy()), 1)
+    np.add.at(matrix, (targets.numpy().astype(np.int64), answers), 1)
     names = [*names, *(str(i) for i in range(len(names), count))]
     return {"classes": names, "matrix": matrix.tolist()}
 

@@ -7,23 +7,36 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 import polars as pl
-import torch
 from torch import Tensor
 
+from thalweg.tasks.reading import Reading, reading_of_kind
 from thalweg.tasks.table.schema import Schema
 
 _TYPES = {"integer": pl.Int64, "float": pl.Float64, "text": pl.String}
 
 
-def probabilities_of(outputs: Tensor) -> np.ndarray:
-    """Class probabilities, float64 of shape (n, classes), from outputs of that shape (logits)."""
-    return torch.softmax(outputs.double(), dim=1).numpy()
+def as_frame(
+    outputs: Tensor,
+    schema: Schema | None,
+    kind: str | None,
+    like: Any = None,
+    reading: Reading | None = None,
+) -> Any:
+    """A frame of `prediction` and one `probability_<class>` each; pandas like `like`.
 
-
-def as_frame(outputs: Tensor, schema: Schema | None, kind: str | None, like: Any = None) -> Any:
-    """A frame of `prediction` and one `probability_<class>` each; pandas like `like`."""
+    reading: how outputs are read; quantiles are columns of their own, `quantile_0.1` and so on
+    """
+    reading = reading or reading_of_kind(kind)
     if kind == "classification":
-        frame = _classes(probabilities_of(outputs), schema)
+        probabilities = reading.probabilities(outputs)
+        frame = _classes(probabilities, schema, reading.classes_of(probabilities))
+    elif reading.link == "quantiles":
+        frame = _numbers(reading.numbers(outputs).double().reshape(-1, 1).numpy(), schema)
+        frame = frame.hstack(_levels(outputs, schema, reading))
+    elif reading.link == "exp":
+        frame = _numbers(
+            reading.numbers(outputs.double()).reshape(len(outputs), -1).numpy(), schema
+        )
     else:
         frame = _numbers(outputs.double().reshape(len(outputs), -1).numpy(), schema)
     is_pandas = nw.dependencies.is_pandas_dataframe(like)
@@ -39,14 +52,22 @@ def _numbers(values: np.ndarray, schema: Schema | None) -> pl.DataFrame:
     return pl.DataFrame({name: values[:, i] for i, name in enumerate(names)})
 
 
-def _classes(probabilities: np.ndarray, schema: Schema | None) -> pl.DataFrame:
+def _levels(outputs: Tensor, schema: Schema | None, reading: Reading) -> pl.DataFrame:
+    """A column for each quantile, each value at least that of the quantile below it."""
+    levels = reading.levels(outputs).double()
+    found = [_numbers(levels[:, i : i + 1].numpy(), schema) for i in range(levels.shape[1])]
+    names = [f"quantile_{level:g}" for level in reading.quantiles]
+    return pl.DataFrame(
+        {name: frame.get_column("prediction") for name, frame in zip(names, found, strict=True)}
+    )
+
+
+def _classes(probabilities: np.ndarray, schema: Schema | None, answers: np.ndarray) -> pl.DataFrame:
     names = (
         schema.target.classes if schema else tuple(str(i) for i in range(probabilities.shape[1]))
     )
     class_type = schema.target.class_type if schema else "integer"
-    chosen = pl.Series(
-        "prediction", np.array(names, dtype=object)[probabilities.argmax(axis=1)].tolist()
-    )
+    chosen = pl.Series("prediction", np.array(names, dtype=object)[answers].tolist())
     is_boolean = class_type == "boolean"
     chosen = chosen == "true" if is_boolean else chosen.cast(_TYPES[class_type])
     columns = {f"probability_{name}": probabilities[:, i] for i, name in enumerate(names)}

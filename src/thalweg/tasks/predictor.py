@@ -13,13 +13,16 @@ from torch import Tensor, nn
 
 from thalweg.errors import DataError
 from thalweg.tasks.measure import measure, outputs_of
-from thalweg.tasks.metrics import metrics_of
+from thalweg.tasks.metrics import metric_of, metrics_of
+from thalweg.tasks.objectives import objective_saved
 from thalweg.tasks.predictions import as_frame
-from thalweg.tasks.sources import Arrays, as_source, as_tensor
+from thalweg.tasks.reading import Reading, reading_of_kind
+from thalweg.tasks.sources import Arrays, as_source, as_tensor, with_weights
 from thalweg.tasks.table.encode import encode_inputs, encode_target
 from thalweg.tasks.table.frames import frame_of_arrays
 from thalweg.tasks.table.read import read_table
 from thalweg.tasks.table.schema import Schema
+from thalweg.tasks.table.weigh import weights_in
 from thalweg.tasks.task import Task
 from thalweg.types import Source
 
@@ -27,7 +30,15 @@ from thalweg.types import Source
 class Predictor:
     """model, the schema of its table (None: arrays), its kind of task and the loss of that kind."""
 
-    def __init__(self, model: nn.Module, schema: Schema | None, kind: str | None, loss: Any):
+    def __init__(
+        self,
+        model: nn.Module,
+        schema: Schema | None,
+        kind: str | None,
+        loss: Any,
+        reading: Reading | None = None,
+    ):
+        self.reading = reading or reading_of_kind(kind)
         self.model = model
         self.schema = schema
         self.kind = kind
@@ -51,7 +62,7 @@ class Predictor:
             outputs, _ = outputs_of(self._task(source, loss="mse"), source)
         except IndexError as error:  # a lookup in a table of vectors that is too short
             raise DataError(f"the data holds an id that the model does not know: {error}") from None
-        return as_frame(outputs, self.schema, self.kind, like=data)
+        return as_frame(outputs, self.schema, self.kind, like=data, reading=self.reading)
 
     def evaluate(self, data: Any) -> dict[str, float]:
         """Rows, loss and metrics on data that holds the target as well.
@@ -60,7 +71,7 @@ class Predictor:
         Raises DataError where columns do not match, naming them, or a class is unknown.
         """
         source = as_source(data) if self.schema is None else self._labelled(data, self.schema)
-        task = self._task(source, loss=self.loss or loss_of_kind(self.kind))
+        task = self._task(source, loss=self.loss or self._saved_loss())
         values, _ = measure(task, source.to(task.device))
         return {"rows": len(source), **values}
 
@@ -68,13 +79,30 @@ class Predictor:
         frame, name = self._read(data)
         targets = encode_target(frame, schema.target, name)
         inputs = encode_inputs(frame, schema, name)
-        return Arrays(torch.from_numpy(inputs), torch.from_numpy(targets))
+        found = Arrays(torch.from_numpy(inputs), torch.from_numpy(targets))
+        column = self.reading.weights
+        if column is None:
+            return found
+        if column not in frame.columns:
+            raise DataError(
+                f"{name} lacks the column {column!r}, which weighs the rows of this run: add it, "
+                "1 for rows that are alike"
+            )
+        return with_weights(found, weights_in(frame, column, name))
+
+    def _saved_loss(self) -> Any:
+        """The run's loss, by what was saved of it."""
+        return (
+            loss_of_kind(self.kind) if self.reading.loss is None else objective_saved(self.reading)
+        )
 
     def _task(self, source: Source, loss: Any) -> Task:
         """The model with a loss and metrics; `source` only fills the training set's place."""
         deviation = self.schema.target.deviation if self.schema else 1.0
-        metrics = metrics_of(self.kind, deviation)
-        task = Task(self.model, source, loss=loss, metrics=metrics)
+        names = self.reading.metrics
+        metrics = tuple(metric_of(name).bound(self.reading, deviation) for name in names)
+        metrics = metrics or metrics_of(self.kind, deviation)
+        task = Task(self.model, source, loss=loss, metrics=metrics, reading=self.reading)
         task.half = self._half
         return task
 

@@ -13,6 +13,7 @@ from torch.utils.data import default_collate
 
 from thalweg.errors import DataError
 from thalweg.tasks.draws import put_back, seed_collate, seed_sample
+from thalweg.tasks.weights import checked_weights
 from thalweg.types import Source, Stretch
 
 
@@ -21,9 +22,16 @@ class Arrays:
 
     inputs: tensor of shape (n, ...); targets: tensor of shape (n,) or (n, k)
     rows: where each sample stands in the data that these were taken out of; None: where it is here
+    weights: how much each sample counts, (n,); a batch is then a triple that ends with its own
     """
 
-    def __init__(self, inputs: Tensor, targets: Tensor, rows: np.ndarray | None = None):
+    def __init__(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        rows: np.ndarray | None = None,
+        weights: Tensor | None = None,
+    ):
         if len(inputs) != len(targets):
             raise DataError(
                 f"{len(inputs):,} inputs but {len(targets):,} targets: there must be one for each"
@@ -33,16 +41,19 @@ class Arrays:
         self.inputs = inputs
         self.targets = targets
         self.rows = rows
+        self.weights = weights
 
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def fetch(self, stretch: Stretch) -> tuple[Tensor, Tensor]:
+    def fetch(self, stretch: Stretch) -> tuple[Tensor, ...]:
         where = torch.from_numpy(stretch.indices).to(self.inputs.device, non_blocking=True)
-        return self.inputs.index_select(0, where), self.targets.index_select(0, where)
+        pair = self.inputs.index_select(0, where), self.targets.index_select(0, where)
+        return pair if self.weights is None else (*pair, self.weights.index_select(0, where))
 
     def to(self, device: torch.device) -> Arrays:
-        return Arrays(self.inputs.to(device), self.targets.to(device), self.rows)
+        weights = None if self.weights is None else self.weights.to(device)
+        return Arrays(self.inputs.to(device), self.targets.to(device), self.rows, weights)
 
 
 class Items:
@@ -124,13 +135,14 @@ class Part:
 
 
 def as_source(data: Any) -> Source:
-    """A source from (inputs, targets), from a Dataset, or the source itself.
+    """A source from (inputs, targets) or (inputs, targets, weights), from a Dataset, or itself.
 
     Arrays, frames, lists and tensors are taken; float64 becomes torch's default dtype, whole-number
     targets int64.
     """
-    if isinstance(data, tuple | list) and len(data) == 2:
-        return Arrays(as_tensor(data[0], "inputs"), as_tensor(data[1], "targets"))
+    if isinstance(data, tuple | list) and len(data) in (2, 3):
+        pair = Arrays(as_tensor(data[0], "inputs"), as_tensor(data[1], "targets"))
+        return pair if len(data) == 2 else with_weights(pair, data[2])
     if isinstance(data, Source):
         return data
     if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
@@ -156,10 +168,35 @@ def as_tensor(values: Any, name: str) -> Tensor:
     return tensor.long() if name == "targets" else tensor
 
 
+def with_weights(source: Arrays, weights: Any) -> Arrays:
+    """The samples with a weight each. Raises DataError for weights that cannot be used."""
+    found = torch.from_numpy(weights_of(weights, len(source))).float()
+    return Arrays(source.inputs, source.targets, source.rows, found.to(source.inputs.device))
+
+
+def weights_of(given: Any, count: int) -> np.ndarray:
+    """The weights of so many samples, float64. Raises DataError for what cannot be used as such."""
+    values = as_tensor(given, "weights").double().numpy(force=True)
+    if values.shape != (count,):
+        raise DataError(
+            f"{count:,} samples but weights of shape {values.shape}: there must be one for each"
+        )
+    return checked_weights(values, "weight", "sample")
+
+
+def scaled(source: Arrays) -> Arrays:
+    """The samples with weights whose mean is 1, so that the loss keeps its size."""
+    assert source.weights is not None
+    weights = source.weights.double()
+    found = (weights / weights.mean()).to(source.weights.dtype)
+    return Arrays(source.inputs, source.targets, source.rows, found)
+
+
 def take(source: Source, indices: np.ndarray) -> Source:
     """The samples of `source` at `indices`: copied out of arrays, a view of anything else."""
     if isinstance(source, Arrays):
-        return Arrays(*source.fetch(Stretch(indices)), rows_of(source, indices))
+        inputs, targets, *weights = source.fetch(Stretch(indices))
+        return Arrays(inputs, targets, rows_of(source, indices), *weights)
     return Part(source, indices)
 
 

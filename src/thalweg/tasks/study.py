@@ -12,6 +12,7 @@ from typing import Any, Literal
 from thalweg.tasks.baselines import Scores
 from thalweg.tasks.metrics import Metric
 from thalweg.tasks.models.inputs import Inputs
+from thalweg.tasks.reading import Reading
 from thalweg.tasks.table.schema import Schema
 from thalweg.types import Source
 
@@ -24,7 +25,8 @@ class Study:
 
     train, validation, test: sources of (inputs, targets)
     kind: classification or regression; None where a loss of the user's own leaves it open
-    loss: name of the loss; metrics: measured beside it, in the target's own unit
+    loss: name of the loss, or an objective; metrics: measured beside it, in the target's own unit
+    reading: how outputs are read; None: as ever for the kind
     classes: class names by id; mean, deviation: scale of a regression target
     inputs: what a model built by name reads; None where only the user's own can
     rows, num_features: size of the data; schema: of a table; notices: what was done to it, a line
@@ -47,7 +49,11 @@ class Study:
     deviation: float = 1.0
     notices: tuple[str, ...] = ()
     inputs: Inputs | None = None
+    reading: Reading | None = None
 
     @property
     def num_outputs(self) -> int:
+        own = self.reading and self.reading.num_outputs(self.kind)
+        if own:
+            return own
         return len(self.classes) if self.classes else 1

@@ -8,10 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from thalweg.errors import UsageError
 from thalweg.tasks.metrics import Metric
-from thalweg.tasks.objectives import objective_of
-from thalweg.tasks.sources import as_source, in_type
+from thalweg.tasks.objectives import Objective, objective_of
+from thalweg.tasks.reading import Reading
+from thalweg.tasks.sources import Arrays, as_source, in_type, scaled
 from thalweg.tasks.streams import Stream, as_data
+from thalweg.tasks.watched import watched_of
 from thalweg.types import Source
 
 
@@ -20,11 +23,16 @@ class Task:
 
     model: the module that is trained, in place
     data: (inputs, targets) as arrays, frames or tensors of n samples, a Dataset of such pairs, or a
-    DataLoader or other iterable of batches
-    loss: "cross_entropy" (targets: class ids), "mse", or a function loss(outputs, targets) -> 0-d
-    tensor, the mean
+    DataLoader or other iterable of batches; (inputs, targets, weights) where samples count more or
+    less, which are brought to a mean of 1
+    loss: a row of `thalweg.tasks.objectives.OBJECTIVES`, such as "cross_entropy" (targets: class
+    ids), "focal:gamma=2" or "mse"; "module:function", or a function loss(outputs, targets) -> the
+    mean, 0-d, or each sample's loss, (n,)
     validation: data like `data` that is only looked at
     metrics: what to measure beside the loss; by default those of the loss's row in the table
+    metric: which of them (or another, by name) decides what is best and when to stop; by default
+    the loss
+    reading: how outputs become answers; by default the loss's
     weight: weight(inputs, targets) -> how much a batch's mean loss counts, where a batch is
     computed in parts: such as its number of tokens; by default its number of samples
     half: what a model with weights of 16 bits is given as inputs; its outputs are float32 again
@@ -42,23 +50,50 @@ class Task:
         model: nn.Module,
         data: Any,
         *,
-        loss: str | Callable[[Any, Any], Tensor] = "cross_entropy",
+        loss: str | Objective | Callable[[Any, Any], Tensor] = "cross_entropy",
         validation: Any = None,
         metrics: Sequence[Metric] | None = None,
+        metric: str | Metric | Callable[[Any, Any], Any] | None = None,
+        reading: Reading | None = None,
         weight: Callable[[Any, Any], float | Tensor] | None = None,
     ):
         self.model = model
         self.data: Source | Stream = as_data(data)
         self.validation = None if validation is None else as_source(validation)
         self.objective = objective_of(loss)
-        self.metrics = tuple(self.objective.metrics if metrics is None else metrics)
+        row = self.objective
+        self._reading = reading or Reading(row.link, row.levels)
+        chosen = tuple(row.metrics if metrics is None else metrics)
+        self.watched, self._metrics = watched_of(metric, chosen)
+        if isinstance(self.data, Arrays) and self.data.weights is not None:
+            if weight is not None:
+                raise UsageError("weight= has no effect: the data brings a weight for each sample")
+            self.data = scaled(self.data)
         self._weight = weight
         self.half: torch.dtype | None = None
 
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
         """The mean loss of a batch, 0-d; the model is an argument so that it can be wrapped."""
-        inputs, targets = batch
-        return self.objective.mean(self.outputs(model, inputs), targets)
+        inputs, targets, *weights = batch
+        outputs = self.outputs(model, inputs)
+        if weights:
+            return self.objective.weighted(outputs, targets, weights[0])
+        return self.objective.mean(outputs, targets)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """What is measured beside the loss, of outputs that are read as this task reads them."""
+        return tuple(row if row.reading else row.bound(self.reading) for row in self._metrics)
+
+    @property
+    def reading(self) -> Reading:
+        """How outputs become answers."""
+        return self._reading
+
+    @reading.setter
+    def reading(self, reading: Reading) -> None:
+        self._reading = reading
+        self._metrics = tuple(row.bound(reading, row.deviation) for row in self._metrics)
 
     def outputs(self, model: nn.Module, inputs: Any) -> Any:
         """What a model makes of inputs; in float32 where its weights are of 16 bits."""
