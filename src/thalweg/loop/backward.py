@@ -16,7 +16,7 @@ def backward(loss: Tensor) -> None:
 
     On the CPU the engine itself is called. What `Tensor.backward` asks and stores before is for
     other arguments and for the threads of other devices, and takes as long as the update of a small
-    network (20 to 30 us).
+    network (20 to 30 us). Raises RuntimeError in torch's words for a loss without a gradient.
 
     >>> p = torch.ones(2, requires_grad=True)
     >>> backward((3 * p).sum()); p.grad
