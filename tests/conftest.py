@@ -4,6 +4,7 @@ start-up check that measures: what a machine is found to be would decide what is
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -19,6 +20,17 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def old_objects_rest() -> Iterator[None]:
+    """What earlier files have left is collected once, and not walked through again.
+
+    Numba keeps some 15,000 objects of each kernel that it compiles.
+    """
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from thalweg.keys import Purpose, key
+from thalweg.loop.backward import backward
 from thalweg.loop.batches import Batch
 from thalweg.loop.gradients import OrderedSum
 from thalweg.loop.norms import Measured, Statistics
@@ -97,11 +98,11 @@ class Stepper:
             with self.precision.forward(self.device), self._saving_memory():
                 loss = self.loss(self.task.model, data)
             if total is None:
-                self._scaled(loss).backward()
+                backward(self._scaled(loss))
                 return loss.detach()
             weights.append(self.task.weight(data, share))
             part = weights[-1] / weights[0] if self.task.is_weighted else share
-            self._scaled(loss * part).backward()
+            backward(self._scaled(loss * part))
             losses.append(loss.detach() * part)
             total.add()
         assert total is not None

@@ -91,7 +91,10 @@ def scalar_row(number: int, name: str, value: float) -> tuple[Any, ...]:
 
 
 def _spell_nans(row: Row) -> tuple[Any, ...]:
-    """The row and a bit mask of its NaNs: SQLite would store each as NULL, "not measured"."""
+    """The row and a bit mask of its NaNs: SQLite would store each as NULL, "not measured".
+
+    Of numbers and None only NaN differs from itself; this runs once a step.
+    """
     nans = sum([1 << i for i, value in enumerate(row) if value != value])  # noqa: PLR0124
     return (*row, nans)
 
