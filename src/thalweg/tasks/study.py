@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from thalweg.tasks.baselines import Scores
 from thalweg.tasks.metrics import Metric
+from thalweg.tasks.table.found import Found
 from thalweg.tasks.table.schema import Schema
 from thalweg.types import Source
 
@@ -26,7 +27,8 @@ class Study:
     loss: name of the loss; metrics: measured beside it, in the target's own unit
     classes: class names by id; mean, deviation: scale of a regression target
     rows, num_features: size of the data; schema: of a table; notices: what was done to it, a line
-    each baselines(seed) -> {"constant": {...}, "tree": {...}}, scored on the test set
+    each found: what is to be known of the split
+    baselines(seed) -> {"constant": {...}, "tree": {...}}, scored on the test set
     """
 
     name: str
@@ -44,6 +46,7 @@ class Study:
     mean: float = 0.0
     deviation: float = 1.0
     notices: tuple[str, ...] = ()
+    found: Found | None = None
 
     @property
     def num_outputs(self) -> int:
