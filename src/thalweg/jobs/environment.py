@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import shlex
 import sys
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,19 @@ from thalweg.scale.findings import processor
 from thalweg.state.folder import fingerprint
 from thalweg.version import __version__
 
+OBJECT = "given as an object"
+"""Instead of a fingerprint: it has to be brought again."""
+
 PACKAGES = ("torch", "numpy", "polars", "scikit-learn")
 
 
-def environment_of(data: Any, machine: Machine) -> dict[str, Any]:
+def environment_of(
+    data: Any, machine: Machine, held: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Versions, the processor, what the start-up checks found, the data's fingerprint, and the
     command line where there was one.
+
+    held: what was given to validate and to test, by name
     """
     found = {
         "thalweg": __version__,
@@ -34,6 +42,9 @@ def environment_of(data: Any, machine: Machine) -> dict[str, Any]:
     if isinstance(data, str | Path):
         found["data"] = str(data)
         found["data_xxh3"] = fingerprint(Path(data))
+    for name, given in (held or {}).items():
+        is_file = isinstance(given, str | Path)
+        found[f"{name}_xxh3"] = fingerprint(Path(given)) if is_file else OBJECT
     if Path(sys.argv[0]).name == "thalweg":
         found["command"] = shlex.join(["thalweg", *sys.argv[1:]])
     return found

@@ -14,6 +14,7 @@ from thalweg.jobs.place import Place, opened
 from thalweg.jobs.plan import FitPlan, plan_of, study_of
 from thalweg.jobs.run import Run
 from thalweg.jobs.settings import Settings
+from thalweg.jobs.splits import held_data
 from thalweg.jobs.write import score, write, write_settings
 from thalweg.loop.descent import Descent
 from thalweg.scale.exact import deterministic
@@ -109,7 +110,7 @@ def carry_out(
 def _begin(data: Any, plan: FitPlan, place: Place, descent: Descent) -> None:
     """From the start on record: what was asked, and where it runs."""
     chosen = plan.chosen(descent)
-    environment = environment_of(data, plan.machine)
+    environment = environment_of(data, plan.machine, held_data(plan.settings))
     if parent := place.origin.get("parent"):
         environment["parent"] = f"{parent['run']}, step {parent['step']:,}"
     place.written.facts(settings=chosen, environment=environment)

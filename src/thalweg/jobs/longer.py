@@ -26,6 +26,10 @@ FIXED = {
     "task": "another task makes another run",
     "model": "another model has other weights",
     "loss": "another loss makes another run",
+    **dict.fromkeys(
+        ("validation_share", "test_share", "validation", "test", "split", "folds", "fold"),
+        "a child must not train on its parent's test rows",
+    ),
     "seed": "it decides which rows are trained on, and a child must not train on its test rows",
     "out": "give --out",
     "name": "give --name",

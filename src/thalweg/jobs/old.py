@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from thalweg.errors import RunError
+from thalweg.jobs.environment import OBJECT
 from thalweg.jobs.settings import Settings
 from thalweg.record import History, read
 from thalweg.state import folder as files
@@ -59,6 +60,28 @@ class Old:
                 "the old file back, or begin a new run with thalweg fit"
             )
         return data
+
+    def check_held(self) -> None:
+        """Raises RunError where what validated and tested is not there any more, or not the same.
+
+        It is named by run.toml, or was given as an object.
+        """
+        for name in ("validation", "test"):
+            known, data = self.history.environment.get(f"{name}_xxh3"), self.chosen.get(name)
+            if known == OBJECT and name not in self.objects:
+                raise RunError(
+                    f"the {name} data of {self.folder.path} was given as an object: bring it again "
+                    f"from Python, thalweg.resume(run, data, {name}=the same)"
+                )
+            if known in (None, OBJECT) or data is None:
+                continue
+            if not Path(data).is_file():
+                raise RunError(f"{data}, the {name} data of {self.folder.path}, is not there now")
+            if known != fingerprint(Path(data)):
+                raise RunError(
+                    f"{data}, the {name} data, has changed since {self.folder.path} began (its "
+                    "checksum differs): bring the old file back, or begin a new run"
+                )
 
 
 def old_of(folder: Folder, objects: Mapping[str, Any]) -> Old:

@@ -13,6 +13,7 @@ from thalweg.jobs import defaults
 from thalweg.jobs.machine import Machine, machine_of
 from thalweg.jobs.place import Place
 from thalweg.jobs.settings import Settings
+from thalweg.jobs.splits import parting_of, split_chosen
 from thalweg.loop.batches import BatchSize, num_batches
 from thalweg.loop.descend import descend
 from thalweg.loop.descent import Descent
@@ -99,6 +100,7 @@ class FitPlan:
         used = {
             "target": settings.target,
             "task": settings.task,
+            **split_chosen(settings),
             "model": settings.model if isinstance(settings.model, str) else None,
             "loss": self.task.objective.name if settings.loss is not None else None,
             "optimizer": settings.optimizer,
@@ -144,7 +146,13 @@ def study_of(data: Any, settings: Settings) -> Study:
         return of_table(frame, _asked(settings, settings.target), source=name)
     if is_own_model:
         loss = settings.loss or "cross_entropy"
-        return of_arrays(data, loss=loss, seed=settings.seed, share=defaults.SHARE)
+        return of_arrays(
+            data,
+            loss=loss,
+            parting=parting_of(settings),
+            validation=settings.validation,
+            test=settings.test,
+        )
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise DataError(
             f"data is a {type(data).__name__}: give a path, a frame or (inputs, targets); "
@@ -154,7 +162,14 @@ def study_of(data: Any, settings: Settings) -> Study:
 
 
 def _asked(settings: Settings, target: str) -> Asked:
-    return Asked(target=target, task=settings.task, seed=settings.seed, share=defaults.SHARE)
+    return Asked(
+        target=target,
+        task=settings.task,
+        seed=settings.seed,
+        parting=parting_of(settings),
+        validation=settings.validation,
+        test=settings.test,
+    )
 
 
 def plan_of(study: Study, settings: Settings, *, owns_process: bool) -> FitPlan:

@@ -47,6 +47,8 @@ def resume(
     name: str | None = None,
     model: Any = None,
     loss: Any = None,
+    validation: Any = None,
+    test: Any = None,
     exact: bool = False,
     out: str = "runs",
     quiet: bool = False,
@@ -59,7 +61,7 @@ def resume(
     anew over the longer budget, and patience begins anew
     from_step, set: begin a child in a new folder instead, from the checkpoint of this step (by
     default the newest), with these settings changed: {"lr": 1e-4}; name: of that folder
-    model, loss: of a run whose model was given as an object, the same once more
+    model, loss, validation, test: where these were given as objects, the same once more
     exact: refuse a machine on which the last bits would be others; without it that is only said
     Raises UsageError for a wrong wish, RunError for a run that is finished, still runs, is damaged,
     or had other data or settings; nothing was changed then.
@@ -70,6 +72,8 @@ def resume(
         Wish.of(epochs=epochs, steps=steps, from_step=from_step, set=set, name=name),
         model=model,
         loss=loss,
+        validation=validation,
+        test=test,
         exact=exact,
         out=out,
         quiet=quiet,
@@ -84,18 +88,22 @@ def run_resume(
     *,
     model: Any,
     loss: Any,
+    validation: Any = None,
+    test: Any = None,
     exact: bool,
     out: str,
     quiet: bool,
     owns_process: bool,
 ) -> Run:
     """`resume`; owns_process: a command of ours runs alone."""
-    old = old_of(find(run, out), {"model": model, "loss": loss})
+    objects = {"model": model, "loss": loss, "validation": validation, "test": test}
+    old = old_of(find(run, out), objects)
     if wish.is_plain and old.folder.is_finished and old.status != "interrupted":
         raise RunError(
             f"{old.folder.path} is finished: nothing is left to do; --epochs +20 trains it longer"
         )
     data = old.check_data(data)
+    old.check_held()
     known = Settings.of({**old.chosen, **old.objects})
     asked = changed(old.chosen, wish.settings)  # what cannot be set is refused before data is read
     settings = replace(Settings.of({**asked, **old.objects}), out=out, name=wish.name)

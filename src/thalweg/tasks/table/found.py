@@ -1,22 +1,19 @@
-"""What is found of a split at the start: rows that stand in two parts, columns that tell too much.
-"""
+"""What is found of a split at the start: rows in two parts, columns that tell too much."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from thalweg.tasks.table.encode import tree_inputs
+from thalweg.tasks.table.given import Given
 from thalweg.tasks.table.leaks import Leak, leaks_of
 from thalweg.tasks.table.parts import Parts
 from thalweg.tasks.table.schema import Schema
-from thalweg.tasks.table.twins import Twins, chance_of_frame, keys_of_frame, twins_of
-
-MOST_VALUES = 200_000_000
-"""Values of a table above which its columns are looked at in evenly spaced rows only."""
+from thalweg.tasks.table.twins import Twins, chance_of, keys_of_frame, twins_of, twins_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +32,22 @@ class Found:
     @property
     def notices(self) -> tuple[str, ...]:
         """What is to be said, a line each."""
-        said = [str(row) for row in (*self.twins_said, *self.leaks)]
+        said = [] if not self.twins_said else [twins_text(self.twins_said)]
+        said += [str(row) for row in self.leaks]
         if self.unlearnt:
             names = ", ".join(map(repr, self.unlearnt[:8]))
             more = ", ..." if len(self.unlearnt) > 8 else ""
-            said.append(
-                f"{len(self.unlearnt):,} of the classes {'stand' if len(self.unlearnt) > 1 else 'stands'} "
-                f"in no training row, so it is never predicted: {names}{more}"
-            )
+            said.append(f"no training row holds the class {names}{more}: it cannot be learnt")
         return (*self.parts.words, *said)
 
     @property
     def twins_said(self) -> tuple[Twins, ...]:
         return tuple(row for row in self.twins if row.is_said)
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What is to be said of a column, by its name."""
+        return {leak.column: f"gives the target away: {leak.how}" for leak in self.leaks}
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in the result's JSON."""
@@ -61,26 +61,47 @@ class Found:
         }
 
 
-def found_in(frame: pl.DataFrame, schema: Schema, parts: Parts, labels: np.ndarray) -> Found:
+def found_in(given: Given, schema: Schema, parts: Parts, labels: np.ndarray) -> Found:
     """Of a table whose inputs are the columns of `schema`; labels: targets of every row."""
+    frame = given.frame
     inputs = frame.select([column.name for column in schema.columns])
-    twins = twins_of(keys_of_frame(inputs), labels, parts.rows, chance=chance_of_frame(inputs))
+    twins = twins_of(
+        keys_of_frame(inputs),
+        labels,
+        parts.rows,
+        chance=chance_of([keys_of_frame(half) for half in _halves(inputs)]),
+        given=given.names,
+    )
     return Found(
-        parts,
-        tuple(twins),
+        _with_column(parts, schema),
+        tuple(each.at(given.stands) for each in twins),
         tuple(_leaks(frame, schema, parts, labels)),
         unlearnt_of(labels, parts, schema.target.classes),
     )
 
 
+def _with_column(parts: Parts, schema: Schema) -> Parts:
+    """The parts, and whether the column of times is an input as well."""
+    if parts.kind != "time" or parts.column not in [column.name for column in schema.columns]:
+        return parts
+    said = f"column {parts.column!r} stays an input; --drop {parts.column} to leave it out"
+    return replace(parts, words=(*parts.words, said))
+
+
+def _halves(inputs: pl.DataFrame) -> list[pl.DataFrame]:
+    """Every other column, and those between, where there are any."""
+    names = inputs.columns
+    return [inputs.select(half) for half in (names[::2], names[1::2]) if half]
+
+
 def _leaks(frame: pl.DataFrame, schema: Schema, parts: Parts, labels: np.ndarray) -> list[Leak]:
     rows = np.concatenate([parts.rows.train, parts.rows.validation])
-    step = -(-len(rows) * len(schema.columns) // MOST_VALUES)
-    rows = np.sort(rows)[::step]
-    inputs = tree_inputs(frame[rows], schema)
-    columns = {column.name: inputs[:, i] for i, column in enumerate(schema.columns)}
-    task, targets = schema.target.task, labels[rows]
-    return leaks_of(columns, targets, task=task, rows=np.arange(len(rows)))
+
+    def look(places: np.ndarray) -> dict[str, np.ndarray]:
+        inputs = tree_inputs(frame[rows[places]], schema)
+        return {column.name: inputs[:, i] for i, column in enumerate(schema.columns)}
+
+    return leaks_of(look, labels[rows], task=schema.target.task, num_columns=len(schema.columns))
 
 
 def unlearnt_of(labels: np.ndarray, parts: Parts, classes: tuple[str, ...]) -> tuple[str, ...]:

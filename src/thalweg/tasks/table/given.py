@@ -35,6 +35,18 @@ class Given:
     def own(self) -> pl.DataFrame:
         return self.frame.head(self.num_own)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the parts that were given."""
+        counts = {"validation": self.num_validation, "test": self.num_test}
+        return tuple(name for name, count in counts.items() if count)
+
+    @property
+    def stands(self) -> np.ndarray:
+        """Where each row stands in the table or the file that it came with, from 0."""
+        counts = (self.num_own, self.num_validation, self.num_test)
+        return np.concatenate([np.arange(count) for count in counts])
+
     def parting(self, parting: Parting) -> Parting:
         """How the table's own rows are shared out: none where rows were given."""
         if self.num_validation:
@@ -50,7 +62,8 @@ class Given:
             validation if self.num_validation else parts.rows.validation,
             test if self.num_test else parts.rows.test,
         )
-        return replace(parts, rows=rows)
+        is_all = self.num_validation and self.num_test
+        return replace(parts, rows=rows, kind="given" if is_all else parts.kind)
 
 
 def given_rows(frame: pl.DataFrame, asked: Asked, target: Target) -> Given:
@@ -71,11 +84,6 @@ def given_rows(frame: pl.DataFrame, asked: Asked, target: Target) -> Given:
 
 def check_alone(parting: Parting, validation: Any, test: Any) -> None:
     """Raise UsageError for a wish that has no effect beside rows that were given."""
-    if parting.folds is not None and (validation is not None or test is not None):
-        raise UsageError(
-            "folds share out the data's own rows to train, validate and test: leave out "
-            "validation and test"
-        )
     if parting.how is not None and validation is not None and test is not None:
         raise UsageError(
             f"split {parting.how} has no effect: validation and test were both given, so every "

@@ -6,7 +6,7 @@ again on more rows, each predicted by a tree that has not seen it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,9 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 FIRST_ROWS, SECOND_ROWS = 2_000, 20_000
 """Rows that are looked at, at most: of every column, and of those that look too good."""
+
+MOST_SAMPLED = 500_000
+"""Rows, picked at random, out of which those are taken."""
 
 WIDE = 500
 """With more columns than this, the first look takes a quarter of the rows."""
@@ -25,8 +28,10 @@ ALMOST = {"classification": 0.99, "regression": 0.998}
 LOOKS_GOOD = 0.9
 """A first look as good as this is worth a second."""
 
-LEAST_MISTAKES = 20
-"""Mistakes of the constant below which nothing can be said of how many a column takes away."""
+LEAST_MISTAKES, LEAST_OF_MAPPING = 50, 10
+"""Mistakes of the constant below which nothing can be said of how many a column takes away; where
+the column has a value for each class, fewer are enough.
+"""
 
 LEAST_GAP = 0.25
 """What is left unexplained must be at most this part of what the best honest column leaves."""
@@ -35,6 +40,11 @@ MOST_LEAVES = 64
 """Of a tree, or twice the number of classes."""
 
 FOLDS = 3
+
+MAPPING = "a value for each class"
+
+Look = Callable[[np.ndarray], Mapping[str, np.ndarray]]
+"""Rows -> one value of each column in each of them: numbers or codes, NaN where missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,30 +67,40 @@ class Leak:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """Targets of the rows looked at, float64 ranks or class ids, and where those rows stand."""
+    """The rows that are looked at, and their targets: float64 ranks, or class ids."""
 
     task: str
     rows: np.ndarray
     targets: np.ndarray
 
+    @property
+    def is_telling(self) -> bool:
+        """Are there mistakes enough to be taken away?"""
+        return self.num_mistakes >= LEAST_MISTAKES
+
+    @property
+    def num_mistakes(self) -> int:
+        """Of a constant; for numbers, half the rows."""
+        if self.task == "regression":
+            return len(self.rows) // 2
+        return len(self.rows) - int(np.bincount(self.targets).max())
+
     def score(self, values: np.ndarray) -> float:
         """Of one column's values at `rows`: predicted out of fold, beside a constant."""
-        predicted = self._predicted(values.astype(np.float64))
+        predicted = self._predicted(np.nan_to_num(_ranks(values), nan=-1.0)[:, None])
         if self.task == "classification":
             commonest = np.bincount(self.targets).max() / len(self.targets)
-            return 1 - float((predicted != self.targets).mean()) / (1 - commonest)
+            return 1 - float((predicted != self.targets).mean() / (1 - commonest))
         wrong = np.square(predicted - self.targets).mean()
         return 1 - float(wrong / self.targets.var())
 
-    def _predicted(self, values: np.ndarray) -> np.ndarray:
-        inputs = np.nan_to_num(_ranks(values), nan=-1.0)[:, None]
+    def _predicted(self, inputs: np.ndarray) -> np.ndarray:
         predicted = np.empty_like(self.targets)
-        fold = np.arange(len(values)) % FOLDS
+        fold = np.arange(len(inputs)) % FOLDS
         for k in range(FOLDS):
             here = fold == k
-            predicted[here] = self._tree().fit(inputs[~here], self.targets[~here]).predict(
-                inputs[here]
-            )
+            tree = self._tree().fit(inputs[~here], self.targets[~here])
+            predicted[here] = tree.predict(inputs[here])
         return predicted
 
     def _tree(self) -> DecisionTreeClassifier | DecisionTreeRegressor:
@@ -90,68 +110,64 @@ class Looked:
         return DecisionTreeRegressor(max_leaf_nodes=MOST_LEAVES, random_state=0)
 
 
-def leaks_of(
-    columns: Mapping[str, np.ndarray], targets: np.ndarray, *, task: str, rows: np.ndarray
-) -> list[Leak]:
+def leaks_of(look: Look, targets: np.ndarray, *, task: str, num_columns: int) -> list[Leak]:
     """Columns that give the target away, the worst first.
 
-    columns: one value for each row, numbers or codes, NaN where missing; targets: class ids or
-    numbers, of shape (n,); rows: those that may be looked at, the training and validation rows
+    look(rows) -> the columns' values there; targets: class ids or numbers, of shape (n,), of the
+    training and validation rows
     """
-    first = FIRST_ROWS // 4 if len(columns) > WIDE else FIRST_ROWS
-    looked = _looked(targets, rows, task, first)
-    if looked is None or len(columns) < 2:
+    first = _looked(targets, task, FIRST_ROWS // 4 if num_columns > WIDE else FIRST_ROWS)
+    if first is None or num_columns < 2:
         return []
-    scores = {name: looked.score(values[looked.rows]) for name, values in columns.items()}
+    scores = {name: first.score(values) for name, values in look(first.rows).items()}
     good = [name for name, score in scores.items() if score >= LOOKS_GOOD]
-    again = _looked(targets, rows, task, SECOND_ROWS) if good else None
+    again = _looked(targets, task, SECOND_ROWS) if good else None
     if again is None:
         return []
-    scores |= {name: again.score(columns[name][again.rows]) for name in good}
-    return _too_good(scores, task, columns, again)
+    columns = look(again.rows)
+    scores |= {name: again.score(columns[name]) for name in good}
+    found = [
+        Leak(name, min(1.0, scores[name]), _how(columns[name], again))
+        for name in too_good(scores, task)
+    ]
+    return [leak for leak in found if leak.how == MAPPING or again.is_telling]
 
 
-def _too_good(
-    scores: Mapping[str, float], task: str, columns: Mapping[str, np.ndarray], looked: Looked
-) -> list[Leak]:
-    """Those almost perfect, where the others are far from it."""
+def too_good(scores: Mapping[str, float], task: str) -> list[str]:
+    """Names of those almost perfect, the best first, where the others are far from it."""
     found = [name for name, score in scores.items() if score >= ALMOST[task]]
     honest = max((score for name, score in scores.items() if name not in found), default=0.0)
     found = [name for name in found if 1 - scores[name] <= LEAST_GAP * (1 - honest)]
-    if 2 * len(found) > len(scores):  # an easy task, rather than a column too much
-        return []
-    return [
-        Leak(name, min(1.0, scores[name]), _how(columns[name][looked.rows], looked))
-        for name in sorted(found, key=lambda name: -scores[name])
-    ]
+    is_easy = 2 * len(found) > len(scores)  # the task itself, rather than a column too much
+    return [] if is_easy else sorted(found, key=lambda name: -scores[name])
 
 
 def _how(values: np.ndarray, looked: Looked) -> str:
-    """In what way a column tells the target."""
+    """In what way a column, with these values in the rows looked at, tells the target."""
     if looked.task == "regression":
         return "a tree on this column alone"
     pairs = np.unique(np.stack([np.nan_to_num(values, nan=np.inf), looked.targets], axis=1), axis=0)
     num_values, num_classes = len(np.unique(pairs[:, 0])), len(np.unique(pairs[:, 1]))
     if num_values == num_classes == len(pairs):
-        return "a value for each class"
+        return MAPPING
     if num_values == len(values):
         return "a value for each row, in an order that goes with the target"
     return "a tree on this column alone"
 
 
-def _looked(targets: np.ndarray, rows: np.ndarray, task: str, most: int) -> Looked | None:
+def _looked(targets: np.ndarray, task: str, most: int) -> Looked | None:
     """At most so many rows, rare classes before common ones; None where too few to tell."""
     rng = np.random.default_rng(0)
-    rows = rng.permutation(rows)
+    rows = rng.permutation(len(targets))[:MOST_SAMPLED]
     if task == "regression":
-        chosen = rows[:most]
-        ranks = _ranks(targets[chosen])
-        return Looked(task, chosen, ranks) if len(chosen) >= 2 * LEAST_MISTAKES else None
-    chosen = rng.permutation(rows[_evened(targets[rows], most)])
-    counts = np.bincount(targets[chosen])
-    if len(chosen) - counts.max() < LEAST_MISTAKES:
-        return None
-    return Looked(task, chosen, targets[chosen])
+        rows = rows[:most]
+        found = Looked(task, rows, _ranks(targets[rows].astype(np.float64)))
+        is_enough = found.is_telling and found.targets.var() > 0
+    else:
+        rows = rng.permutation(rows[_evened(targets[rows], most)])
+        found = Looked(task, rows, targets[rows])
+        is_enough = found.num_mistakes >= LEAST_OF_MAPPING
+    return found if is_enough else None
 
 
 def _evened(classes: np.ndarray, most: int) -> np.ndarray:

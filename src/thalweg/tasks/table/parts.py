@@ -90,17 +90,14 @@ def _fold(num_rows: int, parting: Parting, strata: np.ndarray | None) -> Split:
 
 
 def _fold_of(parting: Parting) -> tuple[int, int]:
-    assert parting.folds is not None and parting.fold is not None
+    assert parting.folds is not None
+    assert parting.fold is not None
     return parting.folds, parting.fold
 
 
 def _by_time(series: pl.Series, parting: Parting) -> Parts:
     """The newest rows test, those before them validate; rows of one time stay together."""
-    if parting.folds is not None:
-        raise UsageError(
-            "folds do not go with a split by time: a fold would be trained on rows newer than "
-            "those that test it; leave out one of them"
-        )
+    assert parting.folds is None
     moments, counts, ids = _distinct(times_of(series))
     shares = (parting.validation_share, parting.test_share)
     needed = 1 + sum(share > 0 for share in shares)
@@ -198,7 +195,9 @@ def _share_groups(counts: np.ndarray, parting: Parting) -> tuple[np.ndarray, np.
     """Groups that validate and that test, picked at random until their shares are met."""
     order = np.random.default_rng(parting.seed).permutation(len(counts))
     total = int(counts.sum())
-    test = _pick(order, counts, num_of(total, parting.test_share), 1 + bool(parting.validation_share))
+    test = _pick(
+        order, counts, num_of(total, parting.test_share), 1 + bool(parting.validation_share)
+    )
     left = order[~np.isin(order, test)]
     return _pick(left, counts, num_of(total, parting.validation_share), 1), test
 

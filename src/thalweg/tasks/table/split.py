@@ -74,7 +74,9 @@ def spread(order: np.ndarray, num_validation: int, num_test: int) -> tuple[np.nd
 
 def rest_trains(num_rows: int, validation: np.ndarray, test: np.ndarray) -> Split:
     """The split whose other rows train. Raises DataError where none is left."""
-    train = np.setdiff1d(np.arange(num_rows), np.concatenate([validation, test]))
+    trains = np.ones(num_rows, dtype=bool)
+    trains[validation] = trains[test] = False
+    train = np.flatnonzero(trains)
     if len(train) == 0:
         raise DataError(
             f"of {num_rows:,} rows {len(validation):,} validate and {len(test):,} test: none is "

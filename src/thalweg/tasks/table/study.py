@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -41,14 +42,16 @@ def of_table(frame: pl.DataFrame, asked: Asked, *, source: str) -> Study:
         described = describe_target(frame, asked.target, asked.task)
         is_classification = described.task == "classification"
         strata = encode_target(frame, described) if is_classification else None
-        given = given_rows(frame, asked, described)
-        shared = parts_of(frame, given.parting(asked.parting), strata)
+    given = given_rows(frame, asked, described)
+    with about(source):
+        parting = given.parting(replace(asked.parting, seed=asked.seed))
+        shared = parts_of(frame, parting, strata)
         frame, shared = given.frame, given.parts(shared)
         parts = shared.rows
         schema = _schema(frame, described, parts.train, given.num_own, _left_out(shared))
     labels = encode_target(frame, schema.target, source)
     inputs = encode_inputs(frame, schema, source)
-    found = found_in(frame, schema, shared, labels)
+    found = found_in(given, schema, shared, labels)
     train, validation, test = (
         Arrays(torch.from_numpy(inputs[rows]), torch.from_numpy(labels[rows]), rows)
         for rows in (parts.train, parts.validation, parts.test)

@@ -5,7 +5,8 @@ Each row becomes one number of 64 bits, which are sorted: n log n, whatever the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,15 @@ MOST_EXAMPLES = 3
 MOST_WORDS = 1024
 """Words of 32 bits of an array's row that make its number; rows that agree in them are compared."""
 
-BY_CHANCE = 0.1
+BY_CHANCE = 0.25
 """Copies of which more than this part is expected by chance (few columns with few values) are
-counted, but not said.
+counted, but not said; in a file of their own, where all of them are.
 """
 
-LEAST_SHARE = 0.001
-"""Nor are copies that are a smaller part of the rows that they stand in."""
+LEAST_SHARE = 0.005
+"""Nor are copies that are a smaller part of the rows that they stand in; where those are in a file
+of their own, every copy is said.
+"""
 
 PAIRS = (("validation", "train"), ("test", "train"), ("test", "validation"))
 
@@ -34,7 +37,8 @@ class Twins:
 
     part, other: their names; count of `num_rows` rows; num_same: those whose target agrees as well
     examples: pairs (row, its copy), from 0, as they stand in the data
-    expected: copies that chance alone would make, were the columns independent
+    expected: copies that chance alone would make (see `chance_of`)
+    is_given: were those rows given in a file of their own?
     """
 
     part: str
@@ -44,12 +48,19 @@ class Twins:
     num_same: int
     examples: tuple[tuple[int, int], ...]
     expected: float
+    is_given: bool = False
 
     @property
     def is_said(self) -> bool:
         """Would a colleague say so?"""
-        is_chance = self.expected > BY_CHANCE * self.count
-        return self.count > 0 and not is_chance and self.count >= LEAST_SHARE * self.num_rows
+        is_chance = self.expected > (1 if self.is_given else BY_CHANCE) * self.count
+        least = 0 if self.is_given else LEAST_SHARE * self.num_rows
+        return self.count > 0 and not is_chance and self.count >= least
+
+    def at(self, rows: np.ndarray) -> Twins:
+        """With its examples where they stand in the data: at rows[i], not i."""
+        pairs = tuple((int(rows[one]), int(rows[other])) for one, other in self.examples)
+        return replace(self, examples=pairs)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -65,17 +76,21 @@ class Twins:
 
     def __str__(self) -> str:
         pairs = ", ".join(f"{row + 1:,} is {other + 1:,}" for row, other in self.examples)
-        verb = "stands" if self.count == 1 else "stand"
+        same = "" if self.num_same == self.count else f"; {self.num_same:,} with the same target"
         return (
-            f"{self.count:,} of {self.num_rows:,} {self.part} rows ({self.count / self.num_rows:.1%}) "
-            f"{verb} in {self.other} as well, {_same(self)} (row {pairs}): their score flatters"
+            f"{self.count:,} of {self.num_rows:,} {self.part} rows "
+            f"({self.count / self.num_rows:.1%}) in {self.other} (row {pairs}{same})"
         )
 
 
-def _same(twins: Twins) -> str:
-    if twins.num_same == twins.count:
-        return "with the same target"
-    return f"{twins.num_same:,} with the same target"
+def twins_text(twins: Sequence[Twins]) -> str:
+    """One line about copies that are to be said."""
+    is_given = any(row.is_given for row in twins)
+    where = "from one of the files" if is_given else "or keep them in one part, --split group:COL"
+    return (
+        f"rows that stand in two parts, alike in every input: {', '.join(map(str, twins))}: scores "
+        f"on them flatter; remove the copies{' ' if is_given else ', '}{where}"
+    )
 
 
 def keys_of_frame(frame: pl.DataFrame) -> np.ndarray:
@@ -97,28 +112,46 @@ def keys_of_array(rows: np.ndarray) -> np.ndarray:
 
 
 def twins_of(
-    keys: np.ndarray, labels: np.ndarray, rows: Split, *, chance: float, exact: Any = None
-) -> list[Twins]:
+    keys: np.ndarray,
+    labels: np.ndarray,
+    rows: Split,
+    *,
+    chance: float,
+    given: Sequence[str] = (),
+    exact: Any = None,
+) -> tuple[Twins, ...]:
     """Copies between each two parts.
 
-    keys, labels: of every row; chance: that two rows are alike, were the columns independent
+    keys, labels: of every row; chance: that two rows are alike (see `chance_of`)
+    given: parts that came in a file of their own
     exact(rows, others) -> is each pair alike? None: the keys say it
     """
     parts = {"train": rows.train, "validation": rows.validation, "test": rows.test}
-    return [
-        _between(keys, labels, (parts[one], parts[other]), (one, other), chance, exact)
+    labelled = keys ^ _mixed(labels)
+    found = [
+        _between(
+            (parts[one], parts[other]),
+            (one, other),
+            keys=keys,
+            labelled=labelled,
+            chance=chance,
+            exact=exact,
+        )
         for one, other in PAIRS
     ]
+    return tuple(replace(row, is_given=row.part in given) for row in found)
 
 
 def _between(
-    keys: np.ndarray,
-    labels: np.ndarray,
     parts: tuple[np.ndarray, np.ndarray],
     names: tuple[str, str],
+    *,
+    keys: np.ndarray,
+    labelled: np.ndarray,
     chance: float,
     exact: Any,
 ) -> Twins:
+    """Copies of the rows of the first part in the second; labelled: numbers of inputs and target"""
     held, others = parts
     others = others[np.argsort(keys[others], kind="stable")]
     where = np.searchsorted(keys[others], keys[held]).clip(max=max(0, len(others) - 1))
@@ -127,7 +160,6 @@ def _between(
     if exact is not None and len(rows):
         is_same = exact(rows, copies)
         rows, copies = rows[is_same], copies[is_same]
-    labelled = keys ^ _mixed(labels)
     same = np.isin(labelled[rows], labelled[others])
     order = np.argsort(~same, kind="stable")[:MOST_EXAMPLES]
     return Twins(
@@ -145,13 +177,16 @@ def _mixed(labels: np.ndarray) -> np.ndarray:
     return keys_of_array(labels.astype(np.float64).reshape(len(labels), -1))
 
 
-def chance_of_frame(frame: pl.DataFrame) -> float:
-    """That two rows are alike, were the columns independent: the product of each column's."""
-    chance = 1.0
-    for series in frame.iter_columns():
-        counts = series.alias("value").value_counts(name="rows").get_column("rows")
-        shares = counts.to_numpy() / max(1, len(series))
-        chance *= float(np.square(shares).sum())
-        if chance * len(series) ** 2 < 1e-6:
-            return chance
-    return chance
+def chance_of(halves: Sequence[np.ndarray]) -> float:
+    """That two rows are alike, were the halves of their columns independent of each other.
+
+    halves: one number for each row, of every other column and of those between
+    """
+    return float(np.prod([_alike(keys) for keys in halves]))
+
+
+def _alike(keys: np.ndarray) -> float:
+    """Share of all pairs of rows whose numbers are the same."""
+    counts = pl.Series("keys", keys).value_counts(name="rows").get_column("rows").to_numpy()
+    counts = counts.astype(np.float64)
+    return float((counts * (counts - 1)).sum() / max(1, len(keys) * (len(keys) - 1)))
