@@ -8,6 +8,8 @@ from typing import Any
 from thalweg.draw.progress import Plan, Progress, Silent, open_progress
 from thalweg.errors import Preempted
 from thalweg.jobs.environment import environment_of
+from thalweg.jobs.folded import Folds
+from thalweg.jobs.folds import begin_folds
 from thalweg.jobs.interrupt import stop_on_signals
 from thalweg.jobs.opening import opening_lines
 from thalweg.jobs.place import Place, opened
@@ -22,8 +24,9 @@ from thalweg.tasks.study import Study
 from thalweg.types import Event
 
 
-def fit(data: Any, *, quiet: bool = False, **settings: Any) -> Run:
-    """Train a model on `data`: the finished run, which stands in the run's folder as well.
+def fit(data: Any, *, quiet: bool = False, **settings: Any) -> Any:
+    """Train a model on `data`: the finished `Run`, which stands in the run's folder as well; with
+    `folds` a `Folds`, which holds a run for each.
 
     data: a path to CSV or Parquet, a frame, a pair (inputs, targets), or a Dataset of such pairs
     quiet: no progress on standard error
@@ -52,18 +55,45 @@ def run_fit(
     quiet: bool,
     stem: str | None = None,
     owns_process: bool = False,
-) -> Run:
+) -> Run | Folds:
     """`fit` with its settings in hand.
 
     stem: of the run's name, by default the data's
     owns_process: a command of ours runs alone, so what lasts as long as the process may be set
     """
-    own = Path(data).name.partition(".")[0] if isinstance(data, str | Path) else "data"
+    if settings.folds is not None and settings.fold is None:
+        return _folds(data, settings, quiet=quiet, stem=stem, owns_process=owns_process)
+    return fit_one(data, settings, quiet=quiet, stem=stem, owns_process=owns_process)
+
+
+def _folds(
+    data: Any, settings: Settings, *, quiet: bool, stem: str | None, owns_process: bool
+) -> Folds:
+    def train(one: Settings) -> Run:
+        return fit_one(data, one, quiet=quiet, owns_process=owns_process)
+
+    return begin_folds(data, settings, train, stem=stem or _stem(data), quiet=quiet)
+
+
+def _stem(data: Any) -> str:
+    """What a run on this data is called."""
+    return Path(data).name.partition(".")[0] if isinstance(data, str | Path) else "data"
+
+
+def fit_one(
+    data: Any,
+    settings: Settings,
+    *,
+    quiet: bool,
+    stem: str | None = None,
+    owns_process: bool = False,
+) -> Run:
+    """One model, on all rows or for one of several folds."""
     progress = open_progress(quiet=quiet)
     try:
         study = _study(data, settings, progress)
         plan = plan_of(study, settings, owns_process=owns_process)
-        return _fit(data, study, plan, progress, stem or own)
+        return _fit(data, study, plan, progress, stem or _stem(data))
     finally:
         progress.close()
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from thalweg.draw.progress import open_progress
-from thalweg.errors import RunError
-from thalweg.jobs.fit import carry_out
+from thalweg.errors import RunError, UsageError
+from thalweg.jobs.fit import carry_out, fit_one
+from thalweg.jobs.folded import Folds
+from thalweg.jobs.folds import go_on_with_folds, has_state, known_folds
 from thalweg.jobs.longer import (
     Size,
     at_an_epoch,
@@ -29,7 +31,7 @@ from thalweg.jobs.settings import Settings
 from thalweg.jobs.wish import Wish
 from thalweg.loop.found import Found, found_in
 from thalweg.loop.going import Change
-from thalweg.state.folder import find
+from thalweg.state.folder import Folder, find
 from thalweg.state.state import State
 
 PLANNED = frozenset({"schedule's factors", "horizon"})
@@ -52,7 +54,7 @@ def resume(
     exact: bool = False,
     out: str = "runs",
     quiet: bool = False,
-) -> Run:
+) -> Any:
     """Go on with a run that was stopped or killed, in its own folder, to the bit.
 
     run: a path, a name below `out`, or "last"
@@ -94,10 +96,13 @@ def run_resume(
     out: str,
     quiet: bool,
     owns_process: bool,
-) -> Run:
+) -> Run | Folds:
     """`resume`; owns_process: a command of ours runs alone."""
     objects = {"model": model, "loss": loss, "validation": validation, "test": test}
-    old = old_of(find(run, out), objects)
+    folder = find(run, out)
+    if folder.is_folds:
+        return _folds(folder, data, wish, objects, quiet=quiet, owns_process=owns_process)
+    old = old_of(folder, objects)
     if wish.is_plain and old.folder.is_finished and old.status != "interrupted":
         raise RunError(
             f"{old.folder.path} is finished: nothing is left to do; --epochs +20 trains it longer"
@@ -120,6 +125,45 @@ def run_resume(
             return carry_out(study, plan, place, descent, data=data, progress=progress)
     finally:
         progress.close()
+
+
+def _folds(
+    folder: Folder,
+    data: Any,
+    wish: Wish,
+    objects: Mapping[str, Any],
+    *,
+    quiet: bool,
+    owns_process: bool,
+) -> Folds:
+    """Folds that were stopped go on: with the one that was not finished, then with the others."""
+    if not wish.is_plain:
+        raise UsageError(
+            f"{folder.path} holds several folds, which go on as they are: ask it of one of them, "
+            f"such as {folder.path}/fold-1"
+        )
+    data, settings = known_folds(folder, data, objects)
+
+    def train(one: Settings) -> Run:
+        path = Path(str(one.out)) / str(one.name)
+        if not has_state(path):
+            return fit_one(data, one, quiet=quiet, owns_process=owns_process)
+        model = None if isinstance(one.model, str) else one.model
+        found = run_resume(
+            path,
+            data,
+            wish,
+            model=model,
+            loss=objects["loss"],
+            exact=False,
+            out=str(one.out),
+            quiet=quiet,
+            owns_process=owns_process,
+        )
+        assert isinstance(found, Run)
+        return found
+
+    return go_on_with_folds(folder, settings, train, quiet=quiet)
 
 
 def _change(old: Old, wish: Wish, settings: Settings, rows: int) -> tuple[Settings, Change | None]:
