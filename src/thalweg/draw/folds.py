@@ -90,9 +90,10 @@ def render_folds(result: Result, *, title: str) -> str:
         _card("Mean and spread over the folds", _means(result)),
         _card("Every fold", _every(folds)),
     ]
-    notices = mapping(result.get("split")).get("notices") or ()
-    if notices:
-        body.append(_card("The split", *(tag("p", text) for text in notices)))
+    split = mapping(result.get("split"))
+    said = [*(split.get("notices") or ()), *(split.get("warnings") or ())]
+    if said:
+        body.append(_card("The split of the first fold", *(tag("p", text) for text in said)))
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy()}">\n'

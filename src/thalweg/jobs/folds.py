@@ -20,12 +20,14 @@ from thalweg.errors import Preempted, RunError
 from thalweg.health.spread import spread_of
 from thalweg.jobs.folded import Folds
 from thalweg.jobs.load import load
+from thalweg.jobs.results import verdict_object
 from thalweg.jobs.run import Run
 from thalweg.jobs.settings import Settings
 from thalweg.state import folder as files
 from thalweg.state.folder import Folder, create, fingerprint, is_run
 from thalweg.strict import strict
 from thalweg.tasks.held import joined, read_back
+from thalweg.types import Verdict
 
 Train = Callable[[Settings], Run]
 """The run of one fold, begun or gone on with."""
@@ -150,20 +152,28 @@ def _write_beginning(folder: Folder, data: Any, settings: Settings) -> None:
 
 def _together(settings: Settings, folder: Folder | None, runs: Sequence[Run]) -> Folds:
     """The folds as one result, written where there is a folder."""
-    worst = next((run for run in runs if run.verdict.healthy is False), runs[-1])
+    verdict = _verdict(runs)
     result = spread_of([run.result for run in runs], count=settings.folds or 0)
-    result |= {"run": str(folder.path) if folder else None, "verdict": worst.result["verdict"]}
+    result |= {"run": str(folder.path) if folder else None, "verdict": verdict_object(verdict)}
     predictions = joined([_predictions(run) for run in runs])
     folds = Folds(
         runs,
         folder=folder.path if folder else None,
         out_of_fold=predictions,
         result=result,
-        verdict=worst.verdict,
+        verdict=verdict,
     )
     if folder is not None and result["status"] != "interrupted":
         _write(folder, folds)
     return folds
+
+
+def _verdict(runs: Sequence[Run]) -> Verdict:
+    """That of the first fold that went wrong, else of the last; which one is said."""
+    wrong = [i for i, run in enumerate(runs) if run.verdict.healthy is False]
+    number = wrong[0] if wrong else len(runs) - 1
+    verdict = runs[number].verdict
+    return replace(verdict, sentence=f"fold {number + 1}: {verdict.sentence}")
 
 
 def _predictions(run: Run) -> Any:

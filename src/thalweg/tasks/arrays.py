@@ -60,7 +60,7 @@ def of_arrays(
         train=train,
         validation=held[0],
         test=held[1],
-        rows=len(source),
+        rows=len(train) + sum(map(len, held)),
         num_features=_num_features(train),
         baselines=_array_baselines(train, held[1], kind, classes),
         classes=classes,

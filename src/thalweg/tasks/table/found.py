@@ -31,14 +31,19 @@ class Found:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What is to be said, a line each."""
+        """What is to be said, a line each: how the rows were shared out, and what is wrong."""
+        return (*self.parts.words, *self.warnings)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What makes scores look better or worse than they are, a line each."""
         said = [] if not self.twins_said else [twins_text(self.twins_said)]
         said += [str(row) for row in self.leaks]
         if self.unlearnt:
             names = ", ".join(map(repr, self.unlearnt[:8]))
             more = ", ..." if len(self.unlearnt) > 8 else ""
             said.append(f"no training row holds the class {names}{more}: it cannot be learnt")
-        return (*self.parts.words, *said)
+        return tuple(said)
 
     @property
     def twins_said(self) -> tuple[Twins, ...]:
@@ -57,7 +62,8 @@ class Found:
             "rows_in_two_parts": [row.to_dict() for row in self.twins],
             "gives_away": [row.to_dict() for row in self.leaks],
             "classes_not_trained": list(self.unlearnt),
-            "notices": list(self.notices),
+            "notices": list(self.parts.words),
+            "warnings": list(self.warnings),
         }
 
 
