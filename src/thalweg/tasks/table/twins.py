@@ -38,7 +38,7 @@ class Twins:
     part, other: their names; count of `num_rows` rows; num_same: those whose target agrees as well
     examples: pairs (row, its copy), from 0, as they stand in the data
     expected: copies that chance alone would make (see `chance_of`)
-    is_given: were those rows given in a file of their own?
+    is_given: was one of the parts given in a file of its own?
     """
 
     part: str
@@ -139,7 +139,7 @@ def twins_of(
         )
         for one, other in PAIRS
     ]
-    return tuple(replace(row, is_given=row.part in given) for row in found)
+    return tuple(replace(row, is_given=bool({row.part, row.other} & set(given))) for row in found)
 
 
 def _between(
