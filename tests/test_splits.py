@@ -175,6 +175,15 @@ def test_a_group_column_is_no_input_and_a_time_column_is_one():
     assert any("stays an input" in text for text in run.result["split"]["notices"])
 
 
+def test_groups_of_a_file_that_train_as_well_are_said():
+    held = table(20, seed=1).with_columns(group=pl.Series([0, 1, 99, 98] * 5))
+    run = fit(table(), validation=held, split="group:group")
+    train = [text for text in run.result["split"]["notices"] if "train as well" in text]
+    assert len(train) == 1
+    assert "of 4 groups of the validation rows" in train[0]
+    assert fit(table(), split="group:group").result["split"]["notices"][1:] == []
+
+
 GIVEN = [
     ("as it is", lambda frame: frame),
     ("another order", lambda frame: frame.select(frame.columns[::-1])),

@@ -79,19 +79,38 @@ def found_in(given: Given, schema: Schema, parts: Parts, labels: np.ndarray) -> 
         given=given.names,
     )
     return Found(
-        _with_column(parts, schema),
+        _with_words(parts, schema, frame),
         tuple(each.at(given.stands) for each in twins),
         tuple(_leaks(frame, schema, parts, labels)),
         unlearnt_of(labels, parts, schema.target.classes),
     )
 
 
-def _with_column(parts: Parts, schema: Schema) -> Parts:
-    """The parts, and whether the column of times is an input as well."""
-    if parts.kind != "time" or parts.column not in [column.name for column in schema.columns]:
+def _with_words(parts: Parts, schema: Schema, frame: pl.DataFrame) -> Parts:
+    """The parts, with what else is to be said of the column that decides: is it an input, and do
+    files of their own hold groups that train?
+    """
+    if parts.column is None:
         return parts
-    said = f"column {parts.column!r} stays an input; --drop {parts.column} to leave it out"
-    return replace(parts, words=(*parts.words, said))
+    said = []
+    if parts.column in [column.name for column in schema.columns]:
+        said.append(
+            f"column {parts.column!r} stays an input; --drop {parts.column} to leave it out"
+        )
+    if parts.kind == "group":
+        said += _shared_groups(frame.get_column(parts.column), parts)
+    return replace(parts, words=(*parts.words, *said))
+
+
+def _shared_groups(groups: pl.Series, parts: Parts) -> list[str]:
+    """A line for each part whose rows were given and hold groups that train."""
+    known, found = groups.gather(parts.rows.train).unique(), []
+    for name, rows in (("validation", parts.rows.validation), ("test", parts.rows.test)):
+        held = groups.gather(rows).unique()
+        count = int(held.is_in(known.implode()).sum())
+        if count:
+            found.append(f"{count:,} of {len(held):,} groups of the {name} rows train as well")
+    return found
 
 
 def _halves(inputs: pl.DataFrame) -> list[pl.DataFrame]:
