@@ -27,8 +27,8 @@ from benchmarks.data import DataError, Table, load
 from benchmarks.facts import RESULTS, machine, table, warn_if_busy, write_json
 from benchmarks.fit import names_of
 from benchmarks.table_peers import PEERS, Part
-from thalweg.jobs.plan import study_of
 from thalweg.jobs.settings import Settings
+from thalweg.jobs.study import study_of
 from thalweg.tasks.study import Study
 
 OURS, BOOSTING, MLP = "thalweg", "boosting", "scikit-learn MLP"

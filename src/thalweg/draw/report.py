@@ -61,7 +61,7 @@ def _words(history: History, summary: Mapping[str, Any]) -> dict[str, str]:
     return {
         "facts": escape(_facts(summary, history.environment.get("parent"))),
         "verdict": _verdict(mapping(summary.get("verdict"))),
-        "worse": join(tag("p", text, class_="worse") for text in scores.worse(summary)),
+        "worse": join(tag("p", text, class_="worse") for text in _doubts(summary)),
         "result": escape(_result(history, summary)),
         "scores": _scores(summary),
         "loss": escape(sentences.loss(history.steps, history.evaluations)),
@@ -72,7 +72,7 @@ def _words(history: History, summary: Mapping[str, Any]) -> dict[str, str]:
         "answers": answers(history),
         "settings": _pairs("Setting", history.settings),
         "environment": _pairs("Item", history.environment),
-        "columns": _columns(history.results.get("columns")),
+        "columns": join([_split(summary), _columns(history.results.get("columns"))]),
         "events": _events(history.events),
     }
 
@@ -81,6 +81,18 @@ def _result(history: History, summary: Mapping[str, Any]) -> str:
     """The score beside the baselines', and what is special about the answers."""
     more = (f"{text[:1].upper()}{text[1:]}." for text in scores.sayings(summary))
     return " ".join([scores.result(summary, _num_tested(history)), *more])
+
+
+def _doubts(summary: Mapping[str, Any]) -> list[str]:
+    """Which baselines are not beaten, and what makes the scores doubtful."""
+    found = mapping(summary.get("split")).get("warnings") or ()
+    return [*scores.worse(summary), *(f"{str(text)[:1].upper()}{str(text)[1:]}." for text in found)]
+
+
+def _split(summary: Mapping[str, Any]) -> Markup:
+    """How the rows were shared out, where that was asked for."""
+    words = mapping(summary.get("split")).get("notices") or ()
+    return join(tag("p", f"{str(text)[:1].upper()}{str(text)[1:]}.") for text in words)
 
 
 def _facts(summary: Mapping[str, Any], parent: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from thalweg.jobs.fit import run_fit
+from thalweg.jobs.fit import fit_one
 from thalweg.jobs.run import Run
 from thalweg.jobs.settings import Settings
 from thalweg.tasks.samples import digits
@@ -11,4 +11,4 @@ from thalweg.tasks.samples import digits
 def demo(*, out: str, seed: int, quiet: bool) -> Run:
     """Train on 1,797 images of 8 x 8 pixels, ten classes; no network."""
     settings = Settings(target="digit", seed=seed, out=out)
-    return run_fit(digits(), settings, quiet=quiet, stem="digits", owns_process=True)
+    return fit_one(digits(), settings, quiet=quiet, stem="digits", owns_process=True)

@@ -8,12 +8,16 @@ from thalweg.draw.progress import Plan, Progress, Silent, open_progress
 from thalweg.errors import Preempted
 from thalweg.jobs.data import stem_of
 from thalweg.jobs.environment import environment_of
+from thalweg.jobs.folded import Folds
+from thalweg.jobs.folds import begin_folds
 from thalweg.jobs.interrupt import stop_on_signals
 from thalweg.jobs.opening import opening_lines
 from thalweg.jobs.place import Place, opened
-from thalweg.jobs.plan import FitPlan, plan_of, study_of
+from thalweg.jobs.plan import FitPlan, plan_of
 from thalweg.jobs.run import Run
 from thalweg.jobs.settings import Settings
+from thalweg.jobs.splits import held_data
+from thalweg.jobs.study import study_of
 from thalweg.jobs.write import score, write, write_settings
 from thalweg.loop.descent import Descent
 from thalweg.scale.exact import deterministic
@@ -22,8 +26,9 @@ from thalweg.tasks.table.source import is_stored, name_of
 from thalweg.types import Event
 
 
-def fit(data: Any, *, quiet: bool = False, **settings: Any) -> Run:
-    """Train a model on `data`: the finished run, which stands in the run's folder as well.
+def fit(data: Any, *, quiet: bool = False, **settings: Any) -> Any:
+    """Train a model on `data`: the finished `Run`, which stands in the run's folder as well; with
+    `folds` a `Folds`, which holds a run for each.
 
     data: a path to a table (CSV, JSON lines, Parquet, Arrow, or a folder of such), "-" for standard
     input, a frame, a pair (inputs, targets), or a Dataset of such pairs
@@ -53,12 +58,35 @@ def run_fit(
     quiet: bool,
     stem: str | None = None,
     owns_process: bool = False,
-) -> Run:
+) -> Run | Folds:
     """`fit` with its settings in hand.
 
     stem: of the run's name, by default the data's
     owns_process: a command of ours runs alone, so what lasts as long as the process may be set
     """
+    if settings.folds is not None and settings.fold is None:
+        return _folds(data, settings, quiet=quiet, stem=stem, owns_process=owns_process)
+    return fit_one(data, settings, quiet=quiet, stem=stem, owns_process=owns_process)
+
+
+def _folds(
+    data: Any, settings: Settings, *, quiet: bool, stem: str | None, owns_process: bool
+) -> Folds:
+    def train(one: Settings) -> Run:
+        return fit_one(data, one, quiet=quiet, owns_process=owns_process)
+
+    return begin_folds(data, settings, train, stem=stem or stem_of(data), quiet=quiet)
+
+
+def fit_one(
+    data: Any,
+    settings: Settings,
+    *,
+    quiet: bool,
+    stem: str | None = None,
+    owns_process: bool = False,
+) -> Run:
+    """One model, on all rows or for one of several folds."""
     progress = open_progress(quiet=quiet)
     try:
         study = _study(data, settings, progress)
@@ -110,7 +138,7 @@ def carry_out(
 def _begin(data: Any, plan: FitPlan, place: Place, descent: Descent) -> None:
     """From the start on record: what was asked, and where it runs."""
     chosen = plan.chosen(descent)
-    environment = environment_of(data, plan.machine)
+    environment = environment_of(data, plan.machine, held_data(plan.settings))
     if parent := place.origin.get("parent"):
         environment["parent"] = f"{parent['run']}, step {parent['step']:,}"
     place.written.facts(settings=chosen, environment=environment)

@@ -29,6 +29,11 @@ def load(run: str | os.PathLike[str], *, model: Any = None, out: str = "runs") -
     Raises RunError where there is no such run, or it is unfinished, changed or damaged.
     """
     folder = find(run, out)
+    if folder.is_folds:
+        raise RunError(
+            f"{folder.path} holds the models of several folds: take one of them, such as "
+            f"{folder.path}/fold-1, or train one on all rows, without --folds"
+        )
     for name in (files.SETTINGS, files.SCHEMA, files.RECORD, files.WEIGHTS):
         folder.check(name)
     results = read(folder.path).results

@@ -31,6 +31,10 @@ FIXED = {
     "weights": "other weights make another run",
     "class_weights": "other weights make another run",
     "metric": "it decided which weights are best so far",
+    **dict.fromkeys(
+        ("validation_share", "test_share", "validation", "test", "split", "folds", "fold"),
+        "a child must not train on its parent's test rows",
+    ),
     "seed": "it decides which rows are trained on, and a child must not train on its test rows",
     "out": "give --out",
     "name": "give --name",

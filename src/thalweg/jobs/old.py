@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from thalweg.errors import RunError
-from thalweg.jobs.data import checksum_of
+from thalweg.jobs.data import checksum_of, data_again
+from thalweg.jobs.environment import OBJECT
 from thalweg.jobs.settings import Settings
 from thalweg.record import History, read
 from thalweg.state import folder as files
 from thalweg.state.folder import Folder, origin_of
 from thalweg.tasks.metrics import is_metric_named
 from thalweg.tasks.objectives import is_named
-from thalweg.tasks.table.source import is_standard_input, name_of
 from thalweg.version import __version__
 
 
@@ -42,32 +42,30 @@ class Old:
 
     def check_data(self, given: Any) -> Any:
         """The data to train on. Raises RunError where it is not there, or not the run's."""
-        if given is None and self.source is None:
-            raise RunError(
-                f"the data of {self.folder.path} was given as an object: bring it again from "
-                "Python, thalweg.resume(run, data)"
-            )
-        data = self.source if given is None else given
-        if not isinstance(data, str | Path):
-            return data
-        if given is None and is_standard_input(data):
-            raise RunError(
-                f"the data of {self.folder.path} came from standard input, which is not kept: "
-                "bring it again, thalweg resume RUN DATA, as a file, or as - to pipe it in"
-            )
-        found = checksum_of(data)
-        if given is None and found is None:
-            raise RunError(
-                f"{data}, the data of {self.folder.path}, is not there any more: say where it "
-                "stands now, thalweg resume RUN DATA"
-            )
         known = self.history.environment.get("data_xxh3")
-        if known is not None and found is not None and known != found:
-            raise RunError(
-                f"{name_of(data)} has changed since {self.folder.path} began (its checksum "
-                "differs): bring the old file back, or begin a new run with thalweg fit"
-            )
-        return data
+        return data_again(self.folder.path, self.source, given, known)
+
+    def check_held(self) -> None:
+        """Raises RunError where what validated and tested is not there any more, or not the same.
+
+        It is named by run.toml, or was given as an object.
+        """
+        for name in ("validation", "test"):
+            known, data = self.history.environment.get(f"{name}_xxh3"), self.chosen.get(name)
+            if known == OBJECT and name not in self.objects:
+                raise RunError(
+                    f"the {name} data of {self.folder.path} was given as an object: bring it again "
+                    f"from Python, thalweg.resume(run, data, {name}=the same)"
+                )
+            if known in (None, OBJECT) or data is None:
+                continue
+            if not Path(data).is_file():
+                raise RunError(f"{data}, the {name} data of {self.folder.path}, is not there now")
+            if known != checksum_of(data):
+                raise RunError(
+                    f"{data}, the {name} data, has changed since {self.folder.path} began (its "
+                    "checksum differs): bring the old file back, or begin a new run"
+                )
 
 
 def old_of(folder: Folder, objects: Mapping[str, Any]) -> Old:

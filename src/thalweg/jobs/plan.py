@@ -1,19 +1,17 @@
-"""From settings and data to the objects of a descent; every default is resolved here."""
+"""From settings and a study to the objects of a descent; every default is resolved here."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from thalweg import optim, schedules
-from thalweg.errors import DataError, UsageError
 from thalweg.jobs import defaults
-from thalweg.jobs.judging import class_weights_of, levels_of
 from thalweg.jobs.machine import Machine, machine_of
 from thalweg.jobs.place import Place
 from thalweg.jobs.settings import Settings
+from thalweg.jobs.splits import split_chosen
 from thalweg.loop.batches import BatchSize, num_batches
 from thalweg.loop.descend import descend
 from thalweg.loop.descent import Descent
@@ -27,22 +25,12 @@ from thalweg.scale.device import choose
 from thalweg.scale.exact import deterministic
 from thalweg.schedules import Schedule
 from thalweg.schedules.plateau import wait_of
-from thalweg.tasks.arrays import of_arrays
-from thalweg.tasks.by_name import are_samples, of_samples
 from thalweg.tasks.callables import is_callable_name
 from thalweg.tasks.measure import look_at
 from thalweg.tasks.metrics import Metric, metric_of
 from thalweg.tasks.model import check_own, model_of, with_sizes
-from thalweg.tasks.models.build import embeds
-from thalweg.tasks.sources import weights_of
 from thalweg.tasks.study import Study
-from thalweg.tasks.table.asked import Asked
-from thalweg.tasks.table.frames import frame_of_arrays
-from thalweg.tasks.table.read import read_table
-from thalweg.tasks.table.study import of_table
-from thalweg.tasks.table.weigh import taken_out
 from thalweg.tasks.task import Task
-from thalweg.tasks.terms import Terms, with_terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +97,7 @@ class FitPlan:
         used = {
             "target": settings.target,
             "task": settings.task,
+            **split_chosen(settings),
             "model": settings.model if isinstance(settings.model, str) else None,
             "dropout": settings.dropout,
             "loss": self.task.objective.name if settings.loss is not None else None,
@@ -146,66 +135,6 @@ class FitPlan:
             "horizon": descent.horizon if settings.time is not None else settings.horizon,
         }
         return {name: value for name, value in used.items() if value is not None}
-
-
-def study_of(data: Any, settings: Settings) -> Study:
-    """The data made ready: a table, or for a model of the user's own arrays as they are."""
-    study, weights = _study_of(data, settings)
-    return with_terms(study, _terms(settings), weights)
-
-
-def _study_of(data: Any, settings: Settings) -> tuple[Study, Any]:
-    """The study by the table's or the arrays' own lights, and what each row of a table weighs."""
-    if isinstance(data, str | Path) or hasattr(data, "columns"):
-        if settings.target is None:
-            raise UsageError("no target was given: name the column to predict, --target COL")
-        numbers = [settings.target] if settings.task == "regression" else []
-        table = read_table(data, numbers=numbers)
-        frame, weights = table.frame, None
-        if settings.weights is not None:
-            frame, weights = taken_out(frame, settings.weights, settings.target, table.name)
-        study = of_table(frame, _asked(settings, settings.target), source=table.name)
-        return replace(study, notices=(*table.notices, *study.notices)), weights
-    if settings.weights is not None:
-        raise UsageError(
-            f"weights={settings.weights!r} names a column, and the data is no table: give the "
-            "weights with the arrays, fit((inputs, targets, weights), ...)"
-        )
-    if not isinstance(settings.model, str):
-        loss = settings.loss or ("quantile" if settings.quantiles else "cross_entropy")
-        return of_arrays(data, loss=loss, seed=settings.seed, share=defaults.SHARE), None
-    if are_samples(data, settings.model):
-        return of_samples(data, settings.loss, seed=settings.seed, share=defaults.SHARE), None
-    if not isinstance(data, tuple | list) or len(data) not in (2, 3):
-        raise DataError(
-            f"data is a {type(data).__name__}: give a path, a frame or (inputs, targets); "
-            "for a Dataset bring a model of your own, fit(dataset, model=net, loss=...)"
-        )
-    frame = frame_of_arrays(*data[:2])
-    weights = weights_of(data[2], frame.height) if len(data) == 3 else None
-    return of_table(frame, _asked(settings, "y"), source="data"), weights
-
-
-def _terms(settings: Settings) -> Terms:
-    return Terms(
-        loss=settings.loss,
-        metric=settings.metric,
-        goals=tuple(settings.goal),
-        label_smoothing=settings.label_smoothing,
-        quantiles=levels_of(settings.quantiles),
-        weights=settings.weights,
-        class_weights=class_weights_of(settings.class_weights),
-    )
-
-
-def _asked(settings: Settings, target: str) -> Asked:
-    return Asked(
-        target=target,
-        task=settings.task,
-        seed=settings.seed,
-        share=defaults.SHARE,
-        embeds=embeds(settings.model),
-    )
 
 
 def plan_of(study: Study, settings: Settings, *, owns_process: bool) -> FitPlan:

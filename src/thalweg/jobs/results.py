@@ -52,6 +52,7 @@ def result_of(
             "classes": len(study.classes) if study.classes else None,
             **{f"{name}_rows": len(source) for name, source in sets.items() if source is not None},
         },
+        "split": study.found.to_dict() if study.found else None,
         "target": study.schema.target.name if study.schema else None,
         "model": chosen.get("model", type(task.model).__name__),
         "optimizer": chosen["optimizer"].partition(":")[0],
@@ -124,8 +125,10 @@ def pictures_of(study: Study, descent: Descent) -> dict[str, Any]:
     """What the report draws besides the curves: confusion matrix or residuals, and columns."""
     found = picture_of(study, descent.task)
     if study.schema is not None:
+        notes = study.found.notes if study.found else {}
         used = [
-            {"name": c.name, "kind": c.kind, "use": c.use, "note": ""} for c in study.schema.columns
+            {"name": c.name, "kind": c.kind, "use": c.use, "note": notes.get(c.name, "")}
+            for c in study.schema.columns
         ]
         left = [
             {"name": d.name, "kind": "", "use": "dropped", "note": d.reason}

@@ -6,11 +6,14 @@ import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from thalweg.draw.progress import open_progress
-from thalweg.errors import RunError
-from thalweg.jobs.fit import carry_out
+from thalweg.errors import RunError, UsageError
+from thalweg.jobs.fit import carry_out, fit_one
+from thalweg.jobs.folded import Folds
+from thalweg.jobs.folds import go_on_with_folds, has_state, known_folds
 from thalweg.jobs.longer import (
     Size,
     at_an_epoch,
@@ -22,13 +25,14 @@ from thalweg.jobs.longer import (
 )
 from thalweg.jobs.old import Old, old_of
 from thalweg.jobs.place import Place, gone_on_with, opened
-from thalweg.jobs.plan import plan_of, study_of
+from thalweg.jobs.plan import plan_of
 from thalweg.jobs.run import Run
 from thalweg.jobs.settings import Settings
+from thalweg.jobs.study import study_of
 from thalweg.jobs.wish import Wish
 from thalweg.loop.found import Found, found_in
 from thalweg.loop.going import Change
-from thalweg.state.folder import find
+from thalweg.state.folder import Folder, find
 from thalweg.state.state import State
 from thalweg.tasks.table.source import is_stored, name_of
 
@@ -48,10 +52,12 @@ def resume(
     model: Any = None,
     loss: Any = None,
     metric: Any = None,
+    validation: Any = None,
+    test: Any = None,
     exact: bool = False,
     out: str = "runs",
     quiet: bool = False,
-) -> Run:
+) -> Any:
     """Go on with a run that was stopped or killed, in its own folder, to the bit.
 
     run: a path, a name below `out`, or "last"
@@ -60,7 +66,7 @@ def resume(
     anew over the longer budget, and patience begins anew
     from_step, set: begin a child in a new folder instead, from the checkpoint of this step (by
     default the newest), with these settings changed: {"lr": 1e-4}; name: of that folder
-    model, loss, metric: of a run that was given one as an object, the same once more
+    model, loss, metric, validation, test: where these were given as objects, the same once more
     exact: refuse a machine on which the last bits would be others; without it that is only said
     Raises UsageError for a wrong wish, RunError for a run that is finished, still runs, is damaged,
     or had other data or settings; nothing was changed then.
@@ -72,6 +78,8 @@ def resume(
         model=model,
         loss=loss,
         metric=metric,
+        validation=validation,
+        test=test,
         exact=exact,
         out=out,
         quiet=quiet,
@@ -87,18 +95,31 @@ def run_resume(
     model: Any,
     loss: Any,
     metric: Any = None,
+    validation: Any = None,
+    test: Any = None,
     exact: bool,
     out: str,
     quiet: bool,
     owns_process: bool,
-) -> Run:
+) -> Run | Folds:
     """`resume`; owns_process: a command of ours runs alone."""
-    old = old_of(find(run, out), {"model": model, "loss": loss, "metric": metric})
+    objects = {
+        "model": model,
+        "loss": loss,
+        "metric": metric,
+        "validation": validation,
+        "test": test,
+    }
+    folder = find(run, out)
+    if folder.is_folds:
+        return _folds(folder, data, wish, objects, quiet=quiet, owns_process=owns_process)
+    old = old_of(folder, objects)
     if wish.is_plain and old.folder.is_finished and old.status != "interrupted":
         raise RunError(
             f"{old.folder.path} is finished: nothing is left to do; --epochs +20 trains it longer"
         )
     data = old.check_data(data)
+    old.check_held()
     known = Settings.of({**old.chosen, **old.objects})
     asked = changed(old.chosen, wish.settings)  # what cannot be set is refused before data is read
     settings = replace(Settings.of({**asked, **old.objects}), out=out, name=wish.name)
@@ -115,6 +136,46 @@ def run_resume(
             return carry_out(study, plan, place, descent, data=data, progress=progress)
     finally:
         progress.close()
+
+
+def _folds(
+    folder: Folder,
+    data: Any,
+    wish: Wish,
+    objects: Mapping[str, Any],
+    *,
+    quiet: bool,
+    owns_process: bool,
+) -> Folds:
+    """Folds that were stopped go on: with the one that was not finished, then with the others."""
+    if not wish.is_plain:
+        raise UsageError(
+            f"{folder.path} holds several folds, which go on as they are: ask it of one of them, "
+            f"such as {folder.path}/fold-1"
+        )
+    data, settings = known_folds(folder, data, objects)
+
+    def train(one: Settings) -> Run:
+        path = Path(str(one.out)) / str(one.name)
+        if not has_state(path):
+            return fit_one(data, one, quiet=quiet, owns_process=owns_process)
+        model = None if isinstance(one.model, str) else one.model
+        found = run_resume(
+            path,
+            data,
+            wish,
+            model=model,
+            loss=objects["loss"],
+            metric=objects["metric"],
+            exact=False,
+            out=str(one.out),
+            quiet=quiet,
+            owns_process=owns_process,
+        )
+        assert isinstance(found, Run)
+        return found
+
+    return go_on_with_folds(folder, settings, train, quiet=quiet)
 
 
 def _change(old: Old, wish: Wish, settings: Settings, rows: int) -> tuple[Settings, Change | None]:

@@ -22,6 +22,7 @@ class Run:
     schema: what each column is, for a run on a table; None for arrays
     folder: where it stands on disk, or None; result: the object that `fit --json` prints
     verdict: what health says of it
+    out_of_fold: of one of several folds, a frame of predictions for the rows that tested it
     """
 
     def __init__(
@@ -32,10 +33,12 @@ class Run:
         result: dict[str, Any],
         verdict: Verdict,
         history: Callable[[], History],
+        out_of_fold: Any = None,
     ):
         self.folder = folder
         self.result = result
         self.verdict = verdict
+        self.out_of_fold = out_of_fold
         self._predictor = predictor
         self._history = history
 

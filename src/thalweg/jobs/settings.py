@@ -15,6 +15,7 @@ from typing import Any
 from thalweg.errors import UsageError
 from thalweg.jobs import defaults
 from thalweg.jobs.judging import check_named, class_weights_text, quantiles_text
+from thalweg.jobs.splits import check_split
 from thalweg.loop.every import every_of, seconds_of
 from thalweg.rules.clips import ByNorm, Clip, clip_of, clip_text, parse_clip
 from thalweg.schedules import BUILDERS, Schedule, parse
@@ -41,6 +42,23 @@ class Settings:
 
     target: str | None = _setting(None, "the column to predict")
     task: str = _setting("auto", "auto, classification or regression")
+    validation_share: float = _setting(
+        defaults.SHARE, "share of the rows that choose the weights, above 0", above=0
+    )
+    test_share: float = _setting(
+        defaults.SHARE, "share of the rows that are only scored at the end, above 0", above=0
+    )
+    validation: Any = _setting(None, "a file of its own that chooses the weights")
+    test: Any = _setting(None, "a file of its own that is only scored at the end")
+    split: str | None = _setting(
+        None,
+        "random, stratified (classes alike in each part; the default for classes), time:COL (the "
+        "newest rows test) or group:COL (no group in two parts)",
+    )
+    folds: int | None = _setting(
+        None, "train so many models, each tested on other rows, 2 or more", least=2
+    )
+    fold: int | None = _setting(None, "only this one of the folds, from 1", least=1)
     model: Any = _setting(
         defaults.MODEL,
         "linear, mlp:WIDTH,WIDTH,..., resmlp:WIDTHxBLOCKS, conv:WIDTH,..., "
@@ -286,6 +304,7 @@ class Settings:
         check_named("loss", self.loss)
         check_named("metric", self.metric)
         every_of(self.checkpoint_every)
+        check_split(self)
         self._check_word_or_number("batch_size", ("auto", "full"))
         self._check_word_or_number("threads", ("auto",), most=1024)
         if isinstance(self.schedule, Schedule):

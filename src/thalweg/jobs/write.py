@@ -18,6 +18,7 @@ from thalweg.state import folder as files
 from thalweg.state.folder import Folder
 from thalweg.state.weights import save_weights
 from thalweg.strict import strict
+from thalweg.tasks.held import out_of_fold
 from thalweg.tasks.models.inputs import to_dict
 from thalweg.tasks.predictor import Predictor
 from thalweg.tasks.reading import reading_of_kind
@@ -61,6 +62,7 @@ def score(study: Study, plan: FitPlan, descent: Descent, place: Place) -> Run:
         result=result,
         verdict=verdict,
         history=place.written.history,
+        out_of_fold=None if plan.settings.fold is None else out_of_fold(study, descent.task),
     )
 
 
@@ -72,6 +74,8 @@ def write(folder: Folder, run: Run, study: Study) -> None:
     if reading != reading_of_kind(study.kind):
         schema["reading"] = reading.to_dict()
     folder.write_toml(files.SCHEMA, schema)
+    if run.out_of_fold is not None:
+        folder.write(files.OUT_OF_FOLD, run.out_of_fold.write_csv())
     folder.write(files.VERDICT, json.dumps(strict(run.result["verdict"]), indent=1) + "\n")
     folder.write(files.REPORT, render(run.record, title=folder.name))
     folder.seal()

@@ -26,6 +26,9 @@ WEIGHTS, REPORT, VERDICT, MANIFEST = (
     "run.manifest",
 )
 
+FOLDS, OUT_OF_FOLD = "folds.json", "out-of-fold.csv"
+"""What folds say together, and each row's prediction by the model that was not trained on it."""
+
 CHECKPOINTS = "checkpoints"
 """The folder of a run's checkpoints."""
 
@@ -49,6 +52,11 @@ class Folder:
     def is_finished(self) -> bool:
         """Was the run closed in order?"""
         return (self.path / MANIFEST).is_file()
+
+    @property
+    def is_folds(self) -> bool:
+        """Does it hold the runs of several folds?"""
+        return (self.path / FOLDS).is_file()
 
     @property
     def size(self) -> int:
@@ -237,7 +245,7 @@ def every(out: str | os.PathLike[str] = "runs") -> list[Folder]:
 
 def is_run(path: Path) -> bool:
     """Is it a run's folder? A copy of run.toml alone makes none."""
-    has_record = any(os.path.isfile(path / name) for name in (RECORD, LOG, MANIFEST))
+    has_record = any(os.path.isfile(path / name) for name in (RECORD, LOG, MANIFEST, FOLDS))
     return has_record and os.path.isfile(path / SETTINGS)
 
 

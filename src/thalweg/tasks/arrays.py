@@ -9,20 +9,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from thalweg.errors import DataError
+from thalweg.errors import DataError, about
 from thalweg.tasks import baselines
 from thalweg.tasks.measure import chunks_of
 from thalweg.tasks.metrics import metrics_of
 from thalweg.tasks.objectives import objective_of
+from thalweg.tasks.parted import found_of, given_of, shared_out
 from thalweg.tasks.sources import Arrays, as_source, in_order, take
 from thalweg.tasks.study import Kind, Study
-from thalweg.tasks.table.split import split
+from thalweg.tasks.table.asked import Parting
 from thalweg.types import Source
 
 
-def of_arrays(data: Any, *, loss: Any, seed: int, share: float) -> Study:
-    """data: (inputs, targets) or a Dataset of such pairs
+def of_arrays(
+    data: Any, *, loss: Any, parting: Parting, validation: Any = None, test: Any = None
+) -> Study:
+    """data: (inputs, targets) or a Dataset of such pairs; parting: how samples are shared out
 
+    validation, test: samples of their own instead, such as data
     Raises DataError for targets that are not finite or too few samples, UsageError for an unknown
     loss.
     """
@@ -33,22 +37,32 @@ def of_arrays(data: Any, *, loss: Any, seed: int, share: float) -> Study:
     kind = _kind_of(fits, labels)
     classes = _check_labels(labels, kind)
     strata = labels if kind == "classification" else None
-    parts = split(len(source), seed=seed, strata=strata, share=share)
-    train, validation, test = (
-        take(source, rows) for rows in (parts.train, parts.validation, parts.test)
-    )
+    own = given_of(parting, validation, test)
+    parts = shared_out(len(source), own, strata)
+    rows = parts.rows
+    train = take(source, rows.train)
+    held = [
+        take(source, places) if given is None else _given(given, name, train, kind, classes)
+        for places, given, name in (
+            (rows.validation, validation, "validation"),
+            (rows.test, test, "test"),
+        )
+    ]
+    found = found_of(train, *held, parts=parts, classes=classes or ())
     return Study(
         name="data",
         kind=kind,
         loss=loss,
         metrics=metrics_of(kind),
         train=train,
-        validation=validation,
-        test=test,
-        rows=len(source),
+        validation=held[0],
+        test=held[1],
+        rows=len(train) + sum(map(len, held)),
         num_features=_num_features(train),
-        baselines=_array_baselines(train, test, kind, classes),
+        baselines=_array_baselines(train, held[1], kind, classes),
         classes=classes,
+        notices=found.notices,
+        found=found,
     )
 
 
@@ -60,6 +74,39 @@ def _kind_of(fits: tuple[str, ...], labels: np.ndarray | None) -> Kind | None:
         return "regression"
     is_one = labels is None or labels.ndim == 1
     return "classification" if fits == ("classes",) or is_one else None
+
+
+def _given(
+    data: Any, name: str, train: Source, kind: Kind | None, classes: tuple[str, ...] | None
+) -> Source:
+    """Samples of their own. Raises DataError where they do not go with those that train."""
+    with about(f"the {name} data"):
+        source = as_source(data)
+        _check_inputs(source)
+        if not isinstance(source, Arrays) or not isinstance(train, Arrays):
+            return source
+        for what in ("inputs", "targets"):
+            shapes = [tuple(getattr(each, what).shape[1:]) for each in (source, train)]
+            if shapes[0] != shapes[1]:
+                raise DataError(f"{what} have shape {shapes[0]}, and those of the data {shapes[1]}")
+        labels = source.targets.numpy(force=True)
+        if kind == "regression":
+            _check_labels(labels, kind)
+        if kind == "classification":
+            _check_known(labels, len(classes or ()))
+    return source
+
+
+def _check_known(labels: np.ndarray, num_classes: int) -> None:
+    """Raise DataError for classes that no sample of the data has."""
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(f"targets are {labels.dtype}: cross_entropy needs class ids 0, 1, 2, ...")
+    bad = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    if len(bad):
+        raise DataError(
+            f"class {labels[bad[0]]} of sample {bad[0]:,} ({len(bad):,} such samples) is in none "
+            f"of the data, whose classes are 0 .. {num_classes - 1}"
+        )
 
 
 def _array_baselines(

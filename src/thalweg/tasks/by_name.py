@@ -23,10 +23,10 @@ def are_samples(data: Any, model: str) -> bool:
     return not reads_tables(model) or len(getattr(data[0], "shape", ())) > 2
 
 
-def of_samples(data: Any, loss: Any, *, seed: int, share: float) -> Study:
+def of_samples(data: Any, *, loss: Any, **parting: Any) -> Study:
     """A study of pictures (n, channels, height, width) or token ids (n, length) and a target each.
 
-    loss: by default cross_entropy for whole-number targets, else mse
+    loss: by default cross_entropy for whole-number targets, else mse; parting: as in `of_arrays`
     Raises DataError for inputs of another shape or kind.
     """
     inputs, targets = as_tensor(data[0], "inputs"), as_tensor(data[1], "targets")
@@ -37,7 +37,7 @@ def of_samples(data: Any, loss: Any, *, seed: int, share: float) -> Study:
             "each sample, so they must be (n,)"
         )
     by_default = "mse" if targets.is_floating_point() else "cross_entropy"
-    study = of_arrays(as_source((inputs, targets)), loss=loss or by_default, seed=seed, share=share)
+    study = of_arrays(as_source((inputs, targets)), loss=loss or by_default, **parting)
     return replace(study, inputs=read)
 
 

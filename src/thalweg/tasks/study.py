@@ -9,10 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from thalweg.tasks.baselines import Scores
 from thalweg.tasks.metrics import Metric
 from thalweg.tasks.models.inputs import Inputs
 from thalweg.tasks.reading import Reading
+from thalweg.tasks.table.found import Found
 from thalweg.tasks.table.schema import Schema
 from thalweg.types import Source
 
@@ -30,7 +33,9 @@ class Study:
     classes: class names by id; mean, deviation: scale of a regression target
     inputs: what a model built by name reads; None where only the user's own can
     rows, num_features: size of the data; schema: of a table; notices: what was done to it, a line
-    each baselines(seed) -> {"constant": {...}, "tree": {...}}, scored on the test set
+    each found: what is to be known of the split
+    weights: of each row that the sources name, (rows,), where they do not hold them yet
+    baselines(seed) -> {"constant": {...}, "tree": {...}}, scored on the test set
     """
 
     name: str
@@ -50,6 +55,8 @@ class Study:
     notices: tuple[str, ...] = ()
     inputs: Inputs | None = None
     reading: Reading | None = None
+    found: Found | None = None
+    weights: np.ndarray | None = None
 
     @property
     def num_outputs(self) -> int:

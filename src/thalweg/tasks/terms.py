@@ -52,15 +52,14 @@ class Terms:
     class_weights: Literal["balanced"] | Mapping[str, float] | None = None
 
 
-def with_terms(study: Study, terms: Terms, weights: np.ndarray | None = None) -> Study:
+def with_terms(study: Study, terms: Terms) -> Study:
     """The study, judged as asked.
 
-    weights: of each row of the data as it was given, (rows,); checked
     Raises UsageError for what does not fit the target, DataError for targets or weights that a loss
     cannot use, with the row.
     """
-    if weights is not None:
-        study = _weighted(study, weights, terms.weights or "weight")
+    if study.weights is not None:
+        study = _weighted(study, study.weights, terms.weights or "weight")
     kind = KINDS.get(study.kind or "", "")
     objective = _objective(study, terms, kind)
     counts = _counts(study.train) if kind == "classes" else None
@@ -228,7 +227,7 @@ def _weighted(study: Study, weights: np.ndarray, name: str) -> Study:
     many = f"{low:g} .. {high:g}" if low < high else f"all {low:g}"
     notices.append(f"rows are weighted by {name!r} ({many}): the losses and metrics too")
     sources = {"train": train, "validation": used[1], "test": used[2]}
-    return replace(study, **sources, notices=(*study.notices, *notices))
+    return replace(study, **sources, weights=None, notices=(*study.notices, *notices))
 
 
 def _with(source: Source, weights: np.ndarray, name: str) -> Arrays:

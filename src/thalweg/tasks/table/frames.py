@@ -37,23 +37,35 @@ def frame_of(data: Any) -> pl.DataFrame:
         raise DataError(f"the data cannot be taken as a table: {words}") from None
 
 
-def frame_of_arrays(inputs: Any, targets: Any = None) -> pl.DataFrame:
+TARGET, WEIGHT = "y", "weight"
+"""What the columns of targets and weights that were arrays are called."""
+
+
+def frame_of_arrays(inputs: Any, targets: Any = None, weights: Any = None) -> pl.DataFrame:
     """Arrays as a table: inputs of shape (n, k) become columns x0 .. x<k-1>, or those of a frame;
-    targets of shape (n,) become the column y.
+    targets and weights of shape (n,) become the columns y and weight.
     """
     is_frame = nw.dependencies.is_into_dataframe(inputs)
     frame = frame_of(inputs) if is_frame else _frame_of_rows(_array(inputs))
-    if targets is None:
-        return frame
-    column = _array(targets)
-    if column.shape != (frame.height,):
+    for values, name, what in ((targets, TARGET, "targets"), (weights, WEIGHT, "weights")):
+        if values is not None:
+            frame = frame.with_columns(_beside(frame, _array(values), name, what))
+    return frame
+
+
+def _beside(frame: pl.DataFrame, values: np.ndarray, name: str, what: str) -> pl.Series:
+    """A further column. Raises DataError where it has another length, or there is one already."""
+    if values.shape != (frame.height,):
         raise DataError(
-            f"{frame.height:,} inputs but targets of shape {column.shape}: "
+            f"{frame.height:,} inputs but {what} of shape {values.shape}: "
             "there must be one for each"
         )
-    if "y" in frame.columns:
-        raise DataError("the inputs hold a column 'y' already: give the whole frame, and target=")
-    return frame.with_columns(_series("y", column))
+    if name in frame.columns:
+        setting = "target=" if name == TARGET else "weights="
+        raise DataError(
+            f"the inputs hold a column {name!r} already: give the whole frame, and {setting}"
+        )
+    return _series(name, values)
 
 
 def _frame_of_rows(rows: np.ndarray) -> pl.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -15,8 +16,12 @@ from thalweg.tasks.sources import Arrays
 from thalweg.tasks.study import Study
 from thalweg.tasks.table.asked import Asked
 from thalweg.tasks.table.encode import encode_inputs, encode_target, tree_inputs
+from thalweg.tasks.table.found import found_in
+from thalweg.tasks.table.given import given_rows
 from thalweg.tasks.table.layout import rows_of
+from thalweg.tasks.table.parts import Parts, parts_of
 from thalweg.tasks.table.schema import (
+    Dropped,
     Schema,
     Target,
     as_floats,
@@ -26,7 +31,8 @@ from thalweg.tasks.table.schema import (
     row_numbers,
     with_scale,
 )
-from thalweg.tasks.table.split import Split, split
+from thalweg.tasks.table.split import Split
+from thalweg.tasks.table.weigh import check_weights, weighed
 
 
 def of_table(frame: pl.DataFrame, asked: Asked, *, source: str) -> Study:
@@ -34,14 +40,24 @@ def of_table(frame: pl.DataFrame, asked: Asked, *, source: str) -> Study:
     from.
     """
     find_target(frame, asked.target, source)
+    if asked.weights is not None:
+        check_weights(frame, asked.weights, asked.target, source)
     with about(source):
         described = describe_target(frame, asked.target, asked.task)
         is_classification = described.task == "classification"
         strata = encode_target(frame, described) if is_classification else None
-        parts = split(frame.height, seed=asked.seed, strata=strata, share=asked.share)
-        schema = _schema(frame, described, parts.train, asked.embeds)
+    given, weights = given_rows(frame, asked, described), None
+    if asked.weights is not None:
+        given, weights = weighed(given, asked.weights, source)
+    with about(source):
+        parting = given.parting(replace(asked.parting, seed=asked.seed))
+        shared = parts_of(frame, parting, strata)
+        frame, shared = given.frame, given.parts(shared)
+        parts = shared.rows
+        schema = _schema(frame, described, parts.train, given.num_own, _left_out(shared), asked)
     labels = encode_target(frame, schema.target, source)
     inputs = encode_inputs(frame, schema, source)
+    found = found_in(given, schema, shared, labels)
     train, validation, test = (
         Arrays(torch.from_numpy(inputs[rows]), torch.from_numpy(labels[rows]), rows)
         for rows in (parts.train, parts.validation, parts.test)
@@ -62,15 +78,38 @@ def of_table(frame: pl.DataFrame, asked: Asked, *, source: str) -> Study:
         inputs=rows_of(schema),
         mean=schema.target.mean,
         deviation=schema.target.deviation,
-        notices=tuple(f"column {row.name!r} left out: {row.reason}" for row in schema.dropped),
+        notices=(
+            *(f"column {row.name!r} left out: {row.reason}" for row in schema.dropped),
+            *found.notices,
+        ),
+        found=found,
+        weights=weights,
     )
 
 
-def _schema(frame: pl.DataFrame, target: Target, train: np.ndarray, embeds: bool) -> Schema:
-    """The schema, from the training rows. Raises DataError where no column is left."""
-    counting = row_numbers(frame.drop(target.name))
+def _left_out(parts: Parts) -> tuple[Dropped, ...]:
+    """The column whose groups share out the rows: a new group says nothing to the model."""
+    if parts.kind != "group" or parts.column is None:
+        return ()
+    return (Dropped(parts.column, "its groups share out the rows, and new groups are unknown"),)
+
+
+def _schema(
+    frame: pl.DataFrame,
+    target: Target,
+    train: np.ndarray,
+    num_own: int,
+    left: tuple[Dropped, ...],
+    asked: Asked,
+) -> Schema:
+    """The schema, from the training rows; left: columns that are no inputs.
+
+    Raises DataError where no column is left.
+    """
+    known = [target.name, *(row.name for row in left)]
+    counting = [*left, *row_numbers(frame.head(num_own).drop(known))]
     names = [target.name, *(row.name for row in counting)]
-    columns, left_out = describe_columns(frame.drop(names)[train], embeds=embeds)
+    columns, left_out = describe_columns(frame.drop(names)[train], embeds=asked.embeds)
     dropped = (*counting, *left_out)
     if not columns:
         reasons = "; ".join(f"{row.name!r}: {row.reason}" for row in dropped)

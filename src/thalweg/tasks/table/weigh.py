@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 
 from thalweg.errors import DataError, UsageError, about
+from thalweg.tasks.table.given import Given
 from thalweg.tasks.table.schema import find_target
 from thalweg.tasks.weights import checked_weights
 
 
-def taken_out(
-    frame: pl.DataFrame, name: str, target: str, source: str
-) -> tuple[pl.DataFrame, np.ndarray]:
-    """The table without its weights, and these, float64 of shape (rows,).
-
-    Raises DataError where there is no such column, or a weight cannot be used, with the row.
+def check_weights(frame: pl.DataFrame, name: str, target: str, source: str) -> None:
+    """Raise UsageError where the target is to be the weight, DataError where there is no such
+    column.
     """
     if name == target:
         raise UsageError(
             f"weights and target are both {name!r}: rows cannot be weighed by the target"
         )
     find_target(frame, name, source)
-    return frame.drop(name), weights_in(frame, name, source)
+
+
+def weighed(given: Given, name: str, source: str) -> tuple[Given, np.ndarray]:
+    """The rows without their weights, and these, float64 of shape (rows,).
+
+    Raises DataError where a weight cannot be used, with the row.
+    """
+    parts = zip((source, "the validation data", "the test data"), given.frames, strict=True)
+    weights = [weights_in(part, name, called) for called, part in parts if part.height]
+    return replace(given, frame=given.frame.drop(name)), np.concatenate(weights)
 
 
 def weights_in(frame: pl.DataFrame, name: str, source: str) -> np.ndarray:

@@ -1,0 +1,89 @@
+"""From data and settings to a study: which task the data is for, and what is asked of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from thalweg.errors import DataError, UsageError
+from thalweg.jobs.judging import class_weights_of, levels_of
+from thalweg.jobs.settings import Settings
+from thalweg.jobs.splits import parting_of
+from thalweg.tasks.arrays import of_arrays
+from thalweg.tasks.by_name import are_samples, of_samples
+from thalweg.tasks.models.build import embeds
+from thalweg.tasks.study import Study
+from thalweg.tasks.table.asked import Asked
+from thalweg.tasks.table.frames import TARGET, WEIGHT, frame_of_arrays
+from thalweg.tasks.table.read import read_table
+from thalweg.tasks.table.source import is_stored
+from thalweg.tasks.table.study import of_table
+from thalweg.tasks.terms import Terms, with_terms
+
+
+def study_of(data: Any, settings: Settings) -> Study:
+    """The data made ready: a table, or for a model of the user's own arrays as they are."""
+    return with_terms(_study_of(data, settings), _terms(settings))
+
+
+def _study_of(data: Any, settings: Settings) -> Study:
+    """The study by the table's or the arrays' own lights."""
+    if is_stored(data) or hasattr(data, "columns"):
+        return _of_table(data, settings)
+    if settings.weights is not None:
+        raise UsageError(
+            f"weights={settings.weights!r} names a column, and the data is no table: give the "
+            "weights with the arrays, fit((inputs, targets, weights), ...)"
+        )
+    held = {
+        "parting": parting_of(settings),
+        "validation": settings.validation,
+        "test": settings.test,
+    }
+    if not isinstance(settings.model, str):
+        loss = settings.loss or ("quantile" if settings.quantiles else "cross_entropy")
+        return of_arrays(data, loss=loss, **held)
+    if are_samples(data, settings.model):
+        return of_samples(data, loss=settings.loss, **held)
+    if not isinstance(data, tuple | list) or len(data) not in (2, 3):
+        raise DataError(
+            f"data is a {type(data).__name__}: give a path, a frame or (inputs, targets); "
+            "for a Dataset bring a model of your own, fit(dataset, model=net, loss=...)"
+        )
+    weights = WEIGHT if len(data) == 3 else None
+    asked = replace(_asked(settings, TARGET), weights=weights)
+    return of_table(frame_of_arrays(*data), asked, source="data")
+
+
+def _of_table(data: Any, settings: Settings) -> Study:
+    if settings.target is None:
+        raise UsageError("no target was given: name the column to predict, --target COL")
+    numbers = [settings.target] if settings.task == "regression" else []
+    table = read_table(data, numbers=numbers)
+    study = of_table(table.frame, _asked(settings, settings.target), source=table.name)
+    return replace(study, notices=(*table.notices, *study.notices))
+
+
+def _asked(settings: Settings, target: str) -> Asked:
+    return Asked(
+        target=target,
+        task=settings.task,
+        seed=settings.seed,
+        parting=parting_of(settings),
+        validation=settings.validation,
+        test=settings.test,
+        weights=settings.weights,
+        embeds=embeds(settings.model),
+    )
+
+
+def _terms(settings: Settings) -> Terms:
+    return Terms(
+        loss=settings.loss,
+        metric=settings.metric,
+        goals=tuple(settings.goal),
+        label_smoothing=settings.label_smoothing,
+        quantiles=levels_of(settings.quantiles),
+        weights=settings.weights,
+        class_weights=class_weights_of(settings.class_weights),
+    )

@@ -1,0 +1,137 @@
+"""What is found of a split at the start: rows in two parts, columns that tell too much."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from thalweg.tasks.table.encode import tree_inputs
+from thalweg.tasks.table.given import Given
+from thalweg.tasks.table.leaks import Leak, leaks_of
+from thalweg.tasks.table.parts import Parts
+from thalweg.tasks.table.schema import Schema
+from thalweg.tasks.table.twins import Twins, chance_of, keys_of_frame, twins_of, twins_text
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """parts: how the rows were shared out; twins: copies between two of them; leaks: columns that
+    give the target away
+
+    unlearnt: classes that stand in no training row
+    """
+
+    parts: Parts
+    twins: tuple[Twins, ...] = ()
+    leaks: tuple[Leak, ...] = ()
+    unlearnt: tuple[str, ...] = ()
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What is to be said, a line each: how the rows were shared out, and what is wrong."""
+        return (*self.parts.words, *self.warnings)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What makes scores look better or worse than they are, a line each."""
+        said = [] if not self.twins_said else [twins_text(self.twins_said)]
+        said += [str(row) for row in self.leaks]
+        if self.unlearnt:
+            names = ", ".join(map(repr, self.unlearnt[:8]))
+            more = ", ..." if len(self.unlearnt) > 8 else ""
+            said.append(f"no training row holds the class {names}{more}: it cannot be learnt")
+        return tuple(said)
+
+    @property
+    def twins_said(self) -> tuple[Twins, ...]:
+        return tuple(row for row in self.twins if row.is_said)
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What is to be said of a column, by its name."""
+        return {leak.column: f"gives the target away: {leak.how}" for leak in self.leaks}
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in the result's JSON."""
+        return {
+            "kind": self.parts.kind,
+            "column": self.parts.column,
+            "rows_in_two_parts": [row.to_dict() for row in self.twins],
+            "gives_away": [row.to_dict() for row in self.leaks],
+            "classes_not_trained": list(self.unlearnt),
+            "notices": list(self.parts.words),
+            "warnings": list(self.warnings),
+        }
+
+
+def found_in(given: Given, schema: Schema, parts: Parts, labels: np.ndarray) -> Found:
+    """Of a table whose inputs are the columns of `schema`; labels: targets of every row."""
+    frame = given.frame
+    inputs = frame.select([column.name for column in schema.columns])
+    twins = twins_of(
+        keys_of_frame(inputs),
+        labels,
+        parts.rows,
+        chance=chance_of([keys_of_frame(half) for half in _halves(inputs)]),
+        given=given.names,
+    )
+    return Found(
+        _with_words(parts, schema, frame),
+        tuple(each.at(given.stands) for each in twins),
+        tuple(_leaks(frame, schema, parts, labels)),
+        unlearnt_of(labels, parts, schema.target.classes),
+    )
+
+
+def _with_words(parts: Parts, schema: Schema, frame: pl.DataFrame) -> Parts:
+    """The parts, with what else is to be said of the column that decides: is it an input, and do
+    files of their own hold groups that train?
+    """
+    if parts.column is None:
+        return parts
+    said = []
+    if parts.column in [column.name for column in schema.columns]:
+        said.append(
+            f"column {parts.column!r} stays an input; --drop {parts.column} to leave it out"
+        )
+    if parts.kind == "group":
+        said += _shared_groups(frame.get_column(parts.column), parts)
+    return replace(parts, words=(*parts.words, *said))
+
+
+def _shared_groups(groups: pl.Series, parts: Parts) -> list[str]:
+    """A line for each part whose rows were given and hold groups that train."""
+    known, found = groups.gather(parts.rows.train).unique(), []
+    for name, rows in (("validation", parts.rows.validation), ("test", parts.rows.test)):
+        held = groups.gather(rows).unique()
+        count = int(held.is_in(known.implode()).sum())
+        if count:
+            found.append(f"{count:,} of {len(held):,} groups of the {name} rows train as well")
+    return found
+
+
+def _halves(inputs: pl.DataFrame) -> list[pl.DataFrame]:
+    """Every other column, and those between, where there are any."""
+    names = inputs.columns
+    return [inputs.select(half) for half in (names[::2], names[1::2]) if half]
+
+
+def _leaks(frame: pl.DataFrame, schema: Schema, parts: Parts, labels: np.ndarray) -> list[Leak]:
+    rows = np.concatenate([parts.rows.train, parts.rows.validation])
+
+    def look(places: np.ndarray) -> dict[str, np.ndarray]:
+        inputs = tree_inputs(frame[rows[places]], schema)
+        return {column.name: inputs[:, i] for i, column in enumerate(schema.columns)}
+
+    return leaks_of(look, labels[rows], task=schema.target.task, num_columns=len(schema.columns))
+
+
+def unlearnt_of(labels: np.ndarray, parts: Parts, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Classes, by name, that stand in no training row."""
+    if not classes:
+        return ()
+    counts = np.bincount(labels[parts.rows.train], minlength=len(classes))
+    return tuple(name for name, count in zip(classes, counts, strict=False) if count == 0)
