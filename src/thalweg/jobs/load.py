@@ -69,7 +69,7 @@ def _rebuilt(folder: Folder, schema: Schema | None) -> Any:
         raise RunError(
             f"the model of {folder.path} was given as an object: load(..., model=one like it)"
         )
-    return build(name, schema.width, len(schema.target.classes) or 1, seed=0)
+    return build(name, schema.width, schema.target.num_outputs, seed=0)
 
 
 def _verdict(values: dict[str, Any]) -> Verdict:

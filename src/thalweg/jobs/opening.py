@@ -7,6 +7,7 @@ from thalweg.loop.descent import Descent
 from thalweg.optim.updater import backend_of
 from thalweg.schedules.plateau import can_fall, patience_of
 from thalweg.tasks.study import Study
+from thalweg.tasks.table.kinds import KINDS
 from thalweg.tasks.table.schema import Schema
 
 MOST_NAMES = 8
@@ -31,7 +32,8 @@ def opening_lines(study: Study, plan: FitPlan, descent: Descent) -> list[str]:
 def _data(study: Study) -> str:
     target = f"target {study.schema.target.name!r}, " if study.schema else ""
     kind = study.kind or "a loss of your own"
-    classes = f" with {len(study.classes)} classes" if study.classes else ""
+    words = "labels" if kind == "multilabel" else "classes"
+    classes = f" with {len(study.classes)} {words}" if study.classes else ""
     return (
         f"{study.rows:,} rows ({len(study.train):,} train, {len(study.validation):,} validation, "
         f"{len(study.test):,} test); {target}{kind}{classes}"
@@ -39,21 +41,17 @@ def _data(study: Study) -> str:
 
 
 def _columns(schema: Schema) -> list[str]:
-    numbers = [column.name for column in schema.columns if column.kind == "number"]
-    categories = [
-        f"{column.name} ({len(column.levels)})"
-        for column in schema.columns
-        if column.kind == "category"
-    ]
-    lines = [
-        (numbers, "number", "numbers", "brought to one scale"),
-        (categories, "category", "categories", "one input for each value"),
-    ]
-    return [
-        f"{len(names):,} {one if len(names) == 1 else many}, {use}: {_listed(names)}"
-        for names, one, many, use in lines
-        if names
-    ]
+    lines = []
+    for kind in KINDS.values():
+        own = [column for column in schema.columns if column.kind == kind.name]
+        names = [
+            f"{column.name} ({len(column.levels)})" if "unseen" in kind.statistics else column.name
+            for column in own
+        ]
+        if names:
+            many = kind.one if len(names) == 1 else kind.many
+            lines.append(f"{len(names):,} {many}, {kind.treated}: {_listed(names)}")
+    return lines
 
 
 def _model(plan: FitPlan) -> str:

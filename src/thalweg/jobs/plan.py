@@ -12,6 +12,7 @@ from thalweg.errors import DataError, UsageError
 from thalweg.jobs import defaults
 from thalweg.jobs.machine import Machine, machine_of
 from thalweg.jobs.place import Place
+from thalweg.jobs.schema_file import given_schema
 from thalweg.jobs.settings import Settings
 from thalweg.loop.batches import BatchSize, num_batches
 from thalweg.loop.descend import descend
@@ -29,7 +30,8 @@ from thalweg.schedules.plateau import wait_of
 from thalweg.tasks.arrays import of_arrays
 from thalweg.tasks.models import build, check_module
 from thalweg.tasks.study import Study
-from thalweg.tasks.table.asked import Asked
+from thalweg.tasks.table.asked import Asked, text_columns
+from thalweg.tasks.table.names import names_of, pairs_of
 from thalweg.tasks.table.read import frame_of_arrays, read_table
 from thalweg.tasks.table.study import of_table
 from thalweg.tasks.task import Task
@@ -99,6 +101,11 @@ class FitPlan:
         used = {
             "target": settings.target,
             "task": settings.task,
+            "separator": settings.separator,
+            "columns": settings.columns,
+            "drop": settings.drop,
+            "types": settings.types,
+            "schema": settings.schema,
             "model": settings.model if isinstance(settings.model, str) else None,
             "loss": self.task.objective.name if settings.loss is not None else None,
             "optimizer": settings.optimizer,
@@ -140,8 +147,9 @@ def study_of(data: Any, settings: Settings) -> Study:
             raise UsageError("a model of your own needs arrays: fit((X, y), model=net, loss=...)")
         if settings.target is None:
             raise UsageError("no target was given: name the column to predict, --target COL")
-        frame, name = read_table(data), str(data) if isinstance(data, str | Path) else "the data"
-        return of_table(frame, _asked(settings, settings.target), source=name)
+        name = str(data) if isinstance(data, str | Path) else "the data"
+        asked = _asked(settings, settings.target)
+        return of_table(read_table(data, texts=text_columns(asked)), asked, source=name)
     if is_own_model:
         loss = settings.loss or "cross_entropy"
         return of_arrays(data, loss=loss, seed=settings.seed, share=defaults.SHARE)
@@ -154,7 +162,17 @@ def study_of(data: Any, settings: Settings) -> Study:
 
 
 def _asked(settings: Settings, target: str) -> Asked:
-    return Asked(target=target, task=settings.task, seed=settings.seed, share=defaults.SHARE)
+    return Asked(
+        target=target,
+        task=settings.task,
+        seed=settings.seed,
+        share=defaults.SHARE,
+        separator=settings.separator,
+        drop=names_of(settings.drop or ""),
+        columns=names_of(settings.columns or ""),
+        types=pairs_of(settings.types or "", "types"),
+        given=given_schema(settings.schema) if settings.schema else {},
+    )
 
 
 def plan_of(study: Study, settings: Settings, *, owns_process: bool) -> FitPlan:

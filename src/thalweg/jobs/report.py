@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 from thalweg.draw.report import render
+from thalweg.errors import RunError
 from thalweg.record import read
 from thalweg.state import folder as files
 from thalweg.state.folder import find
+
+
+def schema_text(run: str, *, out: str) -> dict[str, str | int]:
+    """The object that holds a run's whole schema. Raises RunError where there is none yet."""
+    folder = find(run, out)
+    if folder.is_finished:
+        folder.check(files.SCHEMA)
+    try:
+        text = (folder.path / files.SCHEMA).read_text(encoding="utf-8")
+    except OSError:
+        raise RunError(
+            f"{folder.path} holds no {files.SCHEMA}: it has not begun to train"
+        ) from None
+    return {"schema": 1, "command": "report", "run": str(folder.path), "columns": text}
 
 
 def report(run: str, *, out: str) -> dict[str, str | int]:

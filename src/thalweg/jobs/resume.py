@@ -29,7 +29,7 @@ from thalweg.jobs.settings import Settings
 from thalweg.jobs.wish import Wish
 from thalweg.loop.found import Found, found_in
 from thalweg.loop.going import Change
-from thalweg.state.folder import find
+from thalweg.state.folder import SCHEMA, find
 from thalweg.state.state import State
 
 PLANNED = frozenset({"schedule's factors", "horizon"})
@@ -96,7 +96,7 @@ def run_resume(
             f"{old.folder.path} is finished: nothing is left to do; --epochs +20 trains it longer"
         )
     data = old.check_data(data)
-    known = Settings.of({**old.chosen, **old.objects})
+    known = _with_own_schema(old, Settings.of({**old.chosen, **old.objects}))
     asked = changed(old.chosen, wish.settings)  # what cannot be set is refused before data is read
     settings = replace(Settings.of({**asked, **old.objects}), out=out, name=wish.name)
     progress = open_progress(quiet=quiet)
@@ -112,6 +112,12 @@ def run_resume(
             return carry_out(study, plan, place, descent, data=data, progress=progress)
     finally:
         progress.close()
+
+
+def _with_own_schema(old: Old, settings: Settings) -> Settings:
+    """The settings of the data; a schema that was given is by now the run's own."""
+    own = old.folder.path / SCHEMA
+    return replace(settings, schema=str(own)) if settings.schema and own.is_file() else settings
 
 
 def _change(old: Old, wish: Wish, settings: Settings, rows: int) -> tuple[Settings, Change | None]:

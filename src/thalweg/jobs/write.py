@@ -13,6 +13,7 @@ from thalweg.jobs.place import Place
 from thalweg.jobs.plan import FitPlan
 from thalweg.jobs.results import pictures_of, result_of
 from thalweg.jobs.run import Run
+from thalweg.jobs.schema_file import schema_text
 from thalweg.loop.descent import Descent
 from thalweg.state import folder as files
 from thalweg.state.folder import Folder
@@ -28,6 +29,14 @@ def write_settings(
     """run.toml: the data, where it was a file, every setting with its value, and their origin."""
     source = {"data": str(data)} if isinstance(data, str | Path) else {}
     folder.write_toml(files.SETTINGS, {"schema": 1, **source, "settings": chosen, **origin})
+
+
+def write_schema(folder: Folder, study: Study) -> None:
+    """schema.toml: what predictions need of the data, there from the first step on."""
+    if study.schema is not None:
+        folder.write(files.SCHEMA, schema_text(study.schema))
+    else:
+        folder.write_toml(files.SCHEMA, {"classes": list(study.classes or ())})
 
 
 def score(study: Study, plan: FitPlan, descent: Descent, place: Place) -> Run:
@@ -56,8 +65,7 @@ def score(study: Study, plan: FitPlan, descent: Descent, place: Place) -> Run:
 def write(folder: Folder, run: Run, study: Study) -> None:
     """Weights, schema, verdict, report, and last the manifest that says the run is whole."""
     save_weights(run.model, folder.path / files.WEIGHTS)
-    schema = study.schema.to_dict() if study.schema else {"classes": list(study.classes or ())}
-    folder.write_toml(files.SCHEMA, schema)
+    write_schema(folder, study)
     folder.write(files.VERDICT, json.dumps(strict(run.result["verdict"]), indent=1) + "\n")
     folder.write(files.REPORT, render(run.record, title=folder.name))
     folder.seal()

@@ -57,8 +57,19 @@ def like(outputs: Tensor, targets: Tensor) -> Tensor:
         return outputs.squeeze(-1)
     raise UsageError(
         f"the model gives outputs of shape {tuple(outputs.shape)} for targets of shape "
-        f"{tuple(targets.shape)}: for the mse loss they must agree"
+        f"{tuple(targets.shape)}: for this loss they must agree"
     )
+
+
+def _bce(outputs: Tensor, targets: Tensor) -> Tensor:
+    return functional.binary_cross_entropy_with_logits(like(outputs, targets), targets)
+
+
+def _bce_each(outputs: Tensor, targets: Tensor) -> Tensor:
+    losses = functional.binary_cross_entropy_with_logits(
+        like(outputs, targets), targets, reduction="none"
+    )
+    return losses.flatten(1).mean(dim=1) if losses.dim() > 1 else losses
 
 
 OBJECTIVES = {
@@ -70,6 +81,7 @@ OBJECTIVES = {
             _cross_entropy_each,
             (METRICS["accuracy"],),
         ),
+        Objective("bce", _bce, _bce_each),
         Objective("mse", _mse, _mse_each, (METRICS["rmse"], METRICS["r2"])),
     )
 }

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from thalweg.tasks.table.schema import Schema
+from thalweg.tasks.table.target import Target
 
 _TYPES = {"integer": pl.Int64, "float": pl.Float64, "text": pl.String}
 
@@ -24,6 +25,8 @@ def as_frame(outputs: Tensor, schema: Schema | None, kind: str | None, like: Any
     """A frame of `prediction` and one `probability_<class>` each; pandas like `like`."""
     if kind == "classification":
         frame = _classes(probabilities_of(outputs), schema)
+    elif kind == "multilabel" and schema is not None:
+        frame = _labels(torch.sigmoid(outputs.double()).numpy(), schema.target)
     else:
         frame = _numbers(outputs.double().reshape(len(outputs), -1).numpy(), schema)
     is_pandas = nw.dependencies.is_pandas_dataframe(like)
@@ -31,12 +34,23 @@ def as_frame(outputs: Tensor, schema: Schema | None, kind: str | None, like: Any
 
 
 def _numbers(values: np.ndarray, schema: Schema | None) -> pl.DataFrame:
-    """Values of shape (n, k) in the target's own unit; for k > 1 the columns are numbered."""
+    """Values of shape (n, k) in the target's own unit; for k > 1 a column each."""
     if schema is not None:
-        values = values * schema.target.deviation + schema.target.mean
+        values = values * schema.target.deviations + schema.target.means
     count = values.shape[1]
-    names = ["prediction"] if count == 1 else [f"prediction_{i}" for i in range(count)]
+    suffixes = schema.target.names if schema is not None else range(count)
+    names = ["prediction"] if count == 1 else [f"prediction_{suffix}" for suffix in suffixes]
     return pl.DataFrame({name: values[:, i] for i, name in enumerate(names)})
+
+
+def _labels(probabilities: np.ndarray, target: Target) -> pl.DataFrame:
+    """The labels with a probability of at least one half, joined; and each one's probability."""
+    joined = [
+        target.separator.join(target.classes[i] for i in np.flatnonzero(row))
+        for row in probabilities >= 0.5
+    ]
+    columns = {f"probability_{name}": probabilities[:, i] for i, name in enumerate(target.classes)}
+    return pl.DataFrame({"prediction": joined, **columns})
 
 
 def _classes(probabilities: np.ndarray, schema: Schema | None) -> pl.DataFrame:

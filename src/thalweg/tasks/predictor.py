@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,21 @@ from thalweg.tasks.measure import measure, outputs_of
 from thalweg.tasks.metrics import metrics_of
 from thalweg.tasks.predictions import as_frame
 from thalweg.tasks.sources import Arrays, as_source, as_tensor
-from thalweg.tasks.table.encode import encode_inputs, encode_target
+from thalweg.tasks.table.drift import Drift, drift_of
+from thalweg.tasks.table.encode import check_columns, encode_inputs, encode_target
 from thalweg.tasks.table.read import frame_of_arrays, read_table
 from thalweg.tasks.table.schema import Schema
+from thalweg.tasks.table.several import LOSSES, metrics_for
 from thalweg.tasks.task import Task
 from thalweg.types import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A table that was read for a predictor, and what to call it in messages."""
+
+    frame: pl.DataFrame
+    name: str
 
 
 class Predictor:
@@ -60,6 +71,21 @@ class Predictor:
         values, _ = measure(task, source.to(task.device))
         return {"rows": len(source), **values}
 
+    def read(self, data: Any) -> Any:
+        """Data as `predict`, `evaluate` and `drift` take it, so that a file is read once."""
+        return data if self.schema is None else Rows(*self._read(data))
+
+    def drift(self, data: Any) -> list[Drift]:
+        """How the rows differ from those that were trained on; nothing is known of arrays.
+
+        Raises DataError where columns do not match, naming them.
+        """
+        if self.schema is None:
+            return []
+        frame, name = self._read(data)
+        check_columns(frame, self.schema, name)
+        return drift_of(frame, self.schema, name)
+
     def _labelled(self, data: Any, schema: Schema) -> Arrays:
         frame, name = self._read(data)
         targets = encode_target(frame, schema.target, name)
@@ -68,8 +94,7 @@ class Predictor:
 
     def _task(self, source: Source, loss: Any) -> Task:
         """The model with a loss and metrics; `source` only fills the training set's place."""
-        deviation = self.schema.target.deviation if self.schema else 1.0
-        metrics = metrics_of(self.kind, deviation)
+        metrics = metrics_for(self.schema.target) if self.schema else metrics_of(self.kind)
         task = Task(self.model, source, loss=loss, metrics=metrics)
         task.half = self._half
         return task
@@ -77,19 +102,18 @@ class Predictor:
     def _read(self, data: Any) -> tuple[pl.DataFrame, str]:
         """Rows as a table, and what to call it in messages."""
         assert self.schema is not None
+        if isinstance(data, Rows):
+            return data.frame, data.name
         if isinstance(data, np.ndarray | Tensor | list):
             return frame_of_arrays(data), "the data"
         if isinstance(data, Sequence) and not isinstance(data, str) and len(data) == 2:
             return frame_of_arrays(*data), "the data"
-        texts = [column.name for column in self.schema.columns if column.kind == "category"]
-        target = self.schema.target
-        texts += [target.name] if target.classes and target.class_type == "text" else []
         name = str(data) if isinstance(data, str | Path) else "the data"
-        return read_table(data, texts=texts), name
+        return read_table(data, texts=self.schema.texts), name
 
 
 def loss_of_kind(kind: str | None) -> str:
     """The loss of a kind of task. Raises DataError where it was the user's own."""
     if kind is None:
         raise DataError("this run has a loss of its own: score it with the function that made it")
-    return "cross_entropy" if kind == "classification" else "mse"
+    return LOSSES[kind]

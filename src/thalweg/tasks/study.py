@@ -14,7 +14,7 @@ from thalweg.tasks.metrics import Metric
 from thalweg.tasks.table.schema import Schema
 from thalweg.types import Source
 
-Kind = Literal["classification", "regression"]
+Kind = Literal["classification", "regression", "multilabel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Study:
     """What a fit needs of its data.
 
     train, validation, test: sources of (inputs, targets)
-    kind: classification or regression; None where a loss of the user's own leaves it open
+    kind: None where a loss of the user's own leaves it open
     loss: name of the loss; metrics: measured beside it, in the target's own unit
     classes: class names by id; mean, deviation: scale of a regression target
     rows, num_features: size of the data; schema: of a table; notices: what was done to it, a line
@@ -47,4 +47,6 @@ class Study:
 
     @property
     def num_outputs(self) -> int:
+        if self.schema is not None:
+            return self.schema.target.num_outputs
         return len(self.classes) if self.classes else 1

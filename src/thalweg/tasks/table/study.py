@@ -8,37 +8,31 @@ import numpy as np
 import polars as pl
 import torch
 
-from thalweg.errors import DataError, about
+from thalweg.errors import about
 from thalweg.tasks import baselines
-from thalweg.tasks.metrics import metrics_of
 from thalweg.tasks.sources import Arrays
 from thalweg.tasks.study import Study
+from thalweg.tasks.table import several
 from thalweg.tasks.table.asked import Asked
 from thalweg.tasks.table.encode import encode_inputs, encode_target, tree_inputs
-from thalweg.tasks.table.schema import (
-    Schema,
-    Target,
-    as_floats,
-    describe_columns,
-    describe_target,
-    find_target,
-    row_numbers,
-    with_scale,
-)
+from thalweg.tasks.table.learn import learn_schema, learn_target, schema_notices
+from thalweg.tasks.table.schema import Schema
+from thalweg.tasks.table.several import LOSSES, metrics_for
 from thalweg.tasks.table.split import Split, split
+from thalweg.tasks.table.target import target_names
 
 
 def of_table(frame: pl.DataFrame, asked: Asked, *, source: str) -> Study:
     """source: what to call the data in messages. Raises DataError for a table that cannot be learnt
     from.
     """
-    find_target(frame, asked.target, source)
+    names = target_names(frame, asked.target, source)
     with about(source):
-        described = describe_target(frame, asked.target, asked.task)
+        described = learn_target(frame, names, asked)
         is_classification = described.task == "classification"
         strata = encode_target(frame, described) if is_classification else None
         parts = split(frame.height, seed=asked.seed, strata=strata, share=asked.share)
-        schema = _schema(frame, described, parts.train)
+        schema = learn_schema(frame, described, parts.train, asked)
     labels = encode_target(frame, schema.target, source)
     inputs = encode_inputs(frame, schema, source)
     train, validation, test = (
@@ -48,37 +42,20 @@ def of_table(frame: pl.DataFrame, asked: Asked, *, source: str) -> Study:
     return Study(
         name=source,
         kind=described.task,
-        loss="cross_entropy" if is_classification else "mse",
-        metrics=metrics_of(described.task, schema.target.deviation),
+        loss=LOSSES[described.task],
+        metrics=metrics_for(schema.target),
         train=train,
         validation=validation,
         test=test,
         rows=frame.height,
         num_features=len(schema.columns),
         baselines=_table_baselines(frame, schema, parts, labels),
-        classes=schema.target.classes if is_classification else None,
+        classes=schema.target.classes or None,
         schema=schema,
         mean=schema.target.mean,
         deviation=schema.target.deviation,
-        notices=tuple(f"column {row.name!r} left out: {row.reason}" for row in schema.dropped),
+        notices=schema_notices(frame, schema, parts.train),
     )
-
-
-def _schema(frame: pl.DataFrame, target: Target, train: np.ndarray) -> Schema:
-    """The schema, from the training rows. Raises DataError where no column is left."""
-    counting = row_numbers(frame.drop(target.name))
-    names = [target.name, *(row.name for row in counting)]
-    columns, left_out = describe_columns(frame.drop(names)[train])
-    dropped = (*counting, *left_out)
-    if not columns:
-        reasons = "; ".join(f"{row.name!r}: {row.reason}" for row in dropped)
-        raise DataError(
-            f"no column is left to learn from ({reasons or 'there is only the target'}): "
-            "give the model a column that differs from row to row"
-        )
-    if target.task == "regression":
-        target = with_scale(target, as_floats(frame.get_column(target.name))[train])
-    return Schema(columns, dropped, target)
 
 
 def _table_baselines(
@@ -88,6 +65,8 @@ def _table_baselines(
 
     def score(seed: int) -> dict[str, baselines.Scores]:
         inputs = tree_inputs(frame, schema)
+        if target.num_outputs > 1 and target.task != "classification":
+            return several.scores(inputs, labels, parts, target, seed)
         if target.task == "classification":
             values = labels
         else:
