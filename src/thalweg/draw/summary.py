@@ -36,7 +36,7 @@ def _rows(result: Result) -> list[tuple[str, str, str]]:
     test, kind = result["test"], result["task"]["kind"]
     if kind is None:
         return [("test loss", format(test["loss"], ".4g"), "on unseen rows")]
-    metric, spec = ("accuracy", ".1%") if kind == "classification" else ("rmse", ".4g")
+    metric, spec = ("accuracy", ".1%") if kind != "regression" else ("rmse", ".4g")
     rows = [(f"test {metric}", format(test[metric], spec), _note(result))]
     return rows + [
         (row["label"], format(row[metric], spec), NOTES[metric, name])

@@ -8,7 +8,6 @@ from typing import Any
 
 import tomli_w
 
-
 MOST_LETTERS = 100
 
 

@@ -77,8 +77,8 @@ def instants(series: pl.Series, format: str, source: str) -> pl.Series:
     shown = f"{words(format)}" if format else "dates"
     raise DataError(
         f"{source}, row {row + 1:,}: column {series.name!r} holds {series[row]!r}, which is no "
-        f"date; the column is one of dates ({shown}): mend it, leave the column out, --drop "
-        f"{series.name}, or give its kind, --types {series.name}=category"
+        f"date; the column is one of dates ({shown}): mend that row; or train with --drop "
+        f"{series.name}, or --types {series.name}=category"
     )
 
 

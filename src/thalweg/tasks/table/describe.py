@@ -55,11 +55,10 @@ def describe_columns(
     return tuple(columns), tuple(dropped)
 
 
-def notices_of(frame: pl.DataFrame, columns: tuple[Column, ...]) -> list[str]:
+def notices_of(frame: pl.DataFrame, columns: tuple[Column, ...], rows: np.ndarray) -> list[str]:
     """What a reader of the run should know of how its columns were taken, a line each."""
     lines = []
     for column in columns:
-        series = frame.get_column(column.name)
         if column.kind == "mixed":
             words = ", ".join(map(short, column.levels[:4]))
             more = ", ..." if len(column.levels) > 4 else ""
@@ -67,7 +66,7 @@ def notices_of(frame: pl.DataFrame, columns: tuple[Column, ...]) -> list[str]:
                 f"column {column.name!r} holds numbers with words among them ({words}{more}): "
                 "each word is an input of its own"
             )
-        other = _other_format(series, column)
+        other = _other_format(frame.get_column(column.name), column, rows)
         if other:
             lines.append(
                 f"column {column.name!r} is taken as dates {dates.words(column.format)}, though "
@@ -96,10 +95,10 @@ def row_numbers(frame: pl.DataFrame) -> list[Dropped]:
     return found
 
 
-def _other_format(series: pl.Series, column: Column) -> str | None:
+def _other_format(series: pl.Series, column: Column, rows: np.ndarray) -> str | None:
     if column.kind != "date" or not column.format or series.dtype != pl.String:
         return None
-    found = dates.format_of(series)
+    found = dates.format_of(series[rows])
     return found.other if found and found.text == column.format else None
 
 

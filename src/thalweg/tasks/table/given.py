@@ -114,7 +114,8 @@ def _of_file(given: Mapping[str, Any], frame: pl.DataFrame, targets: tuple[str, 
         reason = row.get("reason", "left out by the schema that was given")
         if name in wishes.wanted:
             raise UsageError(f"schema: column {name!r} stands there twice")
-        wishes.dropped[name] = Dropped(name, str(reason), is_asked=True)
+        is_asked = row.get("is_asked") is not False
+        wishes.dropped[name] = Dropped(name, str(reason), is_asked=is_asked)
     return wishes
 
 

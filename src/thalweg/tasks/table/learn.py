@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ import polars as pl
 from thalweg.errors import DataError, UsageError
 from thalweg.tasks.table import dates
 from thalweg.tasks.table.asked import Asked
-from thalweg.tasks.table.describe import Wanted, describe_columns, notices_of, row_numbers
+from thalweg.tasks.table.describe import Dropped, Wanted, describe_columns, notices_of, row_numbers
 from thalweg.tasks.table.given import wishes_of
 from thalweg.tasks.table.schema import Schema
 from thalweg.tasks.table.target import (
@@ -27,7 +27,7 @@ from thalweg.tasks.table.target import (
 from thalweg.tasks.table.values import first_lost, is_understood, nearest
 
 
-def learn_target(frame: pl.DataFrame, names: tuple[str, ...], asked: Asked) -> Target:
+def learn_target(frame: pl.DataFrame, names: Sequence[str], asked: Asked) -> Target:
     """The target before the rows are split: of labels only that they are such.
 
     Raises DataError for one that cannot be learnt, UsageError for wishes that do not fit together.
@@ -52,19 +52,26 @@ def learn_schema(frame: pl.DataFrame, target: Target, train: np.ndarray, asked: 
     counting = [row for row in row_numbers(features) if row.name not in wishes.wanted]
     features = features.drop([row.name for row in counting])[train]
     for name, wanted in wishes.wanted.items():
-        _check_kind(features.get_column(name), wanted)
+        _check_kind(frame.get_column(name), wanted)
     columns, left_out = describe_columns(features, wishes.wanted)
     dropped = (*wishes.dropped.values(), *counting, *left_out)
     if not columns:
-        reasons = "; ".join(f"{row.name!r}: {row.reason}" for row in dropped)
         raise DataError(
-            f"no column is left to learn from ({reasons or 'there is only the target'}): "
+            f"no column is left to learn from ({_reasons(dropped)}): "
             "give the model a column that differs from row to row"
         )
     if target.task == "multilabel":
         target = describe_labels(frame, target.name, target.separator, train)
     target = _given_target(measured(target, frame, train), asked.given.get("target"))
     return Schema(columns, dropped, target, len(train))
+
+
+def _reasons(dropped: Sequence[Dropped]) -> str:
+    """Why each column is left out; those that were asked for in one."""
+    texts = [f"{row.name!r}: {row.reason}" for row in dropped if not row.is_asked]
+    num_asked = len(dropped) - len(texts)
+    texts += [f"{num_asked:,} left out as asked"] if num_asked else []
+    return "; ".join(texts) or "there is only the target"
 
 
 def schema_notices(frame: pl.DataFrame, schema: Schema, train: np.ndarray) -> tuple[str, ...]:
@@ -75,7 +82,7 @@ def schema_notices(frame: pl.DataFrame, schema: Schema, train: np.ndarray) -> tu
     if asked:
         shown = ", ".join(asked[:8]) + (", ..." if len(asked) > 8 else "")
         lines.append(f"left out as asked, {len(asked):,}: {shown}")
-    lines += notices_of(frame[train], schema.columns)
+    lines += notices_of(frame, schema.columns, train)
     return (*lines, *rare_classes(frame, schema.target), *_untrained(frame, schema.target))
 
 
@@ -101,6 +108,13 @@ def _check_kind(series: pl.Series, wanted: Wanted) -> None:
     known = series.drop_nulls()
     if len(known) == 0:
         raise DataError(f"column {name!r} is asked to be a {wanted.kind}: every value is missing")
+    if wanted.kind == "number" and series.dtype == pl.String:
+        row = first_lost(series, series.cast(pl.Float64, strict=False))
+        if row is not None:
+            raise DataError(
+                f"column {name!r} is asked to be a number, but holds {series[row]!r} in row "
+                f"{row + 1:,}: mend that row, or ask for mixed, --types {name}=mixed"
+            )
     if wanted.kind != "date" or series.dtype.is_temporal():
         return
     format = wanted.given.get("format", "")

@@ -48,7 +48,7 @@ class Schema:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Schema:
         columns = tuple(column_of(row) for row in data["columns"])
-        dropped = tuple(Dropped(**row) for row in data["dropped"])
+        dropped = tuple(Dropped(**row) for row in data.get("dropped", ()))
         return cls(columns, dropped, Target.from_dict(data["target"]), data.get("rows", 0))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -132,7 +133,7 @@ def describe_target(frame: pl.DataFrame, name: str, task: str) -> Target:
     return Target(name, "regression")
 
 
-def describe_numbers(frame: pl.DataFrame, names: tuple[str, ...]) -> Target:
+def describe_numbers(frame: pl.DataFrame, names: Sequence[str]) -> Target:
     """Several numeric targets. Raises DataError for one that holds no numbers."""
     for name in names:
         describe_target(frame, name, "regression")
