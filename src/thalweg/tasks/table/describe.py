@@ -11,7 +11,14 @@ import polars as pl
 
 from thalweg.tasks.table import dates
 from thalweg.tasks.table.kinds import Column, kind_of, learn
-from thalweg.tasks.table.values import as_floats, is_number, is_understood, short, strays
+from thalweg.tasks.table.values import (
+    as_floats,
+    first_known,
+    is_number,
+    is_understood,
+    short,
+    strays,
+)
 
 IDENTIFIER_SHARE, IDENTIFIER_COUNT = 0.5, 100
 """A text column with more distinct values than both (share of its rows, count) is an identifier."""
@@ -117,7 +124,7 @@ def _recognised(series: pl.Series) -> tuple[str | None, str]:
 
 
 def _reason_of_constant(series: pl.Series) -> str | None:
-    if series.null_count() or series.n_unique() > 1:
+    if series.null_count() or first_known(series).n_unique() > 1 or series.n_unique() > 1:
         return None
     return f"constant: every value is {short(series[0])}"
 

@@ -18,6 +18,9 @@ SURE = 1e-4
 LEAST_SHARE = 0.01
 """A share grown by less is not worth a word."""
 
+RANGE_ROWS = 10
+"""The range of n training rows leaves out up to so many rows of n others (two, on average)."""
+
 LEAST_ROWS = 10
 MOVED, SURE_MOVED = 0.5, 6.0
 """A mean has moved by at least so many deviations, and so many of its own standard errors."""
@@ -128,7 +131,7 @@ def _outside(values: np.ndarray, series: pl.Series, column: Column, rows: int) -
     outside = int(((known < column.low) | (known > column.high)).sum())
     far = int(((known < column.low - wide) | (known > column.high + wide)).sum())
     is_far = far >= LEAST_SHARE * len(series) and far > 0
-    if not is_far and not _is_more(outside, len(series), 2 / rows, rows):
+    if not is_far and not _is_more(outside, len(series), RANGE_ROWS / rows, rows):
         return []
     share = outside / len(series)
     low, high = (_shown(value, column) for value in (column.low, column.high))
@@ -166,10 +169,11 @@ def _missing(series: pl.Series, column: Column, rows: int) -> list[Drift]:
 def _is_more(count: int, total: int, expected: float, rows: int) -> bool:
     """Is a share larger than expected, by more than chance? By Chernoff's bound of a binomial.
 
-    rows: that the expected share was measured on, which is no surer than one row of them
+    rows: that the expected share was measured on, so that it is itself uncertain
     """
     share = count / total
-    expected = min(max(expected, 1 / rows), 1.0)
+    expected = max(expected, 1 / rows)
+    expected = min(expected + 4 * (expected / rows) ** 0.5, 1.0)
     if share < expected + LEAST_SHARE:
         return False
     first = share * np.log(share / expected)

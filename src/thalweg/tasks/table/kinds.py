@@ -19,6 +19,7 @@ from thalweg.tasks.table.values import (
     as_floats,
     as_numbers,
     codes,
+    first_known,
     is_number,
     level_texts,
     strays,
@@ -234,7 +235,7 @@ def _fill_category(block: np.ndarray, series: pl.Series, column: Column, source:
 
 def _is_mixed(series: pl.Series) -> bool:
     """Mostly numbers, none with a leading zero as codes have it, and a few words."""
-    if series.dtype != pl.String:
+    if series.dtype != pl.String or _is_all_words(first_known(series)):
         return False
     words = strays(series)
     if len(words) == 0 or words.n_unique() > MOST_WORDS:
@@ -242,6 +243,11 @@ def _is_mixed(series: pl.Series) -> bool:
     numbers = series.filter(series.cast(pl.Float64, strict=False).is_not_null())
     is_code = numbers.str.contains(r"^0\d")
     return not is_code.any() and numbers.n_unique() > MOST_WORDS
+
+
+def _is_all_words(known: pl.Series) -> bool:
+    """Is no number among many values? Then it is no use to look at all."""
+    return len(known) > MOST_WORDS and known.cast(pl.Float64, strict=False).is_null().all()
 
 
 def _words(series: pl.Series) -> pl.Series:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from thalweg.tasks.table.values import first_known
+
 PAIRS = (
     ("no", "yes"),
     ("n", "y"),
@@ -27,6 +29,8 @@ _TRUTH = {word: float(i) for pair in PAIRS for i, word in enumerate(pair)}
 def pair_of(series: pl.Series) -> tuple[str, str] | None:
     """The pair of words that a column of texts is made of, both of them; None for others."""
     if series.dtype != pl.String:
+        return None
+    if not first_known(series).str.to_lowercase().is_in(list(_TRUTH)).all():
         return None
     distinct = series.unique().drop_nulls()
     if not 2 <= len(distinct) <= 8:

@@ -100,6 +100,15 @@ def codes(texts: pl.Series, levels: Sequence[str]) -> np.ndarray:
     return pl.select(pl.when(texts.is_null()).then(None).otherwise(found)).to_series().to_numpy()
 
 
+NUM_FIRST = 1000
+"""Values at the head of a column that often tell what it is not, at no cost."""
+
+
+def first_known(series: pl.Series) -> pl.Series:
+    """The first values that are not missing."""
+    return series.head(NUM_FIRST).drop_nulls()
+
+
 def strays(series: pl.Series) -> pl.Series:
     """The few texts in a column that holds numbers otherwise; none where most of it is text."""
     if series.dtype != pl.String:
