@@ -158,6 +158,6 @@ def _check_value(name: str, key: str, value: Any) -> None:
         is_right = isinstance(value, _ALLOWED[kind]) and isinstance(value, bool) == (kind == "bool")
         wanted = {"str": "a text", "float": "a number", "bool": "true or false"}[kind]
     if is_right and key.endswith("deviation"):
-        is_right, wanted = float(value) > 0, "a number larger than 0"
+        is_right, wanted = isinstance(value, float | int) and value > 0, "a number larger than 0"
     if not is_right:
         raise UsageError(f"schema: column {name!r}: {key} is {value!r}: it must be {wanted}")

@@ -140,13 +140,13 @@ def tree_values(series: pl.Series, column: Column, source: str) -> np.ndarray:
     """One number for each value, for a tree; missing is NaN."""
     numbers = KINDS[column.kind].numbers
     if numbers is None:
-        return codes(level_texts(series), column.levels)
+        return codes(level_texts(series, column.levels), column.levels)
     return numbers(series, column, source)
 
 
 def levels_of(series: pl.Series, column: Column) -> pl.Series:
     """The texts of a column that has levels; missing where there is a number instead."""
-    return _words(series) if column.kind == "mixed" else level_texts(series)
+    return _words(series) if column.kind == "mixed" else level_texts(series, column.levels)
 
 
 def _spread(values: np.ndarray) -> dict[str, Any]:
@@ -230,7 +230,7 @@ def _levels(
 
 
 def _fill_category(block: np.ndarray, series: pl.Series, column: Column, source: str) -> np.ndarray:
-    return _one_hot(block, codes(level_texts(series), column.levels))
+    return _one_hot(block, codes(level_texts(series, column.levels), column.levels))
 
 
 def _is_mixed(series: pl.Series) -> bool:

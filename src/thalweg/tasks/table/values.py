@@ -67,11 +67,20 @@ def first_lost(series: pl.Series, converted: pl.Series) -> int | None:
     return int(lost.arg_max() or 0) if lost.any() else None
 
 
-def level_texts(series: pl.Series) -> pl.Series:
-    """The values as texts, the same for 3 and 3.0, which differ by the file that they came in."""
+def level_texts(series: pl.Series, levels: Sequence[str] | None = None) -> pl.Series:
+    """The values as texts; 3.0 is "3" where that is a level, or where all numbers are whole.
+
+    levels: those that were learnt; None: the values themselves are to be learnt
+    """
+    texts = series.cast(pl.String)
     if not series.dtype.is_float():
-        return series.cast(pl.String)
-    return class_texts(series.set(~series.is_finite(), None), "integer")
+        return texts
+    finite = series.set(~series.is_finite(), None)
+    texts, whole = finite.cast(pl.String), class_texts(finite, "integer")
+    if levels is None:
+        is_whole = (finite.drop_nulls() == finite.drop_nulls().round()).all()
+        return whole if is_whole else texts
+    return whole.zip_with(whole.is_in(list(levels)), texts)
 
 
 def class_texts(series: pl.Series, class_type: str) -> pl.Series:
