@@ -48,6 +48,11 @@ def words(format: str) -> str:
     return format
 
 
+def is_date(series: pl.Series) -> bool:
+    """Is a column one of dates, by its type or by its texts?"""
+    return series.dtype in (pl.Date, pl.Datetime) or format_of(series) is not None
+
+
 def format_of(series: pl.Series) -> Format | None:
     """The format of a column of texts that are dates, nearly all of them; None for others."""
     known = series.drop_nulls()

@@ -278,10 +278,6 @@ def _fill_mixed(block: np.ndarray, series: pl.Series, column: Column, source: st
     return no_number & no_word
 
 
-def _is_date(series: pl.Series) -> bool:
-    return series.dtype in (pl.Date, pl.Datetime) or dates.format_of(series) is not None
-
-
 def _learn_date(series: pl.Series, given: Mapping[str, Any]) -> dict[str, Any]:
     format = given.get("format") or _format(series)
     times = dates.parsed(series, format)
@@ -352,7 +348,7 @@ KINDS = {
             "column of dates",
             "columns of dates",
             "time since the first and parts of the calendar",
-            is_one=_is_date,
+            is_one=dates.is_date,
             learn=_learn_date,
             width=_date_width,
             use=lambda column: ", ".join(("elapsed time standardised", *column.parts)),
