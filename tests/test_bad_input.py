@@ -866,7 +866,11 @@ NOTICES = [
     column("identifier", lambda i: f"user-{i}", "identifier-like: 240 distinct texts"),
     column("row number from 0", lambda i: f"{i}", "it counts the rows, 0, 1, ..."),
     column("row number from 1", lambda i: f"{i + 1}", "it counts the rows, 1, 2, ..."),
-    column("text among numbers", lambda i: f"{i}.5" if i % 9 else "old", "text, such as 'old'"),
+    column(
+        "many texts among numbers",
+        lambda i: f"{i}.5" if i % 9 else f"old {i}",
+        "text, such as 'old 0'",
+    ),
 ]
 
 

@@ -289,7 +289,7 @@ SCORES = {
         Reading("sigmoid"),
         draw(N, 4),
         TRUTHS,
-        lambda w: np.average(((draw(N, 4) > 0) == (TRUTHS > 0.5)).double().mean(1), weights=w),
+        lambda w: sk.accuracy_score(TRUTHS, draw(N, 4) > 0, sample_weight=w),
     ),
     "log_loss": (
         SOFTMAX,

@@ -17,21 +17,16 @@ from thalweg.errors import DataError
 from thalweg.state.folder import Folder
 from thalweg.tasks import baselines
 from thalweg.tasks.table.asked import Asked
-from thalweg.tasks.table.encode import MOST_DEVIATIONS, encode_inputs, encode_target, tree_inputs
+from thalweg.tasks.table.describe import Dropped, describe_columns
+from thalweg.tasks.table.encode import encode_inputs, encode_target, tree_inputs
+from thalweg.tasks.table.kinds import MOST_DEVIATIONS, Column
 from thalweg.tasks.table.levels import MOST_LEVELS
 from thalweg.tasks.table.read import read_table
-from thalweg.tasks.table.schema import (
-    LARGEST,
-    MOST_CLASSES,
-    Column,
-    Dropped,
-    Schema,
-    Target,
-    describe_columns,
-    describe_target,
-)
+from thalweg.tasks.table.schema import Schema
 from thalweg.tasks.table.split import LEAST_ROWS, split
 from thalweg.tasks.table.study import of_table
+from thalweg.tasks.table.target import MOST_CLASSES, Target, describe_target
+from thalweg.tasks.table.values import LARGEST
 
 NAN, INF = math.nan, math.inf
 DAY = datetime.date(2024, 2, 28)
@@ -57,9 +52,9 @@ KINDS = [
     ("numbers", pl.Series([0.5, 2, -3]), "number"),
     ("beyond int64", pl.Series([2**70, 2**71, 5], dtype=pl.Int128), "number"),
     ("decimals", pl.Series(["1.5", "2.5", "0.1"]).cast(pl.Decimal(10, 2)), "number"),
-    ("booleans", pl.Series([True, False, True]), "number"),
-    ("days", pl.Series(days(3)), "number"),
-    ("times", pl.Series([datetime.datetime(2024, 1, i + 1) for i in range(3)]), "number"),
+    ("booleans", pl.Series([True, False, True]), "boolean"),
+    ("days", pl.Series(days(3)), "date"),
+    ("times", pl.Series([datetime.datetime(2024, 1, i + 1) for i in range(3)]), "date"),
     ("durations", pl.Series([datetime.timedelta(i) for i in range(3)]), "number"),
     ("times of day", pl.Series([datetime.time(i) for i in range(3)]), "number"),
     ("texts", pl.Series(["a", "b", "a"]), "category"),

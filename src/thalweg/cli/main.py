@@ -178,6 +178,7 @@ def predict(
         write to this file instead, .csv or .parquet
     """
     result, frame = _job("predict", "predict")(run, data, to=to, out=out)
+    _tell_drift(result)
     if json:
         print_json(result)
     elif to is None:
@@ -197,13 +198,24 @@ def evaluate(run: _RUN, data: str, /, *, out: _OUT = "runs", json: _JSON = False
         a table as for fit, with the run's columns and its target
     """
     result = _job("evaluate", "evaluate")(run, data, out=out)
+    _tell_drift(result)
     print_json(result) if json else print_scores(result)
     return 0
 
 
 @app.command
-def report(run: _RUN, /, *, out: _OUT = "runs", json: _JSON = False) -> int:
-    """Build the page of a run anew and say where it is."""
+def report(run: _RUN, /, *, schema: bool = False, out: _OUT = "runs", json: _JSON = False) -> int:
+    """Build the page of a run anew and say where it is.
+
+    Parameters
+    ----------
+    schema:
+        print instead what the run took its columns for, whole, as a file for fit --schema
+    """
+    if schema:
+        result = _job("report", "schema_text")(run, out=out)
+        print_json(result) if json else print(result["columns"], end="")
+        return 0
     result = _job("report", "report")(run, out=out)
     print_json(result) if json else print(result["report"])
     return 0
@@ -287,6 +299,12 @@ def _end(run: Any, json: bool) -> int:
     if run.result["status"] == "interrupted":
         return 130
     return 3 if run.verdict.healthy is False else 0
+
+
+def _tell_drift(result: Mapping[str, Any]) -> None:
+    """A line for each column whose new values differ from those that were trained on."""
+    for row in result["drift"]:
+        _warn(f"warning: {row['text']}")
 
 
 def _job(module: str, name: str) -> Any:

@@ -41,7 +41,7 @@ def _rows(result: Result) -> list[tuple[str, str, str]]:
     test, kind = result["test"], result["task"]["kind"]
     if kind is None:
         return [("test loss", format(test["loss"], ".4g"), "on unseen rows")]
-    metric, spec = ("accuracy", ".1%") if kind == "classification" else ("rmse", ".4g")
+    metric, spec = ("accuracy", ".1%") if kind != "regression" else ("rmse", ".4g")
     rows = [(f"test {metric}", format(test[metric], spec), _note(result))]
     asked = result.get("metric", "loss")
     if asked not in (metric, "loss") and asked in test:

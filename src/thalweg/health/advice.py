@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-METRICS = {"classification": "accuracy", "regression": "rmse"}
+METRICS = {"classification": "accuracy", "regression": "rmse", "multilabel": "accuracy"}
 
 Side = Literal["better", "equal", "worse"]
 

@@ -26,7 +26,7 @@ def checksum_of(data: str | Path) -> str | None:
 
 
 def data_again(run: Path, source: str | None, given: Any, known: str | None) -> Any:
-    """The data that a run goes on with: what is brought, `given`, else what the run names, `source`.
+    """The data that a run goes on with: what is brought (given), else what it names (source).
 
     known: the checksum that it had
     Raises RunError where it is not there any more, or not the same.

@@ -18,7 +18,7 @@ from thalweg.jobs.run import Run
 from thalweg.jobs.settings import Settings
 from thalweg.jobs.splits import held_data
 from thalweg.jobs.study import study_of
-from thalweg.jobs.write import score, write, write_settings
+from thalweg.jobs.write import score, write, write_schema, write_settings
 from thalweg.loop.descent import Descent
 from thalweg.scale.exact import deterministic
 from thalweg.tasks.study import Study
@@ -121,7 +121,7 @@ def carry_out(
 
     Raises Preempted where it was asked to stop, with its state saved.
     """
-    _begin(data, plan, place, descent)
+    _begin(data, study, plan, place, descent)
     for line in opening_lines(study, plan, descent):
         progress.say(line)
     with stop_on_signals(descent):
@@ -135,7 +135,7 @@ def carry_out(
     return run
 
 
-def _begin(data: Any, plan: FitPlan, place: Place, descent: Descent) -> None:
+def _begin(data: Any, study: Study, plan: FitPlan, place: Place, descent: Descent) -> None:
     """From the start on record: what was asked, and where it runs."""
     chosen = plan.chosen(descent)
     environment = environment_of(data, plan.machine, held_data(plan.settings))
@@ -144,6 +144,7 @@ def _begin(data: Any, plan: FitPlan, place: Place, descent: Descent) -> None:
     place.written.facts(settings=chosen, environment=environment)
     if place.folder is not None:
         write_settings(place.folder, chosen, data, place.origin)
+        write_schema(place.folder, study, study.reading)
 
 
 def _train(

@@ -91,11 +91,11 @@ def _rebuilt(folder: Folder, schema: Schema | None) -> Any:
             f"the model of {folder.path} was given as an object: load(..., model=one like it)"
         )
     inputs = from_dict(written["inputs"]) if schema is None else rows_of(schema)
-    classes = written["classes"] if schema is None else schema.target.classes
-    kind = None if schema is None else schema.target.task
+    kind = schema.target.task if schema else None
     own = _reading(folder, kind).num_outputs(kind)
+    outputs = schema.target.num_outputs if schema else len(written["classes"]) or 1
     dropout = settings.get("dropout", 0.0)
-    return build(name, inputs, own or len(classes) or 1, seed=0, dropout=dropout)
+    return build(name, inputs, own or outputs, seed=0, dropout=dropout)
 
 
 def _verdict(values: dict[str, Any]) -> Verdict:

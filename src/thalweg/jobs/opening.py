@@ -7,6 +7,7 @@ from thalweg.loop.descent import Descent
 from thalweg.optim.updater import backend_of
 from thalweg.schedules.plateau import can_fall, patience_of
 from thalweg.tasks.study import Study
+from thalweg.tasks.table.kinds import KINDS, Column
 from thalweg.tasks.table.schema import Schema
 
 MOST_NAMES = 8
@@ -32,7 +33,8 @@ def opening_lines(study: Study, plan: FitPlan, descent: Descent) -> list[str]:
 def _data(study: Study) -> str:
     target = f"target {study.schema.target.name!r}, " if study.schema else ""
     kind = study.kind or "a loss of your own"
-    classes = f" with {len(study.classes)} classes" if study.classes else ""
+    words = "labels" if kind == "multilabel" else "classes"
+    classes = f" with {len(study.classes)} {words}" if study.classes else ""
     return (
         f"{study.rows:,} rows ({len(study.train):,} train, {len(study.validation):,} validation, "
         f"{len(study.test):,} test); {target}{kind}{classes}"
@@ -40,27 +42,27 @@ def _data(study: Study) -> str:
 
 
 def _columns(schema: Schema) -> list[str]:
-    numbers = [column.name for column in schema.columns if column.kind == "number"]
-    categories = [
-        f"{column.name} ({len(column.levels)})"
-        for column in schema.columns
-        if column.kind == "category" and not column.vector
-    ]
-    learnt = [
-        f"{column.name} ({len(column.levels):,}, of {column.vector})"
-        for column in schema.columns
-        if column.vector
-    ]
-    lines = [
-        (numbers, "number", "numbers", "brought to one scale"),
-        (categories, "category", "categories", "one input for each value"),
-        (learnt, "category", "categories", "a learnt vector for each value"),
-    ]
-    return [
-        f"{len(names):,} {one if len(names) == 1 else many}, {use}: {_listed(names)}"
-        for names, one, many, use in lines
-        if names
-    ]
+    lines = []
+    for kind in KINDS.values():
+        for is_learnt in (False, True):
+            own = [
+                row
+                for row in schema.columns
+                if (row.kind, row.vector > 0) == (kind.name, is_learnt)
+            ]
+            if own:
+                many = kind.one if len(own) == 1 else kind.many
+                use = "a learnt vector for each value" if is_learnt else kind.treated
+                lines.append(f"{len(own):,} {many}, {use}: {_listed([_named(row) for row in own])}")
+    return lines
+
+
+def _named(column: Column) -> str:
+    """A column with the count of its levels, and the width of their vectors."""
+    if "unseen" not in KINDS[column.kind].statistics:
+        return column.name
+    wide = f", of {column.vector}" if column.vector else ""
+    return f"{column.name} ({len(column.levels):,}{wide})"
 
 
 def _judging(study: Study, plan: FitPlan) -> list[str]:

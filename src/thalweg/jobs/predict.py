@@ -23,12 +23,14 @@ def predict(run: str, data: Any, *, to: str | None, out: str) -> tuple[dict[str,
     if path is not None and isinstance(data, str) and os.path.exists(path):
         _check_apart(path, data)
     loaded = load(run, out=out)
-    frame = loaded.predict(data)
+    rows = loaded.read(data)
+    frame = loaded.predict(rows)
     result = {
         "schema": 1,
         "command": "predict",
         "run": str(loaded.folder),
         "rows": frame.height,
+        "drift": [row.to_dict() for row in loaded.drift(rows)],
     }
     if path is None:
         return {**result, "predictions": frame.to_dicts()}, frame

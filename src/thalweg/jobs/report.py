@@ -10,6 +10,20 @@ from thalweg.state import folder as files
 from thalweg.state.folder import Folder, find
 
 
+def schema_text(run: str, *, out: str) -> dict[str, str | int]:
+    """The object that holds a run's whole schema. Raises RunError where there is none yet."""
+    folder = find(run, out)
+    if folder.is_finished:
+        folder.check(files.SCHEMA)
+    try:
+        text = (folder.path / files.SCHEMA).read_text(encoding="utf-8")
+    except OSError:
+        raise RunError(
+            f"{folder.path} holds no {files.SCHEMA}: it has not begun to train"
+        ) from None
+    return {"schema": 1, "command": "report", "run": str(folder.path), "columns": text}
+
+
 def report(run: str, *, out: str) -> dict[str, str | int]:
     """Write the page; the object that says where. Raises RunError where there is no record."""
     folder = find(run, out)

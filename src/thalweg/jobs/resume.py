@@ -32,7 +32,7 @@ from thalweg.jobs.study import study_of
 from thalweg.jobs.wish import Wish
 from thalweg.loop.found import Found, found_in
 from thalweg.loop.going import Change
-from thalweg.state.folder import Folder, find
+from thalweg.state.folder import SCHEMA, Folder, find
 from thalweg.state.state import State
 from thalweg.tasks.table.source import is_stored, name_of
 
@@ -120,7 +120,7 @@ def run_resume(
         )
     data = old.check_data(data)
     old.check_held()
-    known = Settings.of({**old.chosen, **old.objects})
+    known = _with_own_schema(old, Settings.of({**old.chosen, **old.objects}))
     asked = changed(old.chosen, wish.settings)  # what cannot be set is refused before data is read
     settings = replace(Settings.of({**asked, **old.objects}), out=out, name=wish.name)
     progress = open_progress(quiet=quiet)
@@ -176,6 +176,12 @@ def _folds(
         return found
 
     return go_on_with_folds(folder, settings, train, quiet=quiet)
+
+
+def _with_own_schema(old: Old, settings: Settings) -> Settings:
+    """The settings of the data; a schema that was given is by now the run's own."""
+    own = old.folder.path / SCHEMA
+    return replace(settings, schema=str(own)) if settings.schema and own.is_file() else settings
 
 
 def _change(old: Old, wish: Wish, settings: Settings, rows: int) -> tuple[Settings, Change | None]:

@@ -11,6 +11,7 @@ from thalweg.errors import RunError
 from thalweg.record import History
 from thalweg.tasks.predictor import Predictor
 from thalweg.tasks.reading import Reading
+from thalweg.tasks.table.drift import Drift
 from thalweg.tasks.table.schema import Schema
 from thalweg.types import Verdict
 
@@ -81,6 +82,18 @@ class Run:
         `probability_<class>` for each. Raises DataError where columns do not match, naming them.
         """
         return self._predictor.predict(data)
+
+    def read(self, data: Any) -> Any:
+        """A file or frame as `predict`, `evaluate` and `drift` take it, read once for all."""
+        return self._predictor.read(data)
+
+    def drift(self, data: Any) -> list[Drift]:
+        """How rows differ from those that were trained on, a sentence for each change.
+
+        data: a path or a frame for a run on a table; of arrays nothing is known
+        Raises DataError where columns do not match, naming them.
+        """
+        return self._predictor.drift(data)
 
     def evaluate(self, data: Any) -> dict[str, float]:
         """Scores on rows that hold the target as well: rows, loss, accuracy, or rmse and r2.

@@ -19,6 +19,7 @@ from thalweg.jobs.splits import check_split
 from thalweg.loop.every import every_of, seconds_of
 from thalweg.rules.clips import ByNorm, Clip, clip_of, clip_text, parse_clip
 from thalweg.schedules import BUILDERS, Schedule, parse
+from thalweg.tasks.table.names import text_of
 
 TASKS = ("auto", "classification", "regression")
 MATMUL = ("auto", "torch", "onednn")
@@ -27,6 +28,8 @@ GUARDS = ("act", "advise", "off")
 COMPILE = ("off", "auto", "on")
 PRECISIONS = ("float32", "bf16", "fp16", "bf16-weights")
 _AFTER_WARMUP = sorted(BUILDERS.keys() - {"warmup"})
+_NAMES = ("columns", "drop", "types")
+"""Settings that name columns: a text, or from Python a list or a mapping."""
 _TRUTHS = {"true": True, "false": False}
 _PAIR = {"optimizer": "weight_decay=0.1", "until": "accuracy=0.98"}
 
@@ -40,8 +43,21 @@ def _setting(default: Any, help: str, **allowed: float) -> Any:
 class Settings:
     """What can be asked of a fit; None means "by the table of defaults"."""
 
-    target: str | None = _setting(None, "the column to predict")
+    target: str | None = _setting(None, "the column to predict; several of numbers as a,b")
     task: str = _setting("auto", "auto, classification or regression")
+    separator: str | None = _setting(
+        None, 'what parts the labels in a target that holds several: ";" for red;blue'
+    )
+    columns: Any = _setting(None, "the columns to learn from, and no others: a,b,c")
+    drop: Any = _setting(None, "columns to leave out: a,b")
+    types: Any = _setting(
+        None,
+        "kinds of columns: code=category,when=date:%d.%m.%Y; number, category, boolean, date, "
+        "mixed, text or drop",
+    )
+    schema: str | None = _setting(
+        None, "a schema.toml that says what the columns are, whole or in parts"
+    )
     validation_share: float = _setting(
         defaults.SHARE, "share of the rows that choose the weights, above 0", above=0
     )
@@ -174,6 +190,10 @@ class Settings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "quantiles", quantiles_text(self.quantiles))
         object.__setattr__(self, "class_weights", class_weights_text(self.class_weights))
+        for name in ("target", *_NAMES):
+            given = getattr(self, name)
+            if given is not None and not isinstance(given, str | PathLike):
+                object.__setattr__(self, name, text_of(given, name))
         for row in fields(self):
             self._check(row)
         self._check_choices()

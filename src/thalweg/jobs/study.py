@@ -7,6 +7,7 @@ from typing import Any
 
 from thalweg.errors import DataError, UsageError
 from thalweg.jobs.judging import class_weights_of, levels_of
+from thalweg.jobs.schema_file import given_schema
 from thalweg.jobs.settings import Settings
 from thalweg.jobs.splits import parting_of
 from thalweg.tasks.arrays import of_arrays
@@ -15,6 +16,7 @@ from thalweg.tasks.models.build import embeds
 from thalweg.tasks.study import Study
 from thalweg.tasks.table.asked import Asked
 from thalweg.tasks.table.frames import TARGET, WEIGHT, frame_of_arrays
+from thalweg.tasks.table.names import names_of, pairs_of
 from thalweg.tasks.table.read import read_table
 from thalweg.tasks.table.source import is_stored
 from thalweg.tasks.table.study import of_table
@@ -58,9 +60,9 @@ def _study_of(data: Any, settings: Settings) -> Study:
 def _of_table(data: Any, settings: Settings) -> Study:
     if settings.target is None:
         raise UsageError("no target was given: name the column to predict, --target COL")
-    numbers = [settings.target] if settings.task == "regression" else []
-    table = read_table(data, numbers=numbers)
-    study = of_table(table.frame, _asked(settings, settings.target), source=table.name)
+    asked = _asked(settings, settings.target)
+    table = read_table(data, texts=asked.texts, numbers=asked.numbers)
+    study = of_table(table.frame, asked, source=table.name)
     return replace(study, notices=(*table.notices, *study.notices))
 
 
@@ -74,6 +76,11 @@ def _asked(settings: Settings, target: str) -> Asked:
         test=settings.test,
         weights=settings.weights,
         embeds=embeds(settings.model),
+        separator=settings.separator,
+        drop=names_of(settings.drop or ""),
+        columns=names_of(settings.columns or ""),
+        types=pairs_of(settings.types or "", "types"),
+        given=given_schema(settings.schema) if settings.schema else {},
     )
 
 

@@ -13,6 +13,7 @@ from thalweg.jobs.place import Place
 from thalweg.jobs.plan import FitPlan
 from thalweg.jobs.results import choose_threshold, pictures_of, result_of
 from thalweg.jobs.run import Run
+from thalweg.jobs.schema_file import schema_text
 from thalweg.loop.descent import Descent
 from thalweg.state import folder as files
 from thalweg.state.folder import Folder
@@ -21,7 +22,7 @@ from thalweg.strict import strict
 from thalweg.tasks.held import out_of_fold
 from thalweg.tasks.models.inputs import to_dict
 from thalweg.tasks.predictor import Predictor
-from thalweg.tasks.reading import reading_of_kind
+from thalweg.tasks.reading import Reading, reading_of_kind
 from thalweg.tasks.study import Study
 
 
@@ -31,6 +32,18 @@ def write_settings(
     """run.toml: the data, where it was a file, every setting with its value, and their origin."""
     source = {"data": str(data)} if isinstance(data, str | Path) else {}
     folder.write_toml(files.SETTINGS, {"schema": 1, **source, "settings": chosen, **origin})
+
+
+def write_schema(folder: Folder, study: Study, reading: Reading | None) -> None:
+    """schema.toml: what predictions need of the data, there from the first step on."""
+    special = {} if reading in (None, reading_of_kind(study.kind)) else reading.to_dict()
+    if study.schema is not None:
+        folder.write(files.SCHEMA, schema_text(study.schema, special))
+        return
+    values: dict[str, Any] = {"classes": list(study.classes or ())}
+    if study.inputs is not None:
+        values["inputs"] = to_dict(study.inputs)
+    folder.write_toml(files.SCHEMA, values | ({"reading": special} if special else {}))
 
 
 def score(study: Study, plan: FitPlan, descent: Descent, place: Place) -> Run:
@@ -69,21 +82,9 @@ def score(study: Study, plan: FitPlan, descent: Descent, place: Place) -> Run:
 def write(folder: Folder, run: Run, study: Study) -> None:
     """Weights, schema, verdict, report, and last the manifest that says the run is whole."""
     save_weights(run.model, folder.path / files.WEIGHTS)
-    schema = _schema(study)
-    reading = run.reading
-    if reading != reading_of_kind(study.kind):
-        schema["reading"] = reading.to_dict()
-    folder.write_toml(files.SCHEMA, schema)
+    write_schema(folder, study, run.reading)
     if run.out_of_fold is not None:
         folder.write(files.OUT_OF_FOLD, run.out_of_fold.write_csv())
     folder.write(files.VERDICT, json.dumps(strict(run.result["verdict"]), indent=1) + "\n")
     folder.write(files.REPORT, render(run.record, title=folder.name))
     folder.seal()
-
-
-def _schema(study: Study) -> dict[str, Any]:
-    """What predictions need to know of the data: of a table its schema."""
-    if study.schema is not None:
-        return study.schema.to_dict()
-    inputs = {} if study.inputs is None else {"inputs": to_dict(study.inputs)}
-    return {"classes": list(study.classes or ()), **inputs}

@@ -15,7 +15,7 @@ from torch import Tensor
 from thalweg.errors import UsageError
 from thalweg.tasks import scores
 from thalweg.tasks.callables import callable_named, in_a_line, is_callable_name, taken
-from thalweg.tasks.reading import Reading
+from thalweg.tasks.reading import Reading, reading_of_kind
 from thalweg.tasks.scores import Answers
 
 
@@ -71,7 +71,7 @@ METRICS = {
         _row(
             "accuracy",
             scores.accuracy,
-            "share of the rows whose class is predicted right",
+            "share of the rows whose class is predicted right; of labels, all of a row's",
             fits=_BOTH,
         ),
         _row(
@@ -145,10 +145,11 @@ def metrics_of(kind: str | None, deviation: float = 1.0) -> tuple[Metric, ...]:
     """The metrics of a kind of task; rmse in the target's own unit, whose deviation is given."""
     if kind is None:
         return ()
-    if kind == "classification":
-        return (METRICS["accuracy"],)
-    reading = Reading("identity")
-    return tuple(METRICS[name].bound(reading, deviation) for name in ("rmse", "r2"))
+    names = {"classification": ("accuracy",), "multilabel": ("accuracy", "f1")}
+    reading = reading_of_kind(kind)
+    return tuple(
+        METRICS[name].bound(reading, deviation) for name in names.get(kind, ("rmse", "r2"))
+    )
 
 
 def metric_of(metric: str | Metric | Callable[[Any, Any], Any]) -> Metric:

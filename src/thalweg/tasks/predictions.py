@@ -11,6 +11,7 @@ from torch import Tensor
 
 from thalweg.tasks.reading import Reading, reading_of_kind
 from thalweg.tasks.table.schema import Schema
+from thalweg.tasks.table.target import Target
 
 _TYPES = {"integer": pl.Int64, "float": pl.Float64, "text": pl.String}
 
@@ -30,6 +31,8 @@ def as_frame(
     if kind == "classification":
         probabilities = reading.probabilities(outputs)
         frame = _classes(probabilities, schema, reading.classes_of(probabilities))
+    elif kind == "multilabel" and schema is not None:
+        frame = _labels(reading.probabilities(outputs), schema.target)
     elif reading.link == "quantiles":
         frame = _numbers(reading.numbers(outputs).double().reshape(-1, 1).numpy(), schema)
         frame = frame.hstack(_levels(outputs, schema, reading))
@@ -44,11 +47,12 @@ def as_frame(
 
 
 def _numbers(values: np.ndarray, schema: Schema | None) -> pl.DataFrame:
-    """Values of shape (n, k) in the target's own unit; for k > 1 the columns are numbered."""
+    """Values of shape (n, k) in the target's own unit; for k > 1 a column each."""
     if schema is not None:
-        values = values * schema.target.deviation + schema.target.mean
+        values = values * schema.target.deviations + schema.target.means
     count = values.shape[1]
-    names = ["prediction"] if count == 1 else [f"prediction_{i}" for i in range(count)]
+    suffixes = schema.target.names if schema is not None else range(count)
+    names = ["prediction"] if count == 1 else [f"prediction_{suffix}" for suffix in suffixes]
     return pl.DataFrame({name: values[:, i] for i, name in enumerate(names)})
 
 
@@ -60,6 +64,16 @@ def _levels(outputs: Tensor, schema: Schema | None, reading: Reading) -> pl.Data
     return pl.DataFrame(
         {name: frame.get_column("prediction") for name, frame in zip(names, found, strict=True)}
     )
+
+
+def _labels(probabilities: np.ndarray, target: Target) -> pl.DataFrame:
+    """The labels with a probability above one half, joined; and each one's probability."""
+    joined = [
+        target.separator.join(target.classes[i] for i in np.flatnonzero(row))
+        for row in probabilities > 0.5
+    ]
+    columns = {f"probability_{name}": probabilities[:, i] for i, name in enumerate(target.classes)}
+    return pl.DataFrame({"prediction": joined, **columns})
 
 
 def _classes(probabilities: np.ndarray, schema: Schema | None, answers: np.ndarray) -> pl.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,23 @@ from thalweg.tasks.objectives import objective_saved
 from thalweg.tasks.predictions import as_frame
 from thalweg.tasks.reading import Reading, reading_of_kind
 from thalweg.tasks.sources import Arrays, as_source, as_tensor, with_weights
-from thalweg.tasks.table.encode import encode_inputs, encode_target
+from thalweg.tasks.table.drift import Drift, drift_of
+from thalweg.tasks.table.encode import check_columns, encode_inputs, encode_target
 from thalweg.tasks.table.frames import frame_of_arrays
 from thalweg.tasks.table.read import read_table
 from thalweg.tasks.table.schema import Schema
+from thalweg.tasks.table.several import LOSSES, metrics_for
 from thalweg.tasks.table.weigh import weights_in
 from thalweg.tasks.task import Task
 from thalweg.types import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A table that was read for a predictor, and what to call it in messages."""
+
+    frame: pl.DataFrame
+    name: str
 
 
 class Predictor:
@@ -75,6 +86,21 @@ class Predictor:
         values, _ = measure(task, source.to(task.device))
         return {"rows": len(source), **values}
 
+    def read(self, data: Any) -> Any:
+        """Data as `predict`, `evaluate` and `drift` take it, so that a file is read once."""
+        return data if self.schema is None else Rows(*self._read(data))
+
+    def drift(self, data: Any) -> list[Drift]:
+        """How the rows differ from those that were trained on; nothing is known of arrays.
+
+        Raises DataError where columns do not match, naming them.
+        """
+        if self.schema is None:
+            return []
+        frame, name = self._read(data)
+        check_columns(frame, self.schema, name)
+        return drift_of(frame, self.schema, name)
+
     def _labelled(self, data: Any, schema: Schema) -> Arrays:
         frame, name = self._read(data)
         targets = encode_target(frame, schema.target, name)
@@ -98,10 +124,13 @@ class Predictor:
 
     def _task(self, source: Source, loss: Any) -> Task:
         """The model with a loss and metrics; `source` only fills the training set's place."""
+        own = metrics_for(self.schema.target) if self.schema else metrics_of(self.kind)
         deviation = self.schema.target.deviation if self.schema else 1.0
-        names = self.reading.metrics
-        metrics = tuple(metric_of(name).bound(self.reading, deviation) for name in names)
-        metrics = metrics or metrics_of(self.kind, deviation)
+        rows = {row.name: row for row in own}
+        names = self.reading.metrics or tuple(rows)
+        metrics = tuple(
+            (rows.get(name) or metric_of(name)).bound(self.reading, deviation) for name in names
+        )
         task = Task(self.model, source, loss=loss, metrics=metrics, reading=self.reading)
         task.half = self._half
         return task
@@ -109,16 +138,13 @@ class Predictor:
     def _read(self, data: Any) -> tuple[pl.DataFrame, str]:
         """Rows as a table, and what to call it in messages."""
         assert self.schema is not None
+        if isinstance(data, Rows):
+            return data.frame, data.name
         if isinstance(data, np.ndarray | Tensor | list):
             return frame_of_arrays(data), "the data"
         if isinstance(data, Sequence) and not isinstance(data, str) and len(data) == 2:
             return frame_of_arrays(*data), "the data"
-        texts = [column.name for column in self.schema.columns if column.kind == "category"]
-        target = self.schema.target
-        texts += [target.name] if target.classes and target.class_type == "text" else []
-        numbers = [column.name for column in self.schema.columns if column.kind == "number"]
-        numbers += [target.name] if not target.classes else []
-        table = read_table(data, texts=texts, numbers=numbers)
+        table = read_table(data, texts=self.schema.texts, numbers=self.schema.numbers)
         for doubt in table.doubts:
             warnings.warn(doubt, stacklevel=3)
         return table.frame, table.name
@@ -128,4 +154,4 @@ def loss_of_kind(kind: str | None) -> str:
     """The loss of a kind of task. Raises DataError where it was the user's own."""
     if kind is None:
         raise DataError("this run has a loss of its own: score it with the function that made it")
-    return "cross_entropy" if kind == "classification" else "mse"
+    return LOSSES[kind]

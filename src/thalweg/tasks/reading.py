@@ -108,4 +108,5 @@ def _frozen(value: Any) -> Any:
 
 def reading_of_kind(kind: str | None) -> Reading:
     """That of a run which asked for nothing."""
-    return Reading("softmax" if kind == "classification" else "identity")
+    links = {"classification": "softmax", "multilabel": "sigmoid"}
+    return Reading(links.get(kind or "", "identity"))

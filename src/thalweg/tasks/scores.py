@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn import metrics as sk
@@ -73,9 +73,9 @@ def mean(values: Tensor, weights: Tensor | None) -> Tensor:
 
 
 def accuracy(answers: Answers) -> float:
-    """The share of answers that are right."""
+    """The share of rows whose answer is right; of labels, every one of the row's."""
     if answers.has_labels:
-        right = (answers.outputs > 0) == (answers.targets > 0.5)
+        right = ((answers.outputs > 0) == (answers.targets > 0.5)).all(dim=1)
     elif answers.reading.link == "softmax" and answers.reading.threshold is None:
         right = answers.outputs.argmax(dim=1) == answers.targets
     else:
@@ -201,7 +201,12 @@ def mae(answers: Answers) -> float:
 
 
 def r2(answers: Answers) -> float:
-    """1 - squared errors / squared distances from the mean; NaN where the target is constant."""
+    """1 - squared errors / squared distances from the mean; NaN where the target is constant. Of
+    several targets the mean over them."""
+    if answers.targets.dim() > 1:
+        pairs = zip(answers.outputs.unbind(1), answers.targets.unbind(1), strict=True)
+        each = [r2(replace(answers, outputs=one, targets=other)) for one, other in pairs]
+        return float(np.mean(each))
     targets = answers.targets.double()
     numbers = answers.reading.numbers(answers.outputs).double()
     if answers.weights is None:

@@ -19,7 +19,7 @@ from thalweg.tasks.table.found import Found
 from thalweg.tasks.table.schema import Schema
 from thalweg.types import Source
 
-Kind = Literal["classification", "regression"]
+Kind = Literal["classification", "regression", "multilabel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Study:
     """What a fit needs of its data.
 
     train, validation, test: sources of (inputs, targets)
-    kind: classification or regression; None where a loss of the user's own leaves it open
+    kind: None where a loss of the user's own leaves it open
     loss: name of the loss, or an objective; metrics: measured beside it, in the target's own unit
     reading: how outputs are read; None: as ever for the kind
     classes: class names by id; mean, deviation: scale of a regression target
@@ -63,4 +63,6 @@ class Study:
         own = self.reading and self.reading.num_outputs(self.kind)
         if own:
             return own
+        if self.schema is not None:
+            return self.schema.target.num_outputs
         return len(self.classes) if self.classes else 1

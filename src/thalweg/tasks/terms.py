@@ -199,7 +199,7 @@ def _metrics(
     study: Study, terms: Terms, objective: Objective, kind: str, counts: np.ndarray | None
 ) -> tuple[Metric, ...]:
     """Those of the loss; for classes of which one is rare more than the accuracy; what is asked."""
-    names = {row.name: row for row in (*study.metrics, *objective.metrics)}
+    names = {row.name: row for row in (*objective.metrics, *study.metrics)}
     if objective.fits and kind == "numbers" and objective.name != "mse":
         names = {row.name: row for row in objective.metrics}
     if is_imbalanced(counts):

@@ -6,21 +6,10 @@ import numpy as np
 import polars as pl
 
 from thalweg.errors import DataError, about
-from thalweg.tasks.models.inputs import DIGIT
-from thalweg.tasks.table.schema import (
-    Column,
-    Schema,
-    Target,
-    as_floats,
-    check_complete,
-    class_texts,
-    is_number,
-)
-
-MOST_DEVIATIONS = 1e6
-"""Standardised numbers are cut off here, beyond what a training row can reach, so that no absurd
-value overflows the model.
-"""
+from thalweg.tasks.table.kinds import fill, tree_values
+from thalweg.tasks.table.schema import Schema
+from thalweg.tasks.table.target import Target, check_complete, labels_of
+from thalweg.tasks.table.values import as_floats, as_numbers, class_texts
 
 
 def encode_inputs(frame: pl.DataFrame, schema: Schema, source: str = "the data") -> np.ndarray:
@@ -29,36 +18,79 @@ def encode_inputs(frame: pl.DataFrame, schema: Schema, source: str = "the data")
     Raises DataError, naming them, for columns that are missing or hold text where numbers were
     learnt.
     """
+    check_columns(frame, schema, source)
+    inputs = np.zeros((frame.height, schema.width), dtype=np.float32)
+    start = 0
+    for column in schema.columns:
+        block = inputs[:, start : start + column.width]
+        fill(block, column, frame.get_column(column.name), source)
+        start += column.width
+    return inputs
+
+
+def check_columns(frame: pl.DataFrame, schema: Schema, source: str) -> None:
+    """Raise DataError for input columns that are missing, naming them."""
     absent = [column.name for column in schema.columns if column.name not in frame.columns]
     if absent:
         names = ", ".join(repr(name) for name in absent)
         raise DataError(
             f"{source} lacks {_columns(len(absent))} {names}, which the run was trained on"
         )
-    inputs = np.zeros((frame.height, schema.width), dtype=np.float32)
-    start = 0
-    for column in schema.columns:
-        block = inputs[:, start : start + column.width]
-        _fill(block, column, frame.get_column(column.name), source)
-        start += column.width
-    return inputs
 
 
 def encode_target(frame: pl.DataFrame, target: Target, source: str = "the data") -> np.ndarray:
-    """The target: class ids as int64, or standardised numbers as float32; shape (rows,).
+    """The target: class ids as int64, or standardised numbers as float32, shape (rows,); of several
+    numbers, or labels as 0 and 1, float32 of shape (rows, outputs).
 
     Raises DataError for a target that is missing, in part or as a whole, or not of its kind.
     """
-    if target.name not in frame.columns:
-        raise DataError(f"{source} lacks the target column {target.name!r}, so it cannot be scored")
-    series = frame.get_column(target.name)
+    for name in target.names:
+        if name not in frame.columns:
+            raise DataError(f"{source} lacks the target column {name!r}, so it cannot be scored")
+    if target.task == "multilabel":
+        return encode_labels(frame.get_column(target.name), target)
     if target.task == "regression":
-        series = _numbers(series, source)
+        columns = [
+            _standard(frame.get_column(name), mean, deviation, source)
+            for name, mean, deviation in zip(
+                target.names, target.means, target.deviations, strict=True
+            )
+        ]
+        return np.stack(columns, axis=1) if target.scales else columns[0]
+    return _class_ids(frame.get_column(target.name), target, source)
+
+
+def encode_labels(column: pl.Series, target: Target) -> np.ndarray:
+    """1 for each label that a row has, float32 of shape (rows, labels); unknown ones count not."""
+    ids = {name: i for i, name in enumerate(target.classes)}
+    table = pl.DataFrame({"label": labels_of(column, target.separator)}).with_row_index("row")
+    places = table.explode("label").with_columns(
+        pl.col("label").replace_strict(ids, default=None, return_dtype=pl.Int64)
+    )
+    known = places.drop_nulls()
+    labels = np.zeros((len(column), len(ids)), dtype=np.float32)
+    labels[known.get_column("row").to_numpy(), known.get_column("label").to_numpy()] = 1.0
+    return labels
+
+
+def tree_inputs(frame: pl.DataFrame, schema: Schema, source: str = "the data") -> np.ndarray:
+    """Inputs for a tree, float64 (rows, columns): categories as codes, missing as NaN."""
+    blocks = [
+        tree_values(frame.get_column(column.name), column, source) for column in schema.columns
+    ]
+    return np.stack(blocks, axis=1)
+
+
+def _standard(series: pl.Series, mean: float, deviation: float, source: str) -> np.ndarray:
+    numbers = as_numbers(series, source)
+    with about(source):
+        check_complete(numbers)
+    return ((as_floats(numbers) - mean) / deviation).astype(np.float32)
+
+
+def _class_ids(series: pl.Series, target: Target, source: str) -> np.ndarray:
     with about(source):
         check_complete(series)
-    if target.task == "regression":
-        values = as_floats(series)
-        return ((values - target.mean) / target.deviation).astype(np.float32)
     ids = {name: i for i, name in enumerate(target.classes)}
     texts = class_texts(series, target.class_type)
     codes = texts.replace_strict(ids, default=None, return_dtype=pl.Int64)
@@ -69,63 +101,6 @@ def encode_target(frame: pl.DataFrame, target: Target, source: str = "the data")
             "is unknown to the run"
         )
     return codes.to_numpy(writable=True)
-
-
-def tree_inputs(frame: pl.DataFrame, schema: Schema) -> np.ndarray:
-    """Inputs for a tree, float64 (rows, columns): categories as codes, missing as NaN."""
-    blocks = []
-    for column in schema.columns:
-        series = frame.get_column(column.name)
-        blocks.append(as_floats(series) if column.kind == "number" else _codes(series, column))
-    return np.stack(blocks, axis=1)
-
-
-def _fill(block: np.ndarray, column: Column, series: pl.Series, source: str) -> None:
-    """Write one column's inputs into its block, shape (rows, column.width)."""
-    if column.kind == "number":
-        values = as_floats(_numbers(series, source))
-        missing = np.isnan(values)
-        standard = (values - column.mean) / column.deviation
-        standard = standard.clip(-MOST_DEVIATIONS, MOST_DEVIATIONS)
-        block[:, 0] = np.where(missing, 0.0, standard)
-    elif column.vector:
-        codes = _codes(series, column)
-        missing = np.isnan(codes)
-        block[:, 0], block[:, 1] = np.divmod(np.where(missing, len(column.levels), codes), DIGIT)
-    else:
-        codes = _codes(series, column)
-        missing = np.isnan(codes)
-        rows = np.flatnonzero(~missing)
-        block[rows, codes[rows].astype(np.int64)] = 1.0
-    if column.has_missing:
-        block[missing, -1] = 1.0
-
-
-def _codes(series: pl.Series, column: Column) -> np.ndarray:
-    """Places of the values among the levels, float64; any other value len(levels), missing NaN."""
-    ids = {level: i for i, level in enumerate(column.levels)}
-    texts = series.cast(pl.String)
-    codes = texts.replace_strict(ids, default=len(ids), return_dtype=pl.Float64)
-    return pl.select(pl.when(texts.is_null()).then(None).otherwise(codes)).to_series().to_numpy()
-
-
-def _numbers(series: pl.Series, source: str) -> pl.Series:
-    """The series as numbers. Raises DataError with the first value that is none."""
-    if is_number(series) or series.dtype == pl.Null:
-        return series
-    numbers = series.cast(pl.Float64, strict=False) if series.dtype == pl.String else None
-    if numbers is None:
-        raise DataError(
-            f"{source}: column {series.name!r} holds {series.dtype}, but was trained on numbers"
-        )
-    bad = numbers.is_null() & series.is_not_null()
-    if bad.any():
-        row = int(bad.arg_max() or 0)
-        raise DataError(
-            f"{source}, row {row + 1:,}: column {series.name!r} holds {series[row]!r}, "
-            "but was trained on numbers"
-        )
-    return numbers
 
 
 def _columns(count: int) -> str:

@@ -16,6 +16,10 @@ from thalweg.tasks.table.schema import Schema
 from thalweg.tasks.table.twins import Twins, chance_of, keys_of_frame, twins_of, twins_text
 
 
+MOST_OUTPUTS = 10
+"""Of several targets so many are looked at for columns that give them away."""
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """parts: how the rows were shared out; twins: copies between two of them; leaks: columns that
@@ -68,12 +72,14 @@ class Found:
 
 
 def found_in(given: Given, schema: Schema, parts: Parts, labels: np.ndarray) -> Found:
-    """Of a table whose inputs are the columns of `schema`; labels: targets of every row."""
+    """Of a table whose inputs are the columns of `schema`; labels: targets of every row, (rows,) or
+    (rows, outputs).
+    """
     frame = given.frame
     inputs = frame.select([column.name for column in schema.columns])
     twins = twins_of(
         keys_of_frame(inputs),
-        labels,
+        labels if labels.ndim == 1 else _ids_of(labels),
         parts.rows,
         chance=chance_of([keys_of_frame(half) for half in _halves(inputs)]),
         given=given.names,
@@ -82,7 +88,7 @@ def found_in(given: Given, schema: Schema, parts: Parts, labels: np.ndarray) -> 
         _with_words(parts, schema, frame),
         tuple(each.at(given.stands) for each in twins),
         tuple(_leaks(frame, schema, parts, labels)),
-        unlearnt_of(labels, parts, schema.target.classes),
+        unlearnt_of(labels, parts, schema.target.classes) if labels.ndim == 1 else (),
     )
 
 
@@ -126,7 +132,20 @@ def _leaks(frame: pl.DataFrame, schema: Schema, parts: Parts, labels: np.ndarray
         inputs = tree_inputs(frame[rows[places]], schema)
         return {column.name: inputs[:, i] for i, column in enumerate(schema.columns)}
 
-    return leaks_of(look, labels[rows], task=schema.target.task, num_columns=len(schema.columns))
+    task = "regression" if schema.target.task == "regression" else "classification"
+    each = [labels] if labels.ndim == 1 else labels.T[:MOST_OUTPUTS]
+    each = each if task == "regression" else [ids.astype(np.int64) for ids in each]
+    found = {
+        leak.column: leak
+        for ids in each
+        for leak in leaks_of(look, ids[rows], task=task, num_columns=len(schema.columns))
+    }
+    return list(found.values())
+
+
+def _ids_of(labels: np.ndarray) -> np.ndarray:
+    """One number for each row of several targets, the same for the same targets."""
+    return np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def unlearnt_of(labels: np.ndarray, parts: Parts, classes: tuple[str, ...]) -> tuple[str, ...]:

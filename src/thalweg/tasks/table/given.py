@@ -14,8 +14,9 @@ from thalweg.tasks.table.asked import Asked, Parting
 from thalweg.tasks.table.frames import frame_of_arrays
 from thalweg.tasks.table.parts import Parts
 from thalweg.tasks.table.read import read_table
-from thalweg.tasks.table.schema import Target, check_complete, class_texts
 from thalweg.tasks.table.split import Split
+from thalweg.tasks.table.target import Target, check_complete
+from thalweg.tasks.table.values import class_texts
 
 MOST_SHOWN = 5
 
@@ -112,8 +113,9 @@ def _fitted(data: Any, frame: pl.DataFrame, target: Target, part: str) -> pl.Dat
         shown = ", ".join(repr(name) for name in absent)
         raise DataError(f"{source} lacks {_columns(len(absent))} {shown}, which the data has")
     with about(source):
-        check_complete(found.get_column(target.name))
-        _check_classes(found.get_column(target.name), target)
+        for name in () if target.task == "multilabel" else target.names:
+            check_complete(found.get_column(name))
+            _check_classes(found.get_column(name), target)
         columns = [_typed(found.get_column(name), frame.get_column(name)) for name in frame.columns]
     return pl.DataFrame(columns)
 

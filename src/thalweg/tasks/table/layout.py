@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import accumulate
 
 from thalweg.tasks.models.inputs import Code, Rows
+from thalweg.tasks.table.kinds import KINDS
 from thalweg.tasks.table.schema import Schema
 
 
@@ -19,5 +20,5 @@ def rows_of(schema: Schema) -> Rows:
             for start, column in placed
             if column.vector
         ),
-        numbers=tuple(start for start, column in placed if column.kind == "number"),
+        numbers=tuple(start for start, column in placed if "low" in KINDS[column.kind].statistics),
     )

@@ -12,7 +12,6 @@ import polars as pl
 
 from thalweg.errors import DataError, UsageError
 from thalweg.tasks.table.asked import Parting
-from thalweg.tasks.table.schema import find_target
 from thalweg.tasks.table.split import (
     Split,
     check_count,
@@ -21,6 +20,7 @@ from thalweg.tasks.table.split import (
     split,
     spread,
 )
+from thalweg.tasks.table.target import find_target
 from thalweg.tasks.table.times import times_of
 
 FAR_OFF = 0.5

@@ -9,29 +9,22 @@ import numpy as np
 import polars as pl
 import torch
 
-from thalweg.errors import DataError, about
+from thalweg.errors import about
 from thalweg.tasks import baselines
-from thalweg.tasks.metrics import metrics_of
 from thalweg.tasks.sources import Arrays
 from thalweg.tasks.study import Study
+from thalweg.tasks.table import several
 from thalweg.tasks.table.asked import Asked
 from thalweg.tasks.table.encode import encode_inputs, encode_target, tree_inputs
 from thalweg.tasks.table.found import found_in
 from thalweg.tasks.table.given import given_rows
 from thalweg.tasks.table.layout import rows_of
-from thalweg.tasks.table.parts import Parts, parts_of
-from thalweg.tasks.table.schema import (
-    Dropped,
-    Schema,
-    Target,
-    as_floats,
-    describe_columns,
-    describe_target,
-    find_target,
-    row_numbers,
-    with_scale,
-)
+from thalweg.tasks.table.learn import learn_schema, learn_target, schema_notices
+from thalweg.tasks.table.parts import parts_of
+from thalweg.tasks.table.schema import Schema
+from thalweg.tasks.table.several import LOSSES, metrics_for
 from thalweg.tasks.table.split import Split
+from thalweg.tasks.table.target import target_names
 from thalweg.tasks.table.weigh import check_weights, weighed
 
 
@@ -39,11 +32,11 @@ def of_table(frame: pl.DataFrame, asked: Asked, *, source: str) -> Study:
     """source: what to call the data in messages. Raises DataError for a table that cannot be learnt
     from.
     """
-    find_target(frame, asked.target, source)
+    names = target_names(frame, asked.target, source)
     if asked.weights is not None:
-        check_weights(frame, asked.weights, asked.target, source)
+        check_weights(frame, asked.weights, names, source)
     with about(source):
-        described = describe_target(frame, asked.target, asked.task)
+        described = learn_target(frame, names, asked)
         is_classification = described.task == "classification"
         strata = encode_target(frame, described) if is_classification else None
     given, weights = given_rows(frame, asked, described), None
@@ -54,7 +47,7 @@ def of_table(frame: pl.DataFrame, asked: Asked, *, source: str) -> Study:
         shared = parts_of(frame, parting, strata)
         frame, shared = given.frame, given.parts(shared)
         parts = shared.rows
-        schema = _schema(frame, described, parts.train, given.num_own, _left_out(shared), asked)
+        schema = learn_schema(given, described, shared, asked)
     labels = encode_target(frame, schema.target, source)
     inputs = encode_inputs(frame, schema, source)
     found = found_in(given, schema, shared, labels)
@@ -65,61 +58,23 @@ def of_table(frame: pl.DataFrame, asked: Asked, *, source: str) -> Study:
     return Study(
         name=source,
         kind=described.task,
-        loss="cross_entropy" if is_classification else "mse",
-        metrics=metrics_of(described.task, schema.target.deviation),
+        loss=LOSSES[described.task],
+        metrics=metrics_for(schema.target),
         train=train,
         validation=validation,
         test=test,
         rows=frame.height,
         num_features=len(schema.columns),
         baselines=_table_baselines(frame, schema, parts, labels),
-        classes=schema.target.classes if is_classification else None,
+        classes=schema.target.classes or None,
         schema=schema,
         inputs=rows_of(schema),
         mean=schema.target.mean,
         deviation=schema.target.deviation,
-        notices=(
-            *(f"column {row.name!r} left out: {row.reason}" for row in schema.dropped),
-            *found.notices,
-        ),
+        notices=(*schema_notices(frame, schema, parts.train), *found.notices),
         found=found,
         weights=weights,
     )
-
-
-def _left_out(parts: Parts) -> tuple[Dropped, ...]:
-    """The column whose groups share out the rows: a new group says nothing to the model."""
-    if parts.kind != "group" or parts.column is None:
-        return ()
-    return (Dropped(parts.column, "its groups share out the rows, and new groups are unknown"),)
-
-
-def _schema(
-    frame: pl.DataFrame,
-    target: Target,
-    train: np.ndarray,
-    num_own: int,
-    left: tuple[Dropped, ...],
-    asked: Asked,
-) -> Schema:
-    """The schema, from the training rows; left: columns that are no inputs.
-
-    Raises DataError where no column is left.
-    """
-    known = [target.name, *(row.name for row in left)]
-    counting = [*left, *row_numbers(frame.head(num_own).drop(known))]
-    names = [target.name, *(row.name for row in counting)]
-    columns, left_out = describe_columns(frame.drop(names)[train], embeds=asked.embeds)
-    dropped = (*counting, *left_out)
-    if not columns:
-        reasons = "; ".join(f"{row.name!r}: {row.reason}" for row in dropped)
-        raise DataError(
-            f"no column is left to learn from ({reasons or 'there is only the target'}): "
-            "give the model a column that differs from row to row"
-        )
-    if target.task == "regression":
-        target = with_scale(target, as_floats(frame.get_column(target.name))[train])
-    return Schema(columns, dropped, target)
 
 
 def _table_baselines(
@@ -129,6 +84,8 @@ def _table_baselines(
 
     def score(seed: int) -> dict[str, baselines.Scores]:
         inputs = tree_inputs(frame, schema)
+        if target.num_outputs > 1 and target.task != "classification":
+            return several.scores(inputs, labels, parts, target, seed)
         if target.task == "classification":
             values = labels
         else:

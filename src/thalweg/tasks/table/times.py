@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 import numpy as np
 import polars as pl
-from polars.exceptions import PolarsError
 
 from thalweg.errors import DataError
-
-FORMATS = (
-    "%Y-%m-%d",
-    "%Y-%m-%d %H:%M:%S%.f",
-    "%Y-%m-%dT%H:%M:%S%.f",
-    "%Y-%m-%d %H:%M",
-    "%Y-%m-%dT%H:%M",
-    "%Y-%m-%dT%H:%M:%S%.fZ",
-    "%Y-%m-%dT%H:%M:%S%.f%#z",
-    "%Y/%m/%d",
-    "%d.%m.%Y",
-    "%d.%m.%Y %H:%M:%S",
-    "%d.%m.%Y %H:%M",
-    "%d/%m/%Y",
-    "%m/%d/%Y",
-)
-"""How texts may write a time, the same in the whole column."""
+from thalweg.tasks.table import dates
+from thalweg.tasks.table.values import first_lost
 
 
 def times_of(series: pl.Series) -> np.ndarray:
@@ -47,31 +29,17 @@ def times_of(series: pl.Series) -> np.ndarray:
 
 def _parsed(series: pl.Series) -> pl.Series:
     """Texts as times, in the one format that reads them all."""
-    read = [(form, found) for form in FORMATS if (found := _read(series, form)) is not None]
-    counts = [found.null_count() - series.null_count() for _, found in read]
-    best = int(np.argmin(counts)) if counts else -1
-    if not counts or counts[best]:
-        failed = read[best][1].is_null() & series.is_not_null() if counts else None
-        row = 0 if failed is None else int(failed.arg_max() or 0)
+    found = dates.format_of(series)
+    times = dates.parsed(series, found.text if found else dates.nearest_format(series))
+    row = first_lost(series, times)
+    if row is not None:
         raise DataError(_no_time(series, row))
-    both = [form for (form, _), count in zip(read, counts, strict=True) if count == 0]
-    if {"%d/%m/%Y", "%m/%d/%Y"} <= set(both):
+    if found is not None and found.other is not None:
         raise DataError(
             f"split time: column {series.name!r} can be read with the day or with the month first, "
             f"such as {series.drop_nulls()[0]!r}: write dates as 2024-01-31"
         )
-    return read[best][1]
-
-
-def _read(series: pl.Series, form: str) -> pl.Series | None:
-    """The texts as times, null where one is none; None where this format is none of the column."""
-    with suppress(PolarsError):
-        return series.str.to_datetime(form, strict=False, time_unit="us", time_zone=_zone(form))
-    return None
-
-
-def _zone(form: str) -> str | None:
-    return "UTC" if "%#z" in form else None
+    return times
 
 
 def _no_time(series: pl.Series, row: int) -> str:

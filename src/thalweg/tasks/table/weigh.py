@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,15 +10,15 @@ import polars as pl
 
 from thalweg.errors import DataError, UsageError, about
 from thalweg.tasks.table.given import Given
-from thalweg.tasks.table.schema import find_target
+from thalweg.tasks.table.target import find_target
 from thalweg.tasks.weights import checked_weights
 
 
-def check_weights(frame: pl.DataFrame, name: str, target: str, source: str) -> None:
+def check_weights(frame: pl.DataFrame, name: str, targets: Sequence[str], source: str) -> None:
     """Raise UsageError where the target is to be the weight, DataError where there is no such
     column.
     """
-    if name == target:
+    if name in targets:
         raise UsageError(
             f"weights and target are both {name!r}: rows cannot be weighed by the target"
         )
