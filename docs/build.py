@@ -33,6 +33,8 @@ FOLDERS = (
     ("state", "floor 3"),
     ("tasks", "floor 3"),
     ("tasks/table", "floor 3"),
+    ("tasks/models", "floor 3"),
+    ("tasks/losses", "floor 3"),
     ("probes", "floor 3"),
     ("health", "floor 3"),
     ("draw", "floor 3"),

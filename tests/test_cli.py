@@ -881,7 +881,6 @@ WRONG = [
         DataError,
         "finite",
     ),
-    ({"data": "iris.csv", "target": "y", "model": net()}, UsageError, "needs arrays"),
 ]
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
 from inspect import Parameter, Signature, signature
-from numbers import Integral, Real
 from os import PathLike
 from typing import Any
 
@@ -16,6 +14,14 @@ from thalweg.errors import UsageError
 from thalweg.jobs import defaults
 from thalweg.jobs.judging import check_named, class_weights_text, quantiles_text
 from thalweg.jobs.splits import check_split
+from thalweg.jobs.values import (
+    check_choice,
+    number_of,
+    numbers_of,
+    share_of,
+    texts_of,
+    word_or_number,
+)
 from thalweg.loop.every import every_of, seconds_of
 from thalweg.rules.clips import ByNorm, Clip, clip_of, clip_text, parse_clip
 from thalweg.schedules import BUILDERS, Schedule, parse
@@ -31,11 +37,12 @@ _AFTER_WARMUP = sorted(BUILDERS.keys() - {"warmup"})
 _NAMES = ("columns", "drop", "types")
 """Settings that name columns: a text, or from Python a list or a mapping."""
 _TRUTHS = {"true": True, "false": False}
-_PAIR = {"optimizer": "weight_decay=0.1", "until": "accuracy=0.98"}
 
 
-def _setting(default: Any, help: str, **allowed: float) -> Any:
-    """A setting; allowed: `least`, `most` of a whole number, or what a number must be `above`."""
+def _setting(default: Any, help: str, **allowed: Any) -> Any:
+    """A setting; allowed: `choices`; `least`, `most` of a whole number, which may be one of `words`
+    instead; or what a number must be `above`, and `below`.
+    """
     return field(default=default, metadata={"help": help, "allowed": allowed})
 
 
@@ -44,7 +51,7 @@ class Settings:
     """What can be asked of a fit; None means "by the table of defaults"."""
 
     target: str | None = _setting(None, "the column to predict; several of numbers as a,b")
-    task: str = _setting("auto", "auto, classification or regression")
+    task: str = _setting("auto", "auto, classification or regression", choices=TASKS)
     separator: str | None = _setting(
         None, 'what parts the labels in a target that holds several: ";" for red;blue'
     )
@@ -95,7 +102,10 @@ class Settings:
         "r2, pinball; or module:function(targets, answers); by default the loss",
     )
     label_smoothing: float | None = _setting(
-        None, "share of the true class that is spread over all classes, below 1: 0.1", above=0
+        None,
+        "share of the true class that is spread over all classes, below 1: 0.1",
+        above=0,
+        below=1,
     )
     quantiles: Any = _setting(
         None, "levels to predict, such as 0.1,0.5,0.9: an interval beside the median"
@@ -120,7 +130,9 @@ class Settings:
         "steps over which the learning rate rises before the schedule, 0 or more",
         least=0,
     )
-    batch_size: int | str = _setting("auto", "rows a gradient sees: auto, full, or a number >= 1")
+    batch_size: int | str = _setting(
+        "auto", "rows a gradient sees: auto, full, or a number >= 1", words=("auto", "full")
+    )
     accumulate: int = _setting(
         1, "parts in which a batch is computed, one after the other, to save memory", least=1
     )
@@ -128,11 +140,13 @@ class Settings:
         "float32",
         "float32; or bf16, fp16: products in it, weights and optimizer in float32; bf16-weights: "
         "the model's weights too, also saved so, and float32 ones only in the optimizer",
+        choices=PRECISIONS,
     )
     compile: bool | str = _setting(
         "off",
         "torch.compile: alone where a short measurement shows a gain, or on, off; evaluations are "
         "computed as ever",
+        choices=COMPILE,
     )
     recompute: bool = _setting(
         False,
@@ -150,9 +164,12 @@ class Settings:
         "look at, keep and save a running mean of the weights, with this decay: 0.999 (and batch "
         "norm's statistics recomputed for it)",
         above=0,
+        below=1,
     )
     guard: str = _setting(
-        "act", "act: repair a run that goes wrong; advise: say what would be done; off"
+        "act",
+        "act: repair a run that goes wrong; advise: say what would be done; off",
+        choices=GUARDS,
     )
     epochs: float | None = _setting(
         None, "end after so many passes over the training rows", above=0
@@ -174,11 +191,17 @@ class Settings:
         0, "of the split, the first weights, the order and dropout", least=0, most=2**32 - 1
     )
     device: str = _setting("auto", "auto, cpu, cuda, cuda:1 or mps")
-    threads: int | str = _setting("auto", "CPU threads to compute with: auto, or a number >= 1")
-    matmul: str = _setting(
-        "auto", "who multiplies float32 matrices on the CPU: auto, torch (as ever) or onednn"
+    threads: int | str = _setting(
+        "auto", "CPU threads to compute with: auto, or a number >= 1", words=("auto",), most=1024
     )
-    malloc: str = _setting("auto", "keep large buffers of memory in the process: auto or off")
+    matmul: str = _setting(
+        "auto",
+        "who multiplies float32 matrices on the CPU: auto, torch (as ever) or onednn",
+        choices=MATMUL,
+    )
+    malloc: str = _setting(
+        "auto", "keep large buffers of memory in the process: auto or off", choices=MALLOC
+    )
     out: str | None = _setting("runs", "folder in which the run's own folder is made")
     name: str | None = _setting(
         None, "name of the run's folder; by default the data's and a number"
@@ -188,15 +211,10 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "quantiles", quantiles_text(self.quantiles))
-        object.__setattr__(self, "class_weights", class_weights_text(self.class_weights))
-        for name in ("target", *_NAMES):
-            given = getattr(self, name)
-            if given is not None and not isinstance(given, str | PathLike):
-                object.__setattr__(self, name, text_of(given, name))
+        self._write_as_texts()
         for row in fields(self):
             self._check(row)
-        self._check_choices()
+        self._check_together()
         self.parsed_optimizer  # noqa: B018  (raises what is wrong with it)
         self.seconds  # noqa: B018
         self.goal  # noqa: B018
@@ -249,8 +267,8 @@ class Settings:
     def parsed_optimizer(self) -> tuple[str, dict[str, str]]:
         """Name and hyperparameters of "adamw:weight_decay=0.1", these as texts."""
         name, _, rest = self.optimizer.partition(":")
-        _choice("optimizer", name, tuple(defaults.LR))
-        return name, _texts("optimizer", rest)
+        check_choice("optimizer", name, tuple(defaults.LR))
+        return name, texts_of("optimizer", rest)
 
     @property
     def parsed_schedule(self) -> Schedule:
@@ -287,10 +305,31 @@ class Settings:
     @property
     def goal(self) -> dict[str, float]:
         """The goal that ends the fit, such as {"accuracy": 0.98}."""
-        return _pairs("until", self.until or "")
+        return numbers_of("until", self.until or "")
+
+    def _write_as_texts(self) -> None:
+        """What Python gives as an object, in the words of the command line."""
+        self._set("quantiles", quantiles_text(self.quantiles))
+        self._set("class_weights", class_weights_text(self.class_weights))
+        for name in ("target", *_NAMES):
+            given = getattr(self, name)
+            if given is not None and not isinstance(given, str | PathLike):
+                self._set(name, text_of(given, name))
+        if isinstance(self.compile, bool):
+            self._set("compile", ("off", "auto")[self.compile])
+        if isinstance(self.schedule, Schedule):
+            self._set("schedule", str(self.schedule))
+        clip = self.parsed_clip
+        if isinstance(clip, ByNorm):
+            self._set("clip", clip.limit)
+        elif clip is not None and not isinstance(self.clip, str):
+            self._set("clip", clip_text(clip))
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
 
     def _check(self, row: Field[Any]) -> None:
-        """Raise UsageError for a value of the wrong type, or out of its range."""
+        """Raise UsageError for a value of the wrong type, or that is not allowed."""
         value, allowed = getattr(self, row.name), row.metadata["allowed"]
         if value is None and "None" in str(row.type):
             return
@@ -298,112 +337,24 @@ class Settings:
             raise UsageError(f"{row.name} is {value!r}: it must be a text")
         if row.type == "bool" and not isinstance(value, bool):
             raise UsageError(f"{row.name} is {value!r}: it must be true or false")
-        if allowed:
-            number = _number(row.name.replace("_", "-"), value, **allowed)
-            object.__setattr__(self, row.name, number)
+        shown = row.name.replace("_", "-")
+        if "choices" in allowed:
+            check_choice(shown, value, allowed["choices"])
+        elif "words" in allowed:
+            self._set(row.name, word_or_number(shown, value, **allowed))
+        elif allowed:
+            self._set(row.name, number_of(shown, value, **allowed))
 
-    def _check_choices(self) -> None:
-        _choice("task", self.task, TASKS)
-        _choice("matmul", self.matmul, MATMUL)
-        _choice("malloc", self.malloc, MALLOC)
-        _choice("guard", self.guard, GUARDS)
-        _choice("precision", self.precision, PRECISIONS)
-        wish = ("off", "auto")[self.compile] if isinstance(self.compile, bool) else self.compile
-        object.__setattr__(self, "compile", wish)
-        _choice("compile", self.compile, COMPILE)
-        if self.ema is not None and self.ema >= 1:
-            raise UsageError(f"ema is {self.ema:g}: it must lie between 0 and 1, such as 0.999")
-        if self.dropout is not None and not (_is(self.dropout, Real) and 0 <= self.dropout < 1):
-            raise UsageError(
-                f"dropout is {self.dropout!r}: it must be a number, 0 or more, below 1"
-            )
-        if self.label_smoothing is not None and self.label_smoothing >= 1:
-            raise UsageError(
-                f"label-smoothing is {self.label_smoothing:g}: it must lie between 0 and 1: 0.1"
-            )
+    def _check_together(self) -> None:
+        """Raise UsageError for texts that say nothing, and settings that do not go together."""
+        if self.dropout is not None:
+            share_of("dropout", self.dropout)
         check_named("loss", self.loss)
         check_named("metric", self.metric)
         every_of(self.checkpoint_every)
         check_split(self)
-        self._check_word_or_number("batch_size", ("auto", "full"))
-        self._check_word_or_number("threads", ("auto",), most=1024)
-        if isinstance(self.schedule, Schedule):
-            object.__setattr__(self, "schedule", str(self.schedule))
-        clip = self.parsed_clip
-        if isinstance(clip, ByNorm):
-            object.__setattr__(self, "clip", clip.limit)
-        elif clip is not None and not isinstance(self.clip, str):
-            object.__setattr__(self, "clip", clip_text(clip))
         if self.parsed_schedule.warms_up and self.warmup:
             raise UsageError(
                 f"warmup is {self.warmup}, and the schedule {self.schedule_text!r} has a warm-up "
                 "of its own: leave one of them out (--warmup 0 is none)"
             )
-
-    def _check_word_or_number(
-        self, name: str, words: tuple[str, ...], *, most: int | None = None
-    ) -> None:
-        """Raise UsageError unless one of the words, or a whole number in 1 .. `most`."""
-        value, shown = getattr(self, name), name.replace("_", "-")
-        if value in words:
-            return
-        try:
-            number = _number(shown, value, least=1, most=most)
-        except UsageError:
-            allowed = ">= 1" if most is None else f"in 1 .. {most:,}"
-            raise UsageError(
-                f"{shown} is {value!r}: it must be {', '.join(words)}, or a whole number {allowed}"
-            ) from None
-        object.__setattr__(self, name, number)
-
-
-def _choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    if value in allowed:
-        return
-    near = get_close_matches(str(value), allowed, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise UsageError(f"{name} {value!r} is unknown: {hint}choose one of {', '.join(allowed)}")
-
-
-def _number(
-    name: str, value: Any, *, above: float | None = None, least: int = 0, most: int | None = None
-) -> float:
-    """A plain number. Raises UsageError unless above `above`, or whole in `least` .. `most`."""
-    if above is not None:
-        if _is(value, Real) and math.isfinite(value) and value > above:
-            return float(value)
-        raise UsageError(f"{name} is {value!r}: it must be a number larger than {above:g}")
-    if _is(value, Integral) and least <= value <= (value if most is None else most):
-        return int(value)
-    allowed = f"{least} or more" if most is None else f"{least} .. {most:,}"
-    raise UsageError(f"{name} is {value!r}: it must be a whole number, {allowed}")
-
-
-def _is(value: Any, kind: type) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)
-
-
-def _texts(name: str, text: str) -> dict[str, str]:
-    """{"a": "1", "b": "true"} of "a=1,b=true"."""
-    pairs = {}
-    for part in filter(None, text.split(",")):
-        key, _, value = map(str.strip, part.partition("="))
-        if not key or not value:
-            raise UsageError(f"{name}: {part!r} is not NAME=VALUE, such as {_PAIR[name]}")
-        pairs[key] = value
-    return pairs
-
-
-def _pairs(name: str, text: str) -> dict[str, float]:
-    """{"a": 1.0} of "a=1,b=2"."""
-    pairs = {}
-    for part in filter(None, text.split(",")):
-        key, _, value = part.partition("=")
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-        if not key.strip() or not math.isfinite(number):
-            raise UsageError(f"{name}: {part!r} is not NAME=NUMBER, such as {_PAIR[name]}")
-        pairs[key.strip()] = number
-    return pairs

@@ -15,7 +15,6 @@ from thalweg.tasks.table.parts import Parts
 from thalweg.tasks.table.schema import Schema
 from thalweg.tasks.table.twins import Twins, chance_of, keys_of_frame, twins_of, twins_text
 
-
 MOST_OUTPUTS = 10
 """Of several targets so many are looked at for columns that give them away."""
 
