@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+
 from thalweg.errors import UsageError
 from thalweg.jobs.settings import Settings
+from thalweg.tasks.callables import is_callable_name
 from thalweg.tasks.table.source import parts_of
 
 
 def check(data: str, settings: Settings) -> None:
     """Raise UsageError without a target, DataError for a file that is not there or is empty."""
+    if is_callable_name(data) and not os.path.exists(data):
+        return  # a task of the user's own
     parts_of(data)
     if settings.target is None:
         raise UsageError("no target was given: name the column to predict, --target COL")

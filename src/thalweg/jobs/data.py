@@ -8,6 +8,7 @@ from typing import Any
 
 from thalweg.errors import RunError
 from thalweg.state.checksum import checksum
+from thalweg.tasks.own import is_task_name
 from thalweg.tasks.table.source import is_standard_input, is_stored, name_of, standard_input
 
 
@@ -15,6 +16,8 @@ def stem_of(data: Any) -> str:
     """What the run of data is called, but for its number."""
     if is_standard_input(data):
         return "stdin"
+    if is_task_name(data):
+        return str(data).partition(":")[0].rpartition(".")[2]
     return Path(data).name.partition(".")[0] if is_stored(data) else "data"
 
 
@@ -37,7 +40,7 @@ def data_again(run: Path, source: str | None, given: Any, known: str | None) -> 
             f"the data of {run} was given as an object: bring it again from Python, "
             "thalweg.resume(run, data)"
         )
-    if not is_stored(data):
+    if not is_stored(data) or is_task_name(data):
         return data
     if given is None and is_standard_input(data):
         raise RunError(

@@ -14,6 +14,7 @@ from thalweg.jobs.data import checksum_of
 from thalweg.jobs.machine import Machine
 from thalweg.scale import matmul
 from thalweg.scale.findings import processor
+from thalweg.tasks.own import is_task_name
 from thalweg.tasks.table.source import is_stored, name_of
 from thalweg.version import __version__
 
@@ -45,7 +46,8 @@ def environment_of(
     }
     if is_stored(data):
         found["data"] = name_of(data)
-        found["data_xxh3"] = checksum_of(data) or GONE
+        if not is_task_name(data):
+            found["data_xxh3"] = checksum_of(data) or GONE
     for name, given in (held or {}).items():
         found[f"{name}_xxh3"] = (checksum_of(given) or GONE) if is_stored(given) else OBJECT
     if Path(sys.argv[0]).name == "thalweg":

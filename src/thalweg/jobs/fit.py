@@ -31,7 +31,8 @@ def fit(data: Any, *, quiet: bool = False, **settings: Any) -> Any:
     `folds` a `Folds`, which holds a run for each.
 
     data: a path to a table (CSV, JSON lines, Parquet, Arrow, or a folder of such), "-" for standard
-    input, a frame, a pair (inputs, targets), or a Dataset of such pairs
+    input, a frame, a pair (inputs, targets), a Dataset of such pairs; or a `thalweg.Task`, or
+    "module:function" that returns one
     quiet: no progress on standard error
     settings: see `thalweg.jobs.settings.Settings`; `target` names the column to predict; with
     arrays, bring `model` (an nn.Module, trained in place) and `loss` ("cross_entropy", "mse" or a
@@ -143,7 +144,7 @@ def _begin(data: Any, study: Study, plan: FitPlan, place: Place, descent: Descen
         environment["parent"] = f"{parent['run']}, step {parent['step']:,}"
     place.written.facts(settings=chosen, environment=environment)
     if place.folder is not None:
-        write_settings(place.folder, chosen, data, place.origin)
+        write_settings(place.folder, plan, chosen, data, place.origin)
         write_schema(place.folder, study, study.reading)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from thalweg.errors import RunError
 from thalweg.jobs.run import Run
+from thalweg.jobs.trust import check_functions
 from thalweg.record import read
 from thalweg.scale.precision import FLOAT32, cast, precision_of
 from thalweg.state import folder as files
@@ -14,6 +15,7 @@ from thalweg.state.folder import Folder, find
 from thalweg.state.weights import load_weights
 from thalweg.tasks.models.build import build
 from thalweg.tasks.models.inputs import from_dict
+from thalweg.tasks.own import is_task_name, task_made
 from thalweg.tasks.predictor import Predictor, loss_of_kind
 from thalweg.tasks.reading import Reading, reading_of_kind
 from thalweg.tasks.table.layout import rows_of
@@ -84,8 +86,13 @@ def _reading(folder: Folder, kind: str | None) -> Reading:
 
 def _rebuilt(folder: Folder, schema: Schema | None) -> Any:
     """The model that fit built, from its name."""
-    settings: dict[str, Any] = folder.read_toml(files.SETTINGS)["settings"]
-    name, written = settings.get("model"), folder.read_toml(files.SCHEMA)
+    values, written = folder.read_toml(files.SETTINGS), folder.read_toml(files.SCHEMA)
+    settings: dict[str, Any] = values["settings"]
+    data, is_task = values.get("data"), bool(values.get("is_task"))
+    check_functions(folder.path / files.SETTINGS, settings, data if is_task else None)
+    if is_task and isinstance(data, str) and is_task_name(data):
+        return task_made(data, seed=settings["seed"]).model
+    name = settings.get("model")
     if name is None or (schema is None and "inputs" not in written):
         raise RunError(
             f"the model of {folder.path} was given as an object: load(..., model=one like it)"

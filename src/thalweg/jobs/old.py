@@ -11,6 +11,7 @@ from thalweg.errors import RunError
 from thalweg.jobs.data import checksum_of, data_again
 from thalweg.jobs.environment import OBJECT
 from thalweg.jobs.settings import Settings
+from thalweg.jobs.trust import check_functions
 from thalweg.record import History, read
 from thalweg.state import folder as files
 from thalweg.state.folder import Folder, origin_of
@@ -84,9 +85,10 @@ def old_of(folder: Folder, objects: Mapping[str, Any]) -> Old:
     chosen, data = values.get("settings"), values.get("data")
     if not isinstance(chosen, dict) or not isinstance(data, str | None):
         raise RunError(f"{path} is damaged: it needs a [settings] table")
+    check_functions(path, chosen, data if values.get("is_task") else None)
     given = {name: value for name, value in objects.items() if value is not None}
     is_own = {
-        "model": "model" not in chosen,
+        "model": "model" not in chosen and not values.get("is_task"),
         "loss": not is_named(chosen.get("loss", "mse")),
         "metric": not is_metric_named(chosen.get("metric", "loss")),
     }

@@ -92,7 +92,7 @@ def _judging(study: Study, plan: FitPlan) -> list[str]:
 def _model(plan: FitPlan) -> str:
     model = plan.task.model
     count = sum(p.numel() for p in model.parameters())
-    name = plan.settings.model if isinstance(plan.settings.model, str) else type(model).__name__
+    name = plan.settings.model if plan.is_named else type(model).__name__
     return f"model {name}, {count:,} parameters, on {plan.task.device}"
 
 

@@ -29,6 +29,7 @@ from thalweg.tasks.callables import is_callable_name
 from thalweg.tasks.measure import look_at
 from thalweg.tasks.metrics import Metric, metric_of
 from thalweg.tasks.model import check_own, model_of, with_sizes
+from thalweg.tasks.own import with_data
 from thalweg.tasks.study import Study
 from thalweg.tasks.task import Task
 
@@ -45,6 +46,12 @@ class FitPlan:
     machine: Machine
     schedule: Schedule
     until: Until
+    is_own_task: bool = False
+
+    @property
+    def is_named(self) -> bool:
+        """Does the model have a name, from which it can be built again?"""
+        return isinstance(self.settings.model, str) and not self.is_own_task
 
     def descend(
         self, place: Place, *, exact: bool = False, change: Change | None = None
@@ -96,14 +103,14 @@ class FitPlan:
         warmup = _warmup(settings)
         used = {
             "target": settings.target,
-            "task": settings.task,
+            "task": settings.task if self.is_named else None,
             **split_chosen(settings),
             "separator": settings.separator,
             "columns": settings.columns,
             "drop": settings.drop,
             "types": settings.types,
             "schema": settings.schema,
-            "model": settings.model if isinstance(settings.model, str) else None,
+            "model": settings.model if self.is_named else None,
             "dropout": settings.dropout,
             "loss": self.task.objective.name if settings.loss is not None else None,
             "metric": self.task.watched.name if settings.metric is not None else None,
@@ -164,11 +171,18 @@ def plan_of(study: Study, settings: Settings, *, owns_process: bool) -> FitPlan:
         machine=machine_of(task, batch_size, settings, owns_process=owns_process),
         schedule=_schedule(settings),
         until=_until(settings, epochs),
+        is_own_task=study.task is not None,
     )
 
 
 def _task(study: Study, settings: Settings) -> Task:
     """The model, built from the seed or the user's own, with its data, on its device."""
+    if study.task is not None:
+        task = with_data(study.task, study, choose(settings.device))
+        look_at(
+            task, study.validation.to(task.device)
+        )  # before anything is written: what fails, fails
+        return task
     model = model_of(study, settings.model, seed=settings.seed, dropout=settings.dropout or 0.0)
     device = choose(settings.device)
     model.to(device)

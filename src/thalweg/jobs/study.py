@@ -13,6 +13,7 @@ from thalweg.jobs.splits import parting_of
 from thalweg.tasks.arrays import of_arrays
 from thalweg.tasks.by_name import are_samples, of_samples
 from thalweg.tasks.models.build import embeds
+from thalweg.tasks.own import is_task_name, of_task, task_made
 from thalweg.tasks.study import Study
 from thalweg.tasks.table.asked import Asked
 from thalweg.tasks.table.frames import TARGET, WEIGHT, frame_of_arrays
@@ -20,12 +21,35 @@ from thalweg.tasks.table.names import names_of, pairs_of
 from thalweg.tasks.table.read import read_table
 from thalweg.tasks.table.source import is_stored
 from thalweg.tasks.table.study import of_table
+from thalweg.tasks.task import Task
 from thalweg.tasks.terms import Terms, with_terms
+
+NOT_OF_TASKS = (
+    *("target", "task", "separator", "columns", "drop", "types", "schema", "validation", "test"),
+    *("model", "dropout", "loss", "metric", "label_smoothing", "quantiles"),
+    *("weights", "class_weights"),
+)
+"""Settings that a task of the user's own leaves nothing to."""
 
 
 def study_of(data: Any, settings: Settings) -> Study:
     """The data made ready: a table, or for a model of the user's own arrays as they are."""
+    if isinstance(data, Task) or is_task_name(data):
+        return _of_task(data, settings)
     return with_terms(_study_of(data, settings), _terms(settings))
+
+
+def _of_task(data: Any, settings: Settings) -> Study:
+    """The study of a task of the user's own, which says itself what is minimised and measured."""
+    usual = Settings()
+    for name in NOT_OF_TASKS:
+        if getattr(settings, name) != getattr(usual, name):
+            raise UsageError(
+                f"{name.replace('_', '-')} has no effect: the data is a task of your own, which "
+                "brings its model, its loss and its data"
+            )
+    task = data if isinstance(data, Task) else task_made(data, seed=settings.seed)
+    return of_task(task, parting=parting_of(settings))
 
 
 def _study_of(data: Any, settings: Settings) -> Study:

@@ -27,10 +27,12 @@ from thalweg.tasks.study import Study
 
 
 def write_settings(
-    folder: Folder, chosen: dict[str, Any], data: Any, origin: Mapping[str, Any]
+    folder: Folder, plan: FitPlan, chosen: dict[str, Any], data: Any, origin: Mapping[str, Any]
 ) -> None:
-    """run.toml: the data, where it was a file, every setting with its value, and their origin."""
-    source = {"data": str(data)} if isinstance(data, str | Path) else {}
+    """run.toml: the data, where it has a name, every setting with its value, and their origin."""
+    source: dict[str, Any] = {"data": str(data)} if isinstance(data, str | Path) else {}
+    if plan.is_own_task:
+        source["is_task"] = True
     folder.write_toml(files.SETTINGS, {"schema": 1, **source, "settings": chosen, **origin})
 
 

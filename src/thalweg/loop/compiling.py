@@ -168,7 +168,7 @@ class Trial:
     def _loss_of(self, loss: Loss) -> float:
         """The loss of a step that is not applied."""
         self._twin.loss = loss
-        return float(self._twin.backward(self._batch, 1))
+        return float(self._twin.backward(self._batch, 1)["loss"])
 
     def speedup(self) -> tuple[float, int]:
         """How many times as fast compiled steps are, and of how many that is the best time: other

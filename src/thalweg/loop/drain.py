@@ -10,10 +10,13 @@ from collections.abc import Callable
 import torch
 
 from thalweg.loop.rescue import Rescue
-from thalweg.types import Action, Evaluation, Event, Recorder, Step
+from thalweg.types import MEASURES, Action, Evaluation, Event, Recorder, Step
 
 EVERY = {"cpu": 1}
 """Steps between drains by device; any other device: 32. A drain waits for the device."""
+
+
+_MEASURES = frozenset(MEASURES)
 
 
 class Drain:
@@ -50,7 +53,16 @@ class Drain:
             return
         action = self.rescue.judge(block)
         self._record().steps(block)
+        self._write_losses(block)
         self._obey(action, block[-1].number, block[-1])
+
+    def _write_losses(self, block: list[Step]) -> None:
+        """Of a loss that is the sum of several, each beside its step."""
+        for step in block:
+            measured = step.measured()
+            if own := measured.keys() - _MEASURES:
+                values = {name: measured[name] for name in measured if name in own}
+                self._record().scalars(step.number, values)
 
     def judge(self, evaluation: Evaluation, step: Step | None) -> None:
         """Let the guard look at an evaluation, which was made after `step`."""

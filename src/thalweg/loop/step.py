@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -20,6 +21,7 @@ from thalweg.optim.updater import updater
 from thalweg.scale.compiled import Loss
 from thalweg.scale.precision import FLOAT32, LossScale, Precision
 from thalweg.scale.recompute import Recompute
+from thalweg.tasks.batch_loss import summed
 from thalweg.tasks.draws import seed_device
 from thalweg.tasks.task import Task
 from thalweg.types import Measures
@@ -45,7 +47,7 @@ class Stepper:
         recompute: bool = False,
     ):
         self.task = task
-        self.loss: Loss = task.loss
+        self.loss: Loss = task.losses
         self.optimizer = optimizer
         self.device = task.device
         self.loss_scale = LossScale(self.device) if precision.needs_scale else None
@@ -69,46 +71,48 @@ class Stepper:
         bounds: what loss and gradient may be at most; None: the step is applied whatever it is
         """
         self._statistics.keep()
-        loss = self.backward(batch, number)
-        scale = self.loss_scale
+        losses, scale = self.backward(batch, number), self.loss_scale
+        loss = losses["loss"]
         if scale is None:
-            measured = {"loss": loss, **self._update(loss, bounds)}
+            measured = {**losses, **self._update(loss, bounds)}
         else:
             used = scale.value.clone()
             held = bounds or UNBOUNDED  # an overflow is no step, guard or not
-            measured = {"loss": loss, **self._update(loss, held, used), "loss_scale": used}
+            measured = {**losses, **self._update(loss, held, used), "loss_scale": used}
             scale.saw(measured["gradient_norm"])
         if bounds is not None:
             self._statistics.undo_if_skipped(measured, bounds)
         return measured
 
-    def backward(self, batch: Batch, number: int) -> Tensor:
-        """Leave the gradient of the batch's mean loss in `.grad`; returns that loss."""
+    def backward(self, batch: Batch, number: int) -> dict[str, Tensor]:
+        """Leave the gradient of the batch's mean loss in `.grad`; returns that loss, and those that
+        it is the sum of.
+        """
         params = [p for group in self.optimizer.param_groups for p in group["params"]]
         for p in params:
             p.grad = None
         return self._backward(batch, number, params)
 
-    def _backward(self, batch: Batch, number: int, params: list[Tensor]) -> Tensor:
-        losses, weights = [], []
+    def _backward(self, batch: Batch, number: int, params: list[Tensor]) -> dict[str, Tensor]:
+        found, weights = [], []
         total = OrderedSum(params) if batch.num_shards > 1 else None
         self.seed(number, 0)
         for shard, (share, data) in enumerate(batch.shards):
             self.seed(number, shard)
             with self.precision.forward(self.device), self._saving_memory():
-                loss = self.loss(self.task.model, data)
+                loss, several = summed(self.loss(self.task.model, data))
             if total is None:
                 backward(self._scaled(loss))
-                return loss.detach()
+                return _detached(loss, several)
             weights.append(self.task.weight(data, share))
             part = weights[-1] / weights[0] if self.task.is_weighted else share
             backward(self._scaled(loss * part))
-            losses.append(loss.detach() * part)
+            found.append({name: x * part for name, x in _detached(loss, several).items()})
             total.add()
         assert total is not None
         factor = weights[0] / sum(weights) if self.task.is_weighted else 1.0
         total.finish(factor)
-        return torch.stack(losses).sum() * factor
+        return {name: torch.stack([row[name] for row in found]).sum() * factor for name in found[0]}
 
     def aside(self, number: int, data: Any) -> Tensor:
         """The loss of a batch that no step sees, as in training; its draws come from a key apart.
@@ -128,6 +132,12 @@ class Stepper:
 
     def _scaled(self, loss: Tensor) -> Tensor:
         return loss if self.loss_scale is None else loss * self.loss_scale.value
+
+
+def _detached(loss: Tensor, several: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The loss, and those that it is the sum of, without their graph."""
+    found = {"loss": loss.detach()}
+    return {**found, **{name: x.detach() for name, x in several.items()}} if several else found
 
 
 def measures_of(measured: Measured) -> Measures:

@@ -8,7 +8,7 @@ would where graphs are made anew for other shapes. Draws (dropout) are the uncom
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -25,8 +25,8 @@ OPTIONS: dict[str, Any] = {"fallback_random": True}
 
 LONGEST_REASON = 160
 
-Loss = Callable[[nn.Module, Any], Tensor]
-"""(model, batch) -> the mean loss of the batch, 0-d."""
+Loss = Callable[[nn.Module, Any], Tensor | Mapping[str, Tensor]]
+"""(model, batch) -> the mean loss of the batch, 0-d, or several by name, whose sum it is."""
 
 Form = tuple[Any, ...]
 """How a batch is nested, and the shape and dtype of each of its tensors."""
@@ -65,7 +65,7 @@ class Compiled:
             isolate_recompiles=True,
         )
 
-    def __call__(self, model: nn.Module, batch: Any) -> Tensor:
+    def __call__(self, model: nn.Module, batch: Any) -> Tensor | Mapping[str, Tensor]:
         if self._compiled is None or form_of(batch) != self.form:
             return self._loss(model, batch)
         try:

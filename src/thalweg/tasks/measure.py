@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from thalweg.errors import DataError
+from thalweg.keys import Purpose, key
+from thalweg.tasks.batch_loss import summed
+from thalweg.tasks.draws import put_back, seed_device
 from thalweg.tasks.sources import in_order
 from thalweg.tasks.task import Task
 from thalweg.types import Source
@@ -43,9 +48,12 @@ def measure(task: Task, source: Source) -> tuple[dict[str, float], Tensor | None
 @torch.no_grad()
 def look_at(task: Task, source: Source) -> Seen:
     """Everything that one pass over a set shows."""
+    if task.batch_loss is not None:
+        return Seen(_batch_losses(task, source), None, None, None, None)
     means, losses, outputs, targets, weights = [], [], [], [], []
-    with evaluating(task.model):
-        for _, (inputs, target, *weight) in chunks_of(source):
+    with evaluating(task.model), put_back():
+        for start, (inputs, target, *weight) in chunks_of(source):
+            seed_device(key(Purpose.LOOK, start), task.device)
             output = task.outputs(task.model, inputs)
             found = task.objective.each(output, target)
             (losses if found.dim() else means).append(found.cpu().reshape(-1))
@@ -65,6 +73,19 @@ def look_at(task: Task, source: Source) -> Seen:
         pair = (torch.cat(outputs), torch.cat(targets))
         values |= _metrics(task, *pair, weight)
     return Seen(values, all_losses, *pair, weight)
+
+
+def _batch_losses(task: Task, source: Source) -> dict[str, float]:
+    """The mean loss of a set, and of those that it is the sum of, where a batch has one loss."""
+    sums: dict[str, float] = defaultdict(float)
+    with evaluating(task.model), put_back():
+        for start, batch in chunks_of(source):
+            seed_device(key(Purpose.LOOK, start), task.device)
+            loss, several = summed(task.losses(task.model, batch))
+            share = min(CHUNK, len(source) - start) / len(source)
+            for name, value in (("loss", loss), *several.items()):
+                sums[name] += share * float(value)
+    return dict(sums)
 
 
 def _weighed(losses: Tensor, weights: list[Tensor]) -> Tensor:
@@ -95,6 +116,16 @@ def chunks_of(source: Source) -> Iterator[tuple[int, Any]]:
         yield start, source.fetch(in_order(start, min(start + CHUNK, len(source))))
 
 
+def _tensor(output: Any) -> Tensor:
+    """Raises DataError for what cannot stand in a table of predictions."""
+    if isinstance(output, Tensor):
+        return output
+    raise DataError(
+        f"the model gives a {type(output).__name__}, and predictions need a tensor: call it "
+        "yourself, run.model(inputs)"
+    )
+
+
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode, and afterwards every module's own mode again."""
@@ -113,6 +144,6 @@ def outputs_of(task: Task, source: Source) -> tuple[Tensor, Tensor]:
     outputs, targets = [], []
     with evaluating(task.model):
         for _, (inputs, target, *_rest) in chunks_of(source.to(task.device)):
-            outputs.append(task.outputs(task.model, inputs).cpu())
+            outputs.append(_tensor(task.outputs(task.model, inputs)).cpu())
             targets.append(target.cpu())
     return torch.cat(outputs), torch.cat(targets)

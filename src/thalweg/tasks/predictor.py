@@ -25,6 +25,7 @@ from thalweg.tasks.table.frames import frame_of_arrays
 from thalweg.tasks.table.read import read_table
 from thalweg.tasks.table.schema import Schema
 from thalweg.tasks.table.several import LOSSES, metrics_for
+from thalweg.tasks.table.source import is_stored, name_of
 from thalweg.tasks.table.weigh import weights_in
 from thalweg.tasks.task import Task
 from thalweg.types import Source
@@ -64,6 +65,7 @@ class Predictor:
         Raises DataError where columns do not match, naming them.
         """
         if self.schema is None:
+            self._check_no_file(data)
             inputs = as_tensor(data, "inputs")
         else:
             frame, name = self._read(data)
@@ -81,10 +83,20 @@ class Predictor:
         data: a path or a frame for a table, else (inputs, targets) or a Dataset
         Raises DataError where columns do not match, naming them, or a class is unknown.
         """
+        if self.schema is None:
+            self._check_no_file(data)
         source = as_source(data) if self.schema is None else self._labelled(data, self.schema)
         task = self._task(source, loss=self.loss or self._saved_loss())
         values, _ = measure(task, source.to(task.device))
         return {"rows": len(source), **values}
+
+    def _check_no_file(self, data: Any) -> None:
+        """Raise DataError for a path where arrays were trained on."""
+        if is_stored(data):
+            raise DataError(
+                f"{name_of(data)} cannot be read for this run, which was trained on arrays: give "
+                "arrays like those, from Python: thalweg.load(run).predict(inputs)"
+            )
 
     def read(self, data: Any) -> Any:
         """Data as `predict`, `evaluate` and `drift` take it, so that a file is read once."""

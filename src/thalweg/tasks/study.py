@@ -34,6 +34,7 @@ class Study:
     inputs: what a model built by name reads; None where only the user's own can
     rows, num_features: size of the data; schema: of a table; notices: what was done to it, a line
     each found: what is to be known of the split
+    task: of the user's own, whose data these are; None: one is made
     weights: of each row that the sources name, (rows,), where they do not hold them yet
     baselines(seed) -> {"constant": {...}, "tree": {...}}, scored on the test set
     """
@@ -57,6 +58,7 @@ class Study:
     reading: Reading | None = None
     found: Found | None = None
     weights: np.ndarray | None = None
+    task: Any = None
 
     @property
     def num_outputs(self) -> int:

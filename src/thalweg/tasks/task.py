@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from thalweg.errors import UsageError
+from thalweg.tasks.batch_loss import BatchLoss, Losses, check_losses, summed
 from thalweg.tasks.metrics import Metric
 from thalweg.tasks.objectives import Objective, objective_of
 from thalweg.tasks.reading import Reading
@@ -29,12 +30,15 @@ class Task:
     ids), "focal:gamma=2" or "mse"; "module:function", or a function loss(outputs, targets) -> the
     mean, 0-d, or each sample's loss, (n,)
     validation: data like `data` that is only looked at
+    test: data like `data` that `fit` scores at the end, and nobody else looks at
     metrics: what to measure beside the loss; by default those of the loss's row in the table
     metric: which of them (or another, by name) decides what is best and when to stop; by default
     the loss
     reading: how outputs become answers; by default the loss's
     weight: weight(inputs, targets) -> how much a batch's mean loss counts, where a batch is
     computed in parts: such as its number of tokens; by default its number of samples
+    batch_loss: instead of `loss`, batch_loss(model, batch) -> the mean loss of a batch as the data
+    gives it, 0-d; or several by name, whose sum is minimised and each of which is recorded
     half: what a model with weights of 16 bits is given as inputs; its outputs are float32 again
     Raises DataError where inputs and targets do not fit together, UsageError for an unknown loss.
 
@@ -50,17 +54,24 @@ class Task:
         model: nn.Module,
         data: Any,
         *,
-        loss: str | Objective | Callable[[Any, Any], Tensor] = "cross_entropy",
+        loss: str | Objective | Callable[[Any, Any], Tensor] | None = None,
         validation: Any = None,
+        test: Any = None,
         metrics: Sequence[Metric] | None = None,
         metric: str | Metric | Callable[[Any, Any], Any] | None = None,
         reading: Reading | None = None,
         weight: Callable[[Any, Any], float | Tensor] | None = None,
+        batch_loss: BatchLoss | None = None,
     ):
         self.model = model
         self.data: Source | Stream = as_data(data)
         self.validation = None if validation is None else as_source(validation)
-        self.objective = objective_of(loss)
+        self.test = None if test is None else as_source(test)
+        if batch_loss is not None and loss is not None:
+            raise UsageError("loss and batch_loss are both given: leave one of them out")
+        self.batch_loss = batch_loss
+        chosen: Any = batch_loss or loss or "cross_entropy"
+        self.objective = objective_of(chosen)
         row = self.objective
         self._reading = reading or Reading(row.link, row.levels)
         chosen = tuple(row.metrics if metrics is None else metrics)
@@ -72,8 +83,19 @@ class Task:
         self._weight = weight
         self.half: torch.dtype | None = None
 
+    def losses(self, model: nn.Module, batch: Any) -> Losses:
+        """The mean loss of a batch, 0-d, or several by name, whose sum it is.
+
+        The model is an argument so that it can be wrapped.
+        """
+        if self.batch_loss is not None:
+            return check_losses(self.batch_loss(model, batch), self.objective.name)
+        return self.loss(model, batch)
+
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
-        """The mean loss of a batch, 0-d; the model is an argument so that it can be wrapped."""
+        """The mean loss of a batch, 0-d."""
+        if self.batch_loss is not None:
+            return summed(self.losses(model, batch))[0]
         inputs, targets, *weights = batch
         outputs = self.outputs(model, inputs)
         if weights:
