@@ -25,14 +25,20 @@ def judge(
     *,
     lr: float,
     watched: Watched = LOSS,
+    phases: Sequence[str] = (),
 ) -> Verdict:
     """What can be said of a run that ended with `status` for `reason`; lr: the rate asked for;
-    watched: what decided which weights are best.
+    watched: what decided which weights are best; phases: networks that were trained in turns
     """
     kept = _kept(evaluations, watched)
     for event in events:
         if event.kind == "diverged":
             return _diverging(_cause(event, events), kept, lr)
+    if phases:
+        text = (
+            f"{reason}; {' and '.join(phases)} were trained in turns, and their losses do not say"
+        )
+        return Verdict("unknown", f"{text} how good they are: look at what they make")
     if status in ("converged", "reached"):
         return Verdict("finished", f"{reason}, so training stopped{kept}")
     if status == "budget" and len(evaluations) > 1:

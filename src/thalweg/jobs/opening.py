@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from thalweg.jobs.plan import FitPlan
 from thalweg.loop.descent import Descent
 from thalweg.optim.updater import backend_of
@@ -117,9 +120,19 @@ def _descent(plan: FitPlan, descent: Descent) -> str:
             f"{chosen['optimizer']} ({backend}), lr {chosen['lr']:g}{times}, {size}",
             f"at most {horizon:,} steps ({passes:.3g} passes over the training rows): "
             f"lr {rises}{stays}",
-            f"stops early when {chosen['patience']} looks at the validation rows, one every "
-            f"{chosen['evaluate_every']} steps, bring no improvement",
+            _early(plan, chosen),
         )
+    )
+
+
+def _early(plan: FitPlan, chosen: Mapping[str, Any]) -> str:
+    """What may end it before its budget is used up."""
+    if plan.task.phases:
+        names = " and ".join(plan.task.phases)
+        return f"{names} are trained in turns, each by its own loss, and the last weights are kept"
+    return (
+        f"stops early when {chosen['patience']} looks at the validation rows, one every "
+        f"{chosen['evaluate_every']} steps, bring no improvement"
     )
 
 

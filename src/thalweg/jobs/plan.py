@@ -93,7 +93,7 @@ class FitPlan:
             exact=exact,
             checkpoint_every=settings.checkpoint_every,
             keep=settings.keep,
-            restore_best=True,
+            restore_best=not self.task.phases,
             horizon=settings.horizon,
         )
 
@@ -170,7 +170,7 @@ def plan_of(study: Study, settings: Settings, *, owns_process: bool) -> FitPlan:
         epochs=epochs,
         machine=machine_of(task, batch_size, settings, owns_process=owns_process),
         schedule=_schedule(settings),
-        until=_until(settings, epochs),
+        until=_until(settings, epochs, may_stop_early=not task.phases),
         is_own_task=study.task is not None,
     )
 
@@ -237,10 +237,10 @@ def _warmup(settings: Settings) -> int | float | None:
     return settings.warmup if settings.warmup is not None else defaults.WARMUP
 
 
-def _until(settings: Settings, epochs: float | None) -> Until:
-    until = budget(steps=settings.steps, epochs=epochs, time=settings.seconds) | converged(
-        _patience(settings)
-    )
+def _until(settings: Settings, epochs: float | None, *, may_stop_early: bool) -> Until:
+    until: Until = budget(steps=settings.steps, epochs=epochs, time=settings.seconds)
+    if may_stop_early:
+        until |= converged(_patience(settings))
     return until | reached(**settings.goal) if settings.goal else until
 
 

@@ -60,6 +60,7 @@ def score(study: Study, plan: FitPlan, descent: Descent, place: Place) -> Run:
         descent.events,
         lr=plan.settings.rate,
         watched=task.watched,
+        phases=tuple(task.phases),
     )
     choose_threshold(study, task, is_asked=plan.settings.metric is not None)
     result = result_of(

@@ -27,7 +27,7 @@ from thalweg.optim.optimizer import Optimizer
 from thalweg.optim.rates import check_optimizer
 from thalweg.optim.updater import waits
 from thalweg.rules.options import MasterWeights
-from thalweg.scale.compiled import wish_of
+from thalweg.scale.compiled import OFF, wish_of
 from thalweg.scale.precision import Precision, cast, precision_of
 from thalweg.schedules import Schedule, constant
 from thalweg.schedules.schedule import check_schedule
@@ -114,6 +114,7 @@ def descend(
     check_optimizer(optimizer)
     _check_counts(evaluate_every=evaluate_every, horizon=horizon, accumulate=accumulate, keep=keep)
     _check_choices(seed, workers, guard, recompute)
+    _check_phases(task, compile, restore_best=restore_best)
     _check_looks(task, schedule, until)
     _check_place(folder, record, resume=bool(resume))
     if task.validation is None and (evaluate_every is not None or restore_best):
@@ -127,7 +128,7 @@ def descend(
     descent = Descent(stepper, feed)
     descent.plan(constant() if schedule is None else schedule, until, horizon)
     descent.watch(evaluate_every, restore_best)
-    descent.protect(guard)
+    descent.protect("off" if task.phases else guard)
     change = resume if isinstance(resume, Change) else None
     found = begun(Path(folder), change) if folder is not None and resume else None
     saved = None if found is None else found.saved
@@ -156,11 +157,21 @@ def descend(
     begins = kept.is_new or saved is None  # or begins again: what was told then is gone with it
     notices = [*compiling.notices(is_new=begins), *(_notices(task, feed) if begins else ())]
     if begins:
-        averaged, is_waiting = descent.averaged.notice, guard != "off" and waits(optimizer)
-        notices += [text for text in (averaged, _WAITS if is_waiting else None) if text]
+        notices += _told_first(descent, guard)
     for notice in notices:
         descent.tell(Event(descent.progress.steps, "notice", notice))
     return descent
+
+
+def _told_first(descent: Descent, guard: Mode) -> list[str]:
+    """What is to be known of how the run is watched, a line each."""
+    is_watched = guard != "off"
+    told = {
+        descent.averaged.notice: True,
+        _WAITS: is_watched and waits(descent.optimizer),
+        _UNWATCHED: is_watched and bool(descent.task.phases),
+    }
+    return [text for text, is_so in told.items() if text and is_so]
 
 
 def _gave_up(descent: Descent, facts: dict[str, Any], text: str) -> None:
@@ -273,6 +284,10 @@ def _notices(task: Task, feed: Feed) -> list[str]:
 _BATCH_NORM = (
     "the batch is computed in parts, and batch norm takes its statistics from each part apart"
 )
+_UNWATCHED = (
+    "the guard only keeps steps that are not finite from being applied: the losses of networks "
+    "that are trained against each other do not say what goes wrong"
+)
 _WAITS = (
     "every step waits for the device: the guard decides on the host whether this optimizer's step "
     "is taken; with fused=True, or an optimizer of thalweg's, it is decided on the device"
@@ -282,6 +297,17 @@ _DRAWS_APART = (
     "differs), so that a resumed run sees other samples: draw from torch's, NumPy's or Python's "
     "own generators"
 )
+
+
+def _check_phases(task: Task, compile: bool | str, *, restore_best: bool) -> None:
+    """Raise UsageError for what makes no sense where networks are trained in turns."""
+    if task.phases and wish_of(compile) != OFF:
+        raise UsageError("compile: the steps of a task in phases are not compiled; leave it out")
+    if task.phases and restore_best:
+        raise UsageError(
+            "restore_best: the losses of networks that are trained against each other do not say "
+            "which weights are best; leave it out"
+        )
 
 
 def _check_choices(seed: Any, workers: Any, guard: Any, recompute: Any) -> None:

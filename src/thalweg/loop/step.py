@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from thalweg.loop.batches import Batch
 from thalweg.loop.gradients import OrderedSum
 from thalweg.loop.norms import Measured, Statistics
 from thalweg.loop.phase import Phase
+from thalweg.loop.turns import only, together
 from thalweg.optim.bounds import UNBOUNDED, Bounds
 from thalweg.optim.updater import updater
 from thalweg.scale.compiled import Loss
@@ -70,44 +72,58 @@ class Stepper:
 
         bounds: what loss and gradient may be at most; None: the step is applied whatever it is
         """
+        if not self.task.phases:
+            return self._turn(batch, number, bounds, self.loss)
+        batch = replace(batch, shards=list(batch.shards))  # each turn goes over them
+        found = {}
+        for turn, (name, loss) in enumerate(self.task.phases.items()):
+            with only(self.task.model, name):  # what is not finite is no step; no more is watched
+                found[name] = self._turn(batch, number, UNBOUNDED, loss, turn)
+        return together(found)
+
+    def _turn(
+        self, batch: Batch, number: int, bounds: Bounds | None, loss: Loss, turn: int = 0
+    ) -> Measured:
+        """One update; the whole step, or one of several turns in it."""
         self._statistics.keep()
-        losses, scale = self.backward(batch, number), self.loss_scale
-        loss = losses["loss"]
+        losses, scale = self.backward(batch, number, loss, turn), self.loss_scale
         if scale is None:
-            measured = {**losses, **self._update(loss, bounds)}
+            measured = {**losses, **self._update(losses["loss"], bounds)}
         else:
             used = scale.value.clone()
             held = bounds or UNBOUNDED  # an overflow is no step, guard or not
-            measured = {**losses, **self._update(loss, held, used), "loss_scale": used}
+            update = self._update(losses["loss"], held, used)
+            measured = {**losses, **update, "loss_scale": used}
             scale.saw(measured["gradient_norm"])
         if bounds is not None:
             self._statistics.undo_if_skipped(measured, bounds)
         return measured
 
-    def backward(self, batch: Batch, number: int) -> dict[str, Tensor]:
+    def backward(
+        self, batch: Batch, number: int, loss: Loss | None = None, turn: int = 0
+    ) -> dict[str, Tensor]:
         """Leave the gradient of the batch's mean loss in `.grad`; returns that loss, and those that
         it is the sum of.
+
+        loss: of the turn, if a step has several
         """
         params = [p for group in self.optimizer.param_groups for p in group["params"]]
         for p in params:
             p.grad = None
-        return self._backward(batch, number, params)
-
-    def _backward(self, batch: Batch, number: int, params: list[Tensor]) -> dict[str, Tensor]:
-        found, weights = [], []
         total = OrderedSum(params) if batch.num_shards > 1 else None
-        self.seed(number, 0)
+        found, weights = [], []
+        self.seed(number, 0, turn)
         for shard, (share, data) in enumerate(batch.shards):
-            self.seed(number, shard)
+            self.seed(number, shard, turn)
             with self.precision.forward(self.device), self._saving_memory():
-                loss, several = summed(self.loss(self.task.model, data))
+                mean, several = summed((loss or self.loss)(self.task.model, data))
             if total is None:
-                backward(self._scaled(loss))
-                return _detached(loss, several)
+                backward(self._scaled(mean))
+                return _detached(mean, several)
             weights.append(self.task.weight(data, share))
             part = weights[-1] / weights[0] if self.task.is_weighted else share
-            backward(self._scaled(loss * part))
-            found.append({name: x * part for name, x in _detached(loss, several).items()})
+            backward(self._scaled(mean * part))
+            found.append({name: x * part for name, x in _detached(mean, several).items()})
             total.add()
         assert total is not None
         factor = weights[0] / sum(weights) if self.task.is_weighted else 1.0
@@ -123,9 +139,10 @@ class Stepper:
         with self.precision.forward(self.device):
             return self.task.loss(self.task.model, data)
 
-    def seed(self, number: int, shard: int) -> None:
+    def seed(self, number: int, shard: int, turn: int = 0) -> None:
         """Seed what the forward pass of a step's shard draws from."""
-        seed_device(key(Purpose.STEP, self._seed, number, shard), self.device)
+        place = (number, shard, turn) if turn else (number, shard)
+        seed_device(key(Purpose.STEP, self._seed, *place), self.device)
 
     def _saving_memory(self) -> AbstractContextManager[None]:
         return nullcontext() if self._recompute is None else self._recompute.applied()

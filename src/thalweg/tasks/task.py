@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from thalweg.errors import UsageError
-from thalweg.tasks.batch_loss import BatchLoss, Losses, check_losses, summed
+from thalweg.tasks.batch_loss import (
+    BatchLoss,
+    Losses,
+    check_losses,
+    checked_phases,
+    each_of,
+    summed,
+)
 from thalweg.tasks.metrics import Metric
 from thalweg.tasks.objectives import Objective, objective_of
 from thalweg.tasks.reading import Reading
@@ -37,8 +44,10 @@ class Task:
     reading: how outputs become answers; by default the loss's
     weight: weight(inputs, targets) -> how much a batch's mean loss counts, where a batch is
     computed in parts: such as its number of tokens; by default its number of samples
-    batch_loss: instead of `loss`, batch_loss(model, batch) -> the mean loss of a batch as the data
-    gives it, 0-d; or several by name, whose sum is minimised and each of which is recorded
+    batch_loss: instead of `loss`, batch_loss(model, batch) -> the mean loss of a batch as the
+    data gives it, 0-d; or several by name, whose sum is minimised and each of which is recorded
+    phases: instead of `loss`, {"critic": batch_loss, "generator": batch_loss}: parts of the
+    model, by name, that are trained in turns in every step, each by its own loss
     half: what a model with weights of 16 bits is given as inputs; its outputs are float32 again
     Raises DataError where inputs and targets do not fit together, UsageError for an unknown loss.
 
@@ -62,15 +71,17 @@ class Task:
         reading: Reading | None = None,
         weight: Callable[[Any, Any], float | Tensor] | None = None,
         batch_loss: BatchLoss | None = None,
+        phases: Mapping[str, BatchLoss] | None = None,
     ):
         self.model = model
         self.data: Source | Stream = as_data(data)
         self.validation = None if validation is None else as_source(validation)
         self.test = None if test is None else as_source(test)
-        if batch_loss is not None and loss is not None:
-            raise UsageError("loss and batch_loss are both given: leave one of them out")
-        self.batch_loss = batch_loss
-        chosen: Any = batch_loss or loss or "cross_entropy"
+        if sum(given is not None for given in (loss, batch_loss, phases)) > 1:
+            raise UsageError("give one of loss, batch_loss and phases, and leave the others out")
+        self.phases = checked_phases(model, phases or {})
+        self.batch_loss = each_of(self.phases) if self.phases else batch_loss
+        chosen: Any = self.batch_loss or loss or "cross_entropy"
         self.objective = objective_of(chosen)
         row = self.objective
         self._reading = reading or Reading(row.link, row.levels)
