@@ -18,7 +18,7 @@ NOTES = {
 """What a baseline is, by metric and name."""
 
 
-SAYINGS = ("threshold", "intervals")
+SAYINGS = ("threshold", "intervals", "fine_tuning")
 """Parts of a result that say in a sentence what is special about the answers."""
 
 

@@ -29,6 +29,8 @@ LR = {
     "schedulefreeadamw": 2.5e-3,
 }
 """The learning rate of each optimizer that `fit` knows."""
+FINE_TUNING = 0.01
+"""Times the usual rate, where a whole model goes on from weights that it was given."""
 MODEL = "mlp:256,256"
 OPTIMIZER = "adamw"
 SCHEDULE = "cosine"
@@ -55,7 +57,11 @@ class Default:
 TABLE = (
     Default("model", f"{MODEL}: two hidden layers, each with LayerNorm and ReLU"),
     Default("optimizer", OPTIMIZER),
-    Default("lr", ", ".join(f"{name} {lr:g}" for name, lr in LR.items())),
+    Default(
+        "lr",
+        f"{', '.join(f'{name} {lr:g}' for name, lr in LR.items())}; {FINE_TUNING:g} of it with "
+        "--init and without --freeze (adamw 1e-05), but for what begins anew",
+    ),
     Default("momentum", "0.9 for --optimizer momentum and nesterov"),
     Default(
         "schedule",

@@ -8,6 +8,7 @@ from thalweg.draw.progress import Plan, Progress, Silent, open_progress
 from thalweg.errors import Preempted
 from thalweg.jobs.data import stem_of
 from thalweg.jobs.environment import environment_of
+from thalweg.jobs.finetuning import begun_settings, path_of
 from thalweg.jobs.folded import Folds
 from thalweg.jobs.folds import begin_folds
 from thalweg.jobs.interrupt import stop_on_signals
@@ -89,6 +90,7 @@ def fit_one(
 ) -> Run:
     """One model, on all rows or for one of several folds."""
     progress = open_progress(quiet=quiet)
+    settings = begun_settings(settings)
     try:
         study = _study(data, settings, progress)
         plan = plan_of(study, settings, owns_process=owns_process)
@@ -139,13 +141,19 @@ def carry_out(
 def _begin(data: Any, study: Study, plan: FitPlan, place: Place, descent: Descent) -> None:
     """From the start on record: what was asked, and where it runs."""
     chosen = plan.chosen(descent)
-    environment = environment_of(data, plan.machine, held_data(plan.settings))
+    environment = environment_of(data, plan.machine, _held(plan.settings))
     if parent := place.origin.get("parent"):
         environment["parent"] = f"{parent['run']}, step {parent['step']:,}"
     place.written.facts(settings=chosen, environment=environment)
     if place.folder is not None:
         write_settings(place.folder, plan, chosen, data, place.origin)
         write_schema(place.folder, study, study.reading)
+
+
+def _held(settings: Settings) -> dict[str, Any]:
+    """What a fit reads besides its data, by the setting's name."""
+    init = {} if settings.init is None else {"init": path_of(settings.init)}
+    return {**held_data(settings), **init}
 
 
 def _train(

@@ -31,6 +31,8 @@ FIXED = {
     "schema": "other columns make another run",
     "model": "another model has other weights",
     "loss": "another loss makes another run",
+    "init": "other weights make another run",
+    "layer_decay": "its optimizer has a group for each layer",
     "label_smoothing": "another loss makes another run",
     "quantiles": "another loss makes another run",
     "weights": "other weights make another run",

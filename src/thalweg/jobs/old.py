@@ -10,6 +10,7 @@ from typing import Any
 from thalweg.errors import RunError
 from thalweg.jobs.data import checksum_of, data_again
 from thalweg.jobs.environment import OBJECT
+from thalweg.jobs.finetuning import path_of
 from thalweg.jobs.settings import Settings
 from thalweg.jobs.trust import check_functions
 from thalweg.record import History, read
@@ -47,11 +48,12 @@ class Old:
         return data_again(self.folder.path, self.source, given, known)
 
     def check_held(self) -> None:
-        """Raises RunError where what validated and tested is not there any more, or not the same.
+        """Raises RunError where what validated and tested, or what the weights began with, is not
+        there any more, or not the same.
 
         It is named by run.toml, or was given as an object.
         """
-        for name in ("validation", "test"):
+        for name in ("validation", "test", "init"):
             known, data = self.history.environment.get(f"{name}_xxh3"), self.chosen.get(name)
             if known == OBJECT and name not in self.objects:
                 raise RunError(
@@ -60,6 +62,7 @@ class Old:
                 )
             if known in (None, OBJECT) or data is None:
                 continue
+            data = path_of(data) if name == "init" else data
             if not Path(data).is_file():
                 raise RunError(f"{data}, the {name} data of {self.folder.path}, is not there now")
             if known != checksum_of(data):

@@ -22,6 +22,7 @@ def opening_lines(study: Study, plan: FitPlan, descent: Descent) -> list[str]:
     if study.schema is not None:
         lines += _columns(study.schema)
     lines += [f"{notice}" for notice in study.notices]
+    lines += plan.tuned.lines if plan.tuned else []
     return [
         *lines,
         *_judging(study, plan),

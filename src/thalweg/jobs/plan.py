@@ -8,6 +8,7 @@ from typing import Any
 
 from thalweg import optim, schedules
 from thalweg.jobs import defaults
+from thalweg.jobs.finetuning import Tuned, shares_of, tuned
 from thalweg.jobs.machine import Machine, machine_of
 from thalweg.jobs.place import Place
 from thalweg.jobs.settings import Settings
@@ -18,6 +19,7 @@ from thalweg.loop.descent import Descent
 from thalweg.loop.going import Change
 from thalweg.loop.stopping import Until, budget, converged, reached
 from thalweg.optim import Optimizer
+from thalweg.optim.names import arranged
 from thalweg.record import Memory, Record
 from thalweg.rules.options import EMA
 from thalweg.scale.compiled import OFF
@@ -30,7 +32,9 @@ from thalweg.tasks.measure import look_at
 from thalweg.tasks.metrics import Metric, metric_of
 from thalweg.tasks.model import check_own, model_of, with_sizes
 from thalweg.tasks.own import with_data
+from thalweg.tasks.pretrained import with_shares
 from thalweg.tasks.study import Study
+from thalweg.tasks.table.source import is_stored
 from thalweg.tasks.task import Task
 
 
@@ -47,6 +51,7 @@ class FitPlan:
     schedule: Schedule
     until: Until
     is_own_task: bool = False
+    tuned: Tuned | None = None
 
     @property
     def is_named(self) -> bool:
@@ -118,6 +123,10 @@ class FitPlan:
             "quantiles": settings.quantiles,
             "weights": settings.weights,
             "class_weights": settings.class_weights,
+            "init": settings.init,
+            "freeze": settings.freeze,
+            "layer_decay": settings.layer_decay,
+            "forgetting": str(settings.forgetting) if is_stored(settings.forgetting) else None,
             "optimizer": settings.optimizer,
             "lr": settings.rate,
             "schedule": settings.schedule_text,
@@ -162,16 +171,18 @@ def plan_of(study: Study, settings: Settings, *, owns_process: bool) -> FitPlan:
     if epochs is None and settings.steps is None and settings.time is None:
         epochs = defaults.epochs(num_batches(rows, batch_size))
     task = _task(study, settings)
+    begun = tuned(task.model, study, settings)
     return FitPlan(
         settings=settings,
         task=task,
-        optimizer=_optimizer(task.model, settings),
+        optimizer=_optimizer(task.model, settings, begun),
         batch_size=batch_size,
         epochs=epochs,
         machine=machine_of(task, batch_size, settings, owns_process=owns_process),
         schedule=_schedule(settings),
         until=_until(settings, epochs, may_stop_early=not task.phases),
         is_own_task=study.task is not None,
+        tuned=begun,
     )
 
 
@@ -215,12 +226,15 @@ def _metric(study: Study, settings: Settings) -> Metric | None:
     return next(row for row in study.metrics if row.name == name)
 
 
-def _optimizer(model: Any, settings: Settings) -> Optimizer:
+def _optimizer(model: Any, settings: Settings, begun: Tuned | None) -> Optimizer:
     """The optimizer by name; a step that is not finite is never applied, and measured always."""
     name, given = settings.parsed_optimizer
     options = () if settings.ema is None else (EMA(settings.ema),)
+    params, shares = model, shares_of(settings, begun)
+    if shares is not None:
+        params = with_shares(arranged(name, model), model, settings.rate, shares)
     return optim.make(
-        name, model, given, lr=settings.rate, clip=settings.parsed_clip, options=options
+        name, params, given, lr=settings.rate, clip=settings.parsed_clip, options=options
     )
 
 

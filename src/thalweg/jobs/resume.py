@@ -181,7 +181,8 @@ def _folds(
 def _with_own_schema(old: Old, settings: Settings) -> Settings:
     """The settings of the data; a schema that was given is by now the run's own."""
     own = old.folder.path / SCHEMA
-    return replace(settings, schema=str(own)) if settings.schema and own.is_file() else settings
+    is_given = settings.schema is not None or settings.init is not None
+    return replace(settings, schema=str(own)) if is_given and own.is_file() else settings
 
 
 def _change(old: Old, wish: Wish, settings: Settings, rows: int) -> tuple[Settings, Change | None]:

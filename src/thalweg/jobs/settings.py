@@ -34,7 +34,7 @@ GUARDS = ("act", "advise", "off")
 COMPILE = ("off", "auto", "on")
 PRECISIONS = ("float32", "bf16", "fp16", "bf16-weights")
 _AFTER_WARMUP = sorted(BUILDERS.keys() - {"warmup"})
-_NAMES = ("columns", "drop", "types")
+_NAMES = ("columns", "drop", "types", "freeze")
 """Settings that name columns: a text, or from Python a list or a mapping."""
 _TRUTHS = {"true": True, "false": False}
 
@@ -115,6 +115,18 @@ class Settings:
     )
     class_weights: Any = _setting(
         None, "balanced: every class counts alike in the loss; or spam=5,ham=1"
+    )
+    init: str | None = _setting(
+        None, "weights to begin with: FILE.safetensors, or the folder of a run, whose columns too"
+    )
+    freeze: Any = _setting(
+        None, "parameters to keep as they are, by name, with * for anything: encoder.*,*.bias"
+    )
+    layer_decay: float | None = _setting(
+        None, "factor of the rate from each layer to the one below, such as 0.8", above=0
+    )
+    forgetting: Any = _setting(
+        None, "data of the task that --init was trained for: what of it is forgotten is measured"
     )
     optimizer: str = _setting(
         defaults.OPTIMIZER, "sgd, momentum, adam or adamw; with settings as adamw:weight_decay=0.1"
@@ -285,7 +297,11 @@ class Settings:
     @property
     def rate(self) -> float:
         """The learning rate, asked for or by default."""
-        return self.lr if self.lr is not None else defaults.LR[self.parsed_optimizer[0]]
+        if self.lr is not None:
+            return self.lr
+        usual = defaults.LR[self.parsed_optimizer[0]]
+        is_whole = self.init is not None and self.freeze is None
+        return usual * defaults.FINE_TUNING if is_whole else usual
 
     @property
     def seconds(self) -> float | None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from thalweg.errors import DataError, UsageError
+from thalweg.jobs.finetuning import columns_of
 from thalweg.jobs.judging import class_weights_of, levels_of
 from thalweg.jobs.schema_file import given_schema
 from thalweg.jobs.settings import Settings
@@ -91,6 +92,9 @@ def _of_table(data: Any, settings: Settings) -> Study:
 
 
 def _asked(settings: Settings, target: str) -> Asked:
+    given = given_schema(settings.schema) if settings.schema else columns_of(settings)
+    is_fixed = settings.init is not None and settings.columns is None
+    names = [str(row["name"]) for row in given.get("columns", [])] if is_fixed else []
     return Asked(
         target=target,
         task=settings.task,
@@ -102,9 +106,9 @@ def _asked(settings: Settings, target: str) -> Asked:
         embeds=embeds(settings.model),
         separator=settings.separator,
         drop=names_of(settings.drop or ""),
-        columns=names_of(settings.columns or ""),
+        columns=names_of(settings.columns or "") or tuple(names),
         types=pairs_of(settings.types or "", "types"),
-        given=given_schema(settings.schema) if settings.schema else {},
+        given=given,
     )
 
 

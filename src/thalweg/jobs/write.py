@@ -9,6 +9,7 @@ from typing import Any
 
 from thalweg.draw.report import render
 from thalweg.health.verdict import judge
+from thalweg.jobs.finetuning import fine_tuning_of
 from thalweg.jobs.place import Place
 from thalweg.jobs.plan import FitPlan
 from thalweg.jobs.results import choose_threshold, pictures_of, result_of
@@ -71,6 +72,7 @@ def score(study: Study, plan: FitPlan, descent: Descent, place: Place) -> Run:
         verdict=verdict,
         folder=place.folder.path if place.folder else None,
     )
+    result |= fine_tuning_of(study, plan.settings, plan.tuned, task.model)
     place.written.facts(results={"summary": result, **pictures_of(study, descent)})
     return Run(
         predictor=Predictor(task.model, study.schema, study.kind, study.loss, task.reading),

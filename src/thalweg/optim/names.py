@@ -104,13 +104,14 @@ def make(
         given["betas"] = tuple(given.pop(key, known[key]) for key in ("beta1", "beta2"))
     if lr is not None:
         given["lr"] = lr
-    return named.build(_arranged(named, params), clip=clip, options=options, **given)
+    return named.build(arranged(name, params), clip=clip, options=options, **given)
 
 
-def _arranged(named: Named, params: Iterable[Any] | nn.Module) -> Iterable[Any]:
-    """A model's parameters as the optimizer wants them; others as they are."""
+def arranged(name: str, params: Iterable[Any] | nn.Module) -> Iterable[Any]:
+    """A model's parameters as the optimizer of this name wants them; others as they are."""
     if not isinstance(params, nn.Module):
         return params
+    named = OPTIMIZERS[name]
     return params.parameters() if named.groups is None else named.groups(params)
 
 

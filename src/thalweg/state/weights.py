@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_file, load_model, save_model
 from torch import Tensor, nn
 
-from thalweg.errors import RunError, UsageError
+from thalweg.errors import DataError, RunError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +59,19 @@ def load_weights(model: nn.Module, path: Path) -> None:
     except (SafetensorError, RuntimeError, OSError) as error:
         line = " ".join(str(error).split())
         raise RunError(f"{path} does not hold the weights of this model: {line}") from None
+
+
+def weights_in(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, by name. Raises DataError for anything else."""
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise DataError(
+            f"{path} does not exist: check the spelling, or give the full path"
+        ) from None
+    except (SafetensorError, OSError) as error:
+        line = " ".join(str(error).split())
+        raise DataError(
+            f"{path} is no safetensors file ({line}): save weights with "
+            "safetensors.torch.save_model(model, path)"
+        ) from None
