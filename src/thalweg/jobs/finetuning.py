@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import torch
-from torch import Tensor, nn
 
 from thalweg.errors import UsageError
 from thalweg.jobs import defaults
@@ -20,7 +17,15 @@ from thalweg.state import folder as files
 from thalweg.state.folder import Folder, is_run
 from thalweg.state.weights import weights_in
 from thalweg.tasks.predictor import Predictor
-from thalweg.tasks.pretrained import Begun, Shares, begin_with, freeze, layers_of, moved
+from thalweg.tasks.pretrained import (
+    Begun,
+    Shares,
+    begin_with,
+    copy_over,
+    freeze,
+    layers_of,
+    moved,
+)
 from thalweg.tasks.study import Study
 from thalweg.tasks.table.names import names_of
 
@@ -63,7 +68,7 @@ def columns_of(settings: Settings) -> dict[str, Any]:
     return {} if rows is None else {"columns": rows}
 
 
-def tuned(model: nn.Module, study: Study, settings: Settings) -> Tuned | None:
+def tuned(model: Any, study: Study, settings: Settings) -> Tuned | None:
     """Give the model the weights to begin with, and freeze what is to be; None: nothing is asked.
 
     Raises DataError for a file that does not fit, UsageError for wishes that have no effect.
@@ -115,7 +120,7 @@ def _run_of(init: str | None) -> Folder | None:
 
 
 def fine_tuning_of(
-    study: Study, settings: Settings, tuned: Tuned | None, model: nn.Module
+    study: Study, settings: Settings, tuned: Tuned | None, model: Any
 ) -> dict[str, Any]:
     """What the result says of it: how far each layer moved, and what was forgotten."""
     if tuned is None or tuned.path is None or tuned.begun is None:
@@ -136,8 +141,8 @@ def _forgotten(
     study: Study,
     settings: Settings,
     begun: Begun,
-    model: nn.Module,
-    start: Mapping[str, Tensor],
+    model: Any,
+    start: Mapping[str, Any],
 ) -> dict[str, Any] | None:
     """Scores on the old task's data: of the weights it began with, and of those that came out."""
     if settings.forgetting is None:
@@ -146,7 +151,7 @@ def _forgotten(
     if run is not None:  # its own head, and its own classes
         old = load(run.path)
         before = old.evaluate(settings.forgetting)
-        _take(old.model, model, begun.taken)
+        copy_over(old.model, model, begun.taken)
         return {"before": before, "after": old.evaluate(settings.forgetting)}
     first = copy.deepcopy(model)
     begin_with(first, start, str(settings.init))
@@ -154,16 +159,9 @@ def _forgotten(
     return dict(zip(("before", "after"), scores, strict=True))
 
 
-def _scores(model: nn.Module, study: Study, data: Any) -> dict[str, float]:
+def _scores(model: Any, study: Study, data: Any) -> dict[str, float]:
     predictor = Predictor(model, study.schema, study.kind, study.loss, study.reading)
     return predictor.evaluate(data)
-
-
-@torch.no_grad()
-def _take(model: nn.Module, other: nn.Module, names: Iterable[str]) -> None:
-    own, theirs = model.state_dict(), other.state_dict()
-    for name in names:
-        own[name].copy_(theirs[name])
 
 
 def _sentence(found: Mapping[str, Any]) -> str:

@@ -82,6 +82,14 @@ def begin_with(
     )
 
 
+@torch.no_grad()
+def copy_over(model: nn.Module, other: nn.Module, names: Iterable[str]) -> None:
+    """Give a model the tensors of another one, which has the same under these names."""
+    own, theirs = model.state_dict(), other.state_dict()
+    for name in names:
+        own[name].copy_(theirs[name])
+
+
 def freeze(model: nn.Module, patterns: Iterable[str]) -> list[str]:
     """Keep the parameters whose names match as they are, and the running statistics of layers whose
     parameters all do; returns their names.
