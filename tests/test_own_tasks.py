@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 import thalweg
 from thalweg.errors import RunError, UsageError
+from thalweg.jobs.trust import check_functions
 from thalweg.keys import Purpose, key
 from thalweg.tasks.sources import Arrays
 
@@ -334,3 +336,11 @@ def test_what_fit_refuses_of_a_named_task(name, more, text, module, tmp_path):
     with pytest.raises(UsageError, match=text):
         thalweg.fit(f"{module}:{name}", steps=5, quiet=True, **more)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("kind", ["model", "loss", "metric"])
+@pytest.mark.parametrize("name", ["os:abort", "antigravity:main", "torch.hub:load"])
+def test_a_function_that_a_strange_folder_names_is_not_even_imported(kind, name, tmp_path):
+    with pytest.raises(RunError, match="no file of the current folder holds it"):
+        check_functions(tmp_path / "run.toml", {kind: name})
+    assert "antigravity" not in sys.modules

@@ -19,8 +19,9 @@ from thalweg.tasks import baselines
 from thalweg.tasks.table.asked import Asked
 from thalweg.tasks.table.describe import Dropped, describe_columns
 from thalweg.tasks.table.encode import encode_inputs, encode_target, tree_inputs
-from thalweg.tasks.table.kinds import MOST_DEVIATIONS, Column
+from thalweg.tasks.table.kinds import Column
 from thalweg.tasks.table.levels import MOST_LEVELS
+from thalweg.tasks.table.measured import MOST_DEVIATIONS
 from thalweg.tasks.table.read import read_table
 from thalweg.tasks.table.schema import Schema
 from thalweg.tasks.table.split import LEAST_ROWS, split

@@ -16,6 +16,7 @@ import polars as pl
 from thalweg.tasks.models.inputs import DIGIT
 from thalweg.tasks.table import dates
 from thalweg.tasks.table.levels import MOST_LEVELS, levels_of, width_of
+from thalweg.tasks.table.measured import one_hot, spread, standard, with_levels
 from thalweg.tasks.table.truths import pair_of, truths, two_of
 from thalweg.tasks.table.values import (
     as_floats,
@@ -30,11 +31,6 @@ from thalweg.tasks.table.values import (
 
 MOST_WORDS = 20
 """Words that may stand among the numbers of a mixed column, and the fewest numbers beside them."""
-
-MOST_DEVIATIONS = 1e6
-"""Standardised numbers are cut off here, beyond what a training row can reach, so that no absurd
-value overflows the model.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,53 +148,22 @@ def words_of(series: pl.Series, column: Column) -> pl.Series:
     return _words(series) if column.kind == "mixed" else level_texts(series, column.levels)
 
 
-def _spread(values: np.ndarray) -> dict[str, Any]:
-    """What is measured of numbers, float64 (n,), where a missing one is NaN."""
-    missing = np.isnan(values)
-    if missing.all():
-        return {"has_missing": True, "missing": 1.0}
-    return {
-        "mean": float(np.nanmean(values)),
-        "deviation": float(np.nanstd(values)) or 1.0,
-        "has_missing": bool(missing.any()),
-        "low": float(np.nanmin(values)),
-        "high": float(np.nanmax(values)),
-        "missing": float(missing.mean()),
-    }
-
-
-def _standard(block: np.ndarray, values: np.ndarray, mean: float, deviation: float) -> np.ndarray:
-    """Write standardised numbers; where they are missing, which is returned, the mean."""
-    missing = np.isnan(values)
-    standard = ((values - mean) / deviation).clip(-MOST_DEVIATIONS, MOST_DEVIATIONS)
-    block[:] = np.where(missing, 0.0, standard)
-    return missing
-
-
-def _one_hot(block: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Mark the level of each row; a missing one has none, which is returned."""
-    missing = np.isnan(places)
-    rows = np.flatnonzero(~missing)
-    block[rows, places[rows].astype(np.int64)] = 1.0
-    return missing
-
-
 def _plain_numbers(series: pl.Series, column: Column, source: str) -> np.ndarray:
     return as_floats(as_numbers(series, source))
 
 
 def _learn_number(series: pl.Series, given: Mapping[str, Any]) -> dict[str, Any]:
-    return _spread(as_floats(plain_numbers(series) if series.dtype == pl.String else series))
+    return spread(as_floats(plain_numbers(series) if series.dtype == pl.String else series))
 
 
 def _fill_number(block: np.ndarray, series: pl.Series, column: Column, source: str) -> np.ndarray:
     values = tree_values(series, column, source)
-    return _standard(block[:, 0], values, column.mean, column.deviation)
+    return standard(block[:, 0], values, column.mean, column.deviation)
 
 
 def _learn_boolean(series: pl.Series, given: Mapping[str, Any]) -> dict[str, Any]:
     levels = given.get("levels") or two_of(series)
-    found = {**_spread(as_floats(truths(series, levels))), "levels": levels}
+    found = {**spread(as_floats(truths(series, levels))), "levels": levels}
     return {name: value for name, value in found.items() if name not in ("low", "high")}
 
 
@@ -213,34 +178,13 @@ def _learn_category(series: pl.Series, given: Mapping[str, Any]) -> dict[str, An
         levels, vector = levels_of(texts, embeds="vector" not in given)
     elif "vector" not in given and len(levels) > MOST_LEVELS:
         vector = width_of(len(levels))
-    return {**_levels(texts, levels, len(series), len(levels)), "vector": vector}
-
-
-def _levels(
-    texts: pl.Series, levels: tuple[str, ...] | None, num_rows: int, most: int
-) -> dict[str, Any]:
-    """Levels by their number of rows, then by name, and how many rows lie outside of them.
-
-    What stands in one row only tells how many rows hold something never seen (Good and Turing).
-    """
-    texts = texts.alias("level")
-    counts = texts.drop_nulls().value_counts().sort(["count", "level"], descending=[True, False])
-    if levels is None:
-        levels = tuple(counts.get_column("level").head(most).to_list())
-    others = counts.filter(~pl.col("level").is_in(list(levels))).get_column("count").sum()
-    single = int((counts.get_column("count") == 1).sum())
-    return {
-        "levels": levels,
-        "has_missing": texts.null_count() > 0,
-        "missing": texts.null_count() / num_rows,
-        "unseen": min(1.0, (others + single) / num_rows),
-    }
+    return {**with_levels(texts, levels, len(series), len(levels)), "vector": vector}
 
 
 def _fill_category(block: np.ndarray, series: pl.Series, column: Column, source: str) -> np.ndarray:
     places = codes(level_texts(series, column.levels), column.levels)
     if not column.vector:
-        return _one_hot(block, places)
+        return one_hot(block, places)
     missing = np.isnan(places)
     block[:, 0], block[:, 1] = np.divmod(np.where(missing, len(column.levels), places), DIGIT)
     return missing
@@ -280,8 +224,8 @@ def _mixed_numbers(series: pl.Series, column: Column | None = None, source: str 
 
 
 def _learn_mixed(series: pl.Series, given: Mapping[str, Any]) -> dict[str, Any]:
-    numbers = _spread(_mixed_numbers(series))
-    words = _levels(_words(series), given.get("levels"), len(series), MOST_WORDS)
+    numbers = spread(_mixed_numbers(series))
+    words = with_levels(_words(series), given.get("levels"), len(series), MOST_WORDS)
     missing = {
         "has_missing": series.null_count() > 0,
         "missing": series.null_count() / len(series),
@@ -290,15 +234,15 @@ def _learn_mixed(series: pl.Series, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _fill_mixed(block: np.ndarray, series: pl.Series, column: Column, source: str) -> np.ndarray:
-    no_number = _standard(block[:, 0], _mixed_numbers(series), column.mean, column.deviation)
-    no_word = _one_hot(block[:, 1:], codes(_words(series), column.levels))
+    no_number = standard(block[:, 0], _mixed_numbers(series), column.mean, column.deviation)
+    no_word = one_hot(block[:, 1:], codes(_words(series), column.levels))
     return no_number & no_word
 
 
 def _learn_date(series: pl.Series, given: Mapping[str, Any]) -> dict[str, Any]:
     format = given.get("format") or _format(series)
     times = dates.parsed(series, format)
-    found = {"format": format, **_spread(as_floats(times))}
+    found = {"format": format, **spread(as_floats(times))}
     parts = dates.parts(times)
     known = {name: values[~np.isnan(values)] for name, values in parts.items()}
     found["parts"] = tuple(
@@ -328,12 +272,12 @@ def _date_width(column: Column) -> int:
 
 def _fill_date(block: np.ndarray, series: pl.Series, column: Column, source: str) -> np.ndarray:
     times = dates.instants(series, column.format, source)
-    missing = _standard(block[:, 0], as_floats(times), column.mean, column.deviation)
+    missing = standard(block[:, 0], as_floats(times), column.mean, column.deviation)
     place = 1
     values = dates.parts(times)
     for name in column.parts:
         if name == "year":
-            _standard(block[:, place], values[name], column.year_mean, column.year_deviation)
+            standard(block[:, place], values[name], column.year_mean, column.year_deviation)
         else:
             for i, side in enumerate(dates.circle(name, values[name])):
                 block[:, place + i] = np.where(missing, 0.0, side)
