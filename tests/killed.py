@@ -228,13 +228,16 @@ def plant(number: int, change: Change, patch: Callable[..., Any] = setattr) -> N
 
     patch: how a method is replaced, such as pytest's monkeypatch.setattr
     """
-    backward = Stepper._backward
+    backward = Stepper.backward
 
-    def planted(self: Any, batch: Any, at: int, params: Any) -> Any:
-        loss = backward(self, batch, at, params)
-        return change(loss, params) if at == number else loss
+    def planted(self: Any, batch: Any, at: int, *more: Any) -> Any:
+        losses = backward(self, batch, at, *more)
+        if at == number:
+            params = [p for group in self.optimizer.param_groups for p in group["params"]]
+            losses["loss"] = change(losses["loss"], params)
+        return losses
 
-    patch(Stepper, "_backward", planted)
+    patch(Stepper, "backward", planted)
     step = thalweg.Guard.step
 
     def planted_too(self: Any, loss: torch.Tensor, **more: Any) -> Any:

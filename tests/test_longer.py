@@ -328,16 +328,16 @@ class Died(BaseException):
 
 def dies(number: int, work: Any) -> None:
     """Do this, and die in step `number`, after its backward pass."""
-    backward = loop_step.Stepper._backward
+    backward = loop_step.Stepper.backward
 
-    def fatal(self: Any, batch: Any, at: int, params: Any) -> Any:
-        loss = backward(self, batch, at, params)
+    def fatal(self: Any, batch: Any, at: int, *more: Any) -> Any:
+        loss = backward(self, batch, at, *more)
         if at == number:
             raise Died
         return loss
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop_step.Stepper, "_backward", fatal)
+        patch.setattr(loop_step.Stepper, "backward", fatal)
         with pytest.raises(Died):
             work()
 
@@ -367,7 +367,7 @@ def test_a_changed_run_survives_a_kill(wish, number, place):
 
 
 def test_killed_after_the_last_step_takes_no_other(place):
-    def die(*_: Any) -> None:
+    def die(*_: Any, **more: Any) -> None:
         raise Died
 
     whole = fit("a", epochs=5)
@@ -392,15 +392,15 @@ def test_a_killed_run_is_trained_longer(place):
 @pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_was_asked_to_stop_goes_on(asked, number, place):
     """In step 17 nothing else was due; after step 18 a look was."""
-    backward = loop_step.Stepper._backward
+    backward = loop_step.Stepper.backward
 
-    def asks(self: Any, batch: Any, at: int, params: Any) -> Any:
+    def asks(self: Any, batch: Any, at: int, *more: Any) -> Any:
         if at == number:
             os.kill(os.getpid(), asked)
-        return backward(self, batch, at, params)
+        return backward(self, batch, at, *more)
 
     with pytest.MonkeyPatch.context() as patch, suppress(Preempted):
-        patch.setattr(loop_step.Stepper, "_backward", asks)
+        patch.setattr(loop_step.Stepper, "backward", asks)
         assert fit("a", epochs=5).result["status"] == "interrupted"
         assert asked == signal.SIGINT
     assert len(steps_of("a")["number"]) == number

@@ -6,6 +6,7 @@ from typing import Any
 
 from thalweg.draw.progress import Plan, Progress, Silent, open_progress
 from thalweg.errors import Preempted
+from thalweg.jobs.clock import Clock
 from thalweg.jobs.data import stem_of
 from thalweg.jobs.environment import environment_of
 from thalweg.jobs.finetuning import begun_settings, path_of
@@ -89,12 +90,15 @@ def fit_one(
     owns_process: bool = False,
 ) -> Run:
     """One model, on all rows or for one of several folds."""
-    progress = open_progress(quiet=quiet)
+    progress, clock = open_progress(quiet=quiet), Clock(owns_process=owns_process)
     settings = begun_settings(settings)
     try:
         study = _study(data, settings, progress)
         plan = plan_of(study, settings, owns_process=owns_process)
-        return _fit(data, study, plan, progress, stem or stem_of(data))
+        new = opened(settings.out, settings.name, stem or stem_of(data))
+        with plan.machine.applied(), new as place:
+            descent = plan.descend(place)
+            return carry_out(study, plan, place, descent, data=data, progress=progress, clock=clock)
     finally:
         progress.close()
 
@@ -102,13 +106,6 @@ def fit_one(
 def _study(data: Any, settings: Settings, progress: Progress | Silent) -> Study:
     progress.say(f"reading {name_of(data)}" if is_stored(data) else "preparing the data")
     return study_of(data, settings)
-
-
-def _fit(data: Any, study: Study, plan: FitPlan, progress: Progress | Silent, stem: str) -> Run:
-    settings = plan.settings
-    with plan.machine.applied(), opened(settings.out, settings.name, stem) as place:
-        descent = plan.descend(place)
-        return carry_out(study, plan, place, descent, data=data, progress=progress)
 
 
 def carry_out(
@@ -119,6 +116,7 @@ def carry_out(
     *,
     data: Any,
     progress: Progress | Silent,
+    clock: Clock,
 ) -> Run:
     """Take the steps of a descent that is ready, score what came out, and write it.
 
@@ -129,10 +127,10 @@ def carry_out(
         progress.say(line)
     with stop_on_signals(descent):
         with descent:
-            _train(study, plan, place, descent, progress)
+            waited = _train(study, plan, place, descent, progress=progress, clock=clock)
             _check_preempted(place, descent)
             progress.say("scoring")
-            run = score(study, plan, descent, place)
+            run = score(study, plan, descent, place, waited=waited)
         if place.folder is not None:
             write(place.folder, run, study)
     return run
@@ -157,9 +155,16 @@ def _held(settings: Settings) -> dict[str, Any]:
 
 
 def _train(
-    study: Study, plan: FitPlan, place: Place, descent: Descent, progress: Progress | Silent
-) -> None:
-    """Take every step, exactly."""
+    study: Study,
+    plan: FitPlan,
+    place: Place,
+    descent: Descent,
+    *,
+    progress: Progress | Silent,
+    clock: Clock,
+) -> float | None:
+    """Take every step, exactly; returns the seconds until the first, None where there was none."""
+    waited = None
     if place.is_new or descent.progress.steps == 0:
         for notice in study.notices:
             descent.tell(Event(descent.progress.steps, "notice", notice))
@@ -177,7 +182,11 @@ def _train(
             )
         )
         for step in descent:
+            if waited is None:
+                waited = clock.seconds
+                progress.say(f"first step {waited:.1f} s after the start")
             progress.step(step)
+    return waited
 
 
 def _check_preempted(place: Place, descent: Descent) -> None:

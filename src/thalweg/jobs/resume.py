@@ -11,6 +11,7 @@ from typing import Any
 
 from thalweg.draw.progress import open_progress
 from thalweg.errors import RunError, UsageError
+from thalweg.jobs.clock import Clock
 from thalweg.jobs.fit import carry_out, fit_one
 from thalweg.jobs.folded import Folds
 from thalweg.jobs.folds import go_on_with_folds, has_state, known_folds
@@ -123,7 +124,7 @@ def run_resume(
     known = _with_own_schema(old, Settings.of({**old.chosen, **old.objects}))
     asked = changed(old.chosen, wish.settings)  # what cannot be set is refused before data is read
     settings = replace(Settings.of({**asked, **old.objects}), out=out, name=wish.name)
-    progress = open_progress(quiet=quiet)
+    progress, clock = open_progress(quiet=quiet), Clock(owns_process=owns_process)
     try:
         progress.say(f"reading {name_of(data)}" if is_stored(data) else "preparing the data")
         study = study_of(data, known)
@@ -133,7 +134,7 @@ def run_resume(
             descent = plan.descend(place, exact=exact, change=change)
             for event in [event for event in descent.events if event.kind in ("resume", "change")]:
                 progress.say(event.text)
-            return carry_out(study, plan, place, descent, data=data, progress=progress)
+            return carry_out(study, plan, place, descent, data=data, progress=progress, clock=clock)
     finally:
         progress.close()
 

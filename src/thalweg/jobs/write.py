@@ -49,8 +49,13 @@ def write_schema(folder: Folder, study: Study, reading: Reading | None) -> None:
     folder.write_toml(files.SCHEMA, values | ({"reading": special} if special else {}))
 
 
-def score(study: Study, plan: FitPlan, descent: Descent, place: Place) -> Run:
-    """Score what was kept, judge the run, and put both into its record."""
+def score(
+    study: Study, plan: FitPlan, descent: Descent, place: Place, *, waited: float | None
+) -> Run:
+    """Score what was kept, judge the run, and put both into its record.
+
+    waited: seconds until the first step was taken
+    """
     assert descent.ending is not None
     status, reason = descent.ending.status, descent.ending.reason
     task = descent.task
@@ -72,6 +77,7 @@ def score(study: Study, plan: FitPlan, descent: Descent, place: Place) -> Run:
         verdict=verdict,
         folder=place.folder.path if place.folder else None,
     )
+    result["seconds_to_first_step"] = None if waited is None else round(waited, 3)
     result |= fine_tuning_of(study, plan.settings, plan.tuned, task.model)
     place.written.facts(results={"summary": result, **pictures_of(study, descent)})
     return Run(
