@@ -20,6 +20,7 @@ class Purpose(IntEnum):
     COLLATE = 4
     LOADER = 5
     STATISTICS = 6
+    SHUFFLE = 8
     START = 9
 
 

@@ -111,6 +111,7 @@ class FitPlan:
             "quantiles": settings.quantiles,
             "weights": settings.weights,
             "class_weights": settings.class_weights,
+            "by": settings.by,
             "optimizer": settings.optimizer,
             "lr": settings.rate,
             "schedule": settings.schedule_text,

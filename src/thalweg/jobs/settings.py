@@ -116,6 +116,9 @@ class Settings:
     class_weights: Any = _setting(
         None, "balanced: every class counts alike in the loss; or spam=5,ham=1"
     )
+    by: str | None = _setting(
+        None, "the column by whose values errors are told apart at the end; it may be an input"
+    )
     optimizer: str = _setting(
         defaults.OPTIMIZER, "sgd, momentum, adam or adamw; with settings as adamw:weight_decay=0.1"
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from thalweg.draw.report import render
 from thalweg.health.verdict import judge
+from thalweg.jobs.mattered import mattered
 from thalweg.jobs.place import Place
 from thalweg.jobs.plan import FitPlan
 from thalweg.jobs.results import choose_threshold, pictures_of, result_of
@@ -68,6 +69,8 @@ def score(study: Study, plan: FitPlan, descent: Descent, place: Place) -> Run:
         verdict=verdict,
         folder=place.folder.path if place.folder else None,
     )
+    is_whole = plan.settings.validation is not None
+    result |= mattered(study, descent, seed=plan.settings.seed, is_whole=is_whole)
     place.written.facts(results={"summary": result, **pictures_of(study, descent)})
     return Run(
         predictor=Predictor(task.model, study.schema, study.kind, study.loss, task.reading),

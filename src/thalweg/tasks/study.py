@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import polars as pl
 
 from thalweg.tasks.baselines import Scores
 from thalweg.tasks.metrics import Metric
@@ -35,6 +36,7 @@ class Study:
     rows, num_features: size of the data; schema: of a table; notices: what was done to it, a line
     each found: what is to be known of the split
     weights: of each row that the sources name, (rows,), where they do not hold them yet
+    by: the column, of every row that the sources name, by whose values errors are told apart
     baselines(seed) -> {"constant": {...}, "tree": {...}}, scored on the test set
     """
 
@@ -57,6 +59,7 @@ class Study:
     reading: Reading | None = None
     found: Found | None = None
     weights: np.ndarray | None = None
+    by: pl.Series | None = None
 
     @property
     def num_outputs(self) -> int:
