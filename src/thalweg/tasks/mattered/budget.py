@@ -10,8 +10,8 @@ from thalweg.tasks.task import Task
 SHARE = 0.1
 """Of the work that training took, in which a row's pass forth and back counts as PASSES."""
 PASSES = 3
-LEAST_WORK = 2.5e10
-"""Multiplications that are allowed after the shortest training: less than a second."""
+LEAST_WORK = 1.5e10
+"""Multiplications that are allowed after the shortest training: half a second."""
 
 REPEATS = 5
 """Shuffles of a column, where the budget allows them; rows come first, down to one shuffle."""
