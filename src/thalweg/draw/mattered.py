@@ -39,10 +39,10 @@ def _card(name: str, title: str, sentence: str, *inside: Markup) -> Markup:
 
 
 def _columns(summary: Row) -> Markup:
-    if not summary.get("importance_of"):
+    if not summary.get("importance_how"):
         return Markup()
     rows: Sequence[Row] = summary.get("importance") or ()
-    metric = str(mapping(summary["importance_of"]).get("metric"))
+    metric = str(mapping(summary["importance_how"]).get("metric"))
     sentence = words.measured(summary)
     if not rows:
         return _card("mattered", "What mattered", sentence)

@@ -32,7 +32,8 @@ def difference(metric: str, value: float) -> str:
     """A change of a metric: `1.4 points` of a share, `0.13` of others."""
     if metric not in SHARES:
         return f"{'-' if value < 0 else ''}{number(abs(value))}"
-    size = f"{abs(100 * value):.1f}".removesuffix(".0")
+    points = abs(100 * value)
+    size = f"{points:.{1 if points >= 1 else 2}f}".rstrip("0").rstrip(".")
     sign = "-" if value < 0 and size != "0" else ""
     return f"{sign}{size} {'point' if size == '1' else 'points'}"
 
@@ -50,7 +51,7 @@ def helpful(summary: Summary) -> list[Mapping[str, Any]]:
 
 def columns(summary: Summary, most: int = 3) -> str | None:
     """Which columns mattered most; None where that was not measured, or there are too few rows."""
-    rows, how = summary.get("importance"), summary.get("importance_of") or {}
+    rows, how = summary.get("importance"), summary.get("importance_how") or {}
     if not rows or all(finite(row.get("low")) is None for row in rows):
         return None
     metric = heading(how.get("metric"))
@@ -66,7 +67,7 @@ def columns(summary: Summary, most: int = 3) -> str | None:
 
 def measured(summary: Summary) -> str:
     """How the columns' effects were measured, and how many of them may be none."""
-    rows, how = summary.get("importance") or (), summary.get("importance_of") or {}
+    rows, how = summary.get("importance") or (), summary.get("importance_how") or {}
     if not rows:
         return f"Not measured: {how.get('reason')}."
     part = several(how["rows"], "validation row")
@@ -109,7 +110,7 @@ def shown(value: object) -> str:
 
 
 def groups(summary: Summary) -> str | None:
-    """The worst group, where it is worse beyond chance; else that none is."""
+    """The worst of the groups that are worse beyond chance; else that none is."""
     found = summary.get("groups")
     if not found:
         return None
@@ -123,10 +124,9 @@ def groups(summary: Summary) -> str | None:
     sign = 1 if found["rises"] else -1
     worst = min(worse, key=lambda row: sign * float(row["value"]))
     own, whole = (metric_value(metric, float(row["value"])) for row in (worst, found))
-    more = f", and {len(worse) - 1:,} more groups are worse" if len(worse) > 1 else ""
-    more = more.replace("1 more groups are", "1 more group is")
+    more = f"; {len(worse):,} of {len(found['groups']):,} groups are" if len(worse) > 1 else ""
     return (
-        f"by {column}: worst on {short(worst['name'])}, {heading(metric)} {own} of "
+        f"by {column}: {short(worst['name'])} is worse beyond chance, {heading(metric)} {own} on "
         f"{several(worst['rows'], 'row')}, where all have {whole}{more}"
     )
 

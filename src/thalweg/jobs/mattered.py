@@ -19,7 +19,7 @@ be, such as a metric of the user's own.
 
 
 def mattered(study: Study, descent: Descent, *, seed: int, is_whole: bool) -> dict[str, Any]:
-    """`importance` and how it was `measured`, `worst`, `groups`; what there is none of is None.
+    """`importance`, `importance_how`, `worst`, `groups`; what was not measured is None.
 
     is_whole: were the rows that validate given in a file of their own?
     """
@@ -29,10 +29,10 @@ def mattered(study: Study, descent: Descent, *, seed: int, is_whole: bool) -> di
     if descent.ending.status != "interrupted":  # somebody waits for it to end
         longest = max(LONGEST, SHARE * progress.seconds)
         found = importance_of(study, task, seed=seed, samples=progress.samples, longest=longest)
-    validation = task.validation
+    held = task.validation
     return {
         "importance": None if found is None else found.rows_of(),
-        "importance_of": None if found is None else found.to_dict(),
-        "worst": validation and worst_of(study, task, validation, is_whole=is_whole),
+        "importance_how": None if found is None else found.to_dict(),
+        "worst": None if held is None else worst_of(study, task, held, is_whole=is_whole),
         "groups": errors_by(study, task, study.test, "test"),
     }

@@ -8,13 +8,12 @@ The same rows are compared, so it is far smaller than the noise of either value.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from thalweg.tasks.measure import Seen, fitting
-from thalweg.tasks.metrics import Metric
 from thalweg.tasks.task import Task
 
 PARTS = 10
@@ -32,9 +31,16 @@ def in_parts(task: Task, seen: Seen) -> list[float]:
 
 
 def without_each(
-    metric: Metric, outputs: Tensor, targets: Tensor, weights: Tensor | None, place: Tensor
+    metric: Callable[..., float],
+    outputs: Tensor,
+    targets: Tensor,
+    weights: Tensor | None,
+    place: Tensor,
 ) -> list[float]:
-    """The metric of n samples without each part; place: the part of each, (n,), from 0."""
+    """The metric of n samples without each part: metric(outputs, targets, weights).
+
+    place: the part of each sample, (n,), from 0
+    """
     found = []
     for part in range(int(place.max()) + 1):
         rows = place != part

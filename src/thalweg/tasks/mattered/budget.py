@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from thalweg.tasks.metrics import Metric
+from thalweg.tasks.mattered.headline import Measure
 from thalweg.tasks.task import Task
 
 SHARE = 0.1
@@ -31,7 +31,7 @@ class Sample:
     repeats: int
 
 
-def passes_of(task: Task, metric: Metric, samples: int) -> int:
+def passes_of(task: Task, metric: Measure, samples: int) -> int:
     """Row passes that are allowed; samples: rows that training saw, each as often as it did."""
     num_parameters = sum(p.numel() for p in task.model.parameters()) or 1
     allowed = max(SHARE * PASSES * samples, LEAST_WORK / num_parameters)

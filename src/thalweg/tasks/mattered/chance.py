@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from thalweg.tasks.jackknife import error_of, without_each
-from thalweg.tasks.metrics import Metric
+from thalweg.tasks.mattered.headline import Measure
 
 LEVEL = 0.95
 """Share of intervals that hold what they are about."""
@@ -48,7 +48,7 @@ def wilson(share: float, count: int, level: float) -> tuple[float, float]:
     z2 = reach(level) ** 2
     middle = (share + z2 / (2 * count)) / (1 + z2 / count)
     half = math.sqrt(z2 * share * (1 - share) / count + z2**2 / (4 * count**2)) / (1 + z2 / count)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
 
 
 def around(value: float, without: Sequence[float], level: float) -> tuple[float, float] | None:
@@ -61,7 +61,7 @@ def around(value: float, without: Sequence[float], level: float) -> tuple[float,
 
 
 def interval_of(
-    metric: Metric,
+    metric: Measure,
     outputs: Tensor,
     targets: Tensor,
     weights: Tensor | None,

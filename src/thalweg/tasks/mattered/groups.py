@@ -14,9 +14,8 @@ from torch import Tensor
 from thalweg.errors import UsageError
 from thalweg.tasks.draws import put_back
 from thalweg.tasks.mattered.chance import LEVEL, interval_of
-from thalweg.tasks.mattered.headline import headline_of, loss_of
-from thalweg.tasks.measure import fitting, look_at
-from thalweg.tasks.metrics import Metric
+from thalweg.tasks.mattered.headline import Measure, headline_of, loss_of
+from thalweg.tasks.measure import look_at
 from thalweg.tasks.sources import rows_of
 from thalweg.tasks.study import Study
 from thalweg.tasks.table.by import groups_of
@@ -56,8 +55,7 @@ def errors_by(study: Study, task: Task, source: Source, name: str) -> dict[str, 
     if seen.outputs is None or seen.targets is None:
         return None
     groups = groups_of(study.by.gather(rows_of(source, np.arange(len(source)))))
-    outputs = fitting(seen.outputs, seen.targets)
-    rows = _Rows(headline_of(task), loss_of(task), outputs, seen.targets, seen.weights)
+    rows = _Rows(headline_of(task), loss_of(task), seen.outputs, seen.targets, seen.weights)
     level = 1 - (1 - LEVEL) / len(groups.names)
     found = list(rows.groups(groups.names, groups.ids, level))
     whole = rows.value(rows.metric, slice(None))
@@ -77,8 +75,8 @@ def errors_by(study: Study, task: Task, source: Source, name: str) -> dict[str, 
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    metric: Metric
-    loss: Metric
+    metric: Measure
+    loss: Measure
     outputs: Tensor
     targets: Tensor
     weights: Tensor | None
@@ -98,7 +96,7 @@ class _Rows:
                 self._is_worse(low, high, whole),
             )
 
-    def value(self, metric: Metric, rows: Any) -> float | None:
+    def value(self, metric: Measure, rows: Any) -> float | None:
         """None where a metric of the user's own cannot tell, or no row weighs anything."""
         with suppress(UsageError):
             return metric(*self._of(rows))

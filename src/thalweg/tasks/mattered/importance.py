@@ -25,9 +25,8 @@ from thalweg.tasks.jackknife import PARTS, without_each
 from thalweg.tasks.mattered.budget import Sample, passes_of, sample_of
 from thalweg.tasks.mattered.chance import FEW, LEVEL, around
 from thalweg.tasks.mattered.columns import blocks_of
-from thalweg.tasks.mattered.headline import headline_of, worsening
-from thalweg.tasks.measure import CHUNK, evaluating, fitting
-from thalweg.tasks.metrics import Metric
+from thalweg.tasks.mattered.headline import Measure, headline_of
+from thalweg.tasks.measure import CHUNK, evaluating
 from thalweg.tasks.sources import in_order
 from thalweg.tasks.study import Study
 from thalweg.tasks.task import Task
@@ -57,7 +56,7 @@ class Importance:
     value: of the metric on these rows, nothing shuffled; of_rows: rows that there are
     """
 
-    metric: Metric
+    metric: Measure
     value: float = float("nan")
     rows: int = 0
     of_rows: int = 0
@@ -152,7 +151,9 @@ class Rows:
     without: the metric without each part of the rows; empty where there are too few
     """
 
-    def __init__(self, task: Task, metric: Metric, batch: tuple[Any, ...], repeats: int, seed: int):
+    def __init__(
+        self, task: Task, metric: Measure, batch: tuple[Any, ...], repeats: int, seed: int
+    ):
         self.task, self.metric, self.repeats, self.seed = task, metric, repeats, seed
         self.inputs, targets, *weights = batch
         self.targets = targets.cpu()
@@ -163,7 +164,7 @@ class Rows:
         self.without = self._without(outputs, 1)
 
     @classmethod
-    def of(cls, task: Task, metric: Metric, source: Source, sample: Sample, seed: int) -> Rows:
+    def of(cls, task: Task, metric: Measure, source: Source, sample: Sample, seed: int) -> Rows:
         """A sample of the rows of a source, in their order."""
         chosen = np.arange(len(source))
         if sample.rows < len(source):
@@ -181,12 +182,12 @@ class Rows:
         copies = [self._shuffled(block, number, repeat) for repeat in range(self.repeats)]
         outputs = torch.cat(copies)
         now = self.metric(outputs, *self._times(self.repeats))
-        worse = worsening(self.metric, now, self.value)
+        worse = self.metric.worsening(now, self.value)
         without = self._without(outputs, self.repeats)
         if len(without) < len(self.without):
             return Effect(name, worse)
         pairs = zip(without, self.without, strict=True)
-        changes = [worsening(self.metric, now, before) for now, before in pairs]
+        changes = [self.metric.worsening(now, before) for now, before in pairs]
         return Effect(name, worse, *(around(worse, changes, LEVEL) or (None, None)))
 
     def _shuffled(self, block: slice, number: int, repeat: int) -> Tensor:
@@ -206,7 +207,7 @@ class Rows:
         chunks = [self.task.outputs(self.task.model, part) for part in self.inputs.split(CHUNK)]
         if not all(isinstance(chunk, Tensor) for chunk in chunks):
             raise UsageError("the model's outputs are no tensor")
-        return fitting(torch.cat([chunk.cpu() for chunk in chunks]), self.targets)
+        return torch.cat([chunk.cpu() for chunk in chunks])
 
     def _times(self, count: int) -> tuple[Tensor, Tensor | None]:
         """Targets and weights of so many copies of the rows."""

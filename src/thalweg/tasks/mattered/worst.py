@@ -27,6 +27,8 @@ def worst_of(
     `loss` is what was minimised, as it weighs classes, but not times the row's own weight, which
     stands beside it; a row that weighs 0 is left out.
     """
+    if study.kind is not None and study.kind not in KINDS:
+        return []
     with put_back():
         seen = look_at(task, source.to(task.device))
     losses = _losses(task, seen)
@@ -62,12 +64,11 @@ def _weight(seen: Seen, place: int) -> dict[str, float]:
 
 def _answers(study: Study, task: Task, seen: Seen, places: np.ndarray) -> list[dict[str, Any]]:
     """What is true of each row, and what was answered; nothing where that is not known."""
-    kinds = {"classification": _classes, "multilabel": _labels, "regression": _numbers}
-    if seen.outputs is None or seen.targets is None or study.kind not in kinds:
+    if seen.outputs is None or seen.targets is None or study.kind is None:
         return [{} for _ in places]
     chosen = torch.from_numpy(places)
     outputs = fitting(seen.outputs, seen.targets)[chosen]
-    return kinds[study.kind](study, task, outputs, seen.targets[chosen])
+    return KINDS[study.kind](study, task, outputs, seen.targets[chosen])
 
 
 def _classes(study: Study, task: Task, outputs: Tensor, targets: Tensor) -> list[dict[str, Any]]:
@@ -117,3 +118,6 @@ def _numbers(study: Study, task: Task, outputs: Tensor, targets: Tensor) -> list
         }
         for row in rows
     ]
+
+
+KINDS = {"classification": _classes, "multilabel": _labels, "regression": _numbers}
