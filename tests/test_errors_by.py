@@ -11,10 +11,10 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from tests.test_mattered import ROWS, TASKS, fit, rows
 from torch import nn
 
 import thalweg
+from mattered_kit import ROWS, TASKS, fit, rows
 from thalweg.cli.main import main
 from thalweg.draw import mattered_words
 from thalweg.draw.mattered import mattered
