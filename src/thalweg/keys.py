@@ -21,6 +21,7 @@ class Purpose(IntEnum):
     LOADER = 5
     STATISTICS = 6
     LOOK = 7
+    SHUFFLE = 8
     START = 9
 
 

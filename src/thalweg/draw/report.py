@@ -30,6 +30,7 @@ from thalweg.draw.markup import (
     table,
     tag,
 )
+from thalweg.draw.mattered import mattered
 from thalweg.draw.sentences import metric_value, number, percent, several
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def _words(history: History, summary: Mapping[str, Any]) -> dict[str, str]:
         "lr": escape(sentences.learning_rate(history.steps)),
         "gradient": escape(sentences.gradient_norm(history.steps)),
         "answers": answers(history),
+        "mattered": mattered(summary),
         "settings": _pairs("Setting", history.settings),
         "environment": _pairs("Item", history.environment),
         "columns": join([_split(summary), _columns(history.results.get("columns"))]),

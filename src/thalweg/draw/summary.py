@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from thalweg.draw import mattered_words
+
 Result = Mapping[str, Any]
 
 
@@ -29,6 +31,7 @@ def summary_text(result: Result) -> str:
     lines += [f"  {label:<22}{value:>12}  {note}".rstrip() for label, value, note in _rows(result)]
     lines += [f"  {result['comparison']}"] if result["comparison"] else []
     lines += [f"  {row['sentence']}" for row in map(result.get, SAYINGS) if row]
+    lines += [f"  {text}" for text in mattered_words.lines(result)]
     lines += ["", f"trained   {_trained(result)}"]
     lines += [f"data      {_data(result)}"]
     lines += [f"report    {result['run']}/report.html"] if result["run"] else []

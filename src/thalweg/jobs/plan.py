@@ -127,6 +127,7 @@ class FitPlan:
             "freeze": settings.freeze,
             "layer_decay": settings.layer_decay,
             "forgetting": str(settings.forgetting) if is_stored(settings.forgetting) else None,
+            "by": settings.by,
             "optimizer": settings.optimizer,
             "lr": settings.rate,
             "schedule": settings.schedule_text,

@@ -128,6 +128,9 @@ class Settings:
     forgetting: Any = _setting(
         None, "data of the task that --init was trained for: what of it is forgotten is measured"
     )
+    by: str | None = _setting(
+        None, "the column by whose values errors are told apart at the end; it may be an input"
+    )
     optimizer: str = _setting(
         defaults.OPTIMIZER, "sgd, momentum, adam or adamw; with settings as adamw:weight_decay=0.1"
     )

@@ -62,6 +62,9 @@ def _study_of(data: Any, settings: Settings) -> Study:
             f"weights={settings.weights!r} names a column, and the data is no table: give the "
             "weights with the arrays, fit((inputs, targets, weights), ...)"
         )
+    is_table = isinstance(settings.model, str) and not are_samples(data, settings.model)
+    if settings.by is not None and not is_table:
+        raise UsageError(f"by={settings.by!r} names a column, and the data is no table")
     held = {
         "parting": parting_of(settings),
         "validation": settings.validation,
@@ -103,6 +106,7 @@ def _asked(settings: Settings, target: str) -> Asked:
         validation=settings.validation,
         test=settings.test,
         weights=settings.weights,
+        by=settings.by,
         embeds=embeds(settings.model),
         separator=settings.separator,
         drop=names_of(settings.drop or ""),

@@ -10,6 +10,7 @@ from typing import Any
 from thalweg.draw.report import render
 from thalweg.health.verdict import judge
 from thalweg.jobs.finetuning import fine_tuning_of
+from thalweg.jobs.mattered import mattered
 from thalweg.jobs.place import Place
 from thalweg.jobs.plan import FitPlan
 from thalweg.jobs.results import choose_threshold, pictures_of, result_of
@@ -79,6 +80,8 @@ def score(
     )
     result["seconds_to_first_step"] = None if waited is None else round(waited, 3)
     result |= fine_tuning_of(study, plan.settings, plan.tuned, task.model)
+    is_whole = plan.settings.validation is not None
+    result |= mattered(study, descent, seed=plan.settings.seed, is_whole=is_whole)
     place.written.facts(results={"summary": result, **pictures_of(study, descent)})
     return Run(
         predictor=Predictor(task.model, study.schema, study.kind, study.loss, task.reading),

@@ -8,9 +8,10 @@ The same rows are compared, so it is far smaller than the noise of either value.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 from thalweg.tasks.measure import Seen, fitting
 from thalweg.tasks.task import Task
@@ -26,11 +27,25 @@ def in_parts(task: Task, seen: Seen) -> list[float]:
         return []
     outputs = fitting(seen.outputs, seen.targets)
     place = torch.arange(len(outputs)) % PARTS
+    return without_each(metric, outputs, seen.targets, seen.weights, place)
+
+
+def without_each(
+    metric: Callable[..., float],
+    outputs: Tensor,
+    targets: Tensor,
+    weights: Tensor | None,
+    place: Tensor,
+) -> list[float]:
+    """The metric of n samples without each part: metric(outputs, targets, weights).
+
+    place: the part of each sample, (n,), from 0
+    """
     found = []
-    for part in range(PARTS):
+    for part in range(int(place.max()) + 1):
         rows = place != part
-        weights = None if seen.weights is None else seen.weights[rows]
-        found.append(metric(outputs[rows], seen.targets[rows], weights))
+        left = None if weights is None else weights[rows]
+        found.append(metric(outputs[rows], targets[rows], left))
     return found
 
 
@@ -41,9 +56,16 @@ def noise_of(now: Sequence[float], before: Sequence[float]) -> float | None:
     0.15
     """
     changes = [one - other for one, other in zip(now, before, strict=True)] if now else []
-    known = [change for change in changes if math.isfinite(change)]
-    if len(known) < PARTS:
+    return None if len(changes) < PARTS else error_of(changes)
+
+
+def error_of(values: Sequence[float]) -> float | None:
+    """The standard error of a number, from its values without each part; None where any of them is
+    not finite.
+    """
+    count = len(values)
+    if count < 2 or not all(map(math.isfinite, values)):
         return None
-    mean = sum(known) / PARTS
-    spread = sum((change - mean) ** 2 for change in known)
-    return math.sqrt((PARTS - 1) / PARTS * spread)
+    mean = sum(values) / count
+    spread = sum((value - mean) ** 2 for value in values)
+    return math.sqrt((count - 1) / count * spread)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import polars as pl
 
 from thalweg.tasks.baselines import Scores
 from thalweg.tasks.metrics import Metric
@@ -36,6 +37,7 @@ class Study:
     each found: what is to be known of the split
     task: of the user's own, whose data these are; None: one is made
     weights: of each row that the sources name, (rows,), where they do not hold them yet
+    by: the column, of every row that the sources name, by whose values errors are told apart
     baselines(seed) -> {"constant": {...}, "tree": {...}}, scored on the test set
     """
 
@@ -59,6 +61,7 @@ class Study:
     found: Found | None = None
     weights: np.ndarray | None = None
     task: Any = None
+    by: pl.Series | None = None
 
     @property
     def num_outputs(self) -> int:

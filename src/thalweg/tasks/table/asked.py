@@ -48,6 +48,7 @@ class Asked:
     parting: how rows are shared out; validation, test: rows of their own instead, a path, a frame
     or (inputs, targets)
     weights: the column that says how much each row counts
+    by: the column by whose values errors are told apart; it may be an input or not
     embeds: can the model learn vectors for the levels of a category?
     drop, columns: names to leave out, or the only ones to use; types: the kind of a column by name,
     as category or date:%d.%m.%Y
@@ -62,6 +63,7 @@ class Asked:
     validation: Any = None
     test: Any = None
     weights: str | None = None
+    by: str | None = None
     embeds: bool = False
     drop: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()

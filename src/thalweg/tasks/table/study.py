@@ -25,6 +25,7 @@ from thalweg.tasks.table.schema import Schema
 from thalweg.tasks.table.several import LOSSES, metrics_for
 from thalweg.tasks.table.split import Split
 from thalweg.tasks.table.target import target_names
+from thalweg.tasks.table.values import find_column
 from thalweg.tasks.table.weigh import check_weights, weighed
 
 
@@ -33,6 +34,8 @@ def of_table(frame: pl.DataFrame, asked: Asked, *, source: str) -> Study:
     from.
     """
     names = target_names(frame, asked.target, source)
+    if asked.by is not None:
+        find_column(frame, asked.by, source)
     if asked.weights is not None:
         check_weights(frame, asked.weights, names, source)
     with about(source):
@@ -40,6 +43,7 @@ def of_table(frame: pl.DataFrame, asked: Asked, *, source: str) -> Study:
         is_classification = described.task == "classification"
         strata = encode_target(frame, described) if is_classification else None
     given, weights = given_rows(frame, asked, described), None
+    by = None if asked.by is None else given.frame.get_column(asked.by)
     if asked.weights is not None:
         given, weights = weighed(given, asked.weights, source)
     with about(source):
@@ -74,6 +78,7 @@ def of_table(frame: pl.DataFrame, asked: Asked, *, source: str) -> Study:
         notices=(*schema_notices(frame, schema, parts.train), *found.notices),
         found=found,
         weights=weights,
+        by=by,
     )
 
 

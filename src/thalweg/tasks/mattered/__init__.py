@@ -1,0 +1,1 @@
+"""What mattered: which columns, which rows, which groups. Nothing is trained again."""
