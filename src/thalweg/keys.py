@@ -21,6 +21,7 @@ class Purpose(IntEnum):
     LOADER = 5
     STATISTICS = 6
     START = 9
+    WRITING = 10
 
 
 def key(*numbers: int) -> int:

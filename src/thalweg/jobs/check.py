@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from thalweg.errors import UsageError
 from thalweg.jobs.settings import Settings
-from thalweg.tasks.table.source import parts_of
+from thalweg.jobs.text import is_language
+from thalweg.tasks.table.source import is_stored, parts_of
+
+PLAIN = (".txt", ".md", ".text")
+"""Names of files that are often plain text, and no table."""
 
 
 def check(data: str, settings: Settings) -> None:
     """Raise UsageError without a target, DataError for a file that is not there or is empty."""
     parts_of(data)
-    if settings.target is None:
-        raise UsageError("no target was given: name the column to predict, --target COL")
+    if settings.target is None and not is_language(settings):
+        raise UsageError(no_target(data))
+
+
+def no_target(data: Any) -> str:
+    """What to say where no target was given."""
+    text = "no target was given: name the column to predict, --target COL"
+    if is_stored(data) and Path(data).suffix.lower() in PLAIN:
+        return f"{text}; or, if {data} is plain text, learn to write it, --task lm"
+    return text

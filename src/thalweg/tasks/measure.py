@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from thalweg.tasks.sources import in_order
 from thalweg.tasks.task import Task
+from thalweg.tasks.text.windows import windows_of
 from thalweg.types import Source
 
 CHUNK = 4096
@@ -44,6 +45,7 @@ def measure(task: Task, source: Source) -> tuple[dict[str, float], Tensor | None
 def look_at(task: Task, source: Source) -> Seen:
     """Everything that one pass over a set shows."""
     means, losses, outputs, targets, weights = [], [], [], [], []
+    metrics = [metric for metric in task.metrics if metric.of_loss is None]
     with evaluating(task.model):
         for _, (inputs, target, *weight) in chunks_of(source):
             output = task.outputs(task.model, inputs)
@@ -52,7 +54,7 @@ def look_at(task: Task, source: Source) -> Seen:
             if not found.dim():
                 means[-1] = means[-1] * len(target)
             weights += [row.cpu() for row in weight]
-            if task.metrics:
+            if metrics:
                 outputs.append(output.cpu())
                 targets.append(target.cpu())
 
@@ -61,7 +63,8 @@ def look_at(task: Task, source: Source) -> Seen:
     values = {"loss": float(total.double().sum()) / len(source)}
     pair = (None, None)
     weight = torch.cat(weights) if weights else None
-    if task.metrics:
+    values |= {m.name: m.of_loss(values["loss"], source) for m in task.metrics if m.of_loss}
+    if metrics:
         pair = (torch.cat(outputs), torch.cat(targets))
         values |= _metrics(task, *pair, weight)
     return Seen(values, all_losses, *pair, weight)
@@ -79,7 +82,8 @@ def _metrics(
     task: Task, outputs: Tensor, targets: Tensor, weights: Tensor | None
 ) -> dict[str, float]:
     outputs = fitting(outputs, targets)
-    return {metric.name: metric(outputs, targets, weights) for metric in task.metrics}
+    rows = (metric for metric in task.metrics if metric.of_loss is None)
+    return {metric.name: metric(outputs, targets, weights) for metric in rows}
 
 
 def fitting(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -90,9 +94,11 @@ def fitting(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def chunks_of(source: Source) -> Iterator[tuple[int, Any]]:
-    """The whole source in order: (first index, batch), CHUNK samples at a time."""
-    for start in range(0, len(source), CHUNK):
-        yield start, source.fetch(in_order(start, min(start + CHUNK, len(source))))
+    """The whole source in order: (first index, batch), CHUNK samples at a time; of text fewer."""
+    windows = windows_of(source)
+    size = windows.at_once if windows else CHUNK
+    for start in range(0, len(source), size):
+        yield start, source.fetch(in_order(start, min(start + size, len(source))))
 
 
 @contextmanager

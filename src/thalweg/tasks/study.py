@@ -5,21 +5,21 @@ Made of a table by `thalweg.tasks.table.study`, of arrays or a Dataset by `thalw
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
 from thalweg.tasks.baselines import Scores
 from thalweg.tasks.metrics import Metric
-from thalweg.tasks.models.inputs import Inputs
+from thalweg.tasks.models.inputs import Inputs, next_tokens
 from thalweg.tasks.reading import Reading
 from thalweg.tasks.table.found import Found
 from thalweg.tasks.table.schema import Schema
 from thalweg.types import Source
 
-Kind = Literal["classification", "regression", "multilabel"]
+Kind = Literal["classification", "regression", "multilabel", "language"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ class Study:
     rows, num_features: size of the data; schema: of a table; notices: what was done to it, a line
     each found: what is to be known of the split
     weights: of each row that the sources name, (rows,), where they do not hold them yet
+    prefers: settings by name that suit the data where none were asked for
     baselines(seed) -> {"constant": {...}, "tree": {...}}, scored on the test set
     """
 
@@ -57,6 +58,7 @@ class Study:
     reading: Reading | None = None
     found: Found | None = None
     weights: np.ndarray | None = None
+    prefers: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def num_outputs(self) -> int:
@@ -65,4 +67,4 @@ class Study:
             return own
         if self.schema is not None:
             return self.schema.target.num_outputs
-        return len(self.classes) if self.classes else 1
+        return len(self.classes) if self.classes else next_tokens(self.inputs) or 1
