@@ -91,7 +91,8 @@ def fit(
     Parameters
     ----------
     data:
-        a table, or with --task lm a plain text: CSV, JSON lines, Parquet or Arrow, a folder of such files, or - for standard input
+        a table: CSV, JSON lines, Parquet or Arrow, a folder of such files, or - for standard input;
+        with --task lm a plain text
     config:
         run.toml of an earlier run, to repeat it; options given beside it come first
     """

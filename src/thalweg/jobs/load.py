@@ -51,7 +51,7 @@ def load(run: str | os.PathLike[str], *, model: Any = None, out: str = "runs") -
     reading = _reading(folder, kind)
     known = loss_of_kind(kind) if kind and reading == reading_of_kind(kind) else None
     return Run(
-        predictor=Predictor(module, schema, kind, known, reading, _context(folder)),
+        predictor=Predictor(module, schema, kind, known, reading, context=_context(folder)),
         folder=folder.path,
         result=result,
         verdict=_verdict(result["verdict"]),

@@ -78,7 +78,7 @@ def score(study: Study, plan: FitPlan, descent: Descent, place: Place) -> Run:
             study.kind,
             study.loss,
             task.reading,
-            study.inputs.length if isinstance(study.inputs, Tokens) else 0,
+            context=study.inputs.length if isinstance(study.inputs, Tokens) else 0,
         ),
         folder=place.folder.path if place.folder else None,
         result=result,

@@ -54,6 +54,7 @@ class Predictor:
         kind: str | None,
         loss: Any,
         reading: Reading | None = None,
+        *,
         context: int = 0,
     ):
         self.context = context

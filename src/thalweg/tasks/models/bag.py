@@ -17,6 +17,9 @@ FILLER = 0
 CHUNK = 1024
 """Texts that are counted at once."""
 
+SMALL = 0.1
+"""Vectors begin small, so that tokens about which nothing was learnt say nothing."""
+
 GAIN = 4.0
 """Makes Adam's steps at its customary rate large enough for features that most texts lack."""
 
@@ -33,7 +36,7 @@ class Bag(nn.Module):
     def __init__(self, num_tokens: int, width: int, num_outputs: int, *, dropout: float = 0.0):
         super().__init__()
         self.vectors = nn.Embedding(num_tokens, width)
-        nn.init.normal_(self.vectors.weight, std=width**-0.5)
+        nn.init.normal_(self.vectors.weight, std=SMALL * width**-0.5)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(width, num_outputs)
         self.register_buffer("rarity", torch.ones(num_tokens))

@@ -128,12 +128,12 @@ def _conv(spelling: Spelling, pictures: Pictures, num_outputs: int, dropout: flo
 
 
 def _bag(spelling: Spelling, tokens: Tokens, num_outputs: int, dropout: float) -> nn.Module:
-    if len(spelling.widths) > 1 or tokens.is_language:
+    if len(spelling.widths) != 1 or tokens.is_language:
         why = "predicts one thing of a text" if tokens.is_language else "has one width"
         raise UsageError(
             f"model {spelling.name!r}: a bag {why}: write bag:16, or transformer:128x4"
         )
-    return Bag(tokens.num_tokens, spelling.widths[0], num_outputs, dropout=dropout)
+    return Bag(tokens.num_tokens, spelling.widths[-1], num_outputs, dropout=dropout)
 
 
 def _transformer(spelling: Spelling, tokens: Tokens, num_outputs: int, dropout: float) -> nn.Module:

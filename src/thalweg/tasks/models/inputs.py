@@ -67,8 +67,9 @@ Inputs = Rows | Pictures | Tokens
 
 def next_tokens(inputs: Inputs | None) -> int | None:
     """Tokens among which a language model tells the next one; None: it is no such model."""
-    is_language = isinstance(inputs, Tokens) and inputs.is_language
-    return inputs.num_tokens if is_language else None
+    if isinstance(inputs, Tokens) and inputs.is_language:
+        return inputs.num_tokens
+    return None
 
 
 def arguments_of(inputs: Inputs) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ class Asked:
     model sees at once, None: by default
     """
 
-    parting: Parting = Parting()
+    parting: Parting = field(default_factory=Parting)
     validation: Any = None
     test: Any = None
     context: int | None = None
@@ -138,13 +138,13 @@ def _baselines(train: bytes, test: bytes, source: Windows) -> Callable[[int], di
     """Byte frequencies, pairs and triples of bytes, by the bits that they need for the test."""
 
     def score(seed: int) -> dict[str, Scores]:
-        texts = [np.frombuffer(part, dtype=np.uint8) for part in (train, test)]
-        commonest = int(np.bincount(texts[0]).argmax())
-        share = float((texts[1] == commonest).mean())
+        known, new = (np.frombuffer(part, dtype=np.uint8) for part in (train, test))
+        commonest = int(np.bincount(known).argmax())
+        share = float((new == commonest).mean())
         found = {
-            "constant": {"label": "byte frequencies", **_bits(bits_of(*texts, 1), source)},
-            "bigram": {"label": "pairs of bytes", **_bits(bits_of(*texts, 2), source)},
-            "trigram": {"label": "triples of bytes", **_bits(bits_of(*texts, 3), source)},
+            "constant": {"label": "byte frequencies", **_bits(bits_of(known, new, 1), source)},
+            "bigram": {"label": "pairs of bytes", **_bits(bits_of(known, new, 2), source)},
+            "trigram": {"label": "triples of bytes", **_bits(bits_of(known, new, 3), source)},
         }
         found["constant"] |= {"commonest": chr(commonest), "commonest_share": share}
         return found

@@ -25,7 +25,7 @@ MOST_FEATURES, MOST_PIECES = 1024, 256
 MOST_VALUES, LEAST = 1 << 29, 64
 """Tokens of all texts above which each is cut earlier, but not below LEAST."""
 
-_BAD = ("\x00", "\ufffd")
+_NUL, _BAD = "\x00", "\ufffd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,8 @@ def learn_words(
         return Words(columns, "hashed", max(map(len, found)), BUCKETS)
     merges = pieces.learnt(texts, NUM_PIECES)
     cutter = pieces.Pieces(merges)
-    length = max(max(len(cutter.tokens(text, most)) for text in texts), 1)
+    longest = max((len(cutter.tokens(text, most)) for text in texts), default=0)
+    length = max(1, longest)
     return Words(columns, "pieces", length, pieces.NUM_PLAIN + len(merges), merges)
 
 
@@ -131,11 +132,9 @@ def texts_of(frame: pl.DataFrame, columns: Sequence[str], source: str) -> list[s
     absent = [name for name in columns if name not in frame.columns]
     if absent:
         raise DataError(f"{source} lacks the text column {absent[0]!r}")
-    found = [_texts(frame.get_column(name), source) for name in columns]
-    joined = found[0]
-    for more in found[1:]:
-        joined = joined + "\n" + more
-    return joined.str.replace_all(*_BAD, literal=True).to_list()
+    found = pl.DataFrame([_texts(frame.get_column(name), source) for name in columns])
+    joined = found.select(pl.concat_str(pl.all(), separator="\n")).to_series()
+    return joined.str.replace_all(_NUL, _BAD, literal=True).to_list()
 
 
 def _texts(series: pl.Series, source: str) -> pl.Series:
@@ -147,7 +146,7 @@ def _texts(series: pl.Series, source: str) -> pl.Series:
 def text_notices(texts: Sequence[str]) -> list[str]:
     """A line each on texts that hold nothing, and on characters that could not be read."""
     empty = [row for row, text in enumerate(texts, 1) if not text.strip()]
-    bad = [row for row, text in enumerate(texts, 1) if _BAD[1] in text]
+    bad = [row for row, text in enumerate(texts, 1) if _BAD in text]
     lines = []
     if empty:
         lines.append(
@@ -157,7 +156,7 @@ def text_notices(texts: Sequence[str]) -> list[str]:
     if bad:
         lines.append(
             f"{_texts_are(len(bad), 'holds', 'hold')} characters that cannot be read, NULs or "
-            f"bytes that are no UTF-8 (first: row {bad[0]:,}): read as {_BAD[1]!r}"
+            f"bytes that are no UTF-8 (first: row {bad[0]:,}): read as {_BAD!r}"
         )
     return lines
 
