@@ -7,7 +7,16 @@ from typing import Any, Protocol
 from thalweg.errors import UsageError
 
 TABLE = ("target", "text", "columns", "drop", "types", "schema", "separator", "weights")
-JUDGING = ("class_weights", "quantiles", "label_smoothing", "loss", "split", "folds", "fold")
+JUDGING = (
+    "metric",
+    "class_weights",
+    "quantiles",
+    "label_smoothing",
+    "loss",
+    "split",
+    "folds",
+    "fold",
+)
 """Settings that have no effect on a language model."""
 
 COLUMNS = ("columns", "drop", "types", "schema")

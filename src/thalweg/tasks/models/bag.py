@@ -40,6 +40,7 @@ class Bag(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(width, num_outputs)
         self.register_buffer("rarity", torch.ones(num_tokens))
+        self.rarity[FILLER] = 0
 
     def learn(self, tokens: Tensor) -> None:
         """Set how rare each token is from the training texts, (n, length)."""
@@ -49,11 +50,12 @@ class Bag(nn.Module):
             is_first = torch.ones_like(ordered, dtype=torch.bool)
             is_first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
             num_texts += torch.bincount(ordered[is_first], minlength=len(self.rarity))
+        num_texts[FILLER] = 0
         rarity = torch.log((1 + len(tokens)) / (1 + num_texts)) + 1
         self.rarity.copy_(rarity.masked_fill(num_texts == 0, 0))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        weights = self.rarity[tokens.long()].masked_fill(tokens == FILLER, 0)
+        weights = self.rarity[tokens.long()]
         weights = weights / weights.square().sum(dim=1, keepdim=True).sqrt().clamp(min=1e-6)
         table = self.vectors.weight
         bag = embedding_bag(tokens, table, per_sample_weights=weights.to(table.dtype), mode="sum")
