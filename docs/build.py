@@ -35,6 +35,7 @@ FOLDERS = (
     ("tasks/table", "floor 3"),
     ("tasks/models", "floor 3"),
     ("tasks/losses", "floor 3"),
+    ("tasks/text", "floor 3"),
     ("probes", "floor 3"),
     ("health", "floor 3"),
     ("draw", "floor 3"),
