@@ -30,6 +30,8 @@ class Wish(Protocol):
     def task(self) -> str: ...
     @property
     def text(self) -> Any: ...
+    @property
+    def context(self) -> int | None: ...
 
 
 def is_language(wish: Wish) -> bool:
@@ -52,3 +54,7 @@ def check_text(wish: Wish) -> None:
                 raise UsageError(
                     f"{name} has no effect with --text {wish.text}: only the texts are learnt from"
                 )
+    elif wish.context is not None:
+        raise UsageError(
+            f"context is {wish.context}, which has no effect without --text COL or --task lm"
+        )

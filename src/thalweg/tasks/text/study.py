@@ -51,18 +51,7 @@ def of_texts(frame: pl.DataFrame, asked: Asked, reads: Reads, *, source: str) ->
     """
     names = target_names(frame, asked.target, source)
     columns = _columns(frame, reads.columns, names, source)
-    if asked.weights is not None:
-        check_weights(frame, asked.weights, names, source)
-    with about(source):
-        described = learn_target(frame, names, asked)
-        is_classification = described.task == "classification"
-        strata = encode_target(frame, described) if is_classification else None
-    given, weights = given_rows(frame, asked, described), None
-    if asked.weights is not None:
-        given, weights = weighed(given, asked.weights, source)
-    with about(source):
-        parting = given.parting(replace(asked.parting, seed=asked.seed))
-        shared = given.parts(parts_of(frame, parting, strata))
+    given, described, shared, weights = _rows(frame, asked, names, source)
     frame, parts = given.frame, shared.rows
     texts = texts_of(frame, columns, source)
     some = [texts[row] for row in parts.train]
@@ -98,6 +87,25 @@ def of_texts(frame: pl.DataFrame, asked: Asked, reads: Reads, *, source: str) ->
         weights=weights,
         prefers={"model": "bag"},
     )
+
+
+def _rows(
+    frame: pl.DataFrame, asked: Asked, names: tuple[str, ...], source: str
+) -> tuple[Given, Target, Parts, np.ndarray | None]:
+    """All rows, what is predicted of them, how they are shared out, and what each weighs."""
+    if asked.weights is not None:
+        check_weights(frame, asked.weights, names, source)
+    with about(source):
+        described = learn_target(frame, names, asked)
+        is_classification = described.task == "classification"
+        strata = encode_target(frame, described) if is_classification else None
+    given, weights = given_rows(frame, asked, described), None
+    if asked.weights is not None:
+        given, weights = weighed(given, asked.weights, source)
+    with about(source):
+        parting = given.parting(replace(asked.parting, seed=asked.seed))
+        shared = given.parts(parts_of(frame, parting, strata))
+    return given, described, shared, weights
 
 
 def _columns(

@@ -116,11 +116,12 @@ def _is_text(value: Any) -> bool:
 
 def frame_of_texts(data: Any, words: Words) -> pl.DataFrame:
     """A list of texts as a table. Raises DataError where a text is of several columns."""
-    if len(words.columns) > 1:
+    name, *more = words.columns
+    if more:
         names = ", ".join(map(repr, words.columns))
         raise DataError(f"a text of this run is of several columns, {names}: give a frame of them")
     values = data if isinstance(data, list | tuple) else data.to_list()
-    return pl.DataFrame({words.columns[0]: pl.Series(values=list(values), dtype=pl.String)})
+    return pl.DataFrame({name: pl.Series(values=list(values), dtype=pl.String)})
 
 
 def texts_of(frame: pl.DataFrame, columns: Sequence[str], source: str) -> list[str]:
