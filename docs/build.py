@@ -36,6 +36,7 @@ FOLDERS = (
     ("tasks/models", "floor 3"),
     ("tasks/losses", "floor 3"),
     ("tasks/mattered", "floor 3"),
+    ("tasks/text", "floor 3"),
     ("probes", "floor 3"),
     ("health", "floor 3"),
     ("draw", "floor 3"),

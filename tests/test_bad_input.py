@@ -345,7 +345,7 @@ OPTIONS = [
 COMMANDS = [
     Bad("an unknown command", "nosuch", USAGE, ('"nosuch"', "fit, resume, demo, predict")),
     Bad("predict without a run", "predict", USAGE, ("RUN requires an argument",)),
-    Bad("predict without data", "predict kinds", USAGE, ("DATA requires an argument",)),
+    Bad("predict without data", "predict kinds", USAGE, ("no data was given", "--prompt")),
     Bad("a word too many", "runs extra", USAGE, ("nothing is expected at 'extra'",)),
     Bad("demo with a wrong seed", "demo --seed -1", USAGE, ("seed is -1", "0 .. 4,294,967,295")),
     Bad("demo into a file", "demo --out good.csv", USAGE, ("good.csv is a file", "--out")),

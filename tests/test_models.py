@@ -33,6 +33,7 @@ NAMES = {
     "resmlp:8x2": PLAIN,
     "resmlp:8x2,numbers=bins": TABLE,
     "conv:8,4,6": PICTURES,
+    "bag:8": TOKENS,
     "transformer:8x2": TOKENS,
     "transformer:8x1,heads=2": LANGUAGE,
 }
@@ -235,7 +236,7 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_name_is_refused_in_one_line(name):
     kind = name.partition(":")[0]
-    inputs = {"conv": PICTURES, "transformer": TOKENS}.get(kind, PLAIN)
+    inputs = {"conv": PICTURES, "bag": TOKENS, "transformer": TOKENS}.get(kind, PLAIN)
     with pytest.raises(UsageError) as caught:
         build(name, inputs, 3, seed=0)
     assert WRONG[name] in str(caught.value)

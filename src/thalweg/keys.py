@@ -23,6 +23,7 @@ class Purpose(IntEnum):
     LOOK = 7
     SHUFFLE = 8
     START = 9
+    WRITING = 10
 
 
 def key(*numbers: int) -> int:

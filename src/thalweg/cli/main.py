@@ -86,13 +86,13 @@ def fit(
     json: _JSON = False,
     quiet: _QUIET = False,
 ) -> int:
-    """Train a model to predict one column of a table.
+    """Train a model to predict one column of a table, or to write a plain text (--task lm).
 
     Parameters
     ----------
     data:
         a table: CSV, JSON lines, Parquet or Arrow, a folder of such files, or - for standard input;
-        or module:function that returns a thalweg.Task
+        or module:function that returns a thalweg.Task; with --task lm a plain text
     config:
         run.toml of an earlier run, to repeat it; options given beside it come first
     """
@@ -167,9 +167,19 @@ def demo(*, seed: int = 0, out: _OUT = "runs", json: _JSON = False, quiet: _QUIE
 
 @app.command
 def predict(
-    run: _RUN, data: str, /, *, to: str | None = None, out: _OUT = "runs", json: _JSON = False
+    run: _RUN,
+    data: str | None = None,
+    /,
+    *,
+    to: str | None = None,
+    prompt: str | None = None,
+    length: int = 200,
+    temperature: float = 0.8,
+    seed: int = 0,
+    out: _OUT = "runs",
+    json: _JSON = False,
 ) -> int:
-    """Predict new rows: CSV on standard output, or a file.
+    """Predict new rows: CSV on standard output, or a file; or let a language model write.
 
     Parameters
     ----------
@@ -177,7 +187,24 @@ def predict(
         a table as for fit, with the columns that the run was trained on
     to:
         write to this file instead, .csv or .parquet
+    prompt:
+        a text that a language model goes on from
+    length:
+        bytes that it writes
+    temperature:
+        0 takes the likeliest byte each time; 1 draws as often as the model expects
+    seed:
+        of these draws
     """
+    if prompt is not None:
+        wishes = {"length": length, "temperature": temperature, "seed": seed}
+        found = _job("predict", "generate")(run, data, prompt=prompt, to=to, out=out, **wishes)
+        print_json(found) if json else print(found["prompt"] + found["text"])
+        return 0
+    if data is None:
+        raise UsageError(
+            "no data was given: thalweg predict RUN DATA; of a language model --prompt"
+        )
     result, frame = _job("predict", "predict")(run, data, to=to, out=out)
     _tell_drift(result)
     if json:

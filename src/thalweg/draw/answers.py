@@ -10,6 +10,7 @@ import numpy as np
 from thalweg.draw import sentences
 from thalweg.draw.curves import columns_of
 from thalweg.draw.markup import Markup, mapping, table, tag
+from thalweg.draw.samples import samples
 from thalweg.draw.sentences import number, percent
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ MAX_CLASSES = 30
 
 def answers(history: History) -> Markup:
     """The figure of the test set's answers: a confusion matrix, or predicted against true."""
+    if written := history.results.get("samples"):
+        return samples(written)
     found = mapping(history.results.get("confusion"))
     if found.get("classes") and found.get("matrix"):
         return _confusion([str(each) for each in found["classes"]], np.array(found["matrix"]))

@@ -159,8 +159,12 @@ def _scores(summary: Mapping[str, Any]) -> Markup:
     sets = [("Test", "held-out rows", "test"), ("Validation", "", "validation")]
     rows = [(label, note, mapping(summary.get(key))) for label, note, key in sets]
     rows.append(("Train", "", mapping(summary.get("train"))))
-    for key, label in (("tree", "decision tree"), ("constant", "same answer always")):
-        found = mapping(mapping(summary.get("baselines")).get(key))
+    known = mapping(summary.get("baselines"))
+    both = {"tree": "decision tree", **dict.fromkeys(known, ""), "constant": "same answer always"}
+    for key, label in both.items():
+        if key not in known and {"words", "trigram"} & known.keys():
+            continue
+        found = mapping(known.get(key))
         rows.append((str(found.get("label") or label), "baseline", found))
     name = scores.main_metric(summary)
     if not any(values for *_, values in rows):

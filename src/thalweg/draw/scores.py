@@ -80,7 +80,13 @@ def score(values: Mapping[str, Any] | None, name: str) -> float | None:
 def baselines(summary: Mapping[str, Any], name: str) -> list[tuple[str, float]]:
     """Label and score of each baseline that has one, the stronger kind (the tree) first."""
     found = summary.get("baselines") or {}
-    kinds = [("tree", "a decision tree"), ("constant", "always the same answer")]
+    kinds = [
+        ("tree", "a decision tree"),
+        ("words", "naive Bayes"),
+        ("trigram", "triples of bytes"),
+        ("bigram", "pairs of bytes"),
+        ("constant", "always the same answer"),
+    ]
     return [
         (str(found[kind].get("label") or label), value)
         for kind, label in kinds

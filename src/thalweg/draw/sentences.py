@@ -26,6 +26,8 @@ METRICS = {
     "log_loss": ("log loss (surprise at the true class)", False),
     "calibration_error": ("calibration error (stated probability against share right)", False),
     "mae": ("mae (the mean error, in the target's own units)", False),
+    "bits_per_character": ("surprise at a character, in bits", False),
+    "bits_per_byte": ("surprise at a byte, in bits", False),
     "pinball": ("pinball loss (of the quantiles, in the target's own units)", False),
 }
 """By name: the words for a metric, and whether higher is better."""

@@ -16,9 +16,18 @@ NOTES = {
     ("accuracy", "tree"): "for comparison, on the same rows",
     ("rmse", "constant"): "whatever the row",
     ("rmse", "tree"): "for comparison, on the same rows",
+    ("accuracy", "words"): "for comparison, on the same texts",
+    ("bits_per_character", "constant"): "whatever stands before",
+    ("bits_per_character", "bigram"): "counts, for comparison",
+    ("bits_per_character", "trigram"): "counts, for comparison",
 }
 """What a baseline is, by metric and name."""
 
+
+HEADS = {"regression": ("rmse", ".4g"), "language": ("bits_per_character", ".4g")}
+"""The metric that stands first, where it is not the accuracy, and how it is written."""
+
+NAMES = {"bits_per_character": "bits"}
 
 SAYINGS = ("threshold", "intervals", "fine_tuning")
 """Parts of a result that say in a sentence what is special about the answers."""
@@ -44,8 +53,9 @@ def _rows(result: Result) -> list[tuple[str, str, str]]:
     test, kind = result["test"], result["task"]["kind"]
     if kind is None:
         return [("test loss", format(test["loss"], ".4g"), "on unseen rows")]
-    metric, spec = ("accuracy", ".1%") if kind != "regression" else ("rmse", ".4g")
-    rows = [(f"test {metric}", format(test[metric], spec), _note(result))]
+    metric, spec = HEADS.get(kind, ("accuracy", ".1%"))
+    name = NAMES.get(metric, metric)
+    rows = [(f"test {name}", format(test[metric], spec), _note(result))]
     asked = result.get("metric", "loss")
     if asked not in (metric, "loss") and asked in test:
         side = "larger" if result["metric_rises"] else "smaller"
@@ -59,6 +69,8 @@ def _rows(result: Result) -> list[tuple[str, str, str]]:
 def _note(result: Result) -> str:
     """What the test score means."""
     test, rows = result["test"], result["task"]["test_rows"]
+    if "bits_per_byte" in test:
+        return f"bits per character of unseen text; {test['bits_per_byte']:.4g} per byte"
     if "accuracy" in test and result.get("weights"):
         return f"{1 - test['accuracy']:.1%} of the weight of {rows:,} unseen rows wrong"
     if "accuracy" in test:
@@ -82,6 +94,11 @@ def _trained(result: Result) -> str:
 def _data(result: Result) -> str:
     task = result["task"]
     classes = f", {task['classes']} classes" if task["classes"] else ""
+    if task["kind"] == "language":
+        return (
+            f"{task['rows']:,} windows of {task['features']} bytes: {task['train_rows']:,} train, "
+            f"{task['validation_rows']:,} validation, {task['test_rows']:,} test"
+        )
     return (
         f"{task['rows']:,} rows, {task['features']} columns{classes}: "
         f"{task['train_rows']:,} train, {task['validation_rows']:,} validation, "

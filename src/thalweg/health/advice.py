@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-METRICS = {"classification": "accuracy", "regression": "rmse", "multilabel": "accuracy"}
+METRICS = {
+    "classification": "accuracy",
+    "regression": "rmse",
+    "multilabel": "accuracy",
+    "language": "bits_per_character",
+}
+STRONG = {
+    "tree": "a depth-6 tree",
+    "words": "naive Bayes on the same tokens",
+    "trigram": "a table of triples of bytes",
+}
+"""The stronger baseline of each kind of data, in words."""
 
 Side = Literal["better", "equal", "worse"]
 
@@ -33,16 +44,17 @@ def _compared_by(result: Mapping[str, Any]) -> str | None:
 
 def comparison(result: Mapping[str, Any]) -> str | None:
     """The model beside the baselines, in a few words; None where there is nothing to compare."""
-    tree, constant = beside(result, "tree"), beside(result, "constant")
+    strong = next((name for name in STRONG if name in result["baselines"]), "tree")
+    tree, constant = beside(result, strong), beside(result, "constant")
     if constant is None:
         return None
     if constant != "better":
-        also = ", and worse than a depth-6 tree" if tree == "worse" else ""
+        also = f", and worse than {STRONG[strong]}" if tree == "worse" else ""
         return f"no better than {result['baselines']['constant']['label']}{also}"
     words = {
         "better": "better than both baselines",
-        "equal": "as good as a depth-6 tree, which is simpler",
-        "worse": "worse than a depth-6 tree",
+        "equal": f"as good as {STRONG[strong]}, which is simpler",
+        "worse": f"worse than {STRONG[strong]}",
         None: f"better than {result['baselines']['constant']['label']}",
     }
     return words[tree]
@@ -56,6 +68,8 @@ def next_step(result: Mapping[str, Any]) -> str:
 def _use(result: Mapping[str, Any]) -> str:
     if result["run"] is None:
         return "predict new rows, run.predict(...)"
+    if result["task"]["kind"] == "language":
+        return f'let it write, thalweg predict {result["run"]} --prompt "..."'
     if result["target"] is None:
         return f"predict in Python, thalweg.load({result['run']!r}, model=one like it).predict(...)"
     return f"predict new rows, thalweg predict {result['run']} NEW.csv"

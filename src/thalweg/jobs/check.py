@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import Any
 
 from thalweg.errors import UsageError
 from thalweg.jobs.settings import Settings
+from thalweg.jobs.text import is_language
 from thalweg.tasks.callables import is_callable_name
-from thalweg.tasks.table.source import parts_of
+from thalweg.tasks.table.source import is_stored, parts_of
+
+PLAIN = (".txt", ".md", ".text")
+"""Names of files that are often plain text, and no table."""
 
 
 def check(data: str, settings: Settings) -> None:
@@ -15,5 +21,13 @@ def check(data: str, settings: Settings) -> None:
     if is_callable_name(data) and not os.path.exists(data):
         return  # a task of the user's own
     parts_of(data)
-    if settings.target is None:
-        raise UsageError("no target was given: name the column to predict, --target COL")
+    if settings.target is None and not is_language(settings):
+        raise UsageError(no_target(data))
+
+
+def no_target(data: Any) -> str:
+    """What to say where no target was given."""
+    text = "no target was given: name the column to predict, --target COL"
+    if is_stored(data) and Path(data).suffix.lower() in PLAIN:
+        return f"{text}; or, if {data} is plain text, learn to write it, --task lm"
+    return text

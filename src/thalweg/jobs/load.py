@@ -14,11 +14,11 @@ from thalweg.state import folder as files
 from thalweg.state.folder import Folder, find
 from thalweg.state.weights import load_weights
 from thalweg.tasks.models.build import build
-from thalweg.tasks.models.inputs import from_dict
+from thalweg.tasks.models.inputs import from_dict, next_tokens
 from thalweg.tasks.own import is_task_name, task_made
 from thalweg.tasks.predictor import Predictor, loss_of_kind
 from thalweg.tasks.reading import Reading, reading_of_kind
-from thalweg.tasks.table.layout import rows_of
+from thalweg.tasks.table.layout import inputs_of
 from thalweg.tasks.table.schema import Schema
 from thalweg.types import Finding, Verdict
 
@@ -53,7 +53,7 @@ def load(run: str | os.PathLike[str], *, model: Any = None, out: str = "runs") -
     reading = _reading(folder, kind)
     known = loss_of_kind(kind) if kind and reading == reading_of_kind(kind) else None
     return Run(
-        predictor=Predictor(module, schema, kind, known, reading),
+        predictor=Predictor(module, schema, kind, known, reading, context=_context(folder)),
         folder=folder.path,
         result=result,
         verdict=_verdict(result["verdict"]),
@@ -84,6 +84,11 @@ def _reading(folder: Folder, kind: str | None) -> Reading:
         ) from None
 
 
+def _context(folder: Folder) -> int:
+    """Tokens that a language model was trained to see at once; 0: it is none, or not known."""
+    return int(folder.read_toml(files.SCHEMA).get("inputs", {}).get("length", 0))
+
+
 def _rebuilt(folder: Folder, schema: Schema | None) -> Any:
     """The model that fit built, from its name."""
     values, written = folder.read_toml(files.SETTINGS), folder.read_toml(files.SCHEMA)
@@ -97,11 +102,12 @@ def _rebuilt(folder: Folder, schema: Schema | None) -> Any:
         raise RunError(
             f"the model of {folder.path} was given as an object: load(..., model=one like it)"
         )
-    inputs = from_dict(written["inputs"]) if schema is None else rows_of(schema)
+    inputs = from_dict(written["inputs"]) if schema is None else inputs_of(schema)
     kind = schema.target.task if schema else None
     own = _reading(folder, kind).num_outputs(kind)
     outputs = schema.target.num_outputs if schema else len(written["classes"]) or 1
     dropout = settings.get("dropout", 0.0)
+    outputs = next_tokens(inputs) or outputs
     return build(name, inputs, own or outputs, seed=0, dropout=dropout)
 
 

@@ -15,6 +15,7 @@ from thalweg.scale.choice import Choice
 from thalweg.scale.work import PICTURE, Work, work_of
 from thalweg.tasks.sources import Arrays
 from thalweg.tasks.task import Task
+from thalweg.tasks.text.windows import Windows
 
 ASKED = "asked for"
 
@@ -69,6 +70,8 @@ def machine_of(
 def _work(task: Task, batch_size: BatchSize) -> Work:
     data = task.data
     samples = min(len(data), CHUNK if batch_size == "full" else batch_size)
+    if isinstance(data, Windows):
+        return work_of(task.model, samples * data.length)
     positions = prod(data.inputs.shape[1:][-2:]) if isinstance(data, Arrays) else PICTURE
     return work_of(task.model, samples, positions)
 

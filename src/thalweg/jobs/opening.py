@@ -39,8 +39,9 @@ def _data(study: Study) -> str:
     kind = study.kind or "a loss of your own"
     words = "labels" if kind == "multilabel" else "classes"
     classes = f" with {len(study.classes)} {words}" if study.classes else ""
+    rows = "windows" if kind == "language" else "rows"
     return (
-        f"{study.rows:,} rows ({len(study.train):,} train, {len(study.validation):,} validation, "
+        f"{study.rows:,} {rows} ({len(study.train):,} train, {len(study.validation):,} validation, "
         f"{len(study.test):,} test); {target}{kind}{classes}"
     )
 

@@ -11,6 +11,7 @@ from thalweg.jobs import defaults
 from thalweg.jobs.finetuning import Tuned, shares_of, tuned
 from thalweg.jobs.machine import Machine, machine_of
 from thalweg.jobs.place import Place
+from thalweg.jobs.prefers import preferred
 from thalweg.jobs.settings import Settings
 from thalweg.jobs.splits import split_chosen
 from thalweg.loop.batches import BatchSize, num_batches
@@ -111,6 +112,8 @@ class FitPlan:
             "task": settings.task if self.is_named else None,
             **split_chosen(settings),
             "separator": settings.separator,
+            "text": settings.text,
+            "context": settings.context,
             "columns": settings.columns,
             "drop": settings.drop,
             "types": settings.types,
@@ -164,6 +167,7 @@ def plan_of(study: Study, settings: Settings, *, owns_process: bool) -> FitPlan:
 
     Raises UsageError for a setting that does not fit the data.
     """
+    settings = preferred(settings, study.prefers)
     settings = replace(settings, model=with_sizes(settings.model, study))
     rows = len(study.train)
     size = settings.batch_size

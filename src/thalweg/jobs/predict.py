@@ -38,6 +38,30 @@ def predict(run: str, data: Any, *, to: str | None, out: str) -> tuple[dict[str,
     return {**result, "to": str(path)}, frame
 
 
+def generate(
+    run: str, data: Any, *, prompt: str, to: str | None, out: str, **wishes: Any
+) -> dict[str, Any]:
+    """The object that `predict --prompt --json` prints; wishes: length, temperature, seed.
+
+    Raises UsageError for what does not go with a prompt, or a run that is no language model.
+    """
+    if data is not None or to is not None:
+        name = "data" if data is not None else "--to"
+        raise UsageError(
+            f"{name} and --prompt were both given: a prompt is all that is gone on from"
+        )
+    loaded = load(run, out=out)
+    text = loaded.generate(prompt, **wishes)
+    return {
+        "schema": 1,
+        "command": "predict",
+        "run": str(loaded.folder),
+        "prompt": prompt,
+        **wishes,
+        "text": text,
+    }
+
+
 def _write(path: Path, frame: Any) -> None:
     """Write a frame as CSV or Parquet, whole or not at all."""
     part = path.with_name(f".thalweg-{os.getpid()}.part")

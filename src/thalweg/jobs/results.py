@@ -17,6 +17,8 @@ from thalweg.tasks.measure import measure
 from thalweg.tasks.pictures import picture_of
 from thalweg.tasks.study import Study
 from thalweg.tasks.task import Task
+from thalweg.tasks.text.samples import samples_of
+from thalweg.tasks.text.windows import few
 from thalweg.tasks.threshold import CHOSEN_BY, chosen_threshold, said_of
 from thalweg.types import Verdict
 
@@ -38,7 +40,10 @@ def result_of(
         "validation": task.validation,
         "test": study.test.to(task.device),
     }
-    scores = {name: measure(task, source)[0] for name, source in sets.items() if source is not None}
+    looked = {**sets, "train": few(task.data)}
+    scores = {
+        name: measure(task, source)[0] for name, source in looked.items() if source is not None
+    }
     result = {
         "schema": 1,
         "command": "fit",
@@ -121,11 +126,15 @@ def verdict_object(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def pictures_of(study: Study, descent: Descent) -> dict[str, Any]:
+def pictures_of(study: Study, descent: Descent, *, seed: int) -> dict[str, Any]:
     """What the report draws besides the curves: confusion matrix or residuals, and columns."""
     found = picture_of(study, descent.task)
+    if study.kind == "language":
+        found["samples"] = samples_of(descent.task, study.inputs, seed=seed)
     if study.schema is not None:
         notes = study.found.notes if study.found else {}
+        words = study.schema.words
+        texts = [(name, words.use) for name in words.columns] if words else []
         used = [
             {"name": c.name, "kind": c.kind, "use": c.use, "note": notes.get(c.name, "")}
             for c in study.schema.columns
@@ -134,5 +143,6 @@ def pictures_of(study: Study, descent: Descent) -> dict[str, Any]:
             {"name": d.name, "kind": "", "use": "dropped", "note": d.reason}
             for d in study.schema.dropped
         ]
-        found["columns"] = used + left
+        read = [{"name": name, "kind": "text", "use": use, "note": ""} for name, use in texts]
+        found["columns"] = read + used + left
     return found

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from thalweg.draw.summary import summary_text
-from thalweg.errors import RunError
+from thalweg.errors import RunError, UsageError
 from thalweg.record import History
 from thalweg.tasks.predictor import Predictor
 from thalweg.tasks.reading import Reading
 from thalweg.tasks.table.drift import Drift
 from thalweg.tasks.table.schema import Schema
+from thalweg.tasks.text.spoken import LENGTH, TEMPERATURE
 from thalweg.types import Verdict
 
 
@@ -74,14 +75,33 @@ class Run:
             raise RunError("this run has no report: it was kept in memory (out=None)")
         return self.folder / "report.html"
 
-    def predict(self, data: Any) -> Any:
+    def generate(
+        self,
+        prompt: str,
+        *,
+        length: int = LENGTH,
+        temperature: float = TEMPERATURE,
+        seed: int = 0,
+    ) -> str:
+        """What a language model writes after the prompt: `length` bytes, drawn under the seed.
+
+        temperature: 0 takes the likeliest byte each time; 1 draws as often as the model expects
+        Raises UsageError for a run that is no language model.
+        """
+        return self._predictor.generate(prompt, length=length, temperature=temperature, seed=seed)
+
+    def predict(self, data: Any = None, *, prompt: str | None = None) -> Any:
         """Predictions for rows of the run's columns, or for inputs of the user's own model.
 
-        data: a path, a frame, or an array of inputs, shape (n, ...)
+        data: a path, a frame, or an array of inputs, shape (n, ...); of a run on one column of
+        texts also a list of texts
+        prompt: of a language model instead: what it writes after that, a text
         Returns a frame of n rows, pandas for pandas: `prediction` and, for classes,
         `probability_<class>` for each. Raises DataError where columns do not match, naming them.
         """
-        return self._predictor.predict(data)
+        if (data is None) == (prompt is None):
+            raise UsageError("predict needs data, or for a language model a prompt: one of them")
+        return self._predictor.predict(data) if prompt is None else self.generate(prompt)
 
     def read(self, data: Any) -> Any:
         """A file or frame as `predict`, `evaluate` and `drift` take it, read once for all."""

@@ -34,6 +34,8 @@ def _parts(schema: Schema) -> Iterator[Part]:
     for column, row in zip(schema.columns, values["columns"], strict=True):
         inputs = "1 input" if column.width == 1 else f"{column.width} inputs"
         yield Part("[[columns]]", f"{inputs}: {column.use}", row)
+    if "text" in values:
+        yield Part("[text]", "How texts become tokens.", values["text"])
     for row in values["dropped"]:
         yield Part("[[dropped]]", "Not used.", row)
 

@@ -14,6 +14,7 @@ from thalweg.errors import UsageError
 from thalweg.jobs import defaults
 from thalweg.jobs.judging import check_named, class_weights_text, quantiles_text
 from thalweg.jobs.splits import check_split
+from thalweg.jobs.text import check_text
 from thalweg.jobs.values import (
     check_choice,
     number_of,
@@ -27,14 +28,14 @@ from thalweg.rules.clips import ByNorm, Clip, clip_of, clip_text, parse_clip
 from thalweg.schedules import BUILDERS, Schedule, parse
 from thalweg.tasks.table.names import text_of
 
-TASKS = ("auto", "classification", "regression")
+TASKS = ("auto", "classification", "regression", "lm")
 MATMUL = ("auto", "torch", "onednn")
 MALLOC = ("auto", "off")
 GUARDS = ("act", "advise", "off")
 COMPILE = ("off", "auto", "on")
 PRECISIONS = ("float32", "bf16", "fp16", "bf16-weights")
 _AFTER_WARMUP = sorted(BUILDERS.keys() - {"warmup"})
-_NAMES = ("columns", "drop", "types", "freeze")
+_NAMES = ("columns", "drop", "types", "text", "freeze")
 """Settings that name columns: a text, or from Python a list or a mapping."""
 _TRUTHS = {"true": True, "false": False}
 
@@ -51,9 +52,22 @@ class Settings:
     """What can be asked of a fit; None means "by the table of defaults"."""
 
     target: str | None = _setting(None, "the column to predict; several of numbers as a,b")
-    task: str = _setting("auto", "auto, classification or regression", choices=TASKS)
+    task: str = _setting(
+        "auto",
+        "auto, classification or regression; lm: learn to write a plain text, byte by byte",
+        choices=TASKS,
+    )
     separator: str | None = _setting(
         None, 'what parts the labels in a target that holds several: ";" for red;blue'
+    )
+    text: Any = _setting(
+        None, "a column of free text to learn from; several as a,b are read as one text"
+    )
+    context: int | None = _setting(
+        None,
+        "tokens after which a text is cut, or bytes that a language model sees at once",
+        least=8,
+        most=65_536,
     )
     columns: Any = _setting(None, "the columns to learn from, and no others: a,b,c")
     drop: Any = _setting(None, "columns to leave out: a,b")
@@ -84,7 +98,7 @@ class Settings:
     fold: int | None = _setting(None, "only this one of the folds, from 1", least=1)
     model: Any = _setting(
         defaults.MODEL,
-        "linear, mlp:WIDTH,WIDTH,..., resmlp:WIDTHxBLOCKS, conv:WIDTH,..., "
+        "linear, mlp:WIDTH,WIDTH,..., resmlp:WIDTHxBLOCKS, conv:WIDTH,..., bag:WIDTH, "
         "transformer:WIDTHxBLOCKS, or module:function that makes one",
     )
     dropout: float | None = _setting(
@@ -371,6 +385,7 @@ class Settings:
         check_named("loss", self.loss)
         check_named("metric", self.metric)
         every_of(self.checkpoint_every)
+        check_text(self)
         check_split(self)
         if self.parsed_schedule.warms_up and self.warmup:
             raise UsageError(

@@ -6,11 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 from thalweg.errors import DataError, UsageError
+from thalweg.jobs.check import no_target
+from thalweg.jobs.defaults import MODEL
 from thalweg.jobs.finetuning import columns_of
 from thalweg.jobs.judging import class_weights_of, levels_of
 from thalweg.jobs.schema_file import given_schema
 from thalweg.jobs.settings import Settings
 from thalweg.jobs.splits import parting_of
+from thalweg.jobs.text import is_language
 from thalweg.tasks.arrays import of_arrays
 from thalweg.tasks.by_name import are_samples, of_samples
 from thalweg.tasks.models.build import embeds
@@ -24,6 +27,9 @@ from thalweg.tasks.table.source import is_stored
 from thalweg.tasks.table.study import of_table
 from thalweg.tasks.task import Task
 from thalweg.tasks.terms import Terms, with_terms
+from thalweg.tasks.text.language import Asked as AskedText
+from thalweg.tasks.text.language import of_language
+from thalweg.tasks.text.study import Reads, of_texts
 
 NOT_OF_TASKS = (
     *("target", "task", "separator", "columns", "drop", "types", "schema", "validation", "test"),
@@ -55,6 +61,8 @@ def _of_task(data: Any, settings: Settings) -> Study:
 
 def _study_of(data: Any, settings: Settings) -> Study:
     """The study by the table's or the arrays' own lights."""
+    if is_language(settings):
+        return of_language(data, _plain_text(settings))
     if is_stored(data) or hasattr(data, "columns"):
         return _of_table(data, settings)
     if settings.weights is not None:
@@ -87,10 +95,15 @@ def _study_of(data: Any, settings: Settings) -> Study:
 
 def _of_table(data: Any, settings: Settings) -> Study:
     if settings.target is None:
-        raise UsageError("no target was given: name the column to predict, --target COL")
+        raise UsageError(no_target(data))
     asked = _asked(settings, settings.target)
-    table = read_table(data, texts=asked.texts, numbers=asked.numbers)
-    study = of_table(table.frame, asked, source=table.name)
+    columns = names_of(settings.text or "")
+    table = read_table(data, texts=[*asked.texts, *columns], numbers=asked.numbers)
+    if settings.text is None:
+        study = of_table(table.frame, asked, source=table.name)
+    else:
+        reads = Reads(columns, reads_bags(settings.model), settings.context)
+        study = of_texts(table.frame, asked, reads, source=table.name)
     return replace(study, notices=(*table.notices, *study.notices))
 
 
@@ -113,6 +126,20 @@ def _asked(settings: Settings, target: str) -> Asked:
         columns=names_of(settings.columns or "") or tuple(names),
         types=pairs_of(settings.types or "", "types"),
         given=given,
+    )
+
+
+def reads_bags(model: Any) -> bool:
+    """Does the model count features, rather than read pieces in order? The default one does."""
+    return model == MODEL or (isinstance(model, str) and model.partition(":")[0] == "bag")
+
+
+def _plain_text(settings: Settings) -> AskedText:
+    return AskedText(
+        parting=parting_of(settings),
+        validation=settings.validation,
+        test=settings.test,
+        context=settings.context,
     )
 
 

@@ -22,7 +22,7 @@ from thalweg.state.folder import Folder
 from thalweg.state.weights import save_weights
 from thalweg.strict import strict
 from thalweg.tasks.held import out_of_fold
-from thalweg.tasks.models.inputs import to_dict
+from thalweg.tasks.models.inputs import Tokens, to_dict
 from thalweg.tasks.predictor import Predictor
 from thalweg.tasks.reading import Reading, reading_of_kind
 from thalweg.tasks.study import Study
@@ -82,9 +82,18 @@ def score(
     result |= fine_tuning_of(study, plan.settings, plan.tuned, task.model)
     is_whole = plan.settings.validation is not None
     result |= mattered(study, descent, seed=plan.settings.seed, is_whole=is_whole)
-    place.written.facts(results={"summary": result, **pictures_of(study, descent)})
+    place.written.facts(
+        results={"summary": result, **pictures_of(study, descent, seed=plan.settings.seed)}
+    )
     return Run(
-        predictor=Predictor(task.model, study.schema, study.kind, study.loss, task.reading),
+        predictor=Predictor(
+            task.model,
+            study.schema,
+            study.kind,
+            study.loss,
+            task.reading,
+            context=study.inputs.length if isinstance(study.inputs, Tokens) else 0,
+        ),
         folder=place.folder.path if place.folder else None,
         result=result,
         verdict=verdict,

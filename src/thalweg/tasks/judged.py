@@ -31,7 +31,8 @@ def judged_baselines(
 
     def score(seed: int) -> dict[str, Scores]:
         found = {"constant": judge.constant()}
-        if train.inputs.numel() <= MOST_VALUES:
+        is_text = study.schema is not None and study.schema.words is not None
+        if train.inputs.numel() <= MOST_VALUES and not is_text:
             found["tree"] = judge.tree(seed)
         return found
 

@@ -16,7 +16,9 @@ from thalweg.keys import Purpose, key
 from thalweg.tasks.batch_loss import summed
 from thalweg.tasks.draws import put_back, seed_device
 from thalweg.tasks.sources import in_order
+from thalweg.tasks.streams import size_of
 from thalweg.tasks.task import Task
+from thalweg.tasks.text.windows import windows_of
 from thalweg.types import Source
 
 CHUNK = 4096
@@ -51,6 +53,7 @@ def look_at(task: Task, source: Source) -> Seen:
     if task.batch_loss is not None:
         return Seen(_batch_losses(task, source), None, None, None, None)
     means, losses, outputs, targets, weights = [], [], [], [], []
+    metrics = [metric for metric in task.metrics if metric.of_loss is None]
     with evaluating(task.model), put_back():
         for start, (inputs, target, *weight) in chunks_of(source):
             seed_device(key(Purpose.LOOK, start), task.device)
@@ -60,7 +63,7 @@ def look_at(task: Task, source: Source) -> Seen:
             if not found.dim():
                 means[-1] = means[-1] * len(target)
             weights += [row.cpu() for row in weight]
-            if task.metrics:
+            if metrics:
                 outputs.append(output.cpu())
                 targets.append(target.cpu())
 
@@ -69,7 +72,8 @@ def look_at(task: Task, source: Source) -> Seen:
     values = {"loss": float(total.double().sum()) / len(source)}
     pair = (None, None)
     weight = torch.cat(weights) if weights else None
-    if task.metrics:
+    values |= {m.name: m.of_loss(values["loss"], source) for m in task.metrics if m.of_loss}
+    if metrics:
         pair = (torch.cat(outputs), torch.cat(targets))
         values |= _metrics(task, *pair, weight)
     return Seen(values, all_losses, *pair, weight)
@@ -82,7 +86,7 @@ def _batch_losses(task: Task, source: Source) -> dict[str, float]:
         for start, batch in chunks_of(source):
             seed_device(key(Purpose.LOOK, start), task.device)
             loss, several = summed(task.losses(task.model, batch))
-            share = min(CHUNK, len(source) - start) / len(source)
+            share = size_of(batch) / len(source)
             for name, value in (("loss", loss), *several.items()):
                 sums[name] += share * float(value)
     return dict(sums)
@@ -100,7 +104,8 @@ def _metrics(
     task: Task, outputs: Tensor, targets: Tensor, weights: Tensor | None
 ) -> dict[str, float]:
     outputs = fitting(outputs, targets)
-    return {metric.name: metric(outputs, targets, weights) for metric in task.metrics}
+    rows = (metric for metric in task.metrics if metric.of_loss is None)
+    return {metric.name: metric(outputs, targets, weights) for metric in rows}
 
 
 def fitting(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -111,9 +116,11 @@ def fitting(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def chunks_of(source: Source) -> Iterator[tuple[int, Any]]:
-    """The whole source in order: (first index, batch), CHUNK samples at a time."""
-    for start in range(0, len(source), CHUNK):
-        yield start, source.fetch(in_order(start, min(start + CHUNK, len(source))))
+    """The whole source in order: (first index, batch), CHUNK samples at a time; of text fewer."""
+    windows = windows_of(source)
+    size = windows.at_once if windows else CHUNK
+    for start in range(0, len(source), size):
+        yield start, source.fetch(in_order(start, min(start + size, len(source))))
 
 
 def _tensor(output: Any) -> Tensor:

@@ -26,6 +26,7 @@ class Metric:
     measure(outputs, targets) -> float
     fits: kinds of targets that it is for: classes, labels, numbers; two: only of two classes
     score(answers) -> float: of a row of the table, which can also weigh the samples
+    of_loss(loss, source) -> float: of a metric that follows from the mean loss on a source
     reading, deviation: how outputs are read, and the unit of numbers, where `score` is used
     """
 
@@ -37,6 +38,7 @@ class Metric:
     score: Callable[[Answers], float] | None = None
     reading: Reading | None = field(default=None, repr=False)
     deviation: float = 1.0
+    of_loss: Callable[[float, Any], float] | None = None
 
     def __call__(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> float:
         """Of n samples; weights: how much each counts, (n,). Raises UsageError where it cannot."""

@@ -8,6 +8,7 @@ from torch import nn
 
 from thalweg.errors import UsageError
 from thalweg.tasks.callables import is_callable_name
+from thalweg.tasks.models.bag import Bag
 from thalweg.tasks.models.build import build
 from thalweg.tasks.models.columns import Columns
 from thalweg.tasks.models.fits import check_outputs
@@ -44,7 +45,7 @@ def model_of(study: Study, model: Any, *, seed: int, dropout: float) -> nn.Modul
 def _learn(module: nn.Module, train: Source) -> None:
     """What a first layer learns from the training rows before the first step."""
     for first in module.modules():
-        if isinstance(first, Columns) and isinstance(train, Arrays):
+        if isinstance(first, Columns | Bag) and isinstance(train, Arrays):
             first.learn(train.inputs)
 
 

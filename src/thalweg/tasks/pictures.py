@@ -18,7 +18,7 @@ MOST_RESIDUALS = 2000
 
 def picture_of(study: Study, task: Task) -> dict[str, Any]:
     """{"confusion": {...}} or {"residuals": {...}} of the test set; empty for one's own loss."""
-    if study.kind in (None, "multilabel"):
+    if study.kind in (None, "multilabel", "language"):
         return {}
     outputs, targets = outputs_of(task, study.test)
     if study.kind == "regression" and targets[0].numel() > 1:

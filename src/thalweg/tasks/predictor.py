@@ -12,7 +12,7 @@ import polars as pl
 import torch
 from torch import Tensor, nn
 
-from thalweg.errors import DataError
+from thalweg.errors import DataError, UsageError
 from thalweg.tasks.measure import measure, outputs_of
 from thalweg.tasks.metrics import metric_of, metrics_of
 from thalweg.tasks.objectives import objective_saved
@@ -28,6 +28,9 @@ from thalweg.tasks.table.several import LOSSES, metrics_for
 from thalweg.tasks.table.source import is_stored, name_of
 from thalweg.tasks.table.weigh import weights_in
 from thalweg.tasks.task import Task
+from thalweg.tasks.text.language import LANGUAGE
+from thalweg.tasks.text.spoken import check_language, continued, scored
+from thalweg.tasks.text.words import are_texts, frame_of_texts
 from thalweg.types import Source
 
 
@@ -40,7 +43,10 @@ class Rows:
 
 
 class Predictor:
-    """model, the schema of its table (None: arrays), its kind of task and the loss of that kind."""
+    """model, the schema of its table (None: arrays), its kind of task and the loss of that kind.
+
+    context: bytes that a language model sees at once
+    """
 
     def __init__(
         self,
@@ -49,7 +55,10 @@ class Predictor:
         kind: str | None,
         loss: Any,
         reading: Reading | None = None,
+        *,
+        context: int = 0,
     ):
+        self.context = context
         self.reading = reading or reading_of_kind(kind)
         self.model = model
         self.schema = schema
@@ -64,6 +73,8 @@ class Predictor:
         data: a path, a frame, or an array of inputs of shape (n, ...); pandas gives pandas
         Raises DataError where columns do not match, naming them.
         """
+        if self.kind == LANGUAGE:
+            raise UsageError("this run is a language model: give it a prompt to go on from")
         if self.schema is None:
             self._check_no_file(data)
             inputs = as_tensor(data, "inputs")
@@ -77,12 +88,26 @@ class Predictor:
             raise DataError(f"the data holds an id that the model does not know: {error}") from None
         return as_frame(outputs, self.schema, self.kind, like=data, reading=self.reading)
 
+    def generate(self, prompt: str, *, length: int, temperature: float, seed: int) -> str:
+        """What a language model writes after a prompt. Raises UsageError where it is none."""
+        check_language(self.kind)
+        return continued(
+            self.model,
+            prompt,
+            context=self.context,
+            length=length,
+            temperature=temperature,
+            seed=seed,
+        )
+
     def evaluate(self, data: Any) -> dict[str, float]:
         """Rows, loss and metrics on data that holds the target as well.
 
         data: a path or a frame for a table, else (inputs, targets) or a Dataset
         Raises DataError where columns do not match, naming them, or a class is unknown.
         """
+        if self.kind == LANGUAGE:
+            return scored(self.model, data, context=self.context)
         if self.schema is None:
             self._check_no_file(data)
         source = as_source(data) if self.schema is None else self._labelled(data, self.schema)
@@ -152,6 +177,8 @@ class Predictor:
         assert self.schema is not None
         if isinstance(data, Rows):
             return data.frame, data.name
+        if self.schema.words is not None and are_texts(data):
+            return frame_of_texts(data, self.schema.words), "the data"
         if isinstance(data, np.ndarray | Tensor | list):
             return frame_of_arrays(data), "the data"
         if isinstance(data, Sequence) and not isinstance(data, str) and len(data) == 2:

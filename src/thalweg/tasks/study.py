@@ -5,8 +5,8 @@ Made of a table by `thalweg.tasks.table.study`, of arrays or a Dataset by `thalw
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -14,13 +14,13 @@ import polars as pl
 
 from thalweg.tasks.baselines import Scores
 from thalweg.tasks.metrics import Metric
-from thalweg.tasks.models.inputs import Inputs
+from thalweg.tasks.models.inputs import Inputs, next_tokens
 from thalweg.tasks.reading import Reading
 from thalweg.tasks.table.found import Found
 from thalweg.tasks.table.schema import Schema
 from thalweg.types import Source
 
-Kind = Literal["classification", "regression", "multilabel"]
+Kind = Literal["classification", "regression", "multilabel", "language"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class Study:
     task: of the user's own, whose data these are; None: one is made
     weights: of each row that the sources name, (rows,), where they do not hold them yet
     by: the column, of every row that the sources name, by whose values errors are told apart
+    prefers: settings by name that suit the data where none were asked for
     baselines(seed) -> {"constant": {...}, "tree": {...}}, scored on the test set
     """
 
@@ -62,6 +63,7 @@ class Study:
     weights: np.ndarray | None = None
     task: Any = None
     by: pl.Series | None = None
+    prefers: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def num_outputs(self) -> int:
@@ -70,4 +72,4 @@ class Study:
             return own
         if self.schema is not None:
             return self.schema.target.num_outputs
-        return len(self.classes) if self.classes else 1
+        return len(self.classes) if self.classes else next_tokens(self.inputs) or 1

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from thalweg.errors import UsageError
+from thalweg.tasks.models.bag import Bag
 from thalweg.tasks.models.columns import Columns
 from thalweg.tasks.models.conv import conv
 from thalweg.tasks.models.inputs import Inputs, Pictures, Rows, Tokens, arguments_of
@@ -126,6 +127,15 @@ def _conv(spelling: Spelling, pictures: Pictures, num_outputs: int, dropout: flo
     return net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
+def _bag(spelling: Spelling, tokens: Tokens, num_outputs: int, dropout: float) -> nn.Module:
+    if len(spelling.widths) != 1 or tokens.is_language:
+        why = "predicts one thing of a text" if tokens.is_language else "has one width"
+        raise UsageError(
+            f"model {spelling.name!r}: a bag {why}: write bag:16, or transformer:128x4"
+        )
+    return Bag(tokens.num_tokens, spelling.widths[-1], num_outputs, dropout=dropout)
+
+
 def _transformer(spelling: Spelling, tokens: Tokens, num_outputs: int, dropout: float) -> nn.Module:
     (width,) = spelling.widths
     num_heads = int(spelling.options.get("heads", max(1, width // HEAD)))
@@ -150,5 +160,6 @@ KINDS = {
     "mlp": Kind(Rows, _mlp, embeds=True),
     "resmlp": Kind(Rows, _resmlp, embeds=True),
     "conv": Kind(Pictures, _conv),
+    "bag": Kind(Tokens, _bag),
     "transformer": Kind(Tokens, _transformer),
 }

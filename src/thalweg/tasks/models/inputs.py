@@ -53,14 +53,23 @@ class Tokens:
     """Token ids, int64 of shape (n, length), 0 .. num_tokens - 1; id 0 fills up short ones.
 
     is_language: is the next token predicted at every place, and not one thing of the whole?
+    length: of the samples that it is trained on; 0: not known
     """
 
     num_tokens: int
     is_language: bool = False
+    length: int = 0
     words: ClassVar[str] = "token ids of shape (n, length)"
 
 
 Inputs = Rows | Pictures | Tokens
+
+
+def next_tokens(inputs: Inputs | None) -> int | None:
+    """Tokens among which a language model tells the next one; None: it is no such model."""
+    if isinstance(inputs, Tokens) and inputs.is_language:
+        return inputs.num_tokens
+    return None
 
 
 def arguments_of(inputs: Inputs) -> dict[str, Any]:

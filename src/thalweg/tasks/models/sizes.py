@@ -9,7 +9,13 @@ from __future__ import annotations
 from thalweg.tasks.models.inputs import Inputs, Rows
 from thalweg.tasks.models.spelling import Spelling
 
-SIZES = {"mlp": "256,256", "resmlp": "256x2", "conv": "32,64,128", "transformer": "128x4"}
+SIZES = {
+    "mlp": "256,256",
+    "resmlp": "256x2",
+    "conv": "32,64,128",
+    "bag": "16",
+    "transformer": "128x4",
+}
 
 MOST_BINNED = 128
 """Columns of numbers that are spread over bins."""

@@ -32,6 +32,7 @@ FORMS = {
     "mlp": Form("mlp:WIDTH,WIDTH,... such as mlp:256,256", "widths", NUMBERS),
     "resmlp": Form("resmlp:WIDTHxBLOCKS such as resmlp:256x4", "blocks", NUMBERS),
     "conv": Form("conv:WIDTH,WIDTH,... such as conv:32,64,128", "widths"),
+    "bag": Form("bag:WIDTH such as bag:16", "widths"),
     "transformer": Form(
         "transformer:WIDTHxBLOCKS such as transformer:128x4", "blocks", {"heads": ()}
     ),

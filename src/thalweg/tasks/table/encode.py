@@ -13,12 +13,14 @@ from thalweg.tasks.table.values import as_floats, as_numbers, class_texts
 
 
 def encode_inputs(frame: pl.DataFrame, schema: Schema, source: str = "the data") -> np.ndarray:
-    """The input columns as float32 of shape (rows, schema.width).
+    """The input columns as float32 of shape (rows, schema.width); of texts their tokens.
 
     Raises DataError, naming them, for columns that are missing or hold text where numbers were
     learnt.
     """
     check_columns(frame, schema, source)
+    if schema.words is not None:
+        return schema.words.inputs(frame, source)
     inputs = np.zeros((frame.height, schema.width), dtype=np.float32)
     start = 0
     for column in schema.columns:
@@ -30,7 +32,9 @@ def encode_inputs(frame: pl.DataFrame, schema: Schema, source: str = "the data")
 
 def check_columns(frame: pl.DataFrame, schema: Schema, source: str) -> None:
     """Raise DataError for input columns that are missing, naming them."""
-    absent = [column.name for column in schema.columns if column.name not in frame.columns]
+    texts = schema.words.columns if schema.words else ()
+    names = [*(column.name for column in schema.columns), *texts]
+    absent = [name for name in names if name not in frame.columns]
     if absent:
         names = ", ".join(repr(name) for name in absent)
         raise DataError(

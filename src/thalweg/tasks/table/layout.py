@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from itertools import accumulate
 
-from thalweg.tasks.models.inputs import Code, Rows
+from thalweg.tasks.models.inputs import Code, Rows, Tokens
 from thalweg.tasks.table.kinds import KINDS
 from thalweg.tasks.table.schema import Schema
+
+
+def inputs_of(schema: Schema) -> Rows | Tokens:
+    """What a model of the table's rows, or of its texts, reads."""
+    return schema.words.tokens if schema.words else rows_of(schema)
 
 
 def rows_of(schema: Schema) -> Rows:

@@ -11,16 +11,21 @@ from typing import Any
 from thalweg.tasks.table.describe import Dropped
 from thalweg.tasks.table.kinds import Column
 from thalweg.tasks.table.target import Target
+from thalweg.tasks.text.words import Words
 
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """All columns of a table and its target; rows: that it was measured on, 0: not known."""
+    """All columns of a table and its target; rows: that it was measured on, 0: not known.
+
+    words: how texts become tokens, where these are learnt from; there are no columns then
+    """
 
     columns: tuple[Column, ...]
     dropped: tuple[Dropped, ...]
     target: Target
     rows: int = 0
+    words: Words | None = None
 
     @property
     def width(self) -> int:
@@ -34,6 +39,7 @@ class Schema:
         is_text = target.class_type == "text" and bool(target.classes)
         names = [column.name for column in self.columns if column.kind == "category"]
         names += [column.name for column in self.columns if column.format.startswith("%")]
+        names += self.words.columns if self.words else ()
         return names + list(target.names if is_text else ())
 
     @property
@@ -49,13 +55,15 @@ class Schema:
             "target": self.target.to_dict(),
             "columns": [column.to_dict() for column in self.columns],
             "dropped": [asdict(column) for column in self.dropped],
+            **({"text": self.words.to_dict()} if self.words else {}),
         }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Schema:
-        columns = tuple(column_of(row) for row in data["columns"])
+        columns = tuple(column_of(row) for row in data.get("columns", ()))
         dropped = tuple(Dropped(**row) for row in data.get("dropped", ()))
-        return cls(columns, dropped, Target.from_dict(data["target"]), data.get("rows", 0))
+        words = Words.from_dict(data["text"]) if "text" in data else None
+        return cls(columns, dropped, Target.from_dict(data["target"]), data.get("rows", 0), words)
 
 
 def column_of(row: dict[str, Any]) -> Column:
