@@ -30,6 +30,7 @@ LR = {
 }
 """The learning rate of each optimizer that `fit` knows."""
 MODEL = "mlp:256,256"
+PICTURE_MODEL = "conv"
 OPTIMIZER = "adamw"
 SCHEDULE = "cosine"
 UNSCHEDULED = ("schedulefreesgd", "schedulefreeadamw")
@@ -54,6 +55,11 @@ class Default:
 
 TABLE = (
     Default("model", f"{MODEL}: two hidden layers, each with LayerNorm and ReLU"),
+    Default("model of pictures", "conv:32,64,128: three residual blocks, each at half the size"),
+    Default(
+        "image-size", "width and height of the middle picture, with a longer side of at most 128"
+    ),
+    Default("augment", "shift: by up to an eighth of the sides, no flip"),
     Default("optimizer", OPTIMIZER),
     Default("lr", ", ".join(f"{name} {lr:g}" for name, lr in LR.items())),
     Default("momentum", "0.9 for --optimizer momentum and nesterov"),

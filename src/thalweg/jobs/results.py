@@ -53,6 +53,7 @@ def result_of(
             **{f"{name}_rows": len(source) for name, source in sets.items() if source is not None},
         },
         "split": study.found.to_dict() if study.found else None,
+        **({"images": study.images.to_dict()} if study.images else {}),
         "target": study.schema.target.name if study.schema else None,
         "model": chosen.get("model", type(task.model).__name__),
         "optimizer": chosen["optimizer"].partition(":")[0],

@@ -7,11 +7,13 @@ from typing import Any
 
 from thalweg.errors import DataError, UsageError
 from thalweg.jobs.judging import class_weights_of, levels_of
+from thalweg.jobs.pictures import Tell, check_pictures_only, of_folder, of_table_of_pictures
 from thalweg.jobs.schema_file import given_schema
 from thalweg.jobs.settings import Settings
 from thalweg.jobs.splits import parting_of
 from thalweg.tasks.arrays import of_arrays
 from thalweg.tasks.by_name import are_samples, of_samples
+from thalweg.tasks.images.folders import are_folders
 from thalweg.tasks.models.build import embeds
 from thalweg.tasks.study import Study
 from thalweg.tasks.table.asked import Asked
@@ -23,15 +25,21 @@ from thalweg.tasks.table.study import of_table
 from thalweg.tasks.terms import Terms, with_terms
 
 
-def study_of(data: Any, settings: Settings) -> Study:
-    """The data made ready: a table, or for a model of the user's own arrays as they are."""
-    return with_terms(_study_of(data, settings), _terms(settings))
+def study_of(data: Any, settings: Settings, tell: Tell = lambda text: None) -> Study:
+    """The data made ready: pictures, a table, or for a model of the user's own arrays as they are.
+
+    tell: hears of progress, where reading takes long
+    """
+    return with_terms(_study_of(data, settings, tell), _terms(settings))
 
 
-def _study_of(data: Any, settings: Settings) -> Study:
-    """The study by the table's or the arrays' own lights."""
+def _study_of(data: Any, settings: Settings, tell: Tell) -> Study:
+    """The study by the data's own lights."""
+    if are_folders(data):
+        return of_folder(data, settings, _asked(settings, ""), tell)
     if is_stored(data) or hasattr(data, "columns"):
-        return _of_table(data, settings)
+        return _of_table(data, settings, tell)
+    check_pictures_only(settings)
     if settings.weights is not None:
         raise UsageError(
             f"weights={settings.weights!r} names a column, and the data is no table: give the "
@@ -57,11 +65,15 @@ def _study_of(data: Any, settings: Settings) -> Study:
     return of_table(frame_of_arrays(*data), asked, source="data")
 
 
-def _of_table(data: Any, settings: Settings) -> Study:
+def _of_table(data: Any, settings: Settings, tell: Tell) -> Study:
     if settings.target is None:
         raise UsageError("no target was given: name the column to predict, --target COL")
     asked = _asked(settings, settings.target)
     table = read_table(data, texts=asked.texts, numbers=asked.numbers)
+    pictures = of_table_of_pictures(table, data, settings, asked, tell)
+    if pictures is not None:
+        return pictures
+    check_pictures_only(settings)
     study = of_table(table.frame, asked, source=table.name)
     return replace(study, notices=(*table.notices, *study.notices))
 

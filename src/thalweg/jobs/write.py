@@ -20,6 +20,7 @@ from thalweg.state.folder import Folder
 from thalweg.state.weights import save_weights
 from thalweg.strict import strict
 from thalweg.tasks.held import out_of_fold
+from thalweg.tasks.images.predictor import for_images
 from thalweg.tasks.models.inputs import to_dict
 from thalweg.tasks.predictor import Predictor
 from thalweg.tasks.reading import Reading, reading_of_kind
@@ -38,7 +39,7 @@ def write_schema(folder: Folder, study: Study, reading: Reading | None) -> None:
     """schema.toml: what predictions need of the data, there from the first step on."""
     special = {} if reading in (None, reading_of_kind(study.kind)) else reading.to_dict()
     if study.schema is not None:
-        folder.write(files.SCHEMA, schema_text(study.schema, special))
+        folder.write(files.SCHEMA, schema_text(study.schema, special, study.images))
         return
     values: dict[str, Any] = {"classes": list(study.classes or ())}
     if study.inputs is not None:
@@ -69,8 +70,9 @@ def score(study: Study, plan: FitPlan, descent: Descent, place: Place) -> Run:
         folder=place.folder.path if place.folder else None,
     )
     place.written.facts(results={"summary": result, **pictures_of(study, descent)})
+    predictor = Predictor(task.model, study.schema, study.kind, study.loss, task.reading)
     return Run(
-        predictor=Predictor(task.model, study.schema, study.kind, study.loss, task.reading),
+        predictor=for_images(predictor, study.images),
         folder=place.folder.path if place.folder else None,
         result=result,
         verdict=verdict,

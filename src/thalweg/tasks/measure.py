@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from thalweg.tasks.images.source import PictureSource
 from thalweg.tasks.sources import in_order
 from thalweg.tasks.task import Task
 from thalweg.types import Source
@@ -90,9 +91,12 @@ def fitting(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def chunks_of(source: Source) -> Iterator[tuple[int, Any]]:
-    """The whole source in order: (first index, batch), CHUNK samples at a time."""
-    for start in range(0, len(source), CHUNK):
-        yield start, source.fetch(in_order(start, min(start + CHUNK, len(source))))
+    """The whole source in order: (first index, batch), CHUNK samples at a time; fewer of large
+    pictures.
+    """
+    size = source.at_once if isinstance(source, PictureSource) else CHUNK
+    for start in range(0, len(source), size):
+        yield start, source.fetch(in_order(start, min(start + size, len(source))))
 
 
 @contextmanager

@@ -5,13 +5,14 @@ Made of a table by `thalweg.tasks.table.study`, of arrays or a Dataset by `thalw
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
 from thalweg.tasks.baselines import Scores
+from thalweg.tasks.images.form import Form
 from thalweg.tasks.metrics import Metric
 from thalweg.tasks.models.inputs import Inputs
 from thalweg.tasks.reading import Reading
@@ -35,6 +36,8 @@ class Study:
     rows, num_features: size of the data; schema: of a table; notices: what was done to it, a line
     each found: what is to be known of the split
     weights: of each row that the sources name, (rows,), where they do not hold them yet
+    images: what each picture is made into, of a study of pictures
+    resolved: settings that the data decided where the user did not, by name
     baselines(seed) -> {"constant": {...}, "tree": {...}}, scored on the test set
     """
 
@@ -57,6 +60,8 @@ class Study:
     reading: Reading | None = None
     found: Found | None = None
     weights: np.ndarray | None = None
+    images: Form | None = None
+    resolved: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def num_outputs(self) -> int:
