@@ -66,7 +66,8 @@ def _schema(folder: Folder) -> Schema | None:
     if "target" not in values:
         return None
     try:
-        return Schema.from_dict(values)
+        none = {"columns": []} if "images" in values else {}  # a picture is no column
+        return Schema.from_dict({**none, **values})
     except (KeyError, TypeError) as error:
         raise RunError(
             f"{folder.path / files.SCHEMA} is no schema of this version: {error}"
@@ -103,8 +104,8 @@ def _rebuilt(folder: Folder, schema: Schema | None) -> Any:
         raise RunError(
             f"the model of {folder.path} was given as an object: load(..., model=one like it)"
         )
-    has_inputs = schema is None or "inputs" in written
-    inputs = from_dict(written["inputs"]) if has_inputs else rows_of(schema)
+    known = written.get("inputs")
+    inputs = from_dict(known) if known or schema is None else rows_of(schema)
     kind = schema.target.task if schema else None
     own = _reading(folder, kind).num_outputs(kind)
     outputs = schema.target.num_outputs if schema else len(written["classes"]) or 1

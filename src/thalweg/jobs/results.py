@@ -12,6 +12,7 @@ from thalweg.jobs.machine import Machine
 from thalweg.loop.descent import Descent
 from thalweg.optim.updater import backend_of
 from thalweg.scale.precision import FLOAT32
+from thalweg.tasks.images.gallery import gallery_of
 from thalweg.tasks.intervals import intervals_of
 from thalweg.tasks.measure import measure
 from thalweg.tasks.pictures import picture_of
@@ -122,9 +123,13 @@ def verdict_object(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def pictures_of(study: Study, descent: Descent) -> dict[str, Any]:
-    """What the report draws besides the curves: confusion matrix or residuals, and columns."""
+def pictures_of(study: Study, descent: Descent, *, seed: int) -> dict[str, Any]:
+    """What the report draws besides the curves: confusion matrix or residuals, samples and worst
+    mistakes of pictures, and columns.
+    """
     found = picture_of(study, descent.task)
+    gallery = gallery_of(study, descent.task, seed=seed)
+    found |= {"gallery": gallery} if gallery else {}
     if study.schema is not None:
         notes = study.found.notes if study.found else {}
         used = [

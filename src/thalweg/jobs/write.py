@@ -20,6 +20,7 @@ from thalweg.state.folder import Folder
 from thalweg.state.weights import save_weights
 from thalweg.strict import strict
 from thalweg.tasks.held import out_of_fold
+from thalweg.tasks.images.gallery import worst_of
 from thalweg.tasks.images.predictor import for_images
 from thalweg.tasks.models.inputs import to_dict
 from thalweg.tasks.predictor import Predictor
@@ -69,7 +70,10 @@ def score(study: Study, plan: FitPlan, descent: Descent, place: Place) -> Run:
         verdict=verdict,
         folder=place.folder.path if place.folder else None,
     )
-    place.written.facts(results={"summary": result, **pictures_of(study, descent)})
+    pictures = pictures_of(study, descent, seed=plan.settings.seed)
+    if pictures.get("gallery"):
+        result["worst"] = worst_of(pictures["gallery"])
+    place.written.facts(results={"summary": result, **pictures})
     predictor = Predictor(task.model, study.schema, study.kind, study.loss, task.reading)
     return Run(
         predictor=for_images(predictor, study.images),

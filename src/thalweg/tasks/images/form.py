@@ -50,10 +50,12 @@ class Form:
 
     def inputs(self, pictures: np.ndarray) -> Tensor:
         """What a model sees of bytes (n, height, width, channels): float32 of shape (n, channels,
-        height, width), in memory channels last as the bytes are.
+        height, width).
         """
         mean, deviation = (torch.tensor(row).reshape(-1, 1, 1) for row in self._scales)
-        return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().sub_(mean).div_(deviation)
+        last = torch.from_numpy(pictures).permute(0, 3, 1, 2)
+        values = torch.empty(last.shape).copy_(last)  # channels first, as models expect it
+        return values.sub_(mean).div_(deviation)
 
     def pictures(self, inputs: Tensor) -> np.ndarray:
         """The bytes again, of what a model sees."""

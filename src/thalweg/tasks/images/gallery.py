@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,13 @@ def gallery_of(study: Study, task: Task, *, seed: int) -> dict[str, Any]:
     if not isinstance(train, PictureSource) or not isinstance(test, PictureSource):
         return {}
     return {"samples": _samples(study, train, seed), "worst": _worst(study, task, test)}
+
+
+def worst_of(gallery: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The worst mistakes without their pictures, for the result's JSON."""
+    return [
+        {name: value for name, value in row.items() if name != "image"} for row in gallery["worst"]
+    ]
 
 
 def _samples(study: Study, train: PictureSource, seed: int) -> list[dict[str, Any]]:

@@ -44,7 +44,9 @@ def shape_of(paths: Sequence[str], size: str | None, source: str) -> tuple[Shape
 
 def _seen(paths: Sequence[str], source: str) -> list[tuple[int, int, bool]]:
     """Width, height and colours of a sample."""
-    places = np.unique(np.linspace(0, len(paths) - 1, LOOKED_AT).round().astype(int))
+    places: list[int] = np.unique(
+        np.linspace(0, len(paths) - 1, LOOKED_AT).round().astype(int)
+    ).tolist()
     found, why = [], ""
     with quiet():
         for place in places:
