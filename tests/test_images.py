@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from album import CLASSES, picture, write_album, write_table
 from PIL import Image
 
 import thalweg
+from album import CLASSES, picture, write_album, write_table
 from thalweg.errors import DataError, UsageError
 from thalweg.tasks.images import shelf
 from thalweg.tasks.images.augment import augmented

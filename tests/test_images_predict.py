@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from album import picture, write_album
 from PIL import Image
 
 import thalweg
+from album import picture, write_album
 from thalweg.cli.main import main
 from thalweg.errors import DataError, RunError
 from thalweg.tasks.images import shelf
