@@ -79,8 +79,11 @@ def _trained(result: Result) -> str:
 def _data(result: Result) -> str:
     task = result["task"]
     classes = f", {task['classes']} classes" if task["classes"] else ""
+    images = result.get("images")
+    size = f"{task['features']} columns"
+    size = f"{images['width']}x{images['height']} pixels" if images else size
     return (
-        f"{task['rows']:,} rows, {task['features']} columns{classes}: "
+        f"{task['rows']:,} rows, {size}{classes}: "
         f"{task['train_rows']:,} train, {task['validation_rows']:,} validation, "
         f"{task['test_rows']:,} test"
     )

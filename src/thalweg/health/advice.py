@@ -58,6 +58,8 @@ def _use(result: Mapping[str, Any]) -> str:
         return "predict new rows, run.predict(...)"
     if result["target"] is None:
         return f"predict in Python, thalweg.load({result['run']!r}, model=one like it).predict(...)"
+    if result.get("images"):
+        return f"predict new pictures, thalweg predict {result['run']} NEW.png"
     return f"predict new rows, thalweg predict {result['run']} NEW.csv"
 
 

@@ -46,7 +46,7 @@ def baselines_of(
         names = target.classes if target.task == "classification" else None
         found = baselines.scores((inputs[0], labels[0]), (inputs[1], labels[1]), names, seed)
         if "tree" in found:
-            found["tree"]["label"] += f", on {SIDE}x{SIDE} pixels"
+            found["tree"]["label"] = f"decision tree, {SIDE}x{SIDE} pixels"
         return found
 
     return score

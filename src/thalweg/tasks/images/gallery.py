@@ -93,7 +93,8 @@ def _named(study: Study, value: Any) -> str:
         return ", ".join(f"{x:.4g}" for x in values)
     target = study.schema.target
     scaled = np.array(values) * target.deviations + target.means
-    return ", ".join(f"{x:.4g}" for x in scaled)
+    least = 1e-5 * target.deviations  # a 0 that was scaled and back
+    return ", ".join(f"{x:.4g}" for x in np.where(abs(scaled) < least, 0.0, scaled))
 
 
 def data_uri(picture: np.ndarray, longest: int) -> str:
