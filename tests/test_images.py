@@ -173,10 +173,8 @@ def test_the_same_file_in_two_parts_is_said(tmp_path):
 
     run = fit(tmp_path / "data")
 
-    (found,) = [row for row in run.result["split"]["rows_in_two_parts"] if row["part"] == "test"][
-        :1
-    ]
-    assert found["copies"] == 8
+    copies = run.result["split"]["rows_in_two_parts"]
+    assert sum(row["copies"] for row in copies if row["part"] == "test") == 8
     assert any("scores on them flatter" in text for text in run.result["split"]["warnings"])
 
 
