@@ -57,12 +57,6 @@ class Form:
         values = torch.empty(last.shape).copy_(last)  # channels first, as models expect it
         return values.sub_(mean).div_(deviation)
 
-    def pictures(self, inputs: Tensor) -> np.ndarray:
-        """The bytes again, of what a model sees."""
-        mean, deviation = (torch.tensor(row).reshape(-1, 1, 1) for row in self._scales)
-        whole = (inputs * deviation + mean).round().clamp(0, 255)
-        return whole.to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
-
     @property
     def reads(self) -> Pictures:
         """As a model that is built by name knows it."""
