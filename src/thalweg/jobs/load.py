@@ -104,7 +104,7 @@ def _rebuilt(folder: Folder, schema: Schema | None) -> Any:
         raise RunError(
             f"the model of {folder.path} was given as an object: load(..., model=one like it)"
         )
-    known = written.get("inputs")
+    known: Any = written.get("inputs")
     inputs = from_dict(known) if known or schema is None else rows_of(schema)
     kind = schema.target.task if schema else None
     own = _reading(folder, kind).num_outputs(kind)
