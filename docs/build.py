@@ -33,6 +33,7 @@ FOLDERS = (
     ("state", "floor 3"),
     ("tasks", "floor 3"),
     ("tasks/table", "floor 3"),
+    ("tasks/images", "floor 3"),
     ("tasks/models", "floor 3"),
     ("tasks/losses", "floor 3"),
     ("tasks/mattered", "floor 3"),

@@ -91,8 +91,9 @@ def fit(
     Parameters
     ----------
     data:
-        a table: CSV, JSON lines, Parquet or Arrow, a folder of such files, or - for standard input;
-        or module:function that returns a thalweg.Task; with --task lm a plain text
+        a table: CSV, JSON lines, Parquet or Arrow, a folder of such files, or - for standard
+        input; or pictures: a folder that holds a folder for each class; or module:function that
+        returns a thalweg.Task; with --task lm a plain text
     config:
         run.toml of an earlier run, to repeat it; options given beside it come first
     """
@@ -184,7 +185,8 @@ def predict(
     Parameters
     ----------
     data:
-        a table as for fit, with the columns that the run was trained on
+        a table as for fit, with the columns that the run was trained on; for a run on pictures
+        one, a folder, or a .txt with a path in each line
     to:
         write to this file instead, .csv or .parquet
     prompt:
@@ -223,7 +225,7 @@ def evaluate(run: _RUN, data: str, /, *, out: _OUT = "runs", json: _JSON = False
     Parameters
     ----------
     data:
-        a table as for fit, with the run's columns and its target
+        a table as for fit, with the run's columns and its target; or folders of pictures
     """
     result = _job("evaluate", "evaluate")(run, data, out=out)
     _tell_drift(result)

@@ -17,6 +17,7 @@ import numpy as np
 from thalweg.draw import scores, sentences
 from thalweg.draw.answers import answers
 from thalweg.draw.curves import charts
+from thalweg.draw.gallery import gallery
 from thalweg.draw.markup import (
     MISSING,
     Markup,
@@ -70,7 +71,7 @@ def _words(history: History, summary: Mapping[str, Any]) -> dict[str, str]:
         "metric_name": escape(name),
         "lr": escape(sentences.learning_rate(history.steps)),
         "gradient": escape(sentences.gradient_norm(history.steps)),
-        "answers": answers(history),
+        "answers": join([answers(history), gallery(history)]),
         "mattered": mattered(summary),
         "settings": _pairs("Setting", history.settings),
         "environment": _pairs("Item", history.environment),

@@ -99,8 +99,11 @@ def _data(result: Result) -> str:
             f"{task['rows']:,} windows of {task['features']} bytes: {task['train_rows']:,} train, "
             f"{task['validation_rows']:,} validation, {task['test_rows']:,} test"
         )
+    images = result.get("images")
+    size = f"{task['features']} columns"
+    size = f"{images['width']}x{images['height']} pixels" if images else size
     return (
-        f"{task['rows']:,} rows, {task['features']} columns{classes}: "
+        f"{task['rows']:,} rows, {size}{classes}: "
         f"{task['train_rows']:,} train, {task['validation_rows']:,} validation, "
         f"{task['test_rows']:,} test"
     )

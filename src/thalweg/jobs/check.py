@@ -10,6 +10,7 @@ from thalweg.errors import UsageError
 from thalweg.jobs.settings import Settings
 from thalweg.jobs.text import is_language
 from thalweg.tasks.callables import is_callable_name
+from thalweg.tasks.images.folders import are_folders
 from thalweg.tasks.table.source import is_stored, parts_of
 
 PLAIN = (".txt", ".md", ".text")
@@ -20,6 +21,8 @@ def check(data: str, settings: Settings) -> None:
     """Raise UsageError without a target, DataError for a file that is not there or is empty."""
     if is_callable_name(data) and not os.path.exists(data):
         return  # a task of the user's own
+    if are_folders(data):
+        return  # pictures
     parts_of(data)
     if settings.target is None and not is_language(settings):
         raise UsageError(no_target(data))

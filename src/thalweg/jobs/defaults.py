@@ -32,6 +32,7 @@ LR = {
 FINE_TUNING = 0.01
 """Times the usual rate, where a whole model goes on from weights that it was given."""
 MODEL = "mlp:256,256"
+PICTURE_MODEL = "conv"
 OPTIMIZER = "adamw"
 SCHEDULE = "cosine"
 UNSCHEDULED = ("schedulefreesgd", "schedulefreeadamw")
@@ -56,6 +57,11 @@ class Default:
 
 TABLE = (
     Default("model", f"{MODEL}: two hidden layers, each with LayerNorm and ReLU"),
+    Default("model of pictures", "conv:32,64,128: three residual blocks, each at half the size"),
+    Default(
+        "image-size", "width and height of the middle picture, with a longer side of at most 128"
+    ),
+    Default("augment", "shift: by up to an eighth of the sides, no flip"),
     Default("optimizer", OPTIMIZER),
     Default(
         "lr",

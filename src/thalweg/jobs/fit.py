@@ -33,8 +33,8 @@ def fit(data: Any, *, quiet: bool = False, **settings: Any) -> Any:
     `folds` a `Folds`, which holds a run for each.
 
     data: a path to a table (CSV, JSON lines, Parquet, Arrow, or a folder of such), "-" for standard
-    input, a frame, a pair (inputs, targets), a Dataset of such pairs; or a `thalweg.Task`, or
-    "module:function" that returns one
+    input, a folder that holds a folder of pictures for each class, a frame, a pair (inputs,
+    targets), a Dataset of such pairs; or a `thalweg.Task`, or "module:function" that returns one
     quiet: no progress on standard error
     settings: see `thalweg.jobs.settings.Settings`; `target` names the column to predict; with
     arrays, bring `model` (an nn.Module, trained in place) and `loss` ("cross_entropy", "mse" or a
@@ -105,7 +105,7 @@ def fit_one(
 
 def _study(data: Any, settings: Settings, progress: Progress | Silent) -> Study:
     progress.say(f"reading {name_of(data)}" if is_stored(data) else "preparing the data")
-    return study_of(data, settings)
+    return study_of(data, settings, progress.say)
 
 
 def carry_out(

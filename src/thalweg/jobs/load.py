@@ -13,6 +13,8 @@ from thalweg.scale.precision import FLOAT32, cast, precision_of
 from thalweg.state import folder as files
 from thalweg.state.folder import Folder, find
 from thalweg.state.weights import load_weights
+from thalweg.tasks.images.form import Form
+from thalweg.tasks.images.predictor import for_images
 from thalweg.tasks.models.build import build
 from thalweg.tasks.models.inputs import from_dict, next_tokens
 from thalweg.tasks.own import is_task_name, task_made
@@ -53,7 +55,10 @@ def load(run: str | os.PathLike[str], *, model: Any = None, out: str = "runs") -
     reading = _reading(folder, kind)
     known = loss_of_kind(kind) if kind and reading == reading_of_kind(kind) else None
     return Run(
-        predictor=Predictor(module, schema, kind, known, reading, context=_context(folder)),
+        predictor=for_images(
+            Predictor(module, schema, kind, known, reading, context=_context(folder)),
+            _images(folder),
+        ),
         folder=folder.path,
         result=result,
         verdict=_verdict(result["verdict"]),
@@ -66,7 +71,19 @@ def _schema(folder: Folder) -> Schema | None:
     if "target" not in values:
         return None
     try:
-        return Schema.from_dict(values)
+        none = {"columns": []} if "images" in values else {}  # a picture is no column
+        return Schema.from_dict({**none, **values})
+    except (KeyError, TypeError) as error:
+        raise RunError(
+            f"{folder.path / files.SCHEMA} is no schema of this version: {error}"
+        ) from None
+
+
+def _images(folder: Folder) -> Form | None:
+    """What each picture is made into, of a run on pictures."""
+    values = folder.read_toml(files.SCHEMA).get("images")
+    try:
+        return None if values is None else Form.from_dict(values)
     except (KeyError, TypeError) as error:
         raise RunError(
             f"{folder.path / files.SCHEMA} is no schema of this version: {error}"
@@ -102,7 +119,8 @@ def _rebuilt(folder: Folder, schema: Schema | None) -> Any:
         raise RunError(
             f"the model of {folder.path} was given as an object: load(..., model=one like it)"
         )
-    inputs = from_dict(written["inputs"]) if schema is None else inputs_of(schema)
+    known: Any = written.get("inputs")
+    inputs = from_dict(known) if known or schema is None else inputs_of(schema)
     kind = schema.target.task if schema else None
     own = _reading(folder, kind).num_outputs(kind)
     outputs = schema.target.num_outputs if schema else len(written["classes"]) or 1

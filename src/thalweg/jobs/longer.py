@@ -29,6 +29,8 @@ FIXED = {
     "drop": "other columns make another run",
     "types": "other columns make another run",
     "schema": "other columns make another run",
+    "image_size": "pictures of another size make another run",
+    "augment": "it is a part of the data that the run sees",
     "model": "another model has other weights",
     "loss": "another loss makes another run",
     "init": "other weights make another run",

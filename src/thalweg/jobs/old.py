@@ -63,7 +63,7 @@ class Old:
             if known in (None, OBJECT) or data is None:
                 continue
             data = path_of(data) if name == "init" else data
-            if not Path(data).is_file():
+            if not Path(data).exists():
                 raise RunError(f"{data}, the {name} data of {self.folder.path}, is not there now")
             if known != checksum_of(data):
                 raise RunError(

@@ -32,6 +32,7 @@ from thalweg.tasks.callables import is_callable_name
 from thalweg.tasks.measure import look_at
 from thalweg.tasks.metrics import Metric, metric_of
 from thalweg.tasks.model import check_own, model_of, with_sizes
+from thalweg.tasks.models.inputs import Pictures
 from thalweg.tasks.own import with_data
 from thalweg.tasks.pretrained import with_shares
 from thalweg.tasks.study import Study
@@ -118,6 +119,8 @@ class FitPlan:
             "drop": settings.drop,
             "types": settings.types,
             "schema": settings.schema,
+            "image_size": settings.image_size,
+            "augment": settings.augment,
             "model": settings.model if self.is_named else None,
             "dropout": settings.dropout,
             "loss": self.task.objective.name if settings.loss is not None else None,
@@ -168,7 +171,8 @@ def plan_of(study: Study, settings: Settings, *, owns_process: bool) -> FitPlan:
     Raises UsageError for a setting that does not fit the data.
     """
     settings = preferred(settings, study.prefers)
-    settings = replace(settings, model=with_sizes(settings.model, study))
+    model = with_sizes(_for_pictures(settings.model, study), study)
+    settings = replace(settings, model=model, **study.resolved)
     rows = len(study.train)
     size = settings.batch_size
     batch_size: Any = defaults.batch_size(rows) if size == "auto" else size
@@ -189,6 +193,12 @@ def plan_of(study: Study, settings: Settings, *, owns_process: bool) -> FitPlan:
         is_own_task=study.task is not None,
         tuned=begun,
     )
+
+
+def _for_pictures(model: Any, study: Study) -> Any:
+    """The model; that of pictures, where these are some and none was asked for."""
+    is_default = isinstance(study.inputs, Pictures) and model == defaults.MODEL
+    return defaults.PICTURE_MODEL if is_default else model
 
 
 def _task(study: Study, settings: Settings) -> Task:

@@ -12,6 +12,7 @@ from thalweg.jobs.machine import Machine
 from thalweg.loop.descent import Descent
 from thalweg.optim.updater import backend_of
 from thalweg.scale.precision import FLOAT32
+from thalweg.tasks.images.gallery import gallery_of
 from thalweg.tasks.intervals import intervals_of
 from thalweg.tasks.measure import measure
 from thalweg.tasks.pictures import picture_of
@@ -58,6 +59,7 @@ def result_of(
             **{f"{name}_rows": len(source) for name, source in sets.items() if source is not None},
         },
         "split": study.found.to_dict() if study.found else None,
+        **({"images": study.images.to_dict()} if study.images else {}),
         "target": study.schema.target.name if study.schema else None,
         "model": chosen.get("model", type(task.model).__name__),
         "optimizer": chosen["optimizer"].partition(":")[0],
@@ -127,10 +129,14 @@ def verdict_object(verdict: Verdict) -> dict[str, Any]:
 
 
 def pictures_of(study: Study, descent: Descent, *, seed: int) -> dict[str, Any]:
-    """What the report draws besides the curves: confusion matrix or residuals, and columns."""
+    """What the report draws besides the curves: confusion matrix or residuals, samples and worst
+    mistakes of pictures, samples of a language model, and columns.
+    """
     found = picture_of(study, descent.task)
     if study.kind == "language":
         found["samples"] = samples_of(descent.task, study.inputs, seed=seed)
+    gallery = gallery_of(study, descent.task, seed=seed)
+    found |= {"gallery": gallery} if gallery else {}
     if study.schema is not None:
         notes = study.found.notes if study.found else {}
         words = study.schema.words

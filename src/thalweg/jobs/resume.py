@@ -127,7 +127,7 @@ def run_resume(
     progress, clock = open_progress(quiet=quiet), Clock(owns_process=owns_process)
     try:
         progress.say(f"reading {name_of(data)}" if is_stored(data) else "preparing the data")
-        study = study_of(data, replace(known, by=settings.by))
+        study = study_of(data, replace(known, by=settings.by), progress.say)
         settings, change = _change(old, wish, settings, len(study.train))
         plan = plan_of(study, settings, owns_process=owns_process)
         with plan.machine.applied(), _place(old, wish, change, out) as place:

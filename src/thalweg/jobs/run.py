@@ -9,6 +9,7 @@ from typing import Any
 from thalweg.draw.summary import summary_text
 from thalweg.errors import RunError, UsageError
 from thalweg.record import History
+from thalweg.tasks.images.predictor import PicturePredictor
 from thalweg.tasks.predictor import Predictor
 from thalweg.tasks.reading import Reading
 from thalweg.tasks.table.drift import Drift
@@ -30,7 +31,7 @@ class Run:
     def __init__(
         self,
         *,
-        predictor: Predictor,
+        predictor: Predictor | PicturePredictor,
         folder: Path | None,
         result: dict[str, Any],
         verdict: Verdict,

@@ -9,6 +9,8 @@ from typing import Any
 
 from thalweg.errors import UsageError
 from thalweg.state.commented import Part, commented
+from thalweg.tasks.images.form import Form
+from thalweg.tasks.models.inputs import to_dict
 from thalweg.tasks.table.schema import Schema
 
 HEAD = """\
@@ -17,12 +19,17 @@ FILE.toml: kinds are number, category, boolean, date, mixed; what is deleted is 
 the training rows; a column that is named nowhere is recognised as ever."""
 
 
-def schema_text(schema: Schema, reading: Mapping[str, Any] | None = None) -> str:
+def schema_text(
+    schema: Schema, reading: Mapping[str, Any] | None = None, images: Form | None = None
+) -> str:
     """The file of a schema, with what each column becomes above it.
 
-    reading: how outputs are read, where that is special
+    reading: how outputs are read, where that is special; images: what each picture is made into
     """
     parts = list(_parts(schema))
+    if images is not None:
+        parts.append(Part("[images]", "What each picture is made into.", images.to_dict()))
+        parts.append(Part("[inputs]", "What the model reads.", to_dict(images.reads)))
     if reading:
         parts.append(Part("[reading]", "How outputs are read as answers, and judged.", reading))
     return commented(HEAD, {"rows": schema.rows}, parts)

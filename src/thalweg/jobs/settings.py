@@ -26,6 +26,7 @@ from thalweg.jobs.values import (
 from thalweg.loop.every import every_of, seconds_of
 from thalweg.rules.clips import ByNorm, Clip, clip_of, clip_text, parse_clip
 from thalweg.schedules import BUILDERS, Schedule, parse
+from thalweg.tasks.images.words import AUGMENTS, size_of, size_text
 from thalweg.tasks.table.names import text_of
 
 TASKS = ("auto", "classification", "regression", "lm")
@@ -74,10 +75,18 @@ class Settings:
     types: Any = _setting(
         None,
         "kinds of columns: code=category,when=date:%d.%m.%Y; number, category, boolean, date, "
-        "mixed, text or drop",
+        "mixed, text, image or drop",
     )
     schema: str | None = _setting(
         None, "a schema.toml that says what the columns are, whole or in parts"
+    )
+    image_size: int | str | None = _setting(
+        None, "width and height that pictures are made: 64, or WIDTHxHEIGHT as 96x128"
+    )
+    augment: str | None = _setting(
+        None,
+        "how pictures vary from epoch to epoch: shift, flip (left and right, and shift) or none",
+        choices=AUGMENTS,
     )
     validation_share: float = _setting(
         defaults.SHARE, "share of the rows that choose the weights, above 0", above=0
@@ -182,7 +191,9 @@ class Settings:
         "activation checkpointing: keep only the inputs of the model's blocks and compute the rest "
         "again, to save memory",
     )
-    workers: int = _setting(0, "processes that fetch samples of a Dataset ahead", least=0)
+    workers: int = _setting(
+        0, "processes that fetch samples of a Dataset, or pictures, ahead", least=0
+    )
     clip: float | str | None = _setting(
         None,
         "largest norm of the gradient, > 0: 1.0; or tensor:1.0 of each tensor's, value:0.5 of each "
@@ -386,6 +397,8 @@ class Settings:
         check_named("metric", self.metric)
         every_of(self.checkpoint_every)
         check_text(self)
+        if self.image_size is not None:
+            self._set("image_size", size_text(*size_of(self.image_size)))
         check_split(self)
         if self.parsed_schedule.warms_up and self.warmup:
             raise UsageError(

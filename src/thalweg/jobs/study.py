@@ -10,12 +10,14 @@ from thalweg.jobs.check import no_target
 from thalweg.jobs.defaults import MODEL
 from thalweg.jobs.finetuning import columns_of
 from thalweg.jobs.judging import class_weights_of, levels_of
+from thalweg.jobs.pictures import Tell, check_pictures_only, of_folder, of_table_of_pictures
 from thalweg.jobs.schema_file import given_schema
 from thalweg.jobs.settings import Settings
 from thalweg.jobs.splits import parting_of
 from thalweg.jobs.text import is_language
 from thalweg.tasks.arrays import of_arrays
 from thalweg.tasks.by_name import are_samples, of_samples
+from thalweg.tasks.images.folders import are_folders
 from thalweg.tasks.models.build import embeds
 from thalweg.tasks.own import is_task_name, of_task, task_made
 from thalweg.tasks.study import Study
@@ -39,11 +41,14 @@ NOT_OF_TASKS = (
 """Settings that a task of the user's own leaves nothing to."""
 
 
-def study_of(data: Any, settings: Settings) -> Study:
-    """The data made ready: a table, or for a model of the user's own arrays as they are."""
+def study_of(data: Any, settings: Settings, tell: Tell = lambda text: None) -> Study:
+    """The data made ready: pictures, a table, or for a model of the user's own arrays as they are.
+
+    tell: hears of progress, where reading takes long
+    """
     if isinstance(data, Task) or is_task_name(data):
         return _of_task(data, settings)
-    return with_terms(_study_of(data, settings), _terms(settings))
+    return with_terms(_study_of(data, settings, tell), _terms(settings))
 
 
 def _of_task(data: Any, settings: Settings) -> Study:
@@ -59,12 +64,15 @@ def _of_task(data: Any, settings: Settings) -> Study:
     return of_task(task, parting=parting_of(settings))
 
 
-def _study_of(data: Any, settings: Settings) -> Study:
-    """The study by the table's or the arrays' own lights."""
+def _study_of(data: Any, settings: Settings, tell: Tell) -> Study:
+    """The study by the data's own lights."""
     if is_language(settings):
         return of_language(data, _plain_text(settings))
+    if are_folders(data):
+        return of_folder(data, settings, _asked(settings, ""), tell)
     if is_stored(data) or hasattr(data, "columns"):
-        return _of_table(data, settings)
+        return _of_table(data, settings, tell)
+    check_pictures_only(settings)
     if settings.weights is not None:
         raise UsageError(
             f"weights={settings.weights!r} names a column, and the data is no table: give the "
@@ -93,12 +101,16 @@ def _study_of(data: Any, settings: Settings) -> Study:
     return of_table(frame_of_arrays(*data), asked, source="data")
 
 
-def _of_table(data: Any, settings: Settings) -> Study:
+def _of_table(data: Any, settings: Settings, tell: Tell) -> Study:
     if settings.target is None:
         raise UsageError(no_target(data))
     asked = _asked(settings, settings.target)
     columns = names_of(settings.text or "")
     table = read_table(data, texts=[*asked.texts, *columns], numbers=asked.numbers)
+    pictures = of_table_of_pictures(table, data, settings, asked, tell)
+    if pictures is not None:
+        return pictures
+    check_pictures_only(settings)
     if settings.text is None:
         study = of_table(table.frame, asked, source=table.name)
     else:

@@ -22,6 +22,8 @@ from thalweg.state.folder import Folder
 from thalweg.state.weights import save_weights
 from thalweg.strict import strict
 from thalweg.tasks.held import out_of_fold
+from thalweg.tasks.images.gallery import worst_of
+from thalweg.tasks.images.predictor import for_images
 from thalweg.tasks.models.inputs import Tokens, to_dict
 from thalweg.tasks.predictor import Predictor
 from thalweg.tasks.reading import Reading, reading_of_kind
@@ -42,7 +44,7 @@ def write_schema(folder: Folder, study: Study, reading: Reading | None) -> None:
     """schema.toml: what predictions need of the data, there from the first step on."""
     special = {} if reading in (None, reading_of_kind(study.kind)) else reading.to_dict()
     if study.schema is not None:
-        folder.write(files.SCHEMA, schema_text(study.schema, special))
+        folder.write(files.SCHEMA, schema_text(study.schema, special, study.images))
         return
     values: dict[str, Any] = {"classes": list(study.classes or ())}
     if study.inputs is not None:
@@ -82,18 +84,16 @@ def score(
     result |= fine_tuning_of(study, plan.settings, plan.tuned, task.model)
     is_whole = plan.settings.validation is not None
     result |= mattered(study, descent, seed=plan.settings.seed, is_whole=is_whole)
-    place.written.facts(
-        results={"summary": result, **pictures_of(study, descent, seed=plan.settings.seed)}
+    pictures = pictures_of(study, descent, seed=plan.settings.seed)
+    if pictures.get("gallery"):
+        result["worst_pictures"] = worst_of(pictures["gallery"])
+    place.written.facts(results={"summary": result, **pictures})
+    context = study.inputs.length if isinstance(study.inputs, Tokens) else 0
+    predictor = Predictor(
+        task.model, study.schema, study.kind, study.loss, task.reading, context=context
     )
     return Run(
-        predictor=Predictor(
-            task.model,
-            study.schema,
-            study.kind,
-            study.loss,
-            task.reading,
-            context=study.inputs.length if isinstance(study.inputs, Tokens) else 0,
-        ),
+        predictor=for_images(predictor, study.images),
         folder=place.folder.path if place.folder else None,
         result=result,
         verdict=verdict,

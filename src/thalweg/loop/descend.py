@@ -32,6 +32,7 @@ from thalweg.scale.precision import Precision, cast, precision_of
 from thalweg.schedules import Schedule, constant
 from thalweg.schedules.schedule import check_schedule
 from thalweg.state.fingerprint import fingerprint_of
+from thalweg.tasks.images.source import PictureSource
 from thalweg.tasks.sources import Arrays, draws_apart
 from thalweg.tasks.streams import Stream
 from thalweg.tasks.task import Task
@@ -234,6 +235,8 @@ def _data_facts(task: Task) -> dict[str, Any]:
     if isinstance(data, Arrays):
         weights = [] if data.weights is None else [data.weights]
         facts["data"] = fingerprint_of([data.inputs, data.targets, *weights])
+    if isinstance(data, PictureSource):
+        facts["data"] = data.checksum
     return facts
 
 

@@ -15,6 +15,7 @@ from thalweg.errors import DataError
 from thalweg.keys import Purpose, key
 from thalweg.tasks.batch_loss import summed
 from thalweg.tasks.draws import put_back, seed_device
+from thalweg.tasks.images.source import PictureSource
 from thalweg.tasks.sources import in_order
 from thalweg.tasks.streams import size_of
 from thalweg.tasks.task import Task
@@ -116,11 +117,19 @@ def fitting(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def chunks_of(source: Source) -> Iterator[tuple[int, Any]]:
-    """The whole source in order: (first index, batch), CHUNK samples at a time; of text fewer."""
-    windows = windows_of(source)
-    size = windows.at_once if windows else CHUNK
+    """The whole source in order: (first index, batch), CHUNK samples at a time; fewer of long texts
+    and of large pictures.
+    """
+    size = _at_once(source)
     for start in range(0, len(source), size):
         yield start, source.fetch(in_order(start, min(start + size, len(source))))
+
+
+def _at_once(source: Source) -> int:
+    windows = windows_of(source)
+    if windows:
+        return windows.at_once
+    return source.at_once if isinstance(source, PictureSource) else CHUNK
 
 
 def _tensor(output: Any) -> Tensor:

@@ -83,7 +83,7 @@ class Predictor:
             inputs = torch.from_numpy(encode_inputs(frame, self.schema, name))
         source = Arrays(inputs, torch.zeros(len(inputs)))
         try:
-            outputs, _ = outputs_of(self._task(source, loss="mse"), source)
+            outputs, _ = outputs_of(self.task_on(source, loss="mse"), source)
         except IndexError as error:  # a lookup in a table of vectors that is too short
             raise DataError(f"the data holds an id that the model does not know: {error}") from None
         return as_frame(outputs, self.schema, self.kind, like=data, reading=self.reading)
@@ -111,7 +111,7 @@ class Predictor:
         if self.schema is None:
             self._check_no_file(data)
         source = as_source(data) if self.schema is None else self._labelled(data, self.schema)
-        task = self._task(source, loss=self.loss or self._saved_loss())
+        task = self.task_on(source, loss=self.loss or self.saved_loss())
         values, _ = measure(task, source.to(task.device))
         return {"rows": len(source), **values}
 
@@ -153,13 +153,13 @@ class Predictor:
             )
         return with_weights(found, weights_in(frame, column, name))
 
-    def _saved_loss(self) -> Any:
+    def saved_loss(self) -> Any:
         """The run's loss, by what was saved of it."""
         return (
             loss_of_kind(self.kind) if self.reading.loss is None else objective_saved(self.reading)
         )
 
-    def _task(self, source: Source, loss: Any) -> Task:
+    def task_on(self, source: Source, loss: Any) -> Task:
         """The model with a loss and metrics; `source` only fills the training set's place."""
         own = metrics_for(self.schema.target) if self.schema else metrics_of(self.kind)
         deviation = self.schema.target.deviation if self.schema else 1.0

@@ -13,6 +13,7 @@ from torch.utils.data import default_collate
 
 from thalweg.errors import DataError
 from thalweg.tasks.draws import put_back, seed_collate, seed_sample
+from thalweg.tasks.images.source import PictureSource
 from thalweg.tasks.weights import checked_weights
 from thalweg.types import Source, Stretch
 
@@ -204,7 +205,7 @@ def rows_of(source: Source, indices: np.ndarray) -> np.ndarray:
     """Where the samples at `indices` stand in the data as it was given, before any split."""
     while isinstance(source, Part):
         source, indices = source.source, source.indices[indices]
-    if isinstance(source, Arrays) and source.rows is not None:
+    if isinstance(source, Arrays | PictureSource) and source.rows is not None:
         return source.rows[indices]
     return indices
 

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from thalweg.tasks.baselines import Scores
+from thalweg.tasks.images.form import Form
 from thalweg.tasks.metrics import Metric
 from thalweg.tasks.models.inputs import Inputs, next_tokens
 from thalweg.tasks.reading import Reading
@@ -39,6 +40,8 @@ class Study:
     weights: of each row that the sources name, (rows,), where they do not hold them yet
     by: the column, of every row that the sources name, by whose values errors are told apart
     prefers: settings by name that suit the data where none were asked for
+    images: what each picture is made into, of a study of pictures
+    resolved: settings that the data decided where the user did not, by name
     baselines(seed) -> {"constant": {...}, "tree": {...}}, scored on the test set
     """
 
@@ -64,6 +67,8 @@ class Study:
     task: Any = None
     by: pl.Series | None = None
     prefers: Mapping[str, Any] = field(default_factory=dict)
+    images: Form | None = None
+    resolved: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def num_outputs(self) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from thalweg.errors import DataError, UsageError
+from thalweg.tasks.images.source import PictureSource
 from thalweg.tasks.judged import judged_baselines
 from thalweg.tasks.metrics import METRICS, Metric, check_fits, metric_of
 from thalweg.tasks.objectives import (
@@ -161,10 +162,11 @@ def _rarer(counts: np.ndarray | None) -> int:
 
 def _counts(source: Source) -> np.ndarray | None:
     """Rows of each class, or what they weigh; None where that would take reading all of them."""
-    if not isinstance(source, Arrays) or source.targets.dim() != 1:
+    if not isinstance(source, Arrays | PictureSource) or source.targets.dim() != 1:
         return None
     ids = source.targets.long().numpy(force=True)
-    weights = None if source.weights is None else source.weights.double().numpy(force=True)
+    given = source.weights if isinstance(source, Arrays) else None
+    weights = None if given is None else given.double().numpy(force=True)
     return np.bincount(ids, weights, minlength=2)
 
 

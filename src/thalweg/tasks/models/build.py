@@ -24,6 +24,11 @@ from thalweg.tasks.models.transformer import Transformer
 HEAD = 32
 """Width of an attention head, where the number of heads is not given."""
 
+LEAST_WIDTH = 8
+"""Narrower convolutions stay channels first: with channels last and a stride of 2 the backward pass
+of torch 2.13 writes beyond its memory on a CPU.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -124,6 +129,8 @@ def _columns(spelling: Spelling, rows: Rows) -> Columns | None:
 
 def _conv(spelling: Spelling, pictures: Pictures, num_outputs: int, dropout: float) -> nn.Module:
     net = conv(pictures.channels, spelling.widths, num_outputs, dropout=dropout)
+    if min(spelling.widths) < LEAST_WIDTH:
+        return net
     return net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 

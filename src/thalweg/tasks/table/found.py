@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from thalweg.tasks.images.copies import Copies
 from thalweg.tasks.table.encode import tree_inputs
 from thalweg.tasks.table.given import Given
 from thalweg.tasks.table.leaks import Leak, leaks_of
@@ -24,13 +25,14 @@ class Found:
     """parts: how the rows were shared out; twins: copies between two of them; leaks: columns that
     give the target away
 
-    unlearnt: classes that stand in no training row
+    unlearnt: classes that stand in no training row; copies: of pictures, instead of twins
     """
 
     parts: Parts
     twins: tuple[Twins, ...] = ()
     leaks: tuple[Leak, ...] = ()
     unlearnt: tuple[str, ...] = ()
+    copies: tuple[Copies, ...] = ()
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -41,7 +43,7 @@ class Found:
     def warnings(self) -> tuple[str, ...]:
         """What makes scores look better or worse than they are, a line each."""
         said = [] if not self.twins_said else [twins_text(self.twins_said)]
-        said += [str(row) for row in self.leaks]
+        said += [str(row) for row in (*self.copies, *self.leaks)]
         if self.unlearnt:
             names = ", ".join(map(repr, self.unlearnt[:8]))
             more = ", ..." if len(self.unlearnt) > 8 else ""
@@ -62,7 +64,7 @@ class Found:
         return {
             "kind": self.parts.kind,
             "column": self.parts.column,
-            "rows_in_two_parts": [row.to_dict() for row in self.twins],
+            "rows_in_two_parts": [row.to_dict() for row in (*self.twins, *self.copies)],
             "gives_away": [row.to_dict() for row in self.leaks],
             "classes_not_trained": list(self.unlearnt),
             "notices": list(self.parts.words),
