@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from inspect import Parameter, Signature, signature
 from typing import Any
 
 from thalweg.draw.progress import Plan, Progress, Silent, open_progress
@@ -51,7 +53,18 @@ def fit(data: Any, *, quiet: bool = False, **settings: Any) -> Any:
     return run_fit(data, Settings.of(settings), quiet=quiet)
 
 
-fit.__signature__ = Settings.signature_beside(fit)  # what help() and notebooks show
+def _signature() -> Signature:
+    """That of `fit` with every setting in the place of its **settings."""
+    own = signature(fit)
+    first = [row for row in own.parameters.values() if row.kind is not row.VAR_KEYWORD]
+    settings = [
+        Parameter(row.name, Parameter.KEYWORD_ONLY, default=row.default, annotation=row.type)
+        for row in fields(Settings)
+    ]
+    return own.replace(parameters=[*first, *settings])
+
+
+fit.__signature__ = _signature()  # what help() and notebooks show
 
 
 def run_fit(

@@ -26,6 +26,8 @@ def mattered(study: Study, descent: Descent, *, seed: int, is_whole: bool) -> di
     task, progress = descent.task, descent.progress
     assert descent.ending is not None
     found = None
+    if task.batch_loss is not None:  # of one sample, or of a model's outputs, nothing is known
+        return dict.fromkeys(("importance", "importance_how", "worst", "groups"))
     if descent.ending.status != "interrupted":  # somebody waits for it to end
         longest = max(LONGEST, SHARE * progress.seconds)
         found = importance_of(study, task, seed=seed, samples=progress.samples, longest=longest)

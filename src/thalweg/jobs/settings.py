@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
-from inspect import Parameter, Signature, signature
 from os import PathLike
 from typing import Any
 
@@ -291,17 +290,6 @@ class Settings:
                 near = get_close_matches(name, known, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
                 raise UsageError(f"{name!r} is not a setting of fit: {hint}")
-
-    @classmethod
-    def signature_beside(cls, function: Callable[..., Any]) -> Signature:
-        """The signature of `function` with every setting in the place of its **settings."""
-        own = signature(function)
-        first = [row for row in own.parameters.values() if row.kind is not row.VAR_KEYWORD]
-        settings = [
-            Parameter(row.name, Parameter.KEYWORD_ONLY, default=row.default, annotation=row.type)
-            for row in fields(cls)
-        ]
-        return own.replace(parameters=[*first, *settings])
 
     @property
     def parsed_optimizer(self) -> tuple[str, dict[str, str]]:

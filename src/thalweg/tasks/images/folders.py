@@ -68,7 +68,7 @@ def is_picture_name(path: str) -> bool:
 
 def are_folders(data: Any) -> bool:
     """Is it a folder that holds folders or pictures, and no table?"""
-    if not is_stored(data) or not Path(data).is_dir():
+    if not is_stored(data) or not os.path.isdir(data):
         return False
     try:
         entries = [row for row in os.scandir(data) if not row.name.startswith((".", "_"))]
