@@ -98,32 +98,35 @@ def importance_of(
     if source is None:
         return None
     source = source.to(task.device)
-    blocks = blocks_of(study, source.fetch(in_order(0, 1))[0])
-    if not blocks:
+    inputs, targets, *_ = source.fetch(in_order(0, 1))
+    blocks = blocks_of(study, inputs)
+    if not blocks or not isinstance(targets, Tensor):
         return None
-    start, metric = time.perf_counter(), headline_of(task)
+    metric = headline_of(task)
     sample = sample_of(len(source), len(blocks), passes_of(task, metric, samples))
     if sample is None:
         many = f"{len(blocks):,} columns are too many for the time that training took"
         return Importance(metric, of_rows=len(source), reason=many)
     try:
         with put_back(), _devices_own(task), evaluating(task.model), torch.no_grad():
-            rows = Rows.of(task, metric, source, sample, seed)
-            effects = list(_effects(rows, blocks, start + longest))
+            return _measured(Rows.of(task, metric, source, sample, seed), blocks, longest)
     except ThalwegError as error:
         return Importance(metric, of_rows=len(source), reason=str(error))
+
+
+def _measured(rows: Rows, blocks: Mapping[str, slice], longest: float) -> Importance:
+    start = time.perf_counter()
+    effects = list(_effects(rows, blocks, start + longest))
+    done = f"measured {len(effects):,} of {len(blocks):,} columns in {longest:.0f} s"
     return Importance(
-        metric,
+        rows.metric,
         rows.value,
-        sample.rows,
-        len(source),
-        sample.repeats,
+        len(rows.targets),
+        rows.of_rows,
+        rows.repeats,
         time.perf_counter() - start,
         tuple(sorted(effects, key=_size, reverse=True)),
-        None
-        if len(effects) == len(blocks)
-        else f"measured {len(effects):,} of {len(blocks):,} "
-        f"columns in {longest:.0f} s, as long as it may take",
+        None if len(effects) == len(blocks) else f"{done}, as long as it may take",
     )
 
 
@@ -149,6 +152,7 @@ class Rows:
 
     inputs: a copy of the rows', in which one column at a time is shuffled
     without: the metric without each part of the rows; empty where there are too few
+    of_rows: rows that these were taken out of
     """
 
     def __init__(
@@ -159,6 +163,7 @@ class Rows:
         self.targets = targets.cpu()
         self.weights = weights[0].cpu() if weights else None
         self.place = torch.arange(len(self.targets)) % PARTS
+        self.of_rows = len(self.targets)
         outputs = self._outputs()
         self.value = metric(outputs, self.targets, self.weights)
         self.without = self._without(outputs, 1)
@@ -175,7 +180,9 @@ class Rows:
             for start in range(0, len(chosen), CHUNK)
         ]
         batch = tuple(torch.cat(parts) for parts in zip(*batches, strict=True))
-        return cls(task, metric, batch, sample.repeats, seed)
+        found = cls(task, metric, batch, sample.repeats, seed)
+        found.of_rows = len(source)
+        return found
 
     def effect(self, name: str, block: slice, number: int) -> Effect:
         """Of the column in this block of the inputs, the number-th."""
