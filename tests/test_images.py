@@ -322,7 +322,7 @@ def _python(place: Path, workers: int, at: int) -> int:
     return subprocess.run(code, check=False, env={**os.environ}).returncode
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_a_killed_run_goes_on_to_the_bit(tmp_path, workers):
     data = write_album(tmp_path / "data")
 

@@ -279,7 +279,10 @@ def ended(folder, kind: str, step: int) -> int | None:
     return process.exitcode
 
 
-@pytest.mark.parametrize("kind", texts.KILLED)
+@pytest.mark.parametrize(
+    "kind",
+    [kind if kind == "lm" else pytest.param(kind, marks=pytest.mark.slow) for kind in texts.KILLED],
+)
 def test_killed_and_resumed_the_weights_are_the_same_to_the_bit(kind, tmp_path):
     FRAME.write_csv(tmp_path / "reviews.csv")
     (tmp_path / "prose.txt").write_text(texts.prose())
