@@ -77,7 +77,7 @@ class FitPlan:
     def _compiling(self) -> AbstractContextManager[None]:
         """Where steps are compiled, it is for the operations that they are going to run with."""
         is_off = self.settings.compile == OFF
-        return nullcontext() if is_off else deterministic(lambda name: None)
+        return nullcontext() if is_off else deterministic(lambda name: None, compiles=True)
 
     def _descent(self, place: Place, exact: bool, change: Change | None) -> Descent:
         settings = self.settings

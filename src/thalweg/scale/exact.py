@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,9 +18,10 @@ _INEXACT = re.compile(
 
 
 @contextmanager
-def deterministic(tell: Callable[[str], None]) -> Iterator[None]:
+def deterministic(tell: Callable[[str], None], *, compiles: bool = False) -> Iterator[None]:
     """Deterministic operations only; `tell` hears once the name of each that torch lacks.
 
+    compiles: is torch's compiler going to be used inside?
     Memory is not filled before use (torch's default under this switch), which would cost time and
     change nothing.
     """
@@ -43,7 +45,7 @@ def deterministic(tell: Callable[[str], None]) -> Iterator[None]:
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read with CUDA's first product
     show = warnings.showwarning
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    _switch(True, warn_only=True, compiles=compiles)
     switch.fill_uninitialized_memory = False
     try:
         with warnings.catch_warnings():
@@ -51,5 +53,15 @@ def deterministic(tell: Callable[[str], None]) -> Iterator[None]:
             warnings.showwarning = hear
             yield
     finally:
-        torch.use_deterministic_algorithms(was_on, warn_only=was_warning)
+        _switch(was_on, warn_only=was_warning, compiles=compiles)
         switch.fill_uninitialized_memory = was_filling
+
+
+def _switch(is_on: bool, *, warn_only: bool, compiles: bool) -> None:
+    """torch.use_deterministic_algorithms, which imports torch's compiler to tell it as well: that
+    takes seconds, and is left out where the compiler is not there and nothing is compiled.
+    """
+    if compiles or "torch._inductor.config" in sys.modules:
+        torch.use_deterministic_algorithms(is_on, warn_only=warn_only)
+    else:
+        torch._C._set_deterministic_algorithms(is_on, warn_only=warn_only)
