@@ -168,3 +168,35 @@ def test_an_unknown_token_is_told():
     run = thalweg.fit((x, np.arange(60) % 3), model="transformer:8x1", out=None, **QUICK)
     with pytest.raises(DataError, match="an id that the model does not know"):
         run.predict(x + 100)
+
+
+def test_a_task_that_was_asked_for_is_kept_beside_a_model_of_ones_own(tmp_path):
+    """Whole numbers of few values would be classes, were they not said to be numbers."""
+    frame = table().with_columns(level=(pl.col("a").round() % 3))
+
+    def net() -> nn.Module:
+        return nn.Linear(2, 1)
+
+    numbers = frame.select("a", "y", "level")
+    more: dict[str, Any] = {"target": "level", "task": "regression", "out": str(tmp_path)}
+    run = thalweg.fit(numbers, model=net(), name="r", **more, **QUICK)
+    assert run.result["task"]["kind"] == "regression"
+    longer = thalweg.resume(tmp_path / "r", numbers, model=net(), steps="+10", quiet=True)
+    assert longer.result["task"]["kind"] == "regression"
+
+
+@pytest.mark.parametrize(("shape", "kind"), [((60, 1, 8, 8), "conv"), ((60, 12), "transformer")])
+def test_arrays_that_are_no_table_get_a_model_that_reads_them(shape, kind, tmp_path):
+    rng = np.random.default_rng(0)
+    pictures = rng.normal(size=shape).astype(np.float32)
+    inputs = pictures if len(shape) > 2 else rng.integers(1, 9, shape)
+    labels = np.arange(60) % 2
+    name = None if kind == "conv" else "transformer:8x1"
+    run = thalweg.fit((inputs, labels), model=name, steps=2, quiet=True, out=None)
+    assert run.result["model"].startswith(kind)
+
+
+def test_a_model_of_tables_said_aloud_is_refused_for_pictures():
+    pictures = np.zeros((60, 1, 8, 8), dtype=np.float32)
+    with pytest.raises(UsageError, match="reads rows of a table, and these are pictures"):
+        thalweg.fit((pictures, np.arange(60) % 2), model="mlp:256,256", steps=2, quiet=True)

@@ -32,7 +32,6 @@ LR = {
 FINE_TUNING = 0.01
 """Times the usual rate, where a whole model goes on from weights that it was given."""
 MODEL = "mlp:256,256"
-PICTURE_MODEL = "conv"
 OPTIMIZER = "adamw"
 SCHEDULE = "cosine"
 UNSCHEDULED = ("schedulefreesgd", "schedulefreeadamw")
@@ -57,6 +56,8 @@ class Default:
 
 TABLE = (
     Default("model", f"{MODEL}: two hidden layers, each with LayerNorm and ReLU"),
+    Default("model of texts", "bag:16: hashed words, pairs and pieces, a vector for each"),
+    Default("model of a plain text", "transformer:128x4"),
     Default("model of pictures", "conv:32,64,128: three residual blocks, each at half the size"),
     Default(
         "image-size", "width and height of the middle picture, with a longer side of at most 128"

@@ -53,7 +53,7 @@ class Tuned:
 def begun_settings(settings: Settings) -> Settings:
     """The settings, with the model of the run that it begins with, where none was asked for."""
     run = _run_of(settings.init)
-    if run is None or settings.model != defaults.MODEL:
+    if run is None or settings.model is not None:
         return settings
     name = run.read_toml(files.SETTINGS).get("settings", {}).get("model")
     return settings if name is None else replace(settings, model=name)

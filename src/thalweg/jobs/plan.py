@@ -32,7 +32,6 @@ from thalweg.tasks.callables import is_callable_name
 from thalweg.tasks.measure import look_at
 from thalweg.tasks.metrics import Metric, metric_of
 from thalweg.tasks.model import check_own, model_of, with_sizes
-from thalweg.tasks.models.inputs import Pictures
 from thalweg.tasks.own import with_data
 from thalweg.tasks.pretrained import with_shares
 from thalweg.tasks.study import Study
@@ -110,7 +109,7 @@ class FitPlan:
         warmup = _warmup(settings)
         used = {
             "target": settings.target,
-            "task": settings.task if self.is_named else None,
+            "task": None if self.is_own_task else settings.task,
             **split_chosen(settings),
             "separator": settings.separator,
             "text": settings.text,
@@ -171,8 +170,8 @@ def plan_of(study: Study, settings: Settings, *, owns_process: bool) -> FitPlan:
     Raises UsageError for a setting that does not fit the data.
     """
     settings = preferred(settings, study.prefers)
-    model = with_sizes(_for_pictures(settings.model, study), study)
-    settings = replace(settings, model=model, **study.resolved)
+    model = defaults.MODEL if settings.model is None else settings.model
+    settings = replace(settings, model=with_sizes(model, study), **study.resolved)
     rows = len(study.train)
     size = settings.batch_size
     batch_size: Any = defaults.batch_size(rows) if size == "auto" else size
@@ -193,12 +192,6 @@ def plan_of(study: Study, settings: Settings, *, owns_process: bool) -> FitPlan:
         is_own_task=study.task is not None,
         tuned=begun,
     )
-
-
-def _for_pictures(model: Any, study: Study) -> Any:
-    """The model; that of pictures, where these are some and none was asked for."""
-    is_default = isinstance(study.inputs, Pictures) and model == defaults.MODEL
-    return defaults.PICTURE_MODEL if is_default else model
 
 
 def _task(study: Study, settings: Settings) -> Task:

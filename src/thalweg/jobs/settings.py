@@ -105,9 +105,9 @@ class Settings:
     )
     fold: int | None = _setting(None, "only this one of the folds, from 1", least=1)
     model: Any = _setting(
-        defaults.MODEL,
+        None,
         "linear, mlp:WIDTH,WIDTH,..., resmlp:WIDTHxBLOCKS, conv:WIDTH,..., bag:WIDTH, "
-        "transformer:WIDTHxBLOCKS, or module:function that makes one",
+        "transformer:WIDTHxBLOCKS, or module:function that makes one; by default as the data needs",
     )
     dropout: float | None = _setting(
         None, "share of a hidden layer that is left out at each training step, below 1"

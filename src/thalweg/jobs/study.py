@@ -36,7 +36,7 @@ from thalweg.tasks.text.study import Reads, of_texts
 NOT_OF_TASKS = (
     *("target", "task", "separator", "columns", "drop", "types", "schema", "validation", "test"),
     *("model", "dropout", "loss", "metric", "label_smoothing", "quantiles"),
-    *("weights", "class_weights"),
+    *("weights", "class_weights", "by", "text", "context", "image_size", "augment"),
 )
 """Settings that a task of the user's own leaves nothing to."""
 
@@ -78,7 +78,8 @@ def _study_of(data: Any, settings: Settings, tell: Tell) -> Study:
             f"weights={settings.weights!r} names a column, and the data is no table: give the "
             "weights with the arrays, fit((inputs, targets, weights), ...)"
         )
-    is_table = isinstance(settings.model, str) and not are_samples(data, settings.model)
+    model = _table_model(settings)
+    is_table = isinstance(model, str) and not are_samples(data, model)
     if settings.by is not None and not is_table:
         raise UsageError(f"by={settings.by!r} names a column, and the data is no table")
     held = {
@@ -86,10 +87,10 @@ def _study_of(data: Any, settings: Settings, tell: Tell) -> Study:
         "validation": settings.validation,
         "test": settings.test,
     }
-    if not isinstance(settings.model, str):
+    if not isinstance(model, str):
         loss = settings.loss or ("quantile" if settings.quantiles else "cross_entropy")
         return of_arrays(data, loss=loss, **held)
-    if are_samples(data, settings.model):
+    if are_samples(data, model):
         return of_samples(data, loss=settings.loss, **held)
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
         raise DataError(
@@ -132,7 +133,7 @@ def _asked(settings: Settings, target: str) -> Asked:
         test=settings.test,
         weights=settings.weights,
         by=settings.by,
-        embeds=embeds(settings.model),
+        embeds=embeds(_table_model(settings)),
         separator=settings.separator,
         drop=names_of(settings.drop or ""),
         columns=names_of(settings.columns or "") or tuple(names),
@@ -143,7 +144,12 @@ def _asked(settings: Settings, target: str) -> Asked:
 
 def reads_bags(model: Any) -> bool:
     """Does the model count features, rather than read pieces in order? The default one does."""
-    return model == MODEL or (isinstance(model, str) and model.partition(":")[0] == "bag")
+    return model is None or (isinstance(model, str) and model.partition(":")[0] == "bag")
+
+
+def _table_model(settings: Settings) -> Any:
+    """The model that was asked for, by default that of a table."""
+    return MODEL if settings.model is None else settings.model
 
 
 def _plain_text(settings: Settings) -> AskedText:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from thalweg.errors import UsageError
 
-TABLE = ("target", "text", "columns", "drop", "types", "schema", "separator", "weights")
+TABLE = ("target", "text", "columns", "drop", "types", "schema", "separator", "weights", "by")
 JUDGING = (
     "metric",
     "class_weights",

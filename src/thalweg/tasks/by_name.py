@@ -38,7 +38,8 @@ def of_samples(data: Any, *, loss: Any, **parting: Any) -> Study:
         )
     by_default = "mse" if targets.is_floating_point() else "cross_entropy"
     study = of_arrays(as_source((inputs, targets)), loss=loss or by_default, **parting)
-    return replace(study, inputs=read)
+    prefers = {"model": "conv" if isinstance(read, Pictures) else "transformer"}
+    return replace(study, inputs=read, prefers=prefers)
 
 
 def inputs_of(inputs: Tensor) -> Inputs:

@@ -24,11 +24,12 @@ from thalweg.tasks.table.asked import Asked
 from thalweg.tasks.table.describe import Dropped
 from thalweg.tasks.table.encode import encode_target
 from thalweg.tasks.table.found import Found, unlearnt_of
-from thalweg.tasks.table.given import Given, given_rows
+from thalweg.tasks.table.given import Given
 from thalweg.tasks.table.learn import learn_target
-from thalweg.tasks.table.parts import Parts, parts_of
+from thalweg.tasks.table.parts import Parts
 from thalweg.tasks.table.schema import Schema
 from thalweg.tasks.table.several import LOSSES, metrics_for
+from thalweg.tasks.table.shared import shared_rows
 from thalweg.tasks.table.target import Target, measured, rare_classes, target_names
 
 MOST_MEASURED = 5000
@@ -65,14 +66,8 @@ def of_pictures(album: Album, asked: Asked, wish: Wish, *, source: str) -> Study
     with about(source):
         learn_target(album.frame, names, asked)  # what fails, fails before all files are read
     found = _decoded(album, asked, wish, source)
-    with about(source):
-        target = learn_target(found.frame, names, asked)
-        is_classification = target.task == "classification"
-        strata = encode_target(found.frame, target) if is_classification else None
-    given = given_rows(found.frame, found.asked, target)
-    with about(source):
-        parting = given.parting(replace(asked.parting, seed=asked.seed))
-        parts = given.parts(parts_of(found.frame, parting, strata))
+    shared = shared_rows(found.frame, found.asked, source)
+    given, target, parts = shared.given, shared.target, shared.parts
     schema = _schema(given, target, parts)
     labels = encode_target(given.frame, schema.target, source)
     form = _form(found, parts.rows.train, album.column)
@@ -106,6 +101,8 @@ def of_pictures(album: Album, asked: Asked, wish: Wish, *, source: str) -> Study
         ),
         found=said,
         images=form,
+        by=shared.by,
+        prefers={"model": "conv"},
         resolved={"image_size": form.shape.size, "augment": wish.augmentation},
     )
 

@@ -80,7 +80,7 @@ def found_in(given: Given, schema: Schema, parts: Parts, labels: np.ndarray) -> 
     inputs = frame.select([column.name for column in schema.columns])
     twins = twins_of(
         keys_of_frame(inputs),
-        labels if labels.ndim == 1 else _ids_of(labels),
+        labels if labels.ndim == 1 else ids_of(labels),
         parts.rows,
         chance=chance_of([keys_of_frame(half) for half in _halves(inputs)]),
         given=given.names,
@@ -144,7 +144,7 @@ def _leaks(frame: pl.DataFrame, schema: Schema, parts: Parts, labels: np.ndarray
     return list(found.values())
 
 
-def _ids_of(labels: np.ndarray) -> np.ndarray:
+def ids_of(labels: np.ndarray) -> np.ndarray:
     """One number for each row of several targets, the same for the same targets."""
     return np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1)
 

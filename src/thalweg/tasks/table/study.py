@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -17,52 +16,33 @@ from thalweg.tasks.table import several
 from thalweg.tasks.table.asked import Asked
 from thalweg.tasks.table.encode import encode_inputs, encode_target, tree_inputs
 from thalweg.tasks.table.found import found_in
-from thalweg.tasks.table.given import given_rows
 from thalweg.tasks.table.layout import rows_of
-from thalweg.tasks.table.learn import learn_schema, learn_target, schema_notices
-from thalweg.tasks.table.parts import parts_of
+from thalweg.tasks.table.learn import learn_schema, schema_notices
 from thalweg.tasks.table.schema import Schema
 from thalweg.tasks.table.several import LOSSES, metrics_for
+from thalweg.tasks.table.shared import shared_rows
 from thalweg.tasks.table.split import Split
-from thalweg.tasks.table.target import target_names
-from thalweg.tasks.table.values import find_column
-from thalweg.tasks.table.weigh import check_weights, weighed
 
 
 def of_table(frame: pl.DataFrame, asked: Asked, *, source: str) -> Study:
     """source: what to call the data in messages. Raises DataError for a table that cannot be learnt
     from.
     """
-    names = target_names(frame, asked.target, source)
-    if asked.by is not None:
-        find_column(frame, asked.by, source)
-    if asked.weights is not None:
-        check_weights(frame, asked.weights, names, source)
+    shared = shared_rows(frame, asked, source)
+    frame, parts = shared.given.frame, shared.parts.rows
     with about(source):
-        described = learn_target(frame, names, asked)
-        is_classification = described.task == "classification"
-        strata = encode_target(frame, described) if is_classification else None
-    given, weights = given_rows(frame, asked, described), None
-    by = None if asked.by is None else given.frame.get_column(asked.by)
-    if asked.weights is not None:
-        given, weights = weighed(given, asked.weights, source)
-    with about(source):
-        parting = given.parting(replace(asked.parting, seed=asked.seed))
-        shared = parts_of(frame, parting, strata)
-        frame, shared = given.frame, given.parts(shared)
-        parts = shared.rows
-        schema = learn_schema(given, described, shared, asked)
+        schema = learn_schema(shared.given, shared.target, shared.parts, asked)
     labels = encode_target(frame, schema.target, source)
     inputs = encode_inputs(frame, schema, source)
-    found = found_in(given, schema, shared, labels)
+    found = found_in(shared.given, schema, shared.parts, labels)
     train, validation, test = (
         Arrays(torch.from_numpy(inputs[rows]), torch.from_numpy(labels[rows]), rows)
         for rows in (parts.train, parts.validation, parts.test)
     )
     return Study(
         name=source,
-        kind=described.task,
-        loss=LOSSES[described.task],
+        kind=shared.target.task,
+        loss=LOSSES[shared.target.task],
         metrics=metrics_for(schema.target),
         train=train,
         validation=validation,
@@ -77,8 +57,8 @@ def of_table(frame: pl.DataFrame, asked: Asked, *, source: str) -> Study:
         deviation=schema.target.deviation,
         notices=(*schema_notices(frame, schema, parts.train), *found.notices),
         found=found,
-        weights=weights,
-        by=by,
+        weights=shared.weights,
+        by=shared.by,
     )
 
 

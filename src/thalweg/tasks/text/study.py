@@ -9,24 +9,24 @@ import numpy as np
 import polars as pl
 import torch
 
-from thalweg.errors import UsageError, about
+from thalweg.errors import UsageError
 from thalweg.tasks import baselines
 from thalweg.tasks.sources import Arrays
 from thalweg.tasks.study import Study
 from thalweg.tasks.table.asked import Asked
 from thalweg.tasks.table.describe import Dropped
 from thalweg.tasks.table.encode import encode_target
-from thalweg.tasks.table.found import Found, unlearnt_of
-from thalweg.tasks.table.given import Given, given_rows
-from thalweg.tasks.table.learn import learn_target, schema_notices
-from thalweg.tasks.table.parts import Parts, parts_of
+from thalweg.tasks.table.found import Found, ids_of, unlearnt_of
+from thalweg.tasks.table.given import Given
+from thalweg.tasks.table.learn import schema_notices
+from thalweg.tasks.table.parts import Parts
 from thalweg.tasks.table.schema import Schema
 from thalweg.tasks.table.several import LOSSES, metrics_for
+from thalweg.tasks.table.shared import shared_rows
 from thalweg.tasks.table.split import Split
 from thalweg.tasks.table.target import Target, describe_labels, measured, target_names
 from thalweg.tasks.table.twins import keys_of_frame, twins_of
 from thalweg.tasks.table.values import find_column
-from thalweg.tasks.table.weigh import check_weights, weighed
 from thalweg.tasks.text.bayes import naive_bayes
 from thalweg.tasks.text.words import learn_words, text_notices, texts_of
 
@@ -51,13 +51,13 @@ def of_texts(frame: pl.DataFrame, asked: Asked, reads: Reads, *, source: str) ->
     """
     names = target_names(frame, asked.target, source)
     columns = _columns(frame, reads.columns, names, source)
-    given, described, shared, weights = _rows(frame, asked, names, source)
-    frame, parts = given.frame, shared.rows
+    shared = shared_rows(frame, asked, source)
+    frame, parts = shared.given.frame, shared.parts.rows
     texts = texts_of(frame, columns, source)
     some = [texts[row] for row in parts.train]
     words = learn_words(some, columns, is_bag=reads.is_bag, most=reads.most, rows=len(texts))
     dropped = [Dropped(n, OTHER) for n in frame.columns if n not in (*columns, *names)]
-    target = _measured(described, frame, parts.train)
+    target = _measured(shared.target, frame, parts.train)
     schema = Schema((), tuple(dropped), target, len(some), words)
     labels = encode_target(frame, schema.target, source)
     inputs = words.encode(texts)
@@ -65,7 +65,7 @@ def of_texts(frame: pl.DataFrame, asked: Asked, reads: Reads, *, source: str) ->
         Arrays(torch.from_numpy(inputs[rows]), torch.from_numpy(labels[rows]), rows)
         for rows in (parts.train, parts.validation, parts.test)
     )
-    found = _found(given, schema, shared, labels)
+    found = _found(shared.given, schema, shared.parts, labels)
     return Study(
         name=source,
         kind=target.task,
@@ -84,28 +84,10 @@ def of_texts(frame: pl.DataFrame, asked: Asked, reads: Reads, *, source: str) ->
         deviation=target.deviation,
         notices=(*_notices(frame, schema, texts, parts), *found.notices),
         found=found,
-        weights=weights,
+        weights=shared.weights,
+        by=shared.by,
         prefers={"model": "bag"},
     )
-
-
-def _rows(
-    frame: pl.DataFrame, asked: Asked, names: tuple[str, ...], source: str
-) -> tuple[Given, Target, Parts, np.ndarray | None]:
-    """All rows, what is predicted of them, how they are shared out, and what each weighs."""
-    if asked.weights is not None:
-        check_weights(frame, asked.weights, names, source)
-    with about(source):
-        described = learn_target(frame, names, asked)
-        is_classification = described.task == "classification"
-        strata = encode_target(frame, described) if is_classification else None
-    given, weights = given_rows(frame, asked, described), None
-    if asked.weights is not None:
-        given, weights = weighed(given, asked.weights, source)
-    with about(source):
-        parting = given.parting(replace(asked.parting, seed=asked.seed))
-        shared = given.parts(parts_of(frame, parting, strata))
-    return given, described, shared, weights
 
 
 def _columns(
@@ -145,7 +127,7 @@ def _found(given: Given, schema: Schema, shared: Parts, labels: np.ndarray) -> F
     """Texts that stand in two parts, and classes that stand in no training row."""
     assert schema.words is not None
     is_one = labels.ndim == 1
-    ids = labels if is_one else np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1)
+    ids = labels if is_one else ids_of(labels)
     keys = keys_of_frame(given.frame.select(schema.words.columns))
     twins = twins_of(keys, ids, shared.rows, chance=0.0, given=given.names)
     unlearnt = unlearnt_of(labels, shared, schema.target.classes) if is_one else ()
