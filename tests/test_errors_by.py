@@ -295,3 +295,20 @@ def test_every_fold_has_its_own():
         assert run.result["groups"]["rows"] == run.result["task"]["test_rows"]
     first, second = (run.result["worst"] for run in folds.runs)
     assert first != second
+
+
+def test_texts_are_told_apart_by_a_column_that_is_no_input():
+    words = ["good fine", "bad poor"]
+    texts = pl.DataFrame(
+        {
+            "text": [f"{words[i % 2]} {i % 7}" for i in range(300)],
+            "kind": ["yes" if i % 2 == 0 else "no" for i in range(300)],
+            "town": ["a" if i % 3 else "b" for i in range(300)],
+        }
+    )
+    run = thalweg.fit(texts, target="kind", text="text", by="town", steps=5, out=None, quiet=True)
+    found = run.result["groups"]
+    assert [row["name"] for row in found["groups"]] == ["a", "b"]
+    assert sum(row["rows"] for row in found["groups"]) == run.result["task"]["test_rows"]
+    with pytest.raises(DataError, match="did you mean 'town'"):
+        thalweg.fit(texts, target="kind", text="text", by="twon", steps=5, out=None, quiet=True)

@@ -245,6 +245,7 @@ BAD_FITS = [
     (PROSE.encode(), {"label_smoothing": 0.1}, UsageError, "label-smoothing has no effect"),
     (PROSE.encode(), {"split": "random"}, UsageError, "split has no effect"),
     (PROSE.encode(), {"folds": 3}, UsageError, "folds has no effect"),
+    (PROSE.encode(), {"by": "x"}, UsageError, "by has no effect"),
     (PROSE.encode(), {"metric": "accuracy"}, UsageError, "metric has no effect"),
     (PROSE.encode(), {"model": "bag"}, UsageError, "a bag predicts one thing of a text"),
     (PROSE.encode(), {"model": "mlp:8"}, UsageError, "take one of bag, transformer"),
