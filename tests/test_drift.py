@@ -47,7 +47,7 @@ def table(seed: int, num: int = NUM, **columns) -> pl.DataFrame:
 
 
 def schema_of(frame: pl.DataFrame) -> Schema:
-    columns, dropped = describe_columns(frame)
+    columns, dropped = describe_columns(frame.iter_columns())
     return Schema(columns, dropped, Target("y", "regression"), frame.height)
 
 

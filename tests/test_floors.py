@@ -45,7 +45,7 @@ OUTSIDE = {
     "scale": "torch",
     "optim": "torch",
     "state": "torch safetensors xxhash tomli_w",
-    "tasks": "polars narwhals numpy sklearn torch",
+    "tasks": "polars narwhals numpy torch",
     "probes": "torch",
     "health": "numpy",
     "draw": "numpy",
@@ -71,6 +71,7 @@ LATE_DOORS = {
     ("draw", "matplotlib"),
     ("draw", "rich"),
     ("tasks", "PIL"),
+    ("tasks", "sklearn"),
     ("tasks", ""),  # a module that the user names
 }
 """(folder, what it may import inside a function, and only there)."""

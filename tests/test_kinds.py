@@ -24,7 +24,7 @@ NUMBERS = [f"{i / 4}" for i in range(60)]
 
 
 def schema_of(frame: pl.DataFrame, **wanted: Wanted) -> Schema:
-    columns, dropped = describe_columns(frame, wanted)
+    columns, dropped = describe_columns(frame.iter_columns(), wanted)
     return Schema(columns, dropped, TARGET, frame.height)
 
 

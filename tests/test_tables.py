@@ -38,7 +38,7 @@ def days(count):
 
 
 def schema_of(frame: pl.DataFrame, target: Target | None = None) -> Schema:
-    columns, dropped = describe_columns(frame)
+    columns, dropped = describe_columns(frame.iter_columns())
     return Schema(columns, dropped, target or Target("y", "regression"))
 
 

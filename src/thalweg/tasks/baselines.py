@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+from thalweg.tasks import scikit
 
 TREE_DEPTH = 6
 
@@ -51,8 +52,8 @@ def tree(
     seed: int,
 ) -> Scores:
     """Test scores of a tree of depth TREE_DEPTH; inputs (n, columns), targets (n,)."""
-    kind = DecisionTreeClassifier if is_classification else DecisionTreeRegressor
-    model = kind(max_depth=TREE_DEPTH, random_state=seed).fit(_bounded(train[0]), train[1])
+    model = scikit.tree(of_classes=is_classification, max_depth=TREE_DEPTH, random_state=seed)
+    model.fit(_bounded(train[0]), train[1])
     predicted = model.predict(_bounded(test[0]))
     label = f"decision tree, depth {TREE_DEPTH}"
     if is_classification:
@@ -62,8 +63,10 @@ def tree(
 
 def _bounded(inputs: np.ndarray) -> np.ndarray:
     """Within the range of float32, beyond which scikit-learn refuses numbers; NaN stays NaN."""
+    if inputs.dtype.kind != "f" or (inputs.dtype == np.float32 and not np.isinf(inputs).any()):
+        return inputs
     most = np.finfo(np.float32).max
-    return inputs.clip(-most, most) if inputs.dtype.kind == "f" else inputs
+    return inputs.clip(-most, most)
 
 
 def errors(predicted: np.ndarray, actual: np.ndarray) -> dict[str, float]:

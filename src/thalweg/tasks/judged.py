@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from torch import Tensor
 
+from thalweg.tasks import scikit
 from thalweg.tasks.baselines import MOST_VALUES, TREE_DEPTH, Scores
 from thalweg.tasks.metrics import Metric
 from thalweg.tasks.reading import Reading
@@ -74,12 +74,11 @@ class _Judge:
         label = f"decision tree, depth {TREE_DEPTH}"
         inputs, more = (x.inputs.flatten(1).numpy() for x in (self.train, self.test))
         truth = self.train.targets.numpy()
-        if self.study.kind != "classification":
-            model = DecisionTreeRegressor(max_depth=TREE_DEPTH, random_state=seed)
-            model.fit(inputs, truth, sample_weight=self.mass)
-            return {"label": label, **self._of_numbers(model.predict(more))}
-        model = DecisionTreeClassifier(max_depth=TREE_DEPTH, random_state=seed)
+        of_classes = self.study.kind == "classification"
+        model = scikit.tree(of_classes=of_classes, max_depth=TREE_DEPTH, random_state=seed)
         model.fit(inputs, truth, sample_weight=self.mass)
+        if not of_classes:
+            return {"label": label, **self._of_numbers(model.predict(more))}
         count = max(len(self.study.classes or ()), int(max(model.classes_)) + 1)
         probabilities = np.zeros((len(more), count))
         probabilities[:, model.classes_] = model.predict_proba(more)

@@ -42,6 +42,34 @@ class Seen:
     weights: Tensor | None
 
 
+class Gathered:
+    """One tensor on the CPU out of chunks, which are written where they belong as they come.
+
+    Kept until the end each small result would stand in the way of the next large buffer: of a
+    million rows more than a gigabyte was held that way.
+
+    count: samples in all
+    """
+
+    def __init__(self, count: int):
+        self._count = count
+        self._found: Tensor | None = None
+        self._filled = 0
+
+    def add(self, chunk: Tensor) -> None:
+        """The next samples' rows, (n, ...)."""
+        if self._found is None:
+            self._found = torch.empty(self._count, *chunk.shape[1:], dtype=chunk.dtype)
+        self._found[self._filled : self._filled + len(chunk)] = chunk
+        self._filled += len(chunk)
+
+    @property
+    def all(self) -> Tensor:
+        """What was added."""
+        assert self._found is not None
+        return self._found[: self._filled]
+
+
 def measure(task: Task, source: Source) -> tuple[dict[str, float], Tensor | None]:
     """Mean loss and metrics by name; and each sample's loss, (n,), if the loss can tell."""
     seen = look_at(task, source)
@@ -53,29 +81,31 @@ def look_at(task: Task, source: Source) -> Seen:
     """Everything that one pass over a set shows."""
     if task.batch_loss is not None:
         return Seen(_batch_losses(task, source), None, None, None, None)
-    means, losses, outputs, targets, weights = [], [], [], [], []
+    means, weights = [], []
+    losses, outputs, targets = (Gathered(len(source)) for _ in range(3))
     metrics = [metric for metric in task.metrics if metric.of_loss is None]
     with evaluating(task.model), put_back():
         for start, (inputs, target, *weight) in chunks_of(source):
             seed_device(key(Purpose.LOOK, start), task.device)
             output = task.outputs(task.model, inputs)
             found = task.objective.each(output, target)
-            (losses if found.dim() else means).append(found.cpu().reshape(-1))
-            if not found.dim():
-                means[-1] = means[-1] * len(target)
+            if found.dim():
+                losses.add(found)
+            else:
+                means.append(found.cpu().reshape(1) * len(target))
             weights += [row.cpu() for row in weight]
             if metrics:
-                outputs.append(output.cpu())
-                targets.append(target.cpu())
+                outputs.add(output)
+                targets.add(target)
 
-    all_losses = _weighed(torch.cat(losses), weights) if losses and not means else None
-    total = torch.cat([*losses, *means]) if all_losses is None else all_losses
+    all_losses = None if means else _weighed(losses.all.reshape(-1), weights)
+    total = torch.cat(means) if all_losses is None else all_losses
     values = {"loss": float(total.double().sum()) / len(source)}
     pair = (None, None)
     weight = torch.cat(weights) if weights else None
     values |= {m.name: m.of_loss(values["loss"], source) for m in task.metrics if m.of_loss}
     if metrics:
-        pair = (torch.cat(outputs), torch.cat(targets))
+        pair = (outputs.all, targets.all)
         values |= _metrics(task, *pair, weight)
     return Seen(values, all_losses, *pair, weight)
 
@@ -157,9 +187,9 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 @torch.no_grad()
 def outputs_of(task: Task, source: Source) -> tuple[Tensor, Tensor]:
     """The model's outputs and the targets of a whole set, on the CPU."""
-    outputs, targets = [], []
+    outputs, targets = Gathered(len(source)), Gathered(len(source))
     with evaluating(task.model):
         for _, (inputs, target, *_rest) in chunks_of(source.to(task.device)):
-            outputs.append(_tensor(task.outputs(task.model, inputs)).cpu())
-            targets.append(target.cpu())
-    return torch.cat(outputs), torch.cat(targets)
+            outputs.add(_tensor(task.outputs(task.model, inputs)))
+            targets.add(target)
+    return outputs.all, targets.all

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from sklearn import metrics as sk
 from torch import Tensor
 
+from thalweg.tasks import scikit
 from thalweg.tasks.reading import Reading
 
 BINS = 10
@@ -97,32 +97,32 @@ def f1(answers: Answers) -> float:
     found. Of many classes and of labels: the mean over them."""
     if answers.has_labels:
         truth, chosen = answers.truth > 0.5, answers.outputs.numpy() > 0
-        return sk.f1_score(
+        return scikit.metrics().f1_score(
             truth,
             chosen,
             average="macro",
             sample_weight=answers.mass,
-            zero_division=0.0,  # pyright: ignore[reportArgumentType]
+            zero_division=0.0,
         )
     is_binary = answers.probabilities.shape[1] == 2
-    return sk.f1_score(
+    return scikit.metrics().f1_score(
         answers.truth.astype(np.int64),
         answers.chosen,
         average="binary" if is_binary else "macro",
         pos_label=answers.reading.positive,
         sample_weight=answers.mass,
-        zero_division=0.0,  # pyright: ignore[reportArgumentType]
+        zero_division=0.0,
     )
 
 
 def auc(answers: Answers) -> float:
     """The area under the curve of true finds over false alarms."""
-    return _ranked(answers, sk.roc_auc_score)
+    return _ranked(answers, scikit.metrics().roc_auc_score)
 
 
 def average_precision(answers: Answers) -> float:
     """The mean over the true finds, down the ranking, of the share of finds so far."""
-    return _ranked(answers, sk.average_precision_score)
+    return _ranked(answers, scikit.metrics().average_precision_score)
 
 
 def _ranked(answers: Answers, score) -> float:
@@ -163,8 +163,9 @@ def log_loss(answers: Answers) -> float:
     else:
         pairs = [(truth.astype(np.int64), probabilities)]
         labels = list(range(probabilities.shape[1]))
+    log_loss = scikit.metrics().log_loss
     found = [
-        sk.log_loss(one, stated, sample_weight=answers.mass, labels=labels) for one, stated in pairs
+        log_loss(one, stated, sample_weight=answers.mass, labels=labels) for one, stated in pairs
     ]
     return float(np.mean(found))
 
@@ -229,7 +230,9 @@ def pinball(answers: Answers) -> float:
     if not np.isfinite(said).all():
         return math.nan
     found = [
-        sk.mean_pinball_loss(truth, said[:, i], alpha=level, sample_weight=answers.mass)
+        scikit.metrics().mean_pinball_loss(
+            truth, said[:, i], alpha=level, sample_weight=answers.mass
+        )
         for i, level in enumerate(levels)
     ]
     return float(np.mean(found)) * answers.deviation

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,7 +45,10 @@ class Wanted:
 
 
 def describe_columns(
-    frame: pl.DataFrame, wanted: Mapping[str, Wanted] | None = None, *, embeds: bool = False
+    features: Iterable[pl.Series],
+    wanted: Mapping[str, Wanted] | None = None,
+    *,
+    embeds: bool = False,
 ) -> tuple[tuple[Column, ...], tuple[Dropped, ...]]:
     """Every column of the training rows (target excluded): how it is used, or why it is not.
 
@@ -53,7 +56,7 @@ def describe_columns(
     """
     columns, dropped = [], []
     known = {} if embeds else {"vector": 0}
-    for series in frame.iter_columns():
+    for series in features:
         asked = (wanted or {}).get(series.name)
         if asked is not None:
             columns.append(learn(series, asked.kind, {**asked.given, **known}))

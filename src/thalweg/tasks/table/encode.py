@@ -11,23 +11,44 @@ from thalweg.tasks.table.schema import Schema
 from thalweg.tasks.table.target import Target, check_complete, labels_of
 from thalweg.tasks.table.values import as_floats, as_numbers, class_texts
 
+MOST_TAKEN = 1 << 16
+"""Rows that are brought into another order at once."""
 
-def encode_inputs(frame: pl.DataFrame, schema: Schema, source: str = "the data") -> np.ndarray:
+
+def encode_inputs(
+    frame: pl.DataFrame,
+    schema: Schema,
+    source: str = "the data",
+    order: np.ndarray | None = None,
+) -> np.ndarray:
     """The input columns as float32 of shape (rows, schema.width); of texts their tokens.
 
+    order: the rows that are wanted, in this order; None: all as they stand
     Raises DataError, naming them, for columns that are missing or hold text where numbers were
     learnt.
     """
     check_columns(frame, schema, source)
     if schema.words is not None:
-        return schema.words.inputs(frame, source)
-    inputs = np.zeros((frame.height, schema.width), dtype=np.float32)
+        found = schema.words.inputs(frame, source)
+        return found if order is None else found[order]
+    rows = frame.height if order is None else len(order)
+    inputs = np.zeros((rows, schema.width), dtype=np.float32)
     start = 0
     for column in schema.columns:
-        block = inputs[:, start : start + column.width]
+        wanted = inputs[:, start : start + column.width]
+        block = wanted if order is None else np.zeros((frame.height, column.width), np.float32)
         fill(block, column, frame.get_column(column.name), source)
+        if order is not None:
+            _take(block, order, into=wanted)
         start += column.width
     return inputs
+
+
+def _take(block: np.ndarray, order: np.ndarray, *, into: np.ndarray) -> None:
+    """Rows in another order, some at a time: a copy of them all would be as large again."""
+    for first in range(0, len(order), MOST_TAKEN):
+        some = slice(first, first + MOST_TAKEN)
+        into[some] = block[order[some]]
 
 
 def check_columns(frame: pl.DataFrame, schema: Schema, source: str) -> None:
@@ -78,11 +99,21 @@ def encode_labels(column: pl.Series, target: Target) -> np.ndarray:
 
 
 def tree_inputs(frame: pl.DataFrame, schema: Schema, source: str = "the data") -> np.ndarray:
-    """Inputs for a tree, float64 (rows, columns): categories as codes, missing as NaN."""
-    blocks = [
-        tree_values(frame.get_column(column.name), column, source) for column in schema.columns
-    ]
-    return np.stack(blocks, axis=1)
+    """Inputs for a tree, float32 (rows, columns): categories as codes, missing as NaN, numbers in
+    the range of float32.
+    """
+    most = np.finfo(np.float32).max
+    inputs = np.empty((frame.height, len(schema.columns)), dtype=np.float32)
+    for i, column in enumerate(schema.columns):
+        values = tree_values(frame.get_column(column.name), column, source)
+        inputs[:, i] = values.clip(-most, most)
+    return inputs
+
+
+def column_values(frame: pl.DataFrame, schema: Schema) -> dict[str, np.ndarray]:
+    """Of each column one number a row, float64: categories as codes, missing as NaN."""
+    columns = schema.columns
+    return {c.name: tree_values(frame.get_column(c.name), c, "the data") for c in columns}
 
 
 def _standard(series: pl.Series, mean: float, deviation: float, source: str) -> np.ndarray:

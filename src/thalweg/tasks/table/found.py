@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from thalweg.tasks.images.copies import Copies
-from thalweg.tasks.table.encode import tree_inputs
+from thalweg.tasks.table.encode import column_values
 from thalweg.tasks.table.given import Given
 from thalweg.tasks.table.leaks import Leak, leaks_of
 from thalweg.tasks.table.parts import Parts
@@ -130,8 +130,7 @@ def _leaks(frame: pl.DataFrame, schema: Schema, parts: Parts, labels: np.ndarray
     rows = np.concatenate([parts.rows.train, parts.rows.validation])
 
     def look(places: np.ndarray) -> dict[str, np.ndarray]:
-        inputs = tree_inputs(frame[rows[places]], schema)
-        return {column.name: inputs[:, i] for i, column in enumerate(schema.columns)}
+        return column_values(frame[rows[places]], schema)
 
     task = "regression" if schema.target.task == "regression" else "classification"
     each = [labels] if labels.ndim == 1 else labels.T[:MOST_OUTPUTS]

@@ -1,7 +1,7 @@
 """Columns that give the target away: one of them alone predicts it almost perfectly.
 
-A small tree looks at one column at a time, on a few rows first; what looks too good is looked at
-again on more rows, each predicted by a tree that has not seen it.
+One column at a time is looked at, on a few rows and by bins of its values first; what looks too
+good is looked at again, on more rows and by a small tree. Either predicts rows it has not seen.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+from thalweg.tasks import scikit
 
 FIRST_ROWS, SECOND_ROWS = 2_000, 20_000
 """Rows that are looked at, at most: of every column, and of those that look too good."""
@@ -39,12 +40,18 @@ LEAST_GAP = 0.25
 MOST_LEAVES = 64
 """Of a tree, or twice the number of classes."""
 
+ROWS_PER_BIN = 4
+"""In the first look, and each of the distinct values has a bin where these are fewer."""
+
 FOLDS = 3
 
 MAPPING = "a value for each class"
 
 Look = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 """Rows -> one value of each column in each of them: numbers or codes, NaN where missing."""
+
+Predict = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""(values, targets, other values) -> targets of the others; values: ranks, -1 where missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,29 +92,49 @@ class Looked:
             return len(self.rows) // 2
         return len(self.rows) - int(np.bincount(self.targets).max())
 
-    def score(self, values: np.ndarray) -> float:
+    def score(self, values: np.ndarray, predict: Predict) -> float:
         """Of one column's values at `rows`: predicted out of fold, beside a constant."""
-        predicted = self._predicted(np.nan_to_num(_ranks(values), nan=-1.0)[:, None])
+        predicted = self._predicted(np.nan_to_num(_ranks(values), nan=-1.0), predict)
         if self.task == "classification":
             commonest = np.bincount(self.targets).max() / len(self.targets)
             return 1 - float((predicted != self.targets).mean() / (1 - commonest))
         wrong = np.square(predicted - self.targets).mean()
         return 1 - float(wrong / self.targets.var())
 
-    def _predicted(self, inputs: np.ndarray) -> np.ndarray:
+    def _predicted(self, inputs: np.ndarray, predict: Predict) -> np.ndarray:
         predicted = np.empty_like(self.targets)
         fold = np.arange(len(inputs)) % FOLDS
         for k in range(FOLDS):
             here = fold == k
-            tree = self._tree().fit(inputs[~here], self.targets[~here])
-            predicted[here] = tree.predict(inputs[here])
+            predicted[here] = predict(inputs[~here], self.targets[~here], inputs[here])
         return predicted
 
-    def _tree(self) -> DecisionTreeClassifier | DecisionTreeRegressor:
-        if self.task == "classification":
-            leaves = max(MOST_LEAVES, 2 * (int(self.targets.max()) + 1))
-            return DecisionTreeClassifier(max_leaf_nodes=leaves, random_state=0)
-        return DecisionTreeRegressor(max_leaf_nodes=MOST_LEAVES, random_state=0)
+
+def by_bins(inputs: np.ndarray, targets: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """What most rows of a value's bin are, or the mean over them; targets: class ids or numbers."""
+    levels = np.unique(inputs)
+    edges = np.quantile(levels, np.linspace(0, 1, 1 + max(1, len(inputs) // ROWS_PER_BIN)))
+    edges = levels if len(levels) < len(edges) else np.unique(edges)
+    bins, place = (_bins(edges, values) for values in (inputs, new))
+    if targets.dtype.kind == "i":
+        num_classes = int(targets.max()) + 1
+        counts = np.bincount(bins * num_classes + targets, minlength=len(edges) * num_classes)
+        return counts.reshape(len(edges), num_classes).argmax(axis=1)[place]
+    counts = np.bincount(bins, minlength=len(edges))
+    return (np.bincount(bins, targets, minlength=len(edges)) / counts.clip(min=1))[place]
+
+
+def _bins(edges: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The last edge that is not above each value; of values below all, the first."""
+    return (np.searchsorted(edges, values, side="right") - 1).clip(min=0)
+
+
+def by_tree(inputs: np.ndarray, targets: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """What a small tree says."""
+    of_classes = targets.dtype.kind == "i"
+    leaves = max(MOST_LEAVES, 2 * (int(targets.max()) + 1)) if of_classes else MOST_LEAVES
+    tree = scikit.tree(of_classes=of_classes, max_leaf_nodes=leaves, random_state=0)
+    return tree.fit(inputs[:, None], targets).predict(new[:, None])
 
 
 def leaks_of(look: Look, targets: np.ndarray, *, task: str, num_columns: int) -> list[Leak]:
@@ -119,13 +146,13 @@ def leaks_of(look: Look, targets: np.ndarray, *, task: str, num_columns: int) ->
     first = _looked(targets, task, FIRST_ROWS // 4 if num_columns > WIDE else FIRST_ROWS)
     if first is None or num_columns < 2:
         return []
-    scores = {name: first.score(values) for name, values in look(first.rows).items()}
+    scores = {name: first.score(values, by_bins) for name, values in look(first.rows).items()}
     good = [name for name, score in scores.items() if score >= LOOKS_GOOD]
     again = _looked(targets, task, SECOND_ROWS) if good else None
     if again is None:
         return []
     columns = look(again.rows)
-    scores |= {name: again.score(columns[name]) for name in good}
+    scores |= {name: again.score(columns[name], by_tree) for name in good}
     found = [
         Leak(name, min(1.0, scores[name]), _how(columns[name], again))
         for name in too_good(scores, task)

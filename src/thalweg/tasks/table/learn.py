@@ -55,10 +55,11 @@ def learn_schema(given: Given, target: Target, parts: Parts, asked: Asked) -> Sc
     features = frame.drop(target.names).drop(wishes.dropped)
     counting = row_numbers(features.head(given.num_own))
     counting = [row for row in counting if row.name not in wishes.wanted]
-    features = features.drop([row.name for row in counting])[train]
+    features = features.drop([row.name for row in counting])
     for name, wanted in wishes.wanted.items():
         _check_kind(frame.get_column(name), wanted)
-    columns, left_out = describe_columns(features, wishes.wanted, embeds=asked.embeds)
+    training = (series.gather(train) for series in features.iter_columns())
+    columns, left_out = describe_columns(training, wishes.wanted, embeds=asked.embeds)
     dropped = (*wishes.dropped.values(), *counting, *left_out)
     if not columns:
         raise DataError(

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from sklearn.metrics import f1_score, r2_score
-from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from thalweg.tasks import scikit
 from thalweg.tasks.baselines import MOST_VALUES, TREE_DEPTH, Scores
 from thalweg.tasks.metrics import Metric, metrics_of
 from thalweg.tasks.scores import Answers
@@ -44,8 +43,7 @@ def scores(
     found = {"constant": {"label": label, **_scored(guesses, test, target)}}
     if inputs[parts.train].size <= MOST_VALUES:
         most = np.finfo(np.float32).max
-        kind = DecisionTreeClassifier if is_labels else DecisionTreeRegressor
-        tree = kind(max_depth=TREE_DEPTH, random_state=seed)
+        tree = scikit.tree(of_classes=is_labels, max_depth=TREE_DEPTH, random_state=seed)
         tree.fit(inputs[parts.train].clip(-most, most), train)
         predicted = np.asarray(tree.predict(inputs[parts.test].clip(-most, most)))
         words = {"label": f"decision tree, depth {TREE_DEPTH}"}
@@ -75,9 +73,7 @@ def _whole_sets(predicted: np.ndarray, actual: np.ndarray) -> float:
 
 
 def _f1(predicted: np.ndarray, actual: np.ndarray) -> float:
-    return float(
-        f1_score(actual, predicted, average="macro", zero_division=0)  # pyright: ignore[reportArgumentType]
-    )
+    return float(scikit.metrics().f1_score(actual, predicted, average="macro", zero_division=0))
 
 
 def _rmse(predicted: np.ndarray, actual: np.ndarray) -> float:
@@ -85,7 +81,7 @@ def _rmse(predicted: np.ndarray, actual: np.ndarray) -> float:
 
 
 def _r2(predicted: np.ndarray, actual: np.ndarray) -> float:
-    return float(r2_score(actual, predicted)) if len(actual) > 1 else float("nan")
+    return float(scikit.metrics().r2_score(actual, predicted)) if len(actual) > 1 else float("nan")
 
 
 _LABEL_SCORES = {"accuracy": _whole_sets, "f1": _f1}

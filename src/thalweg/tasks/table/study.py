@@ -33,11 +33,12 @@ def of_table(frame: pl.DataFrame, asked: Asked, *, source: str) -> Study:
     with about(source):
         schema = learn_schema(shared.given, shared.target, shared.parts, asked)
     labels = encode_target(frame, schema.target, source)
-    inputs = encode_inputs(frame, schema, source)
+    rows = (parts.train, parts.validation, parts.test)
+    inputs = torch.from_numpy(encode_inputs(frame, schema, source, np.concatenate(rows)))
     found = found_in(shared.given, schema, shared.parts, labels)
     train, validation, test = (
-        Arrays(torch.from_numpy(inputs[rows]), torch.from_numpy(labels[rows]), rows)
-        for rows in (parts.train, parts.validation, parts.test)
+        Arrays(some, torch.from_numpy(labels[where]), where)
+        for some, where in zip(inputs.split([len(part) for part in rows]), rows, strict=True)
     )
     return Study(
         name=source,
