@@ -5,6 +5,7 @@ What a command needs is imported when it runs, so that --help answers at once.
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,9 @@ _QUIET = Annotated[
 _OUT = Annotated[str, Parameter(name="--out", help="the folder that holds the runs")]
 _STDIN = {"-": "/dev/stdin"}
 """cyclopts takes a lone - for an option."""
+
+_FREES_AT_ONCE = "_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0"
+"""polars' allocator, which it asks when it is loaded, would keep the memory that reading took."""
 
 _RUN = Annotated[str, Parameter(help='a folder, a name below --out, or "last"')]
 
@@ -286,6 +290,7 @@ def delete_run(run: _RUN, /, *, out: _OUT = "runs", json: _JSON = False) -> int:
 
 def main(words: list[str] | None = None) -> int:
     """Run one command; returns the exit code. A warning is one line, as an error is."""
+    os.environ.setdefault(*_FREES_AT_ONCE)
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *place, **more: _warn(str(message))
         return _run(words)

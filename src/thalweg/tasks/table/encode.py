@@ -6,13 +6,13 @@ import numpy as np
 import polars as pl
 
 from thalweg.errors import DataError, about
-from thalweg.tasks.table.kinds import fill, tree_values
+from thalweg.tasks.table.kinds import Column, fill, tree_values
 from thalweg.tasks.table.schema import Schema
 from thalweg.tasks.table.target import Target, check_complete, labels_of
 from thalweg.tasks.table.values import as_floats, as_numbers, class_texts
 
-MOST_TAKEN = 1 << 16
-"""Rows that are brought into another order at once."""
+AT_ONCE = 1 << 16
+"""Rows that are encoded together."""
 
 
 def encode_inputs(
@@ -31,24 +31,42 @@ def encode_inputs(
     if schema.words is not None:
         found = schema.words.inputs(frame, source)
         return found if order is None else found[order]
-    rows = frame.height if order is None else len(order)
-    inputs = np.zeros((rows, schema.width), dtype=np.float32)
+    inputs = np.zeros((frame.height if order is None else len(order), schema.width), np.float32)
+    places = None if order is None else _places(order, frame.height)
     start = 0
     for column in schema.columns:
-        wanted = inputs[:, start : start + column.width]
-        block = wanted if order is None else np.zeros((frame.height, column.width), np.float32)
-        fill(block, column, frame.get_column(column.name), source)
-        if order is not None:
-            _take(block, order, into=wanted)
+        block = inputs[:, start : start + column.width]
+        _fill(block, column, frame.get_column(column.name), source, places)
         start += column.width
     return inputs
 
 
-def _take(block: np.ndarray, order: np.ndarray, *, into: np.ndarray) -> None:
-    """Rows in another order, some at a time: a copy of them all would be as large again."""
-    for first in range(0, len(order), MOST_TAKEN):
-        some = slice(first, first + MOST_TAKEN)
-        into[some] = block[order[some]]
+def _places(order: np.ndarray, count: int) -> np.ndarray:
+    """Where each of `count` rows stands in an order of some of them; -1: nowhere."""
+    places = np.full(count, -1)
+    places[order] = np.arange(len(order))
+    return places
+
+
+def _fill(
+    inputs: np.ndarray, column: Column, series: pl.Series, source: str, places: np.ndarray | None
+) -> None:
+    """Write a column's inputs, some rows at a time: what is made on the way would else be several
+    times as large as they are.
+    """
+    for first in range(0, len(series), AT_ONCE):
+        some = series.slice(first, AT_ONCE)
+        block = np.zeros((len(some), column.width), np.float32)
+        try:
+            fill(block, column, some, source)
+        except DataError:
+            fill(np.zeros((len(series), column.width), np.float32), column, series, source)
+            raise  # the line before has said which row it is, counted from the first
+        if places is None:
+            inputs[first : first + len(some)] = block
+        else:
+            where = places[first : first + len(some)]
+            inputs[where[where >= 0]] = block[where >= 0]
 
 
 def check_columns(frame: pl.DataFrame, schema: Schema, source: str) -> None:
@@ -104,10 +122,24 @@ def tree_inputs(frame: pl.DataFrame, schema: Schema, source: str = "the data") -
     """
     most = np.finfo(np.float32).max
     inputs = np.empty((frame.height, len(schema.columns)), dtype=np.float32)
-    for i, column in enumerate(schema.columns):
-        values = tree_values(frame.get_column(column.name), column, source)
-        inputs[:, i] = values.clip(-most, most)
+    for first in range(0, frame.height, AT_ONCE):
+        some = unpacked(frame.slice(first, AT_ONCE))
+        for i, column in enumerate(schema.columns):
+            values = tree_values(some.get_column(column.name), column, source)
+            inputs[first : first + len(values), i] = values.clip(-most, most)
     return inputs
+
+
+def packed(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """The input columns alone, each different text of them stored once: to be kept for long."""
+    return frame.select(column.name for column in schema.columns).with_columns(
+        pl.col(pl.String).cast(pl.Categorical)
+    )
+
+
+def unpacked(frame: pl.DataFrame) -> pl.DataFrame:
+    """As it was before `packed`."""
+    return frame.with_columns(pl.col(pl.Categorical).cast(pl.String))
 
 
 def column_values(frame: pl.DataFrame, schema: Schema) -> dict[str, np.ndarray]:

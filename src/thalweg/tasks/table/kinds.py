@@ -42,8 +42,9 @@ class Column:
     has_missing: a missing value was seen in training, so an input says "was missing"
     vector: width of what the model learns for each level, given as a code; 0: none
     format, parts: how dates are read, and what they are taken apart into
-    low, high, missing, unseen: smallest and largest number, share of missing values, and of values
-    without a level that new rows may well have; None in runs of older versions
+    low, high, values, missing, unseen: smallest and largest number, how many different ones, share
+    of missing values, and of values without a level that new rows may well have; None in runs of
+    older versions
     """
 
     name: str
@@ -59,6 +60,7 @@ class Column:
     year_deviation: float = 1.0
     low: float | None = None
     high: float | None = None
+    values: int | None = None
     missing: float | None = None
     unseen: float | None = None
 
@@ -153,7 +155,8 @@ def _plain_numbers(series: pl.Series, column: Column, source: str) -> np.ndarray
 
 
 def _learn_number(series: pl.Series, given: Mapping[str, Any]) -> dict[str, Any]:
-    return spread(as_floats(plain_numbers(series) if series.dtype == pl.String else series))
+    numbers = plain_numbers(series) if series.dtype == pl.String else series
+    return {**spread(as_floats(numbers)), "values": numbers.drop_nulls().n_unique()}
 
 
 def _fill_number(block: np.ndarray, series: pl.Series, column: Column, source: str) -> np.ndarray:
@@ -327,7 +330,7 @@ KINDS = {
             width=lambda column: 1,
             use=lambda column: "standardised",
             fill=_fill_number,
-            statistics=(*_MEASURED, *_RANGE),
+            statistics=(*_MEASURED, *_RANGE, "values"),
             numbers=_plain_numbers,
         ),
         Kind(

@@ -5,13 +5,22 @@ from __future__ import annotations
 from itertools import accumulate
 
 from thalweg.tasks.models.inputs import Code, Rows, Tokens
-from thalweg.tasks.table.kinds import KINDS
+from thalweg.tasks.table.kinds import KINDS, Column
 from thalweg.tasks.table.schema import Schema
+
+FEW = 32
+"""Different numbers in a column up to which one input says enough."""
 
 
 def inputs_of(schema: Schema) -> Rows | Tokens:
     """What a model of the table's rows, or of its texts, reads."""
     return schema.words.tokens if schema.words else rows_of(schema)
+
+
+def is_spread(column: Column) -> bool:
+    """Is it a column of numbers, and of so many different ones that a model may spread them?"""
+    is_few = column.values is not None and column.values <= FEW
+    return "low" in KINDS[column.kind].statistics and not is_few
 
 
 def rows_of(schema: Schema) -> Rows:
@@ -25,5 +34,5 @@ def rows_of(schema: Schema) -> Rows:
             for start, column in placed
             if column.vector
         ),
-        numbers=tuple(start for start, column in placed if "low" in KINDS[column.kind].statistics),
+        numbers=tuple(start for start, column in placed if is_spread(column)),
     )

@@ -14,7 +14,7 @@ from thalweg.tasks.sources import Arrays
 from thalweg.tasks.study import Study
 from thalweg.tasks.table import several
 from thalweg.tasks.table.asked import Asked
-from thalweg.tasks.table.encode import encode_inputs, encode_target, tree_inputs
+from thalweg.tasks.table.encode import encode_inputs, encode_target, packed, tree_inputs
 from thalweg.tasks.table.found import found_in
 from thalweg.tasks.table.layout import rows_of
 from thalweg.tasks.table.learn import learn_schema, schema_notices
@@ -66,19 +66,21 @@ def of_table(frame: pl.DataFrame, asked: Asked, *, source: str) -> Study:
 def _table_baselines(
     frame: pl.DataFrame, schema: Schema, parts: Split, labels: np.ndarray
 ) -> Callable[[int], dict[str, baselines.Scores]]:
-    target = schema.target
+    target, kept = schema.target, packed(frame, schema)
 
     def score(seed: int) -> dict[str, baselines.Scores]:
-        inputs = tree_inputs(frame, schema)
+        inputs = tree_inputs(kept, schema)
         if target.num_outputs > 1 and target.task != "classification":
             return several.scores(inputs, labels, parts, target, seed)
+        train, test = inputs[parts.train], inputs[parts.test]
+        del inputs
         if target.task == "classification":
             values = labels
         else:
             values = labels.astype(np.float64) * target.deviation + target.mean
         return baselines.scores(
-            (inputs[parts.train], values[parts.train]),
-            (inputs[parts.test], values[parts.test]),
+            (train, values[parts.train]),
+            (test, values[parts.test]),
             target.classes if target.task == "classification" else None,
             seed,
         )
