@@ -31,7 +31,7 @@ LR = {
 """The learning rate of each optimizer that `fit` knows."""
 FINE_TUNING = 0.01
 """Times the usual rate, where a whole model goes on from weights that it was given."""
-MODEL = "mlp:256,256"
+MODEL = "mlp"
 OPTIMIZER = "adamw"
 SCHEDULE = "cosine"
 UNSCHEDULED = ("schedulefreesgd", "schedulefreeadamw")
@@ -55,7 +55,11 @@ class Default:
 
 
 TABLE = (
-    Default("model", f"{MODEL}: two hidden layers, each with LayerNorm and ReLU"),
+    Default(
+        "model",
+        f"{MODEL}: two hidden layers of 256, each with LayerNorm and ReLU; before them numbers are "
+        "spread over bins, in columns of more than 32 different ones",
+    ),
     Default("model of texts", "bag:16: hashed words, pairs and pieces, a vector for each"),
     Default("model of a plain text", "transformer:128x4"),
     Default("model of pictures", "conv:32,64,128: three residual blocks, each at half the size"),
@@ -85,6 +89,10 @@ TABLE = (
         "epochs",
         f"as many as make {STEPS:,} steps, within {LEAST_EPOCHS} .. {MOST_EPOCHS} "
         "(where no --steps or --time is given)",
+    ),
+    Default(
+        "ema",
+        "0.99 for tables with the default optimizer (0: none, the last weights); else none",
     ),
     Default("evaluate-every", "one epoch, within 20 .. 1,000 steps"),
     Default(

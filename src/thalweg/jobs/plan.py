@@ -237,7 +237,7 @@ def _metric(study: Study, settings: Settings) -> Metric | None:
 def _optimizer(model: Any, settings: Settings, begun: Tuned | None) -> Optimizer:
     """The optimizer by name; a step that is not finite is never applied, and measured always."""
     name, given = settings.parsed_optimizer
-    options = () if settings.ema is None else (EMA(settings.ema),)
+    options = (EMA(settings.ema),) if settings.ema else ()
     params, shares = model, shares_of(settings, begun)
     if shares is not None:
         params = with_shares(arranged(name, model), model, settings.rate, shares)

@@ -15,12 +15,12 @@ BUDGETS = ("steps", "epochs", "time")
 def preferred(settings: Settings, prefers: Mapping[str, Any]) -> Settings:
     """The settings with what suits the data in the place of defaults.
 
-    A learning rate is the default optimizer's.
+    A learning rate and an average of the weights are the default optimizer's.
     """
     plain = Settings()
     is_open = {name: getattr(settings, name) == getattr(plain, name) for name in prefers}
     if any(getattr(settings, name) is not None for name in BUDGETS):
         is_open["steps"] = False
     if settings.optimizer != plain.optimizer:
-        is_open["lr"] = False
+        is_open |= {"lr": False, "ema": False}
     return replace(settings, **{name: prefers[name] for name in prefers if is_open[name]})

@@ -201,9 +201,7 @@ class Settings:
     ema: float | None = _setting(
         None,
         "look at, keep and save a running mean of the weights, with this decay: 0.999 (and batch "
-        "norm's statistics recomputed for it)",
-        above=0,
-        below=1,
+        "norm's statistics recomputed for it); 0: none",
     )
     guard: str = _setting(
         "act",
@@ -379,8 +377,9 @@ class Settings:
 
     def _check_together(self) -> None:
         """Raise UsageError for texts that say nothing, and settings that do not go together."""
-        if self.dropout is not None:
-            share_of("dropout", self.dropout)
+        for name in ("dropout", "ema"):
+            if getattr(self, name) is not None:
+                share_of(name, getattr(self, name))
         check_named("loss", self.loss)
         check_named("metric", self.metric)
         every_of(self.checkpoint_every)
