@@ -103,6 +103,13 @@ def test_times_are_read_as_people_write_them(values):
     assert [set(rows % 3) for rows in each(found)] == [{1}, {0}, {2}]
 
 
+def test_what_is_said_of_a_part_is_from_when_to_when_not_from_a_to_z():
+    days = [f"{day:02}.{month:02}.2024" for month in range(1, 11) for day in (1, 13, 28)]
+    found = parts_of(pl.DataFrame({"t": days}), Parting(how="time:t"), None)
+    assert "train 01.01.2024 to 28.08.2024" in found.words[0]
+    assert "test 01.10.2024 to 28.10.2024" in found.words[0]
+
+
 CANNOT_BE = [
     ("time:a", {"a": ["x"] * 20}, "column 'a' is 'x', which is no time, in row 1"),
     ("time:a", {"a": ["2024-01-01"] * 19 + ["soon"]}, "'soon', which is no time, in row 20"),

@@ -14,6 +14,7 @@ from thalweg.tasks.table.given import Given
 from thalweg.tasks.table.leaks import Leak, leaks_of
 from thalweg.tasks.table.parts import Parts
 from thalweg.tasks.table.schema import Schema
+from thalweg.tasks.table.target import Target
 from thalweg.tasks.table.twins import Twins, chance_of, keys_of_frame, twins_of, twins_text
 
 MOST_OUTPUTS = 10
@@ -57,7 +58,7 @@ class Found:
     @property
     def notes(self) -> dict[str, str]:
         """What is to be said of a column, by its name."""
-        return {leak.column: f"gives the target away: {leak.how}" for leak in self.leaks}
+        return {leak.column: f"gives {leak.what} away: {leak.how}" for leak in self.leaks}
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in the result's JSON."""
@@ -135,12 +136,19 @@ def _leaks(frame: pl.DataFrame, schema: Schema, parts: Parts, labels: np.ndarray
     task = "regression" if schema.target.task == "regression" else "classification"
     each = [labels] if labels.ndim == 1 else labels.T[:MOST_OUTPUTS]
     each = each if task == "regression" else [ids.astype(np.int64) for ids in each]
-    found = {
-        leak.column: leak
-        for ids in each
-        for leak in leaks_of(look, ids[rows], task=task, num_columns=len(schema.columns))
-    }
+    found: dict[str, Leak] = {}
+    for i, ids in enumerate(each):
+        what = _what(schema.target, i)
+        for leak in leaks_of(look, ids[rows], task=task, num_columns=len(schema.columns)):
+            found.setdefault(leak.column, replace(leak, what=what))
     return list(found.values())
+
+
+def _what(target: Target, place: int) -> str:
+    """What one output is called."""
+    if target.task == "multilabel":
+        return f"the label {target.classes[place]!r}"
+    return f"the target {target.names[place]!r}" if len(target.names) > 1 else "the target"
 
 
 def ids_of(labels: np.ndarray) -> np.ndarray:

@@ -56,18 +56,23 @@ Predict = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """A column that gives the target away; score: 1 is perfect, 0 is no better than a constant."""
+    """A column that gives the target away; score: 1 is perfect, 0 is no better than a constant.
+
+    what: is given away: the target, or which one of several, or which label
+    """
 
     column: str
     score: float
     how: str
+    what: str = "the target"
 
     def to_dict(self) -> dict[str, Any]:
-        return {"column": self.column, "score": round(self.score, 5), "how": self.how}
+        known = {"column": self.column, "score": round(self.score, 5), "how": self.how}
+        return {**known, "what": self.what}
 
     def __str__(self) -> str:
         return (
-            f"column {self.column!r} gives the target away: alone it predicts it with a score of "
+            f"column {self.column!r} gives {self.what} away: alone it predicts it with a score of "
             f"{self.score:.4f} of 1 ({self.how}); left in; --drop {self.column} to leave it out"
         )
 

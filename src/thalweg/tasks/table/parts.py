@@ -114,7 +114,10 @@ def _by_time(series: pl.Series, parting: Parting) -> Parts:
         np.flatnonzero((ids >= first_validation) & (ids < first_test)),
         np.flatnonzero(ids >= first_test),
     )
-    words = [_in_order(series, rows), *_far_off(rows, parting, "rows of one time stay together")]
+    words = [
+        _in_order(series, ids, rows),
+        *_far_off(rows, parting, "rows of one time stay together"),
+    ]
     return Parts(rows, "time", series.name, tuple(words))
 
 
@@ -135,13 +138,12 @@ def _cut(counts: np.ndarray, wanted: int, end: int, is_more_before: bool) -> int
     return end - 1 - int(np.abs(held - wanted).argmin())
 
 
-def _in_order(series: pl.Series, rows: Split) -> str:
-    """From when to when each part reaches."""
+def _in_order(series: pl.Series, ids: np.ndarray, rows: Split) -> str:
+    """From when to when each part reaches, as it is written; ids: places of the times in order."""
     reach = []
     for name, part in _named(rows):
-        values = series.gather(part)
-        if len(values):
-            low, high = part[values.arg_min() or 0], part[values.arg_max() or 0]
+        if len(part):
+            low, high = part[ids[part].argmin()], part[ids[part].argmax()]
             reach.append(f"{name} {series[int(low)]} to {series[int(high)]}")
     return f"split by time, column {series.name!r}: {'; '.join(reach)}"
 
