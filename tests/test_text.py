@@ -293,3 +293,19 @@ def test_killed_and_resumed_the_weights_are_the_same_to_the_bit(kind, tmp_path):
     one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+FORMS = {
+    "a list": list,
+    "an array": np.array,
+    "a column": lambda texts: pl.Series("mail", texts),
+}
+
+
+@pytest.mark.parametrize("model", [None, "transformer:16x1"])
+@pytest.mark.parametrize("form", FORMS)
+def test_texts_and_their_targets_need_no_table(form, model):
+    known, labels = FRAME["text"].to_list(), FRAME[FRAME.columns[-1]].to_list()
+    run = thalweg.fit((FORMS[form](known), labels), model=model, steps=5, out=None, quiet=True)
+    assert run.schema.words.columns == ("text",)
+    assert len(run.predict(known[:7])) == 7

@@ -22,7 +22,7 @@ from thalweg.tasks.models.build import embeds
 from thalweg.tasks.own import is_task_name, of_task, task_made
 from thalweg.tasks.study import Study
 from thalweg.tasks.table.asked import Asked
-from thalweg.tasks.table.frames import TARGET, WEIGHT, frame_of_arrays
+from thalweg.tasks.table.frames import TARGET, TEXT, WEIGHT, frame_of_arrays
 from thalweg.tasks.table.names import names_of, pairs_of
 from thalweg.tasks.table.read import read_table
 from thalweg.tasks.table.source import is_stored
@@ -32,6 +32,7 @@ from thalweg.tasks.terms import Terms, with_terms
 from thalweg.tasks.text.language import Asked as AskedText
 from thalweg.tasks.text.language import of_language
 from thalweg.tasks.text.study import Reads, of_texts
+from thalweg.tasks.text.words import are_texts
 
 NOT_OF_TASKS = (
     *("target", "task", "separator", "columns", "drop", "types", "schema", "validation", "test"),
@@ -92,6 +93,11 @@ def _study_of(data: Any, settings: Settings, tell: Tell) -> Study:
         return of_arrays(data, loss=loss, **held)
     if are_samples(data, model):
         return of_samples(data, loss=settings.loss, **held)
+    return _of_pair(data, settings)
+
+
+def _of_pair(data: Any, settings: Settings) -> Study:
+    """Arrays as a table, or a list of texts, with their targets."""
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
         raise DataError(
             f"data is a {type(data).__name__}: give a path, a frame or (inputs, targets); "
@@ -99,7 +105,10 @@ def _study_of(data: Any, settings: Settings, tell: Tell) -> Study:
         )
     weights = WEIGHT if len(data) == 3 else None
     asked = replace(_asked(settings, TARGET), weights=weights)
-    return of_table(frame_of_arrays(*data), asked, source="data")
+    frame = frame_of_arrays(*data)
+    if are_texts(data[0]):
+        return of_texts(frame, asked, _reads(settings, (TEXT,)), source="data")
+    return of_table(frame, asked, source="data")
 
 
 def _of_table(data: Any, settings: Settings, tell: Tell) -> Study:
@@ -115,8 +124,7 @@ def _of_table(data: Any, settings: Settings, tell: Tell) -> Study:
     if settings.text is None:
         study = of_table(table.frame, asked, source=table.name)
     else:
-        reads = Reads(columns, reads_bags(settings.model), settings.context)
-        study = of_texts(table.frame, asked, reads, source=table.name)
+        study = of_texts(table.frame, asked, _reads(settings, columns), source=table.name)
     return replace(study, notices=(*table.notices, *study.notices))
 
 
@@ -140,6 +148,11 @@ def _asked(settings: Settings, target: str) -> Asked:
         types=pairs_of(settings.types or "", "types"),
         given=given,
     )
+
+
+def _reads(settings: Settings, columns: tuple[str, ...]) -> Reads:
+    """How the texts of these columns are read."""
+    return Reads(columns, reads_bags(settings.model), settings.context)
 
 
 def reads_bags(model: Any) -> bool:

@@ -14,11 +14,15 @@ from thalweg.tasks.models.build import reads_tables
 from thalweg.tasks.models.inputs import Inputs, Pictures, Tokens
 from thalweg.tasks.sources import as_source, as_tensor
 from thalweg.tasks.study import Study
+from thalweg.tasks.text.words import are_texts
 
 
 def are_samples(data: Any, model: str) -> bool:
-    """Is it a pair of arrays that are no table: of more axes, or for a model that reads none?"""
-    if not isinstance(data, tuple | list) or len(data) != 2:
+    """Is it a pair of arrays that are no table: of more axes, or for a model that reads none?
+
+    Texts are one.
+    """
+    if not isinstance(data, tuple | list) or len(data) != 2 or are_texts(data[0]):
         return False
     return not reads_tables(model) or len(getattr(data[0], "shape", ())) > 2
 

@@ -37,13 +37,13 @@ def frame_of(data: Any) -> pl.DataFrame:
         raise DataError(f"the data cannot be taken as a table: {words}") from None
 
 
-TARGET, WEIGHT = "y", "weight"
-"""What the columns of targets and weights that were arrays are called."""
+TARGET, WEIGHT, TEXT = "y", "weight", "text"
+"""What the columns of targets, weights and texts that were arrays are called."""
 
 
 def frame_of_arrays(inputs: Any, targets: Any = None, weights: Any = None) -> pl.DataFrame:
-    """Arrays as a table: inputs of shape (n, k) become columns x0 .. x<k-1>, or those of a frame;
-    targets and weights of shape (n,) become the columns y and weight.
+    """Arrays as a table: inputs of shape (n, k) become columns x0 .. x<k-1>, or those of a frame, a
+    list of texts the column text; targets and weights of shape (n,) the columns y and weight.
     """
     is_frame = nw.dependencies.is_into_dataframe(inputs)
     frame = frame_of(inputs) if is_frame else _frame_of_rows(_array(inputs))
@@ -69,6 +69,8 @@ def _beside(frame: pl.DataFrame, values: np.ndarray, name: str, what: str) -> pl
 
 
 def _frame_of_rows(rows: np.ndarray) -> pl.DataFrame:
+    if rows.ndim == 1 and rows.dtype.kind in "UO":
+        return pl.DataFrame([_series(TEXT, rows)])
     if rows.ndim != 2 or rows.shape[1] == 0:
         raise DataError(
             f"inputs have shape {rows.shape}: a table needs (rows, columns); "

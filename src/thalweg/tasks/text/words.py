@@ -106,8 +106,10 @@ def learn_words(
 
 def are_texts(data: Any) -> bool:
     """Is it a list of texts, or a column of them, rather than a table?"""
-    is_column = hasattr(data, "to_list") and not hasattr(data, "columns")
-    return is_column or (isinstance(data, list | tuple) and all(map(_is_text, data)))
+    if hasattr(data, "to_list") and not hasattr(data, "columns"):
+        return True
+    values = data.tolist() if isinstance(data, np.ndarray) and data.ndim == 1 else data
+    return isinstance(values, list | tuple) and all(map(_is_text, values))
 
 
 def _is_text(value: Any) -> bool:
