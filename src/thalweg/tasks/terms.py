@@ -218,7 +218,11 @@ def _metrics(
 
 def _weighted(study: Study, weights: np.ndarray, name: str) -> Study:
     """Each source with the weights of its rows; training rows that weigh nothing are left out."""
-    used = [_with(source, weights, name) for source in (study.train, study.validation, study.test)]
+    parts = {"train": study.train, "validate": study.validation, "test": study.test}
+    used = [
+        _with(source, weights, name, f"{study.name}: every row to {part}")
+        for part, source in parts.items()
+    ]
     train, notices = used[0], []
     assert train.weights is not None
     kept = np.flatnonzero(train.weights.numpy() > 0)
@@ -232,7 +236,7 @@ def _weighted(study: Study, weights: np.ndarray, name: str) -> Study:
     return replace(study, **sources, weights=None, notices=(*study.notices, *notices))
 
 
-def _with(source: Source, weights: np.ndarray, name: str) -> Arrays:
+def _with(source: Source, weights: np.ndarray, name: str, every: str) -> Arrays:
     if not isinstance(source, Arrays) or source.rows is None:
         raise UsageError(
             "weights need data in memory: a table, or arrays (inputs, targets, weights)"
@@ -240,7 +244,6 @@ def _with(source: Source, weights: np.ndarray, name: str) -> Arrays:
     own = weights[source.rows]
     if not own.any():
         raise DataError(
-            f"every row of a part of the data has the weight 0 in {name!r}: give more rows a "
-            "weight, or another seed"
+            f"{every} has the weight 0 in {name!r}: give more rows a weight, or another seed"
         )
     return Arrays(source.inputs, source.targets, source.rows, torch.from_numpy(own).float())

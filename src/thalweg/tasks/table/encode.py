@@ -9,7 +9,7 @@ from thalweg.errors import DataError, about
 from thalweg.tasks.table.kinds import fill, tree_values
 from thalweg.tasks.table.schema import Schema
 from thalweg.tasks.table.target import Target, check_complete, labels_of
-from thalweg.tasks.table.values import as_floats, as_numbers, class_texts
+from thalweg.tasks.table.values import as_floats, as_numbers, check_there, class_texts
 
 
 def encode_inputs(frame: pl.DataFrame, schema: Schema, source: str = "the data") -> np.ndarray:
@@ -34,12 +34,7 @@ def check_columns(frame: pl.DataFrame, schema: Schema, source: str) -> None:
     """Raise DataError for input columns that are missing, naming them."""
     texts = schema.words.columns if schema.words else ()
     names = [*(column.name for column in schema.columns), *texts]
-    absent = [name for name in names if name not in frame.columns]
-    if absent:
-        names = ", ".join(repr(name) for name in absent)
-        raise DataError(
-            f"{source} lacks {_columns(len(absent))} {names}, which the run was trained on"
-        )
+    check_there(names, frame, source, "which the run was trained on")
 
 
 def encode_target(frame: pl.DataFrame, target: Target, source: str = "the data") -> np.ndarray:
@@ -105,7 +100,3 @@ def _class_ids(series: pl.Series, target: Target, source: str) -> np.ndarray:
             "is unknown to the run"
         )
     return codes.to_numpy(writable=True)
-
-
-def _columns(count: int) -> str:
-    return "the column" if count == 1 else f"{count} columns:"

@@ -33,7 +33,8 @@ def of_table(frame: pl.DataFrame, asked: Asked, *, source: str) -> Study:
     with about(source):
         schema = learn_schema(shared.given, shared.target, shared.parts, asked)
     labels = encode_target(frame, schema.target, source)
-    inputs = encode_inputs(frame, schema, source)
+    encoded = [encode_inputs(rows, schema, name) for name, rows in shared.given.sources(source)]
+    inputs = np.concatenate(encoded) if len(encoded) > 1 else encoded[0]
     found = found_in(shared.given, schema, shared.parts, labels)
     train, validation, test = (
         Arrays(torch.from_numpy(inputs[rows]), torch.from_numpy(labels[rows]), rows)
