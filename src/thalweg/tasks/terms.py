@@ -130,8 +130,9 @@ def _check_counts(study: Study) -> None:
         if len(bad):
             row = int(bad[0] if source.rows is None else source.rows[bad[0]])
             found = values[bad[0]].min()
+            where = study.where(row) if study.where else f"{study.name}, row {row + 1:,}"
             raise DataError(
-                f"{study.name}, row {row + 1:,}: the target is {found:.6g}, and loss poisson "
+                f"{where}: the target is {found:.6g}, and loss poisson "
                 "counts from 0 up: choose another loss, such as mse"
             )
 

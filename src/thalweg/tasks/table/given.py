@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,15 @@ class Given:
         """Each part that has rows, with what to call it; source: the table itself."""
         parts = zip((source, *self.called), self.frames, strict=True)
         return [(name, frame) for name, frame in parts if frame.height]
+
+    def where(self, source: str) -> Callable[[int], str]:
+        """What to call a row in messages, by its place among all; source: the table itself."""
+
+        def words(row: int) -> str:
+            part = int(row >= self.num_own) + int(row >= self.num_own + self.num_validation)
+            return f"{(source, *self.called)[part]}, row {self.stands[row] + 1:,}"
+
+        return words
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -60,6 +60,7 @@ def of_table(frame: pl.DataFrame, asked: Asked, *, source: str) -> Study:
         found=found,
         weights=shared.weights,
         by=shared.by,
+        where=shared.given.where(source),
     )
 
 

@@ -91,6 +91,7 @@ def of_texts(frame: pl.DataFrame, asked: Asked, reads: Reads, *, source: str) ->
         found=found,
         weights=shared.weights,
         by=shared.by,
+        where=shared.given.where(source),
         prefers={"model": "bag"},
     )
 
