@@ -84,8 +84,20 @@ def tuned(model: Any, study: Study, settings: Settings) -> Tuned | None:
         if not _is_same_task(settings.init, study):
             other = list(layers_of(model).values())[-1]
         begun = begin_with(model, weights, str(path), other)
+    _check_forgetting(study, settings, model)
     frozen = freeze(model, names_of(settings.freeze)) if settings.freeze else []
     return Tuned(path, begun, tuple(frozen))
+
+
+def _check_forgetting(study: Study, settings: Settings, model: Any) -> None:
+    """Raise DataError where the old task's data cannot be scored: now, and not after training."""
+    run = _run_of(settings.init)
+    if settings.forgetting is None:
+        return
+    if run is not None:
+        load(run.path).evaluate(settings.forgetting)
+    else:
+        _scores(model, study, settings.forgetting)
 
 
 def shares_of(settings: Settings, tuned: Tuned | None) -> Shares | None:

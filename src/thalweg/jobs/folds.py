@@ -48,7 +48,7 @@ def begin_folds(data: Any, settings: Settings, train: Train, *, stem: str, quiet
         return _all(settings, folder, train, quiet=quiet)
     except BaseException:
         if not any(is_run(path) for path in folder.path.iterdir()):
-            folder.remove()
+            folder.withdraw()
         raise
 
 

@@ -46,7 +46,7 @@ def opened(
     except BaseException:
         is_empty = not isinstance(place.record, Record) or place.record.is_empty
         if is_empty and place.folder is not None:
-            place.folder.remove()
+            place.folder.withdraw()
         raise
 
 

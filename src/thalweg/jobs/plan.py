@@ -32,6 +32,7 @@ from thalweg.tasks.callables import is_callable_name
 from thalweg.tasks.measure import look_at
 from thalweg.tasks.metrics import Metric, metric_of
 from thalweg.tasks.model import check_own, model_of, with_sizes
+from thalweg.tasks.models.fits import at_first_sight, check_gradient
 from thalweg.tasks.own import with_data
 from thalweg.tasks.pretrained import with_shares
 from thalweg.tasks.study import Study
@@ -198,9 +199,7 @@ def _task(study: Study, settings: Settings) -> Task:
     """The model, built from the seed or the user's own, with its data, on its device."""
     if study.task is not None:
         task = with_data(study.task, study, choose(settings.device))
-        look_at(
-            task, study.validation.to(task.device)
-        )  # before anything is written: what fails, fails
+        _try_once(task, study, "the task")
         return task
     model = model_of(study, settings.model, seed=settings.seed, dropout=settings.dropout or 0.0)
     device = choose(settings.device)
@@ -217,8 +216,23 @@ def _task(study: Study, settings: Settings) -> Task:
         reading=study.reading,
     )
     if _is_own(settings.loss) or _is_own(settings.metric):
-        look_at(task, study.validation.to(device))  # before anything is written: what fails, fails
+        what = "loss" if _is_own(settings.loss) else "metric"
+        _try_once(task, study, f"{what} {_name_of(getattr(settings, what))}")
+    elif _is_own(settings.model) and study.inputs is not None:
+        check_gradient(task, train, f"model {_name_of(settings.model)}")
     return task
+
+
+def _try_once(task: Task, study: Study, what: str) -> None:
+    """What fails of the user's own, fails before anything is written; what: it is."""
+    with at_first_sight(what):
+        validation = study.validation.to(task.device)
+        look_at(task, validation)
+        check_gradient(task, validation, what)
+
+
+def _name_of(given: Any) -> str:
+    return given if isinstance(given, str) else getattr(given, "__name__", type(given).__name__)
 
 
 def _is_own(given: Any) -> bool:

@@ -145,7 +145,7 @@ class Settings:
         None, "parameters to keep as they are, by name, with * for anything: encoder.*,*.bias"
     )
     layer_decay: float | None = _setting(
-        None, "factor of the rate from each layer to the one below, such as 0.8", above=0
+        None, "factor of the rate from each layer to the one below, such as 0.8", above=0, most=1
     )
     forgetting: Any = _setting(
         None, "data of the task that --init was trained for: what of it is forgotten is measured"

@@ -27,6 +27,7 @@ from thalweg.tasks.table.names import names_of, pairs_of
 from thalweg.tasks.table.read import read_table
 from thalweg.tasks.table.source import is_stored
 from thalweg.tasks.table.study import of_table
+from thalweg.tasks.table.values import check_there
 from thalweg.tasks.task import Task
 from thalweg.tasks.terms import Terms, with_terms
 from thalweg.tasks.text.language import Asked as AskedText
@@ -117,6 +118,9 @@ def _of_table(data: Any, settings: Settings, tell: Tell) -> Study:
     asked = _asked(settings, settings.target)
     columns = names_of(settings.text or "")
     table = read_table(data, texts=[*asked.texts, *columns], numbers=asked.numbers)
+    if settings.schema is None:  # of the run that it begins with
+        begun = [row["name"] for row in columns_of(settings).get("columns", ())]
+        check_there(begun, table.frame, table.name, f"which {settings.init} was trained on")
     pictures = of_table_of_pictures(table, data, settings, asked, tell)
     if pictures is not None:
         return pictures

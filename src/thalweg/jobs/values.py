@@ -31,14 +31,17 @@ def number_of(
     least: int = 0,
     most: int | None = None,
 ) -> float:
-    """A plain number. Raises UsageError unless above `above` and below `below`; without `above`
-    unless whole, in `least` .. `most`.
+    """A plain number. Raises UsageError unless above `above`, below `below` and at most `most`;
+    without `above` unless whole, in `least` .. `most`.
     """
     if above is not None:
         if _is(value, Real) and math.isfinite(value) and value > above:
-            if below is None or value < below:
+            if (below is None or value < below) and (most is None or value <= most):
                 return float(value)
-            raise UsageError(f"{name} is {value:g}: it must lie between {above:g} and {below:g}")
+            raise UsageError(
+                f"{name} is {value:g}: it must lie between {above:g} and "
+                f"{most if below is None else below:g}"
+            )
         raise UsageError(f"{name} is {value!r}: it must be a number larger than {above:g}")
     if _is(value, Integral) and least <= value <= (value if most is None else most):
         return int(value)

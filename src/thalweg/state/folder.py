@@ -9,7 +9,7 @@ import shutil
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,13 @@ _NAME = re.compile(rf"\w[\w.+-]{{,{MOST_LETTERS - 1}}}")
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """One run on disk."""
+    """One run on disk.
+
+    made: folders above it that were made for it, the innermost first
+    """
 
     path: Path
+    made: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
@@ -151,6 +155,13 @@ class Folder:
     def _list(self, files: dict[str, Any]) -> None:
         self.write(MANIFEST, json.dumps({"schema": 1, "files": files}, indent=1) + "\n")
 
+    def withdraw(self) -> None:
+        """Remove what `create` made, as if it had never been; a folder that others use stays."""
+        self.remove()
+        for path in self.made:
+            with suppress(OSError):
+                path.rmdir()
+
     def remove(self) -> None:
         """Raises UsageError where it cannot be deleted."""
         try:
@@ -186,9 +197,10 @@ def create(out: str | os.PathLike[str], name: str | None, stem: str) -> Folder:
     if os.path.isfile(root):
         raise UsageError(f"{root} is a file, not a folder: choose another --out")
     try:
+        made = tuple(path for path in (root, *root.parents) if not path.exists())
         root.mkdir(parents=True, exist_ok=True)
         plain = re.sub(r"[^\w.+-]+", "-", stem).strip("-.")[:MOST_LETTERS]
-        return _claim(root, name, plain or "run")
+        return replace(_claim(root, name, plain or "run"), made=made)
     except FileExistsError:
         place = root / name if name else root
         raise UsageError(f"{place} exists already: choose another --name, or delete it") from None

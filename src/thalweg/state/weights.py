@@ -63,6 +63,8 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 def weights_in(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file, by name. Raises DataError for anything else."""
+    if path.is_dir():
+        raise DataError(f"{path} is a folder, and not that of a run: name a file of safetensors")
     try:
         return load_file(path)
     except FileNotFoundError:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from thalweg.errors import DataError, UsageError
-from thalweg.tasks.callables import callable_named, is_callable_name
+from thalweg.errors import DataError, ThalwegError, UsageError
+from thalweg.tasks.callables import callable_named, in_a_line, is_callable_name
 from thalweg.tasks.losses import classes, numbers
 from thalweg.tasks.losses.shapes import like
 from thalweg.tasks.metrics import METRICS, Metric
@@ -228,7 +228,15 @@ def with_median(levels: Sequence[float]) -> tuple[float, ...]:
 
 def _own(name: str, function: Callable[[Any, Any], Any]) -> Objective:
     def each(outputs: Outputs, targets: Targets) -> Tensor:
-        found = function(outputs, targets)
+        try:
+            found = function(outputs, targets)
+        except ThalwegError:
+            raise
+        except Exception as error:
+            raise UsageError(
+                f"loss {name} failed for outputs of shape {_shape(outputs)} and targets of shape "
+                f"{_shape(targets)}: {in_a_line(error)}"
+            ) from error
         if not isinstance(found, Tensor):
             raise UsageError(
                 f"loss {name} returned a {type(found).__name__}: it must return a tensor, the mean "

@@ -60,7 +60,7 @@ def begin_with(
 ) -> Begun:
     """Copy what fits by name and shape into the model, but for `other`.
 
-    Raises DataError where nothing does, naming both sides.
+    Raises DataError where nothing does, naming both sides, or it is not finite.
     """
     own = model.state_dict()
     fits = [name for name in own if name in weights and own[name].shape == weights[name].shape]
@@ -71,6 +71,11 @@ def begin_with(
             f"{_named(own)}, by name and shape"
         )
     for name in taken:
+        if not weights[name].isfinite().all():
+            raise DataError(
+                f"{source}: {name} holds numbers that are not finite: those weights went wrong, "
+                "begin with others"
+            )
         own[name].copy_(weights[name])
     unlike = [name for name in own if name in weights and name not in fits]
     return Begun(
@@ -224,4 +229,4 @@ def moved(model: nn.Module, start: Mapping[str, Tensor]) -> list[dict[str, Any]]
 def _named(names: Iterable[str]) -> str:
     rows = list(names)
     more = f", ... ({len(rows):,} in all)" if len(rows) > MOST_NAMES else ""
-    return ", ".join(rows[:MOST_NAMES]) + more
+    return (", ".join(rows[:MOST_NAMES]) or "none") + more

@@ -81,7 +81,7 @@ class Reading:
 
     def levels(self, outputs: Tensor) -> Tensor:
         """The quantiles (n, levels), each at least the one before it."""
-        return outputs.sort(dim=1).values
+        return outputs.reshape(len(outputs), -1).sort(dim=1).values
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values that TOML can hold; what is as ever is left out."""

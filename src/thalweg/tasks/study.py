@@ -39,6 +39,7 @@ class Study:
     task: of the user's own, whose data these are; None: one is made
     weights: of each row that the sources name, (rows,), where they do not hold them yet
     by: the column, of every row that the sources name, by whose values errors are told apart
+    where(row): what to call one of these rows in messages, where they come from several files
     prefers: settings by name that suit the data where none were asked for
     images: what each picture is made into, of a study of pictures
     resolved: settings that the data decided where the user did not, by name
@@ -66,6 +67,7 @@ class Study:
     weights: np.ndarray | None = None
     task: Any = None
     by: pl.Series | None = None
+    where: Callable[[int], str] | None = None
     prefers: Mapping[str, Any] = field(default_factory=dict)
     images: Form | None = None
     resolved: Mapping[str, Any] = field(default_factory=dict)

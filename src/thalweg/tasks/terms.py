@@ -130,8 +130,9 @@ def _check_counts(study: Study) -> None:
         if len(bad):
             row = int(bad[0] if source.rows is None else source.rows[bad[0]])
             found = values[bad[0]].min()
+            where = study.where(row) if study.where else f"{study.name}, row {row + 1:,}"
             raise DataError(
-                f"{study.name}, row {row + 1:,}: the target is {found:.6g}, and loss poisson "
+                f"{where}: the target is {found:.6g}, and loss poisson "
                 "counts from 0 up: choose another loss, such as mse"
             )
 
@@ -218,7 +219,11 @@ def _metrics(
 
 def _weighted(study: Study, weights: np.ndarray, name: str) -> Study:
     """Each source with the weights of its rows; training rows that weigh nothing are left out."""
-    used = [_with(source, weights, name) for source in (study.train, study.validation, study.test)]
+    parts = {"train": study.train, "validate": study.validation, "test": study.test}
+    used = [
+        _with(source, weights, name, f"{study.name}: every row to {part}")
+        for part, source in parts.items()
+    ]
     train, notices = used[0], []
     assert train.weights is not None
     kept = np.flatnonzero(train.weights.numpy() > 0)
@@ -232,7 +237,7 @@ def _weighted(study: Study, weights: np.ndarray, name: str) -> Study:
     return replace(study, **sources, weights=None, notices=(*study.notices, *notices))
 
 
-def _with(source: Source, weights: np.ndarray, name: str) -> Arrays:
+def _with(source: Source, weights: np.ndarray, name: str, every: str) -> Arrays:
     if not isinstance(source, Arrays) or source.rows is None:
         raise UsageError(
             "weights need data in memory: a table, or arrays (inputs, targets, weights)"
@@ -240,7 +245,6 @@ def _with(source: Source, weights: np.ndarray, name: str) -> Arrays:
     own = weights[source.rows]
     if not own.any():
         raise DataError(
-            f"every row of a part of the data has the weight 0 in {name!r}: give more rows a "
-            "weight, or another seed"
+            f"{every} has the weight 0 in {name!r}: give more rows a weight, or another seed"
         )
     return Arrays(source.inputs, source.targets, source.rows, torch.from_numpy(own).float())

@@ -6,9 +6,12 @@ import numpy as np
 
 from thalweg.errors import DataError
 
+LEAST, MOST = 1e-30, 1e30
+"""Weights beyond these are none in float32, or their sum is not."""
+
 
 def checked_weights(values: np.ndarray, name: str, row: str, *, first: int = 0) -> np.ndarray:
-    """Weights as float64 of shape (n,), each a finite number of 0 or more, and not all of them 0.
+    """Weights as float64 of shape (n,), each 0 or in LEAST .. MOST, and not all of them 0.
 
     name: what to call a weight; row: what it is a weight of, counted from `first`
     Raises DataError.
@@ -19,6 +22,12 @@ def checked_weights(values: np.ndarray, name: str, row: str, *, first: int = 0) 
         raise DataError(
             f"the {name} of {row} {bad[0] + first:,} is {values[bad[0]]:g} ({len(bad):,} such "
             f"{row}s): a weight must be a finite number, 0 or more; mend or remove those {row}s"
+        )
+    odd = np.flatnonzero((values > 0) & ~((values >= LEAST) & (values <= MOST)))
+    if len(odd):
+        raise DataError(
+            f"the {name} of {row} {odd[0] + first:,} is {values[odd[0]]:g} ({len(odd):,} such "
+            f"{row}s): a weight must be 0, or lie in {LEAST:g} .. {MOST:g}; bring them to one scale"
         )
     if not values.any():
         raise DataError(

@@ -31,6 +31,7 @@ def album_of_folder(data: Any, asked: Asked) -> Album:
         sizes = ", ".join(f"{len(row.paths):,} {name}" for name, row in parts.items())
         lines.insert(0, f"{data} is shared out by its folders: {sizes}")
     own = albums.pop("train")
+    _check_classes(parts["train"], data, asked.target)
     for name, given in (("validation", asked.validation), ("test", asked.test)):
         if given is not None and name in albums:
             raise UsageError(
@@ -39,6 +40,16 @@ def album_of_folder(data: Any, asked: Asked) -> Album:
         if given is not None:
             albums[name] = _given(given, own, asked, name)
     return replace(own, **albums, notices=tuple(lines))
+
+
+def _check_classes(found: Listed, data: Any, target: str) -> None:
+    """Raise DataError where all pictures lie in one folder."""
+    (first, *others) = dict.fromkeys(found.classes)
+    if not others:
+        raise DataError(
+            f"{data}: the target {target!r} has only one value, {first!r}, the one folder that "
+            f"holds pictures ({len(found.paths):,}): give a folder of pictures for each class"
+        )
 
 
 def album_of_table(frame: pl.DataFrame, column: str, data: Any, asked: Asked) -> Album:

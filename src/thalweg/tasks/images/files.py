@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from pathlib import Path
+from stat import S_ISREG
 
 import numpy as np
 
@@ -69,6 +70,8 @@ class Files:
 def content_of(path: str) -> bytes:
     """The bytes of a file. Raises DataError where it cannot be read."""
     try:
+        if not S_ISREG(os.stat(path).st_mode):  # to read from a pipe may last for ever
+            raise DataError("it is a folder, a pipe or a device")
         return Path(path).read_bytes()
     except FileNotFoundError:
         raise DataError("it does not exist") from None

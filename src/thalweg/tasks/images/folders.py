@@ -74,7 +74,7 @@ def are_folders(data: Any) -> bool:
         entries = [row for row in os.scandir(data) if not row.name.startswith((".", "_"))]
     except OSError:
         return False
-    if any(row.is_dir() for row in entries):
+    if any(os.path.isdir(row.path) for row in entries):  # False for a link to itself
         return any(is_picture_name(path) for path in _below(Path(data)))
     return 2 * sum(is_picture_name(row.name) for row in entries) > len(entries)
 

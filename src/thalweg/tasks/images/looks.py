@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,7 +29,7 @@ def shape_of(paths: Sequence[str], size: str | None, source: str) -> tuple[Shape
     size: as asked for; None: that of the middle picture, up to LONGEST
     """
     seen = _seen(paths, source)
-    middle = tuple(int(np.median([row[i] for row in seen])) for i in (0, 1))
+    middle = tuple(int(np.median(sides)) for sides in zip(*(row[:2] for row in seen), strict=True))
     sides = _fitted(*middle) if size is None else size_of(size)
     colourful = sum(row[2] for row in seen)
     shape = Shape(*sides, 3 if colourful else 1)
@@ -38,12 +39,14 @@ def shape_of(paths: Sequence[str], size: str | None, source: str) -> tuple[Shape
         why += f"; --image-size {size_text(sides[0] * 2, sides[1] * 2)} reads them finer"
     if 0 < colourful < len(seen):
         why += f"; {len(seen) - colourful:,} of {len(seen):,} that were looked at are grey"
+    for odd, count in Counter(row[3] for row in seen if row[3]).items():
+        why += f"; {count:,} of {len(seen):,} that were looked at {odd}"
     kind = COLOURS[shape.channels]
     return shape, f"pictures are read in {kind}, {sides[0]}x{sides[1]} ({why})"
 
 
-def _seen(paths: Sequence[str], source: str) -> list[tuple[int, int, bool]]:
-    """Width, height and colours of a sample."""
+def _seen(paths: Sequence[str], source: str) -> list[tuple[int, int, bool, str]]:
+    """Width, height, colours and oddity of a sample."""
     places: list[int] = np.unique(
         np.linspace(0, len(paths) - 1, LOOKED_AT).round().astype(int)
     ).tolist()
@@ -56,7 +59,8 @@ def _seen(paths: Sequence[str], source: str) -> list[tuple[int, int, bool]]:
                 why = why or f"{paths[place]}: {error}"
     if not found:
         raise DataError(
-            f"{source}: none of {len(places):,} pictures that were looked at can be read ({why})"
+            f"{source}: none of {len(places):,} pictures that were looked at can be read ({why}): "
+            "mend or replace them"
         )
     return found
 

@@ -48,12 +48,26 @@ def made(image: Any, shape: Shape) -> np.ndarray:
     return np.asarray(image, dtype=np.uint8).reshape(shape.stored)
 
 
-def looks_of(content: bytes) -> tuple[int, int, bool]:
-    """Width and height as it is to be seen, and has it colours? Raises DataError as picture_of."""
+def looks_of(content: bytes) -> tuple[int, int, bool, str]:
+    """Width and height as it is to be seen; has it colours? and what is odd about it, if anything.
+
+    Raises DataError as picture_of.
+    """
     with _as_data_errors():
-        width, height = _upright(_opened(content), is_lazy=True)
+        image = _opened(content)
+        width, height = _upright(image, is_lazy=True)
+        odd = _odd(image)
     small = picture_of(content, SMALL).astype(np.int16)
-    return width, height, int(np.ptp(small, axis=2).max()) > GREY
+    return width, height, int(np.ptp(small, axis=2).max()) > GREY, odd
+
+
+def _odd(image: Any) -> str:
+    """What is made of a picture that is no plain one, in words that follow "1 of 60 pictures"."""
+    if getattr(image, "is_animated", False):
+        return "move: the first picture of each is taken"
+    if image.mode in DEEP:
+        return "have more than 8 bits a channel: scaled to 8"
+    return "are CMYK: brought to red, green and blue" if image.mode == "CMYK" else ""
 
 
 @contextmanager

@@ -111,15 +111,17 @@ def _decoded(album: Album, asked: Asked, wish: Wish, source: str) -> Decoded:
     """All pictures of an album, decoded, and those left out that are broken."""
     albums = [album, album.validation, album.test]
     paths = tuple(path for row in albums if row for path in row.paths)
-    shape, words = shape_of(album.paths, wish.size, source)
+    where = f"{source}, column {album.column!r}" if album.column else source
+    shape, words = shape_of(album.paths, wish.size, where)
     shelf = shelved(paths, shape, threads=wish.threads, tell=wish.tell)
     is_whole = np.ones(len(paths), dtype=bool)
     is_whole[list(shelf.reasons)] = False
     frames, notices = [], [words, f"decoded pictures are kept {_place(shelf.where)}"]
-    for row, (first, last) in zip(albums, _cuts(albums), strict=True):
+    names = (where, f"{source}, its validation pictures", f"{source}, its test pictures")
+    for row, (first, last), name in zip(albums, _cuts(albums), names, strict=True):
         frames.append(None if row is None else row.frame.filter(is_whole[first:last]))
         broken = [(paths[i], shelf.reasons[i]) for i in range(first, last) if i in shelf.reasons]
-        notices += checked_broken(broken, last - first, source)
+        notices += checked_broken(broken, last - first, name)
     places = np.flatnonzero(is_whole)
     return Decoded(
         frames[0],  # pyright: ignore[reportArgumentType]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
@@ -9,43 +11,55 @@ from thalweg.errors import DataError, about
 from thalweg.tasks.table.kinds import Column, fill, tree_values
 from thalweg.tasks.table.schema import Schema
 from thalweg.tasks.table.target import Target, check_complete, labels_of
-from thalweg.tasks.table.values import as_floats, as_numbers, class_texts
+from thalweg.tasks.table.values import as_floats, as_numbers, check_there, class_texts
 
 AT_ONCE = 1 << 16
 """Rows that are encoded together."""
 
 
-def encode_inputs(
-    frame: pl.DataFrame,
-    schema: Schema,
-    source: str = "the data",
-    order: np.ndarray | None = None,
-) -> np.ndarray:
+def encode_inputs(frame: pl.DataFrame, schema: Schema, source: str = "the data") -> np.ndarray:
     """The input columns as float32 of shape (rows, schema.width); of texts their tokens.
 
-    order: the rows that are wanted, in this order; None: all as they stand
     Raises DataError, naming them, for columns that are missing or hold text where numbers were
     learnt.
     """
     check_columns(frame, schema, source)
     if schema.words is not None:
-        found = schema.words.inputs(frame, source)
-        return found if order is None else found[order]
-    inputs = np.zeros((frame.height if order is None else len(order), schema.width), np.float32)
-    places = None if order is None else _places(order, frame.height)
+        return schema.words.inputs(frame, source)
+    inputs = np.zeros((frame.height, schema.width), np.float32)
+    _encode(frame, schema, source, inputs)
+    return inputs
+
+
+def encode_in_order(
+    sources: Sequence[tuple[str, pl.DataFrame]], schema: Schema, order: np.ndarray
+) -> np.ndarray:
+    """The input columns of tables that lie below each other, each with what to call it: of these
+    rows, in this order, as `encode_inputs` has them.
+    """
+    inputs = np.zeros((len(order), schema.width), np.float32)
+    places = np.full(sum(frame.height for _, frame in sources), -1)
+    places[order] = np.arange(len(order))
+    for name, frame in sources:
+        check_columns(frame, schema, name)
+        _encode(frame, schema, name, inputs, places[: frame.height])
+        places = places[frame.height :]
+    return inputs
+
+
+def _encode(
+    frame: pl.DataFrame,
+    schema: Schema,
+    source: str,
+    inputs: np.ndarray,
+    places: np.ndarray | None = None,
+) -> None:
+    """Write a table's inputs; places: where each of its rows stands there, -1: nowhere."""
     start = 0
     for column in schema.columns:
         block = inputs[:, start : start + column.width]
         _fill(block, column, frame.get_column(column.name), source, places)
         start += column.width
-    return inputs
-
-
-def _places(order: np.ndarray, count: int) -> np.ndarray:
-    """Where each of `count` rows stands in an order of some of them; -1: nowhere."""
-    places = np.full(count, -1)
-    places[order] = np.arange(len(order))
-    return places
 
 
 def _fill(
@@ -73,12 +87,7 @@ def check_columns(frame: pl.DataFrame, schema: Schema, source: str) -> None:
     """Raise DataError for input columns that are missing, naming them."""
     texts = schema.words.columns if schema.words else ()
     names = [*(column.name for column in schema.columns), *texts]
-    absent = [name for name in names if name not in frame.columns]
-    if absent:
-        names = ", ".join(repr(name) for name in absent)
-        raise DataError(
-            f"{source} lacks {_columns(len(absent))} {names}, which the run was trained on"
-        )
+    check_there(names, frame, source, "which the run was trained on")
 
 
 def encode_target(frame: pl.DataFrame, target: Target, source: str = "the data") -> np.ndarray:
@@ -168,7 +177,3 @@ def _class_ids(series: pl.Series, target: Target, source: str) -> np.ndarray:
             "is unknown to the run"
         )
     return codes.to_numpy(writable=True)
-
-
-def _columns(count: int) -> str:
-    return "the column" if count == 1 else f"{count} columns:"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from thalweg.tasks.table.parts import Parts
 from thalweg.tasks.table.read import read_table
 from thalweg.tasks.table.split import Split
 from thalweg.tasks.table.target import Target, check_complete
-from thalweg.tasks.table.values import class_texts
+from thalweg.tasks.table.values import check_there, class_texts
 
 MOST_SHOWN = 5
 
@@ -26,12 +27,14 @@ class Given:
     """frame: the table's own rows, below them those to validate and then those to test
 
     num_own: rows of the table itself; num_validation, num_test: that were given; 0 is none
+    called: what to call the rows to validate and to test in messages
     """
 
     frame: pl.DataFrame
     num_own: int
     num_validation: int = 0
     num_test: int = 0
+    called: tuple[str, str] = ("the validation data", "the test data")
 
     @property
     def own(self) -> pl.DataFrame:
@@ -43,6 +46,20 @@ class Given:
         held = self.num_own + self.num_validation
         own = self.frame.head(self.num_own)
         return own, self.frame[self.num_own : held], self.frame[held:]
+
+    def sources(self, source: str) -> list[tuple[str, pl.DataFrame]]:
+        """Each part that has rows, with what to call it; source: the table itself."""
+        parts = zip((source, *self.called), self.frames, strict=True)
+        return [(name, frame) for name, frame in parts if frame.height]
+
+    def where(self, source: str) -> Callable[[int], str]:
+        """What to call a row in messages, by its place among all; source: the table itself."""
+
+        def words(row: int) -> str:
+            part = int(row >= self.num_own) + int(row >= self.num_own + self.num_validation)
+            return f"{(source, *self.called)[part]}, row {self.stands[row] + 1:,}"
+
+        return words
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -80,15 +97,21 @@ def given_rows(frame: pl.DataFrame, asked: Asked, target: Target) -> Given:
     check_alone(asked.parting, asked.validation, asked.test)
     if asked.validation is None and asked.test is None:
         return Given(frame, frame.height)
+    held = {"validation": asked.validation, "test": asked.test}
+    called = _called(asked.validation, "validation"), _called(asked.test, "test")
     parts, counts = [frame], []
-    for data, name in ((asked.validation, "validation"), (asked.test, "test")):
+    for data, source in zip(held.values(), called, strict=True):
         if data is None:
             counts.append(0)
             continue
-        found = _fitted(data, frame, target, name)
+        found = _fitted(data, frame, target, source)
         counts.append(found.height)
         parts.append(found)
-    return Given(_below(parts), frame.height, *counts)
+    return Given(_below(parts), frame.height, *counts, called=called)
+
+
+def _called(data: Any, part: str) -> str:
+    return f"{part} {data}" if isinstance(data, str | Path) else f"the {part} data"
 
 
 def check_alone(parting: Parting, validation: Any, test: Any) -> None:
@@ -100,18 +123,14 @@ def check_alone(parting: Parting, validation: Any, test: Any) -> None:
         )
 
 
-def _fitted(data: Any, frame: pl.DataFrame, target: Target, part: str) -> pl.DataFrame:
+def _fitted(data: Any, frame: pl.DataFrame, target: Target, source: str) -> pl.DataFrame:
     """The rows with the table's columns, in its order and types."""
     texts = [name for name, dtype in frame.schema.items() if dtype == pl.String]
-    source = f"{part} {data}" if isinstance(data, str | Path) else f"the {part} data"
     if isinstance(data, tuple | list) and len(data) in (2, 3):
         found = frame_of_arrays(*data)
     else:
         found = read_table(data, texts=texts).frame
-    absent = [name for name in frame.columns if name not in found.columns]
-    if absent:
-        shown = ", ".join(repr(name) for name in absent)
-        raise DataError(f"{source} lacks {_columns(len(absent))} {shown}, which the data has")
+    check_there(frame.columns, found, source, "which the data has")
     with about(source):
         for name in () if target.task == "multilabel" else target.names:
             check_complete(found.get_column(name))
@@ -149,14 +168,10 @@ def _typed(series: pl.Series, like: pl.Series) -> pl.Series:
         row = int(bad.arg_max() or 0)
         raise DataError(
             f"row {row + 1:,}: column {series.name!r} holds {series[row]!r}, where the data holds "
-            f"{'numbers' if like.dtype.is_numeric() else like.dtype}"
+            f"{'numbers' if like.dtype.is_numeric() else like.dtype}: mend that row"
         )
     return typed
 
 
 def _below(frames: list[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(frames, how="vertical_relaxed")
-
-
-def _columns(count: int) -> str:
-    return "the column" if count == 1 else f"{count} columns:"

@@ -21,11 +21,13 @@ from thalweg.tasks.table.target import (
     describe_labels,
     describe_numbers,
     describe_target,
+    is_unparted,
     labels_of,
     measured,
     rare_classes,
 )
-from thalweg.tasks.table.values import first_lost, is_understood, nearest, plain_numbers
+from thalweg.tasks.table.truths import truths, two_of
+from thalweg.tasks.table.values import first_lost, is_understood, nearest, plain_numbers, short
 from thalweg.tasks.table.wishes import Wishes, wishes_of
 
 
@@ -57,7 +59,7 @@ def learn_schema(given: Given, target: Target, parts: Parts, asked: Asked) -> Sc
     counting = [row for row in counting if row.name not in wishes.wanted]
     features = features.drop([row.name for row in counting])
     for name, wanted in wishes.wanted.items():
-        _check_kind(frame.get_column(name), wanted)
+        _check_kind(given.own.get_column(name), wanted)
     training = (series.gather(train) for series in features.iter_columns())
     columns, left_out = describe_columns(training, wishes.wanted, embeds=asked.embeds)
     dropped = (*wishes.dropped.values(), *counting, *left_out)
@@ -104,16 +106,23 @@ def schema_notices(frame: pl.DataFrame, schema: Schema, train: np.ndarray) -> tu
 
 
 def _untrained(frame: pl.DataFrame, target: Target) -> list[str]:
-    """A line for labels that stand in no training row."""
+    """A line for labels that nothing parts, and for those that stand in no training row."""
     if target.task != "multilabel":
         return []
-    every = labels_of(frame.get_column(target.name), target.separator).explode().drop_nulls()
+    column, lines = frame.get_column(target.name), []
+    if is_unparted(column, target.separator):
+        lines.append(
+            f"{target.name!r}: {target.separator!r} stands in no row, so that each has one label "
+            "at most; without --separator it would be one of classes"
+        )
+    every = labels_of(column, target.separator).explode().drop_nulls()
     new = every.filter(~every.is_in(list(target.classes)))
     if not len(new):
-        return []
+        return lines
     return [
+        *lines,
         f"{target.name!r}: {new.n_unique():,} labels stand in no training row, such as {new[0]!r}: "
-        "they cannot be learnt, nor are they scored"
+        "they cannot be learnt, nor are they scored",
     ]
 
 
@@ -132,6 +141,8 @@ def _check_kind(series: pl.Series, wanted: Wanted) -> None:
                 f"column {name!r} is asked to be a number, but holds {series[row]!r} in row "
                 f"{row + 1:,}: mend that row, or ask for mixed, --types {name}=mixed"
             )
+    if wanted.kind == "boolean" and "levels" not in wanted.given:
+        _check_truths(known)
     if wanted.kind != "date" or series.dtype.is_temporal():
         return
     format = wanted.given.get("format", "")
@@ -144,6 +155,19 @@ def _check_kind(series: pl.Series, wanted: Wanted) -> None:
             f"column {name!r} is asked to be a date, but holds {known[row]!r} and the like, which "
             f"is none ({tried}): give the format, --types {name}=date:%d.%m.%Y"
         )
+
+
+def _check_truths(known: pl.Series) -> None:
+    """Raise DataError for values that are no two truths."""
+    if not truths(known, two_of(known)).null_count():
+        return
+    values = known.unique(maintain_order=True)
+    more = ", ..." if len(values) > 3 else ""
+    raise DataError(
+        f"column {known.name!r} is asked to be a boolean, which has two values, false and true, "
+        f"and this one has {len(values):,} ({', '.join(map(short, values.head(3)))}{more}): ask "
+        f"for another kind, --types {known.name}=category"
+    )
 
 
 def _given_target(target: Target, given: Mapping[str, Any] | None) -> Target:

@@ -34,11 +34,13 @@ def text_of(given: object, setting: str) -> str:
 
 
 def pairs_of(text: str, setting: str) -> dict[str, str]:
-    """{"a": "x"} of "a=x". Raises UsageError for a part that is no pair."""
+    """{"a": "x"} of "a=x". Raises UsageError for a part that is no pair, or a name twice."""
     found = {}
     for part in names_of(text):
         name, equals, value = part.rpartition("=")
         if not equals or not name.strip() or not value.strip():
             raise UsageError(f"{setting}: {part!r} is not COLUMN=KIND, such as size=number")
+        if name.strip() in found:
+            raise UsageError(f"{setting}: {name.strip()!r} stands there twice: leave out one")
         found[name.strip()] = value.strip()
     return found

@@ -43,7 +43,9 @@ def shared_rows(frame: pl.DataFrame, asked: Asked, source: str) -> Shared:
     if asked.by is not None:
         find_column(frame, asked.by, source)
     if asked.weights is not None:
-        check_weights(frame, asked.weights, names, source)
+        find_column(frame, asked.weights, source)
+        inputs = {"columns": asked.columns, "drop": asked.drop, "types": asked.types}
+        check_weights(asked.weights, names, inputs)
     with about(source):
         target = learn_target(frame, names, asked)
         is_classification = target.task == "classification"

@@ -37,7 +37,7 @@ class Part:
         """Up to 65,536 bytes. Raises DataError where it cannot be read, or is empty."""
         raw = self.content[:HEAD] if isinstance(self.content, bytes) else _first(self.content)
         if not raw.removeprefix(BOM_UTF8).strip():
-            raise DataError(f"{self.name} is empty: there are no columns and no rows")
+            raise DataError(f"{self.name} is empty: there is nothing in it")
         return raw
 
     @property
@@ -103,7 +103,10 @@ def files_of(path: Path) -> list[Path]:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     if inner:
-        raise DataError(f"{path} is a folder that holds folders ({inner[0]!r}): {_ONE_FILE}")
+        raise DataError(
+            f"{path} is a folder that holds folders ({inner[0]!r}): {_ONE_FILE}; or, of pictures, "
+            "a folder of them for each class"
+        )
     if not found:
         raise DataError(f"{path} is a folder without files: {_ONE_FILE}")
     return found

@@ -14,7 +14,7 @@ from thalweg.tasks.sources import Arrays
 from thalweg.tasks.study import Study
 from thalweg.tasks.table import several
 from thalweg.tasks.table.asked import Asked
-from thalweg.tasks.table.encode import encode_inputs, encode_target, packed, tree_inputs
+from thalweg.tasks.table.encode import encode_in_order, encode_target, packed, tree_inputs
 from thalweg.tasks.table.found import found_in
 from thalweg.tasks.table.layout import rows_of
 from thalweg.tasks.table.learn import learn_schema, schema_notices
@@ -24,7 +24,9 @@ from thalweg.tasks.table.shared import shared_rows
 from thalweg.tasks.table.split import Split
 
 EMA = 0.99
-"""Of the weights of a model of a table: on eight tables it lowered the test loss on seven."""
+"""Of the weights of a model of a table: on the small and noisy ones that were tried it lowered the
+test loss by a tenth and more, elsewhere it changed little.
+"""
 
 
 def of_table(frame: pl.DataFrame, asked: Asked, *, source: str) -> Study:
@@ -37,7 +39,8 @@ def of_table(frame: pl.DataFrame, asked: Asked, *, source: str) -> Study:
         schema = learn_schema(shared.given, shared.target, shared.parts, asked)
     labels = encode_target(frame, schema.target, source)
     rows = (parts.train, parts.validation, parts.test)
-    inputs = torch.from_numpy(encode_inputs(frame, schema, source, np.concatenate(rows)))
+    sources = shared.given.sources(source)
+    inputs = torch.from_numpy(encode_in_order(sources, schema, np.concatenate(rows)))
     found = found_in(shared.given, schema, shared.parts, labels)
     train, validation, test = (
         Arrays(some, torch.from_numpy(labels[where]), where)
@@ -64,6 +67,7 @@ def of_table(frame: pl.DataFrame, asked: Asked, *, source: str) -> Study:
         weights=shared.weights,
         by=shared.by,
         prefers={"ema": EMA},
+        where=shared.given.where(source),
     )
 
 

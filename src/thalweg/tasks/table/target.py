@@ -20,6 +20,7 @@ from thalweg.tasks.table.values import (
     find_column,
     is_understood,
     nearest,
+    plain_numbers,
     strays,
 )
 
@@ -107,8 +108,13 @@ def target_names(frame: pl.DataFrame, text: str, source: str) -> tuple[str, ...]
     return tuple(dict.fromkeys(find_target(frame, name, source) for name in names))
 
 
-def describe_target(frame: pl.DataFrame, name: str, task: str) -> Target:
-    """The target's task and classes. Raises DataError for one that cannot be learnt."""
+def describe_target(
+    frame: pl.DataFrame, name: str, task: str, otherwise: str = "or leave out --task regression"
+) -> Target:
+    """The target's task and classes. Raises DataError for one that cannot be learnt.
+
+    otherwise: what else can be done about a target that holds no numbers
+    """
     column = frame.get_column(name)
     if not is_understood(column) or column.dtype.is_temporal():
         raise DataError(
@@ -128,7 +134,7 @@ def describe_target(frame: pl.DataFrame, name: str, task: str) -> Target:
     if not column.dtype.is_numeric() and column.dtype != pl.Boolean:
         raise DataError(
             f"the target {name!r} holds no numbers, but {column[0]!r} and the like: "
-            "regression needs numbers (or leave out --task regression)"
+            f"regression needs numbers ({otherwise})"
         )
     return Target(name, "regression")
 
@@ -136,7 +142,7 @@ def describe_target(frame: pl.DataFrame, name: str, task: str) -> Target:
 def describe_numbers(frame: pl.DataFrame, names: Sequence[str]) -> Target:
     """Several numeric targets. Raises DataError for one that holds no numbers."""
     for name in names:
-        describe_target(frame, name, "regression")
+        describe_target(frame, name, "regression", "of several targets each one is a number")
     return Target(",".join(names), "regression", scales=tuple(map(Scale, names)))
 
 
@@ -151,6 +157,11 @@ def describe_labels(frame: pl.DataFrame, name: str, separator: str, rows: np.nda
             f"the target {name!r} holds values of type {column.dtype}: --separator needs texts, "
             f"such as 'red{separator}blue'"
         )
+    if is_unparted(column, separator) and plain_numbers(column).null_count() == column.null_count():
+        raise DataError(
+            f"the target {name!r} holds numbers, such as {column.drop_nulls()[0]!r}, and no "
+            f"{separator!r} that parts labels: leave --separator out"
+        )
     labels = labels_of(column[rows], separator).explode().drop_nulls().unique().sort()
     if len(labels) < 2:
         raise DataError(
@@ -163,6 +174,12 @@ def describe_labels(frame: pl.DataFrame, name: str, separator: str, rows: np.nda
             f"parted by {separator!r}: too many to be learnt"
         )
     return Target(name, "multilabel", tuple(labels), separator=separator)
+
+
+def is_unparted(column: pl.Series, separator: str) -> bool:
+    """Does the separator of labels stand in no text of a column, though there are texts?"""
+    known = column.drop_nulls()
+    return len(known) > 0 and not known.str.contains(separator, literal=True).any()
 
 
 def labels_of(column: pl.Series, separator: str) -> pl.Series:

@@ -57,7 +57,7 @@ def as_numbers(series: pl.Series, source: str) -> pl.Series:
     if row is not None:
         raise DataError(
             f"{source}, row {row + 1:,}: column {series.name!r} holds {series[row]!r}, "
-            "but was trained on numbers"
+            "but was trained on numbers: mend that row"
         )
     return numbers
 
@@ -151,6 +151,22 @@ def find_column(frame: pl.DataFrame, name: str, source: str) -> str:
     near = nearest(name, frame.columns)
     hint = f"did you mean {near!r}?" if near else f"its columns are {listed(frame.columns)}"
     raise DataError(f"{source} has no column {name!r}: {hint}")
+
+
+def check_there(names: Sequence[str], frame: pl.DataFrame, source: str, why: str) -> None:
+    """Raise DataError for columns that a table lacks, and what each may be called there instead.
+
+    why: they are needed
+    """
+    absent = [name for name in names if name not in frame.columns]
+    if not absent:
+        return
+    what = "the column" if len(absent) == 1 else f"{len(absent)} columns:"
+    spare = [name for name in frame.columns if name not in names]
+    near = {name: nearest(name, spare) for name in absent}
+    meant = [f"rename {other!r} to {name!r}" for name, other in near.items() if other]
+    hint = "; ".join(meant) or f"its columns are {listed(frame.columns)}"
+    raise DataError(f"{source} lacks {what} {', '.join(map(repr, absent))}, {why}: {hint}")
 
 
 def nearest(name: str, known: Sequence[str]) -> str | None:

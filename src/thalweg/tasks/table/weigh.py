@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,19 +10,24 @@ import polars as pl
 
 from thalweg.errors import DataError, UsageError, about
 from thalweg.tasks.table.given import Given
-from thalweg.tasks.table.target import find_target
 from thalweg.tasks.weights import checked_weights
 
 
-def check_weights(frame: pl.DataFrame, name: str, targets: Sequence[str], source: str) -> None:
-    """Raise UsageError where the target is to be the weight, DataError where there is no such
-    column.
+def check_weights(name: str, targets: Sequence[str], inputs: Mapping[str, Collection[str]]) -> None:
+    """Raise UsageError where the target is to be the weight, or an input as well.
+
+    inputs: by the name of a setting, the columns that it says something of as inputs
     """
     if name in targets:
         raise UsageError(
             f"weights and target are both {name!r}: rows cannot be weighed by the target"
         )
-    find_target(frame, name, source)
+    for setting, names in inputs.items():
+        if name in names:
+            raise UsageError(
+                f"weights and {setting} both name {name!r}: what weighs the rows is no input, "
+                f"leave it out of --{setting}"
+            )
 
 
 def weighed(given: Given, name: str, source: str) -> tuple[Given, np.ndarray]:
@@ -30,8 +35,7 @@ def weighed(given: Given, name: str, source: str) -> tuple[Given, np.ndarray]:
 
     Raises DataError where a weight cannot be used, with the row.
     """
-    parts = zip((source, "the validation data", "the test data"), given.frames, strict=True)
-    weights = [weights_in(part, name, called) for called, part in parts if part.height]
+    weights = [weights_in(part, name, called) for called, part in given.sources(source)]
     return replace(given, frame=given.frame.drop(name)), np.concatenate(weights)
 
 

@@ -17,7 +17,7 @@ from thalweg.tasks.study import Study
 from thalweg.tasks.table.asked import Parting
 from thalweg.tasks.table.found import Found
 from thalweg.tasks.table.parts import Parts
-from thalweg.tasks.table.source import name_of, parts_of
+from thalweg.tasks.table.source import is_stored, name_of, parts_of
 from thalweg.tasks.table.split import Split
 from thalweg.tasks.table.unpack import unpacked
 from thalweg.tasks.text.ngrams import BYTES, bits_of
@@ -50,7 +50,7 @@ def of_language(data: Any, asked: Asked) -> Study:
     name, text = name_of(data), bytes_of(data)
     own = [None if given is None else bytes_of(given) for given in (asked.validation, asked.test)]
     train, validation, test = _parted(text, asked.parting, *own)
-    length = _length(name, [train, validation, test], asked.context)
+    length = _length(name, [train, validation, test], asked)
     sources = [
         Windows(_tensor(part), length, moves=i == 0)
         for i, part in enumerate((train, validation, test))
@@ -100,10 +100,18 @@ def _parted(
     return text[: end - num_held], validation or held, test or last
 
 
-def _length(name: str, parts: list[bytes], asked: int | None) -> int:
+def _length(name: str, parts: list[bytes], wish: Asked) -> int:
     """Bytes in a window. Raises DataError where a part holds none of that length."""
     most = min(len(parts[0]) // 2, *(len(part) - 1 for part in parts[1:]))
-    wanted = asked or LEAST_CONTEXT
+    asked, wanted = wish.context, wish.context or LEAST_CONTEXT
+    held = {"validation": (wish.validation, parts[1]), "test": (wish.test, parts[2])}
+    for what, (given, part) in held.items():
+        if given is not None and len(part) <= wanted:
+            source = f"{what} {given}" if is_stored(given) else f"the {what} data"
+            raise DataError(
+                f"{source} is too short: it holds {len(part):,} bytes, and a window needs "
+                f"{wanted + 1:,}: give a longer text{', or a smaller context' if asked else ''}"
+            )
     if most < wanted:
         sizes = ", ".join(f"{len(part):,}" for part in parts)
         raise DataError(

@@ -11,6 +11,7 @@ from torch import nn
 from thalweg.errors import DataError, UsageError
 from thalweg.tasks.measure import measure
 from thalweg.tasks.objectives import OBJECTIVES
+from thalweg.tasks.table.source import name_of
 from thalweg.tasks.task import Task
 from thalweg.tasks.text.language import LANGUAGE, bytes_of
 from thalweg.tasks.text.windows import BITS, Windows
@@ -57,7 +58,10 @@ def scored(model: nn.Module, data: Any, *, context: int) -> dict[str, float]:
     """Windows, loss and bits on a text. Raises DataError for one that fills no window."""
     text = bytes_of(data)
     if len(text) <= context:
-        raise DataError(f"the text holds {len(text):,} bytes: a window of this run is {context:,}")
+        raise DataError(
+            f"{name_of(data)} is too short: it holds {len(text):,} bytes, and a window of this run "
+            f"needs {context + 1:,}: give a longer text"
+        )
     source = Windows(torch.frombuffer(bytearray(text), dtype=torch.uint8), context)
     task = Task(model, source, loss=OBJECTIVES["cross_entropy"], metrics=BITS)
     values, _ = measure(task, source.to(task.device))

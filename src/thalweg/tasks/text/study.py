@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from thalweg.errors import UsageError
+from thalweg.errors import DataError, UsageError
 from thalweg.tasks import baselines
 from thalweg.tasks.sources import Arrays
 from thalweg.tasks.study import Study
@@ -26,7 +26,7 @@ from thalweg.tasks.table.shared import shared_rows
 from thalweg.tasks.table.split import Split
 from thalweg.tasks.table.target import Target, describe_labels, measured, target_names
 from thalweg.tasks.table.twins import keys_of_frame, twins_of
-from thalweg.tasks.table.values import find_column
+from thalweg.tasks.table.values import find_column, plain_numbers, short
 from thalweg.tasks.text.bayes import naive_bayes
 from thalweg.tasks.text.words import learn_words, text_notices, texts_of
 
@@ -55,6 +55,11 @@ def of_texts(frame: pl.DataFrame, asked: Asked, reads: Reads, *, source: str) ->
     frame, parts = shared.given.frame, shared.parts.rows
     texts = texts_of(frame, columns, source)
     some = [texts[row] for row in parts.train]
+    if len(set(some)) == 1:
+        raise DataError(
+            f"{source}: every text of {', '.join(map(repr, columns))} is "
+            f"{short(some[0]) if some[0].strip() else 'empty'}: there is nothing to learn from"
+        )
     words = learn_words(some, columns, is_bag=reads.is_bag, most=reads.most, rows=len(texts))
     dropped = [Dropped(n, OTHER) for n in frame.columns if n not in (*columns, *names)]
     target = _measured(shared.target, frame, parts.train)
@@ -86,6 +91,7 @@ def of_texts(frame: pl.DataFrame, asked: Asked, reads: Reads, *, source: str) ->
         found=found,
         weights=shared.weights,
         by=shared.by,
+        where=shared.given.where(source),
         prefers={"model": "bag"},
     )
 
@@ -116,6 +122,12 @@ def _notices(frame: pl.DataFrame, schema: Schema, texts: list[str], parts: Split
     names = ", ".join(map(repr, words.columns))
     plain = replace(schema, dropped=())
     lines = [f"texts of {names}: {words.use}", *text_notices(texts)]
+    for column in frame.select(words.columns).iter_columns():
+        if plain_numbers(column.cast(pl.String)).null_count() == column.null_count():
+            lines.append(
+                f"column {column.name!r} holds numbers, and is read as texts (--text): without it "
+                "their size would count"
+            )
     if schema.dropped:
         others = [row.name for row in schema.dropped]
         shown = ", ".join(others[:8]) + (", ..." if len(others) > 8 else "")
