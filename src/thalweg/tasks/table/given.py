@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,11 +54,16 @@ class Given:
         return [(name, frame) for name, frame in parts if frame.height]
 
     def where(self, source: str) -> Callable[[int], str]:
-        """What to call a row in messages, by its place among all; source: the table itself."""
+        """What to call a row in messages, by its place among all; source: the table itself.
+
+        The function keeps no row.
+        """
+        names = (source, *self.called)
+        firsts = (0, self.num_own, self.num_own + self.num_validation)
 
         def words(row: int) -> str:
-            part = int(row >= self.num_own) + int(row >= self.num_own + self.num_validation)
-            return f"{(source, *self.called)[part]}, row {self.stands[row] + 1:,}"
+            part = bisect_right(firsts, row) - 1
+            return f"{names[part]}, row {row - firsts[part] + 1:,}"
 
         return words
 
