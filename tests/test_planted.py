@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+import apart
 import killed
 from killed import DESCENTS, FAULT_AT, FITS, NUM_STEPS, OWN_LOOPS, ROW
 from thalweg.record import read
@@ -17,20 +17,13 @@ from thalweg.record import read
 SOURCES = (*FITS, *DESCENTS, *OWN_LOOPS)
 
 WORKERS = ("fit, own dataset", "dataset, 2 workers")
-
-PROCESSES = multiprocessing.get_context("forkserver")
 """A process that has trained, as this one, should not fork data workers."""
-
-PROCESSES.set_forkserver_preload(["killed"])
 
 
 def trained(source: str, folder: Path, fault: str = "", value: float = 0.0) -> Any:
     """The weights and the record of a run under the guard."""
     if source in WORKERS:
-        arguments = (source, str(folder), fault, value)
-        process = PROCESSES.Process(target=killed.faulty_apart, args=arguments)
-        process.start()
-        process.join()
+        process = apart.ended(killed.faulty_apart, source, str(folder), fault, value)
         assert process.exitcode == 0
     else:
         with pytest.MonkeyPatch.context() as patch:
