@@ -8,11 +8,12 @@ RUNTIME := $(VENV)/runtime-$(TORCH)
 TOOLS := $(VENV)/tools-$(TORCH)
 BENCH := $(VENV)-bench
 
-# Processes that run the tests, a file of tests at a time.
+# Processes that run the tests: each begins with a part of its own, in order, so that a file's
+# fixtures are made once, and who is done takes of what the others have left.
 JOBS ?= 2
-TESTS := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+TESTS := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: demo test check exams faults format clean
+.PHONY: demo test types check exams faults format clean
 .DEFAULT_GOAL := demo
 
 demo: $(RUNTIME)
@@ -21,11 +22,13 @@ demo: $(RUNTIME)
 test: $(TOOLS)
 	$(TESTS) -m "not slow"
 
+types: $(TOOLS)
+	$(BIN)/pyright
+
 check: $(TOOLS)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
-	$(TESTS) -m "not slow"
+	$(MAKE) --jobs 2 types test
 
 exams: $(TOOLS)
 	$(TESTS) -m slow

@@ -1,10 +1,12 @@
-"""What every test shares: one torch thread, torch's own generator left as it was found, and no
-start-up check that measures: what a machine is found to be would decide what is computed.
+"""What every test shares: one torch thread, torch's own generator left as it was found, no wait for
+the disk, and no start-up check that measures: what a machine is found to be would decide what is
+computed.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -31,6 +33,17 @@ def old_objects_rest() -> Iterator[None]:
     yield
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_power_is_cut() -> Iterator[None]:
+    """Nothing waits until the disk has taken it: a kill loses nothing that was written.
+
+    A run syncs some hundred times. Where the power is cut, in test_power_cuts, this is overridden.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
 
 
 @pytest.fixture(autouse=True)

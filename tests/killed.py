@@ -275,6 +275,8 @@ def main(source: str, folder: str, optimizer: str, number: str, full_at: str = "
     plant(int(full_at), fill_the_disk)
     if source not in COMPILED:
         compiled.BACKEND = "aot_eager"
+    if source in FITS:  # their data workers are forks, a descent's come from a fork server
+        multiprocessing.set_start_method("fork", force=True)
     weights = train(source, Path(folder), optimizer)
     torch.save(weights, Path(folder).parent / f"{Path(folder).name}.pt")
 

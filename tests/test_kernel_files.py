@@ -179,7 +179,7 @@ BREAKS = {
 }
 
 
-QUICK = ("truncated code", "one bit of the code", "empty source")
+QUICK = ("one bit of the code", "empty source")
 """The others, which are compiled anew as well, are slow ones."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import signal
@@ -16,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 
+import apart
 import killed
-import thalweg.jobs.resume  # noqa: F401
 from killed import COMPILED, DESCENTS, FITS, NUM_STEPS, OWN_LOOPS
 from thalweg.record import read
 
@@ -28,14 +27,6 @@ SOME = (1, 6, 8, 60, 143, 200)
 """Steps to die in: before the first checkpoint, at one, after one, late, in the last."""
 
 
-PROCESSES = multiprocessing.get_context("forkserver")
-"""Each process is forked from one that has imported everything and trained nothing: to fork one
-that has trained, as this one may have, can hang.
-"""
-
-PROCESSES.set_forkserver_preload(["killed", "thalweg.jobs.resume"])
-
-
 def run(folder: Path, source: str, optimizer: str, number: int = 0) -> int | None:
     """One process; its exit code, -9 if killed."""
     return ended(folder, source, optimizer, number).exitcode
@@ -43,11 +34,7 @@ def run(folder: Path, source: str, optimizer: str, number: int = 0) -> int | Non
 
 def ended(folder: Path, source: str, optimizer: str, number: int, full_at: int = 0) -> Any:
     """One process, which has come to its end."""
-    arguments = (source, str(folder), optimizer, str(number), str(full_at))
-    process = PROCESSES.Process(target=killed.main, args=arguments)
-    process.start()
-    process.join()
-    return process
+    return apart.ended(killed.main, source, str(folder), optimizer, str(number), str(full_at))
 
 
 def outcome(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

@@ -123,12 +123,35 @@ def must_go_together(names: Any, rule: str) -> None:
         pytest.skip(f"{rule} is refused with LowPrecisionState")
 
 
-@every_backend
+def kernels_of_options() -> list[Any]:
+    """Every option with AdamW and with one more rule, in turn; with the others, slow.
+
+    A kernel is written from the composed formula, which is tried whole on the other backend.
+    """
+    others = [rule for rule in RULE_NAMES if rule != "adamw"]
+    return [
+        pytest.param(
+            name,
+            rule,
+            id=f"{name}-{rule}",
+            marks=[] if rule in ("adamw", others[k % len(others)]) else pytest.mark.slow,
+        )
+        for k, name in enumerate(EXAMPLES)
+        for rule in RULE_NAMES
+    ]
+
+
 @pytest.mark.parametrize("rule", RULE_NAMES)
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_option_equals_its_definition(name, rule, backend):
+def test_an_option_equals_its_definition(name, rule):
     must_go_together([name], rule)
-    must_agree(walk_with([name], rule, backend), [name], rule)
+    must_agree(walk_with([name], rule, "torch"), [name], rule)
+
+
+@pytest.mark.parametrize(("name", "rule"), kernels_of_options())
+def test_a_kernel_of_an_option_equals_its_definition(name, rule):
+    must_go_together([name], rule)
+    must_agree(walk_with([name], rule, "numba"), [name], rule)
 
 
 @pytest.mark.parametrize("rule", RULE_NAMES)
@@ -138,19 +161,40 @@ def test_a_pair_equals_its_definition(pair, rule):
     must_agree(walk_with(pair, rule, "torch"), pair, rule)
 
 
-def kernels_of_pairs() -> list[Any]:
-    """Every pair with AdamW; with the other rules, which would be compiled too, slow."""
-    return [
-        pytest.param(
-            rule, pair, id=f"{rule}-{ids(pair)}", marks=[] if rule == "adamw" else pytest.mark.slow
-        )
-        for rule in RULE_NAMES
-        for pair in ALLOWED_PAIRS
-    ]
+def joined(pairs: Any, most: int = 4) -> list[tuple[str, ...]]:
+    """Sets of options, up to `most` in each, in which every one of the pairs is found."""
+    left, found = dict.fromkeys(pairs), []
+    while left:
+        names = list(next(iter(left)))
+
+        def gain(name: str, names: list[str] = names) -> int:
+            pairs = {tuple(sorted((name, other))) for other in names}
+            return len(pairs & left.keys()) if pairs <= set(ALLOWED_PAIRS) else 0
+
+        while len(names) < most and gain(best := max(EXAMPLES, key=gain)):
+            names.append(best)
+        found.append(tuple(sorted(names)))
+        for pair in itertools.combinations(found[-1], 2):
+            left.pop(pair, None)
+    return found
 
 
-@pytest.mark.parametrize(("rule", "pair"), kernels_of_pairs())
-def test_a_kernel_of_a_pair_equals_its_definition(rule, pair):
+def test_joined_sets_hold_every_pair_and_no_other():
+    held = {pair for names in joined(ALLOWED_PAIRS) for pair in itertools.combinations(names, 2)}
+    assert held == set(ALLOWED_PAIRS)
+    assert {len(names) for names in joined(ALLOWED_PAIRS)} <= {2, 3, 4}
+
+
+@pytest.mark.parametrize("names", joined(ALLOWED_PAIRS), ids=ids)
+def test_a_kernel_of_several_equals_its_definition(names):
+    """Every pair is in one of them; each alone would be a kernel more to compile."""
+    must_agree(walk_with(names, "adamw", "numba"), names, "adamw")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", RULE_NAMES)
+@pytest.mark.parametrize("pair", ALLOWED_PAIRS, ids=ids)
+def test_a_kernel_of_a_pair_equals_its_definition(pair, rule):
     must_go_together(pair, rule)
     must_agree(walk_with(pair, rule, "numba"), pair, rule)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+import apart
 import killed
 from killed import DESCENTS, FAULT_AT, FITS, NUM_STEPS, OWN_LOOPS, ROW
 from thalweg.record import read
@@ -17,20 +17,13 @@ from thalweg.record import read
 SOURCES = (*FITS, *DESCENTS, *OWN_LOOPS)
 
 WORKERS = ("fit, own dataset", "dataset, 2 workers")
-
-PROCESSES = multiprocessing.get_context("forkserver")
 """A process that has trained, as this one, should not fork data workers."""
-
-PROCESSES.set_forkserver_preload(["killed"])
 
 
 def trained(source: str, folder: Path, fault: str = "", value: float = 0.0) -> Any:
     """The weights and the record of a run under the guard."""
     if source in WORKERS:
-        arguments = (source, str(folder), fault, value)
-        process = PROCESSES.Process(target=killed.faulty_apart, args=arguments)
-        process.start()
-        process.join()
+        process = apart.ended(killed.faulty_apart, source, str(folder), fault, value)
         assert process.exitcode == 0
     else:
         with pytest.MonkeyPatch.context() as patch:
@@ -83,8 +76,32 @@ EXPECTED = {
 """What is done to one step -> what the guard must do, there and only there."""
 
 
-@pytest.mark.parametrize("fault", EXPECTED)
-@pytest.mark.parametrize("source", SOURCES)
+WHOLE = ("arrays", "fp16")
+"""Sources that meet everything in the check: the plainest, since what the guard does it does in the
+loop that all share, and the one whose loss scale has a say in it."""
+
+
+def in_turn(sources: tuple[str, ...], *kinds: tuple[Any, ...]) -> list[Any]:
+    """Every (source, fault): `WHOLE` with all, the others with one of each kind in turn; what is
+    left is slow."""
+    return [
+        pytest.param(
+            source,
+            fault,
+            id=f"{source}-{fault}",
+            marks=[] if source in WHOLE or i % len(kind) == k else pytest.mark.slow,
+        )
+        for i, source in enumerate(sources)
+        for kind in kinds
+        for k, fault in enumerate(kind)
+    ]
+
+
+NOT_FINITE = ("NaN loss", "infinite gradient")
+OUTLIERS = ("gradient x 1000", "loss x 1000")
+
+
+@pytest.mark.parametrize(("source", "fault"), in_turn(SOURCES, NOT_FINITE, OUTLIERS))
 def test_a_fault_in_one_step_is_met_there(source, fault, healthy, tmp_path):
     kind = EXPECTED[fault]
     weights, history = trained(source, tmp_path, fault)
@@ -102,8 +119,7 @@ HOLD_NAN = ("fit, own dataset", *DESCENTS, *OWN_LOOPS)
 """What lies in memory, fit looks through at the start, and refuses; in a CSV a NaN is missing."""
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-@pytest.mark.parametrize("source", HOLD_NAN)
+@pytest.mark.parametrize(("source", "value"), in_turn(HOLD_NAN, (math.nan, math.inf)))
 def test_a_bad_sample_is_named_each_time_it_comes(source, value, healthy, tmp_path):
     weights, history = trained(source, tmp_path, value=value)
     num_samples = 96 if source in FITS else killed.SIZE

@@ -23,6 +23,11 @@ MOST_CALLS = 400
 """More than any save makes: the exam comes to an end."""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_power_is_cut() -> None:
+    """Here it is: what is synced is what counts."""
+
+
 @pytest.fixture(scope="module")
 def disk(tmp_path_factory) -> Iterator[Path]:
     """A mounted file system that forgets."""

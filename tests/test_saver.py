@@ -107,12 +107,12 @@ def test_an_older_one_stays_until_the_newer_one_was_read_back(tmp_path, monkeypa
 
 
 def test_saving_is_in_the_background_and_one_at_a_time(tmp_path, monkeypatch):
-    gate, begun, running = threading.Event(), threading.Event(), []
+    gate, begun, running = threading.Semaphore(0), threading.Event(), []
 
     def slow(root: Path, content: checkpoint.Content) -> Path:
         running.append(threading.current_thread())
         begun.set()
-        assert gate.wait(60)
+        assert gate.acquire(timeout=60)
         assert [thread for thread in running if thread.is_alive()] == [threading.current_thread()]
         return checkpoint.write_content(root, content)
 
@@ -122,9 +122,10 @@ def test_saving_is_in_the_background_and_one_at_a_time(tmp_path, monkeypatch):
     assert begun.wait(60)
     assert saver.acknowledged is None
     assert names_in(tmp_path) == []
-    gate.set()
+    gate.release()
     save(saver, 2)
     assert saver.acknowledged == 1, "the second save waits for the first"
+    gate.release()
     saver.close()
     assert saver.acknowledged == 2
     assert threading.current_thread() not in running

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 from itertools import pairwise
 
@@ -14,6 +13,7 @@ from safetensors.torch import load_file
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.naive_bayes import MultinomialNB
 
+import apart
 import texts
 import thalweg
 from thalweg.cli.main import main
@@ -269,14 +269,8 @@ def test_columns_that_hold_no_text_are_named(tmp_path):
         run.evaluate(FRAME.drop("text"))
 
 
-PROCESSES = multiprocessing.get_context("forkserver")
-
-
 def ended(folder, kind: str, step: int) -> int | None:
-    process = PROCESSES.Process(target=texts.train, args=(str(folder), kind, step))
-    process.start()
-    process.join()
-    return process.exitcode
+    return apart.ended(texts.train, str(folder), kind, step).exitcode
 
 
 @pytest.mark.parametrize(

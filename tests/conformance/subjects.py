@@ -18,7 +18,7 @@ from torch import nn
 import thalweg
 from thalweg.rules import Hyper, Rule
 
-__all__ = ["SUBJECTS", "Rates", "Subject", "every_subject"]
+__all__ = ["SUBJECTS", "Rates", "Subject", "every_storage", "every_subject"]
 
 SWITCHES = ("foreach", "fused", "differentiable")
 """How a step is computed; at most one of them is on."""
@@ -289,3 +289,21 @@ SUBJECTS: tuple[Subject, ...] = (
 )
 
 every_subject = pytest.mark.parametrize("subject", SUBJECTS, ids=lambda row: row.name)
+
+KERNELS_IN_FP16 = ("sgd", "momentum", "adamw", "rmsprop_centered", "lion", "schedulefree_adamw")
+"""One rule of every form of state, each with a kernel of its own to compile."""
+
+NO_KERNELS = ("adafactor", "muon", "muon_like_adamw", "muon_exact", "prodigy")
+
+every_storage = pytest.mark.parametrize(
+    "subject",
+    [
+        pytest.param(
+            row, marks=[] if row.name in (*KERNELS_IN_FP16, *NO_KERNELS) else pytest.mark.slow
+        )
+        for row in SUBJECTS
+    ],
+    ids=lambda row: row.name,
+)
+"""For float16: how its numbers are loaded and stored is one text for all rules, and what is
+computed between is float32's, which every rule sits. So the other kernels are slow ones."""

@@ -27,6 +27,9 @@ from thalweg.rules.formula import Formula
 CHUNK = 16_384
 """Elements that a thread takes at a time: a few arrays of them fit a core's second-level cache."""
 
+LINKED = ("elements", "cpu_common", "cpu_words", "base", "layout", "rounding")
+"""The modules that a kernel's text takes code or numbers from: compiled anew if one has changed."""
+
 
 class Shared:
     """What the launches of one optimizer share: the request, and norms and limits by segment."""
@@ -50,7 +53,8 @@ class Part:
 @cache
 def compiled(formula: Formula, layout: Layout) -> tuple[int, Callable[[int], None]]:
     """The kernel of a formula: its address, and the same as a callable of a table's address."""
-    runtime = Path(__file__).with_name("elements.py").read_text(encoding="utf-8")
+    here = Path(__file__).parent
+    runtime = "".join((here / f"{name}.py").read_text(encoding="utf-8") for name in LINKED)
     name = f"{formula.name}_{layout.name}"
     address = cpu_object.address_of(name, source(formula, layout), f"{version('numba')} {runtime}")
     return address, openmp.entry(address)

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from thalweg.backends.base import CLIP_EPS
 from thalweg.backends.cpu_words import Ask, Word, spell, words
-from thalweg.backends.rounding import GOLDEN, MIX_LONG
 from thalweg.backends.spelling import indented
 from thalweg.rules.formula import Formula
 
@@ -19,92 +17,7 @@ load_step = load("float32", "float64", 14)
 store_step = store("float32", "float64", 14)
 
 
-@careful
-def total(at):
-    """Add this launch's sums of g² to its segments, in the order of the chunks."""
-    squares = word(at, {squares})
-    sums = word(at, {sums})
-    for c in range(word(at, {num_chunks})):
-        t = word(word(at, {chunks}), 3 * c)
-        s = word(word(at, {segments}), t)
-        put(squares, s, number(squares, s) + number(sums, 4 * c))
-
-
-@careful
-def row_sum(at, t, k):
-    """A row's sum number k over its chunks."""
-    total = 0.0
-    for c in range(word(word(at, {firsts}), t), word(word(at, {firsts}), t + 1)):
-        total += number(word(at, {sums}), 4 * c + k)
-    return total
-
-
-@careful
-def row_elements(at, t):
-    """A row's number of elements, at least 1."""
-    total = 0
-    for c in range(word(word(at, {firsts}), t), word(word(at, {firsts}), t + 1)):
-        total += word(word(at, {chunks}), 3 * c + 2)
-    return float(max(total, 1))
-
-
-@careful
-def clip_factor(limit, norm):
-    factor = limit / (norm + {clip_eps})
-    return 1.0 if factor > 1.0 else factor
-
-
-@careful
-def is_skipped(at):
-    """Is this step a no-op?"""
-    request = word(at, {request})
-    if number(request, {ask_skip}) != 0.0:
-        return True
-    if number(request, {ask_skips_nonfinite}) != 0.0:
-        for s in range(word(at, {num_segments})):
-            if not number(word(at, {squares}), s) < np.inf:
-                return True
-    return False
-
-
-@careful
-def set_factors(at):
-    """What each row's gradient is multiplied with: sign, loss scale and clipping."""
-    request = word(at, {request})
-    scale = number(request, {ask_scale})
-    smallest = number(request, {ask_factor})
-    for t in range(word(at, {num_rows})):
-        s = word(word(at, {segments}), t)
-        factor = 1.0
-        limit = number(word(at, {limits}), s)
-        norm = abs(scale) * math.sqrt(number(word(at, {squares}), s))
-        if norm > number(request, {ask_outlier}):
-            limit = min(limit, number(request, {ask_clip_to}))
-        if limit < np.inf:
-            factor = clip_factor(limit, norm)
-        limit = number(word(at, {own_limits}), s)
-        if limit < np.inf:
-            own = clip_factor(limit, abs(scale) * math.sqrt(row_sum(at, t, 0)))
-            factor = factor * own
-        if not factor >= smallest:
-            smallest = factor
-        hyper = word(at, {hyper}) + {hyper_size} * word(word(at, {groups}), t)
-        put(word(at, {factors}), t, factor * scale * number(hyper, 1))
-    put(request, {ask_factor}, smallest)
-
-
-@careful
-def key_of(seed, name, t):
-    x = mixed(seed * np.uint64({golden}) + name)
-    x = mixed(x + np.uint64(t) * np.uint64({golden}))
-    return np.int64(x >> np.uint64(32))
-
-
-@careful
-def mixed(x):
-    x = (x ^ (x >> np.uint64({shift0}))) * np.uint64({factor0})
-    x = (x ^ (x >> np.uint64({shift1}))) * np.uint64({factor1})
-    return x ^ (x >> np.uint64({shift2}))
+set_factors = factors({hyper_size})
 
 
 @careful
@@ -229,13 +142,6 @@ def _main(
         compute=indented(_coefficients(formula, places, at), 8),
         measures=indented(measures, 8),
         scale_functions="".join(scales),
-        clip_eps=CLIP_EPS,
-        golden=GOLDEN,
-        shift0=MIX_LONG[0][0],
-        factor0=MIX_LONG[0][1],
-        shift1=MIX_LONG[1][0],
-        factor1=MIX_LONG[1][1],
-        shift2=MIX_LONG[2][0],
         **{f"ask_{ask.name.lower()}": int(ask) for ask in Ask},
         **sizes,
         **words(),

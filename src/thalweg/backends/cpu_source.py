@@ -2,6 +2,7 @@
 
 The text is compiled by Numba (`cpu.py`). A kernel takes one address, of the table of a launch
 (`cpu_words.py` says what stands where), and works off its chunks together with the other threads.
+What no formula changes is no text: it is compiled once a process (`cpu_common.py`).
 """
 
 from __future__ import annotations
@@ -20,17 +21,19 @@ import math
 import numpy as np
 from numba import cfunc, njit, types
 
+from thalweg.backends.cpu_common import (
+    FAST, careful, compiled, factors, is_skipped, key_of, norms, row_elements, row_sum, total,
+)
 from thalweg.backends.elements import (
     draw, exact, load, load_half, number, put, put_word, rounded, store, store_by_chance,
     store_halves, store_halves_by_chance, take, word,
 )
 
 F = np.{arithmetic}
-FAST = {{"reassoc", "contract", "nsz"}}
 inline = njit(inline="always", error_model="numpy", fastmath=FAST)
-compiled = njit(error_model="numpy", fastmath=FAST, nogil=True)
-careful = njit(error_model="numpy", nogil=True)
 entry = cfunc(types.void(types.int64), error_model="numpy")
+norm, careful_sum = norms("{grad}", "{arithmetic}")
+load1 = load("{grad}", "{arithmetic}", 1)
 add = exact("add", "{arithmetic}")
 subtract = exact("subtract", "{arithmetic}")
 
@@ -55,52 +58,6 @@ def where(condition, a, b):
     return a if condition else b
 
 '''
-
-_NORM = '''
-load1 = load("{grad}", "{arithmetic}", 1)
-load1_wide = load("{grad}", "float64", 1)
-
-
-@compiled
-def gradient_sum(g_at, n):
-    """(sum of g², number of elements that are not finite); the slow way where that is needed."""
-    total = F(0)
-    for i in range(n - 1, -1, -1):
-        g = load1(g_at, i)
-        total += g * g
-    if total < F(np.inf):
-        return np.float64(total), np.float64(0)
-    return careful_sum(g_at, n)
-
-
-@careful
-def careful_sum(g_at, n):
-    total = 0.0
-    bad = 0.0
-    for i in range(n):
-        g = load1_wide(g_at, i)
-        total += g * g
-        if not abs(g) < np.inf:
-            bad += 1.0
-    return total, bad
-
-
-@compiled
-def norm(at):
-    while True:
-        c = word(at, {num_chunks}) - 1 - take(word(at, {counter}))
-        if c < 0:
-            break  # from the last to the first: what was read last is what the update reads first
-        chunk = word(at, {chunks}) + 24 * c
-        t = word(chunk, 0)
-        g_at = word(word(at, {arrays} + 1), t)
-        total = 0.0
-        bad = 0.0
-        if g_at != 0:
-            total, bad = gradient_sum(g_at + {grad_size} * word(chunk, 1), word(chunk, 2))
-        sums = word(at, {sums}) + 32 * c
-        put(sums, 0, total)
-        put(sums, 3, bad)'''
 
 _KERNEL = """
 
@@ -131,10 +88,7 @@ def source(formula: Formula, layout: Layout) -> str:
     """The module of a formula's kernel: its entry `main` does the task that the table names."""
     title = ascii(f"{formula.name}, stored as {layout.name}")[1:-1]
     parts = [
-        _HEAD.format(title=title, arithmetic=layout.arithmetic),
-        _NORM.format(
-            grad=layout.grad, arithmetic=layout.arithmetic, grad_size=SIZES[layout.grad], **words()
-        ),
+        _HEAD.format(title=title, grad=layout.grad, arithmetic=layout.arithmetic),
         *_accessors(formula, layout),
         *(_measure(formula, layout, k) for k in range(len(formula.measures))),
         _update(formula, layout),
