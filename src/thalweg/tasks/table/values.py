@@ -110,9 +110,9 @@ def _first(series: pl.Series, other: pl.Series) -> pl.Series:
 
 def codes(texts: pl.Series, levels: Sequence[str]) -> np.ndarray:
     """Places of the texts among the levels, float64; any other text len(levels), missing NaN."""
-    ids = {level: i for i, level in enumerate(levels)}
-    found = texts.replace_strict(ids, default=len(ids), return_dtype=pl.Float64)
-    return pl.select(pl.when(texts.is_null()).then(None).otherwise(found)).to_series().to_numpy()
+    places = texts.cast(pl.Enum(levels), strict=False).to_physical().cast(pl.Float64)
+    found = places.fill_null(len(levels))
+    return found.set(texts.is_null(), None).to_numpy() if texts.null_count() else found.to_numpy()
 
 
 NUM_FIRST = 1000
