@@ -96,7 +96,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         description="Test scores of thalweg's defaults beside the peers', on real tables.",
     )
     parser.add_argument("--tables", type=names_of(METRICS), default=list(METRICS))
-    parser.add_argument("--peers", type=names_of(PEERS), default=list(PEERS))
+    everyone = [OURS, *PEERS]
+    parser.add_argument("--contenders", type=names_of(everyone), default=everyone)
     models = "further models of thalweg's, with ; between them"
     parser.add_argument("--models", type=lambda text: text.split(";"), default=[], help=models)
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ... (default 3)")
@@ -117,11 +118,12 @@ def cut(loaded: Table, most: int | None) -> Table:
 def compared(loaded: Table, asked: argparse.Namespace, seed: int) -> list[Row]:
     """All contenders on one table with one seed."""
     study = study_of(loaded.frame, Settings.of({"target": loaded.target, "seed": seed}))
-    contenders: dict[str, Callable[[], np.ndarray]] = {OURS: ours(loaded, study, seed)}
+    contenders: dict[str, Callable[[], np.ndarray]] = {}
+    for name in asked.contenders:
+        is_ours = name == OURS
+        contenders[name] = ours(loaded, study, seed) if is_ours else peer(name, loaded, study, seed)
     for model in asked.models:
         contenders[f"{OURS} {model}"] = ours(loaded, study, seed, model=model)
-    for name in asked.peers:
-        contenders[name] = peer(name, loaded, study, seed)
 
     rows = []
     for name, predict in contenders.items():
