@@ -46,8 +46,8 @@ LOOK = 64
 class Row:
     """One contender on one set with one seed.
 
-    training: seconds of taking steps and looking at validation data; whole: from data as a user has
-    it to the trained network; peers are counted thalweg's preparation, as they have none
+    seconds, cpu: of the clock and of the processor, from data as a user has it to the trained
+    network; peers are counted thalweg's preparation, as they have none
     """
 
     set: str
@@ -55,8 +55,8 @@ class Row:
     contender: str
     metric: str
     score: float
-    training: float
-    whole: float
+    seconds: float
+    cpu: float
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,26 +104,41 @@ def compared(name: str, asked: argparse.Namespace, seed: int, folder: Path) -> l
     given = {**known.settings, **({} if asked.whole else known.budget), "seed": seed}
     given["threads"] = asked.threads
 
-    start = time.perf_counter()
+    watch = Watch()
     fitted = thalweg.fit(data, out=str(folder / f"runs-{seed}"), quiet=True, **given)
-    whole = time.perf_counter() - start
-    start = time.perf_counter()
+    taken = watch.seconds
+    watch = Watch()
     study = study_of(data, Settings.of(given))
-    prepared = time.perf_counter() - start
+    prepared = watch.seconds
 
     chosen = tomllib.loads((fitted.folder / "run.toml").read_text())["settings"]
-    rows = [row_of(name, seed, OURS, study, fitted.model, fitted.result["seconds"], whole)]
+    rows = [row_of(name, seed, OURS, study, fitted.model, taken)]
     for peer in asked.peers:
         posed = posed_of(study, chosen, seed)
-        start = time.perf_counter()
+        watch = Watch()
         try:
             network = importlib.import_module(f"benchmarks.same.{PEERS[peer]}").train(posed)
         except ImportError as missing:
             print(f"without {peer}: {missing}", file=sys.stderr)
             continue
-        taken = time.perf_counter() - start
-        rows.append(row_of(name, seed, peer, study, network, taken, prepared + taken))
+        taken = [sum(pair) for pair in zip(prepared, watch.seconds, strict=True)]
+        rows.append(row_of(name, seed, peer, study, network, taken))
     return rows
+
+
+class Watch:
+    """seconds: of the clock and of the processor since it was made."""
+
+    def __init__(self) -> None:
+        self._start = self._now
+
+    @property
+    def _now(self) -> tuple[float, float]:
+        return time.perf_counter(), time.process_time()
+
+    @property
+    def seconds(self) -> list[float]:
+        return [now - start for now, start in zip(self._now, self._start, strict=True)]
 
 
 def posed_of(study: Study, chosen: dict[str, Any], seed: int) -> Posed:
@@ -145,13 +160,18 @@ def posed_of(study: Study, chosen: dict[str, Any], seed: int) -> Posed:
 
 
 def row_of(
-    name: str, seed: int, contender: str, study: Study, network: nn.Module, *seconds: float
+    name: str,
+    seed: int,
+    contender: str,
+    study: Study,
+    network: nn.Module,
+    taken: Sequence[float],
 ) -> Row:
     """A trained network scored on the test samples, by the same code for all."""
     score = scored(study, network, SETS[name].metric)
-    training, whole = (round(each, 2) for each in seconds)
-    row = Row(name, seed, contender, SETS[name].metric, round(score, 5), training, whole)
-    print(f"{name}  seed {seed}  {contender}  {score:.5g}  {training} s", file=sys.stderr)
+    seconds, cpu = (round(each, 2) for each in taken)
+    row = Row(name, seed, contender, SETS[name].metric, round(score, 5), seconds, cpu)
+    print(f"{name}  seed {seed}  {contender}  {score:.5g}  {cpu} CPU s", file=sys.stderr)
     return row
 
 
@@ -180,10 +200,10 @@ def shown(rows: Sequence[Row]) -> str:
         times = [statistics.median(getattr(row, key) for row in some) for key in TIMES]
         spread = f"{statistics.mean(scores):.4f} ({max(scores) - min(scores):.4f})"
         lines.append([name, contender, some[0].metric, spread, *(f"{each:.1f}" for each in times)])
-    return table(["set", "contender", "metric", "mean (spread)", "training s", "whole s"], lines)
+    return table(["set", "contender", "metric", "mean (spread)", "s", "CPU s"], lines)
 
 
-TIMES = ("training", "whole")
+TIMES = ("seconds", "cpu")
 
 
 def report(facts: dict[str, Any], asked: argparse.Namespace, rows: Sequence[Row]) -> dict[str, Any]:
