@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from thalweg.tasks.images.files import Files, checked_broken
 from thalweg.tasks.images.folders import all_below, is_picture_name
 from thalweg.tasks.images.form import Form
 from thalweg.tasks.images.read import made
-from thalweg.tasks.images.shelf import Kept, Pictures
+from thalweg.tasks.images.shelf import Kept, Pictures, shelved
 from thalweg.tasks.images.source import PictureSource
 from thalweg.tasks.measure import measure, outputs_of
 from thalweg.tasks.predictions import as_frame
@@ -72,7 +72,8 @@ class PicturePredictor:
         given = self._pictures(data)
         source = self._source(given.pictures, given.count)
         outputs, _ = outputs_of(self.inner.task_on(source, loss="mse"), source)
-        kept = self._kept(given)
+        reasons = given.pictures.reasons if isinstance(given.pictures, Files) else {}
+        kept = _whole(given.names or range(given.count), reasons, given.source)
         frame = as_frame(
             outputs[torch.from_numpy(kept)], self.schema, self.inner.kind, reading=self.reading
         )
@@ -90,11 +91,10 @@ class PicturePredictor:
         texts = [*self.schema.texts, self.form.column]
         album = album_to_score(data, target.name, self.form.column, texts)
         labels = torch.from_numpy(encode_target(album.frame, target, source))
-        files = Files(album.paths, self.form.shape)
-        given = Named(files, album.paths, len(album.paths), source)
-        decoded = Kept((), files.take(np.arange(given.count)))
-        kept = self._kept(given)
-        pictures = self._source(decoded, given.count, kept, labels[torch.from_numpy(kept)])
+        shelf = shelved(album.paths, self.form.shape, threads=0, tell=lambda text: None)
+        kept = _whole(album.paths, shelf.reasons, source)
+        labels = labels[torch.from_numpy(kept)]
+        pictures = self._source(shelf.pictures, len(album.paths), kept, labels)
         task = self.inner.task_on(pictures, loss=self.inner.loss or self.inner.saved_loss())
         values, _ = measure(task, pictures.to(task.device))
         return {"rows": len(pictures), **values}
@@ -128,16 +128,6 @@ class PicturePredictor:
             np.zeros(len(places), dtype=np.uint64),
             (),
         )
-
-    def _kept(self, given: Named) -> np.ndarray:
-        """Which could be read; those that could not are said. Raises DataError for too many."""
-        reasons = given.pictures.reasons if isinstance(given.pictures, Files) else {}
-        broken = [(given.names[i], reasons[i]) for i in sorted(reasons)]
-        if broken and given.count == 1:
-            raise DataError(f"{broken[0][0]}: {broken[0][1]}")
-        for line in checked_broken(broken, given.count, given.source):
-            warnings.warn(line, stacklevel=4)
-        return np.array([i for i in range(given.count) if i not in reasons], dtype=np.int64)
 
     def _pictures(self, data: Any) -> Named:
         if is_stored(data):
@@ -220,6 +210,19 @@ def _is_picture(path: Path) -> bool:
             return True
     except Exception:
         return False
+
+
+def _whole(names: Sequence[Any], reasons: Mapping[int, str], source: str) -> np.ndarray:
+    """Places of the pictures that could be read; those that could not are said.
+
+    reasons: why not, by place. Raises DataError for too many
+    """
+    broken = [(names[i], reasons[i]) for i in sorted(reasons)]
+    if broken and len(names) == 1:
+        raise DataError(f"{broken[0][0]}: {broken[0][1]}")
+    for line in checked_broken(broken, len(names), source):
+        warnings.warn(line, stacklevel=4)
+    return np.array([i for i in range(len(names)) if i not in reasons], dtype=np.int64)
 
 
 def _listed(text: str, base: Path, source: str) -> tuple[list[str], list[str]]:
