@@ -8,13 +8,13 @@ import numpy as np
 import polars as pl
 
 from thalweg.errors import DataError, about
-from thalweg.tasks.table.kinds import Column, fill, tree_values
+from thalweg.tasks.table.kinds import fill, tree_values
 from thalweg.tasks.table.schema import Schema
 from thalweg.tasks.table.target import Target, check_complete, labels_of
 from thalweg.tasks.table.values import as_floats, as_numbers, check_there, class_texts
 
-AT_ONCE = 1 << 16
-"""Rows that are encoded together."""
+AT_ONCE = 1 << 20
+"""Inputs that are encoded together."""
 
 
 def encode_inputs(frame: pl.DataFrame, schema: Schema, source: str = "the data") -> np.ndarray:
@@ -54,33 +54,33 @@ def _encode(
     inputs: np.ndarray,
     places: np.ndarray | None = None,
 ) -> None:
-    """Write a table's inputs; places: where each of its rows stands there, -1: nowhere."""
+    """Write a table's inputs, some rows at a time: what is made on the way would else be several
+    times as large as they are. places: where each row stands among them, -1: nowhere.
+    """
+    at_once = max(1, AT_ONCE // schema.width)
+    for first in range(0, frame.height, at_once):
+        rows = slice(first, min(first + at_once, frame.height))
+        block = np.zeros((rows.stop - first, schema.width), np.float32)
+        _fill(block, frame, first, schema, source)
+        if places is None:
+            inputs[rows] = block
+        else:
+            known = places[rows] >= 0
+            inputs[places[rows][known]] = block[known]
+
+
+def _fill(block: np.ndarray, frame: pl.DataFrame, first: int, schema: Schema, source: str) -> None:
+    """Write the inputs of the rows from `first` on, as many as the block takes."""
     start = 0
     for column in schema.columns:
-        block = inputs[:, start : start + column.width]
-        _fill(block, column, frame.get_column(column.name), source, places)
+        series = frame.get_column(column.name)
+        part = block[:, start : start + column.width]
         start += column.width
-
-
-def _fill(
-    inputs: np.ndarray, column: Column, series: pl.Series, source: str, places: np.ndarray | None
-) -> None:
-    """Write a column's inputs, some rows at a time: what is made on the way would else be several
-    times as large as they are.
-    """
-    for first in range(0, len(series), AT_ONCE):
-        some = series.slice(first, AT_ONCE)
-        block = np.zeros((len(some), column.width), np.float32)
         try:
-            fill(block, column, some, source)
+            fill(part, column, series.slice(first, len(block)), source)
         except DataError:
             fill(np.zeros((len(series), column.width), np.float32), column, series, source)
-            raise  # the line before has said which row it is, counted from the first
-        if places is None:
-            inputs[first : first + len(some)] = block
-        else:
-            where = places[first : first + len(some)]
-            inputs[where[where >= 0]] = block[where >= 0]
+            raise  # the line before has said which row it is, counted from the table's first
 
 
 def check_columns(frame: pl.DataFrame, schema: Schema, source: str) -> None:
@@ -131,8 +131,9 @@ def tree_inputs(frame: pl.DataFrame, schema: Schema, source: str = "the data") -
     """
     most = np.finfo(np.float32).max
     inputs = np.empty((frame.height, len(schema.columns)), dtype=np.float32)
-    for first in range(0, frame.height, AT_ONCE):
-        some = unpacked(frame.slice(first, AT_ONCE))
+    at_once = max(1, AT_ONCE // len(schema.columns))
+    for first in range(0, frame.height, at_once):
+        some = unpacked(frame.slice(first, at_once))
         for i, column in enumerate(schema.columns):
             values = tree_values(some.get_column(column.name), column, source)
             inputs[first : first + len(values), i] = values.clip(-most, most)
