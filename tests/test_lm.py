@@ -247,8 +247,8 @@ BAD_FITS = [
     (PROSE.encode(), {"folds": 3}, UsageError, "folds has no effect"),
     (PROSE.encode(), {"by": "x"}, UsageError, "by has no effect"),
     (PROSE.encode(), {"metric": "accuracy"}, UsageError, "metric has no effect"),
-    (PROSE.encode(), {"model": "bag"}, UsageError, "a bag predicts one thing of a text"),
-    (PROSE.encode(), {"model": "mlp:8"}, UsageError, "take one of bag, transformer"),
+    (PROSE.encode(), {"model": "bag"}, UsageError, "'bag:16' predicts one thing of a text"),
+    (PROSE.encode(), {"model": "mlp:8"}, UsageError, "take one of transformer"),
     ([1, 2], {}, DataError, "data is a list"),
 ]
 

@@ -36,6 +36,7 @@ class Kind:
 
     reads: what goes into it; has_dropout: is there a place for it?
     embeds: can a category with many levels be given to it as a code?
+    writes: can it tell the next token at every place?
     make(spelling, inputs, num_outputs, dropout)
     """
 
@@ -43,6 +44,12 @@ class Kind:
     make: Callable[[Spelling, Any, int, float], nn.Module]
     has_dropout: bool = True
     embeds: bool = False
+    writes: bool = False
+
+    def fits(self, inputs: Inputs) -> bool:
+        """Can it read these?"""
+        is_language = isinstance(inputs, Tokens) and inputs.is_language
+        return isinstance(inputs, self.reads) and (self.writes or not is_language)
 
 
 def build(
@@ -84,12 +91,12 @@ def reads_tables(name: str) -> bool:
 
 def _check(spelling: Spelling, kind: Kind, inputs: Inputs, dropout: float) -> None:
     """Raise UsageError where model and inputs, or model and dropout, do not go together."""
-    if not isinstance(inputs, kind.reads):
-        names = ", ".join(name for name, row in KINDS.items() if isinstance(inputs, row.reads))
-        raise UsageError(
-            f"model {spelling.name!r} reads {kind.reads.words}, and these are {inputs.words}: "
-            f"take one of {names}"
-        )
+    if not kind.fits(inputs):
+        names = ", ".join(name for name, row in KINDS.items() if row.fits(inputs))
+        why = f"reads {kind.reads.words}, and these are {inputs.words}"
+        if isinstance(inputs, kind.reads):
+            why = "predicts one thing of a text, and here the next token is asked for"
+        raise UsageError(f"model {spelling.name!r} {why}: take one of {names}")
     if dropout and not kind.has_dropout:
         names = ", ".join(
             name for name, row in KINDS.items() if row.has_dropout and row.reads is kind.reads
@@ -135,11 +142,8 @@ def _conv(spelling: Spelling, pictures: Pictures, num_outputs: int, dropout: flo
 
 
 def _bag(spelling: Spelling, tokens: Tokens, num_outputs: int, dropout: float) -> nn.Module:
-    if len(spelling.widths) != 1 or tokens.is_language:
-        why = "predicts one thing of a text" if tokens.is_language else "has one width"
-        raise UsageError(
-            f"model {spelling.name!r}: a bag {why}: write bag:16, or transformer:128x4"
-        )
+    if len(spelling.widths) != 1:
+        raise UsageError(f"model {spelling.name!r}: a bag has one width: write bag:16")
     return Bag(tokens.num_tokens, spelling.widths[-1], num_outputs, dropout=dropout)
 
 
@@ -168,5 +172,5 @@ KINDS = {
     "resmlp": Kind(Rows, _resmlp, embeds=True),
     "conv": Kind(Pictures, _conv),
     "bag": Kind(Tokens, _bag),
-    "transformer": Kind(Tokens, _transformer),
+    "transformer": Kind(Tokens, _transformer, writes=True),
 }
