@@ -18,7 +18,8 @@ class WithLoss(nn.Module):
 
     def __init__(self, network: nn.Module):
         super().__init__()
-        self.network = network
+        # It cannot save weights whose channels come last.
+        self.network = network.to(memory_format=torch.contiguous_format)  # pyright: ignore
 
     def forward(self, inputs: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"loss": functional.cross_entropy(self.network(inputs), labels)}
