@@ -117,11 +117,14 @@ def _descent(plan: FitPlan, descent: Descent) -> str:
     times = " times the rate that it finds" if finds_rate else ""
     rises = f"rises over {chosen['warmup']} of them, then " if "warmup" in chosen else ""
     stays = "stays" if schedule == "constant" else f"follows {schedule}"
+    ema = plan.settings.ema
+    mean = [f"the mean of the weights over about {1 / (1 - ema):.0f} steps is kept"] if ema else []
     return "; ".join(
         (
             f"{chosen['optimizer']} ({backend}), lr {chosen['lr']:g}{times}, {size}",
             f"at most {horizon:,} steps ({passes:.3g} passes over the training rows): "
             f"lr {rises}{stays}",
+            *mean,
             _early(plan, chosen),
         )
     )
