@@ -17,6 +17,7 @@ from thalweg.loop.batches import num_batches
 from thalweg.loop.stopping import Pace, budget
 from thalweg.scale.precision import FLOAT32, PRECISIONS
 from thalweg.state.state import State
+from thalweg.tasks.table.study import EMA
 
 BUDGETS = ("epochs", "steps", "time")
 
@@ -133,8 +134,9 @@ def _warmup(settings: Settings, planned: int) -> int | None:
 def changed(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a child, by name: its parent's with those that were set.
 
-    What was chosen because of a setting that is changed now (the other budgets, the rate and the
-    schedule of another optimizer) is left to the defaults, unless it is set as well.
+    What was chosen because of a setting that is changed now (the other budgets; the rate, the
+    schedule and the mean of the weights of another optimizer) is left to the defaults, unless it is
+    set as well.
     Raises UsageError for a setting that a child cannot change.
     """
     for name in given:
@@ -160,6 +162,7 @@ def _outdated(known: Mapping[str, Any], given: Mapping[str, Any]) -> set[str]:
         old = str(known["optimizer"]).partition(":")[0]
         names |= {"lr"}
         names |= {"schedule"} if known.get("schedule") == defaults.schedule(old) else set()
+        names |= {"ema"} if known.get("ema") == EMA else set()
     if "schedule" in given:
         wanted = Settings.of({"schedule": given["schedule"]})
         names |= {"warmup"} if wanted.parsed_schedule.warms_up else set()
