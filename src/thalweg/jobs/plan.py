@@ -146,7 +146,7 @@ class FitPlan:
             "workers": settings.workers or None,
             "guard": settings.guard if settings.guard != "act" else None,
             "clip": settings.clip,
-            "ema": settings.ema,
+            "ema": settings.ema or 0,
             "epochs": self.epochs,
             "steps": settings.steps,
             "time": settings.time,
