@@ -144,15 +144,16 @@ class Watch:
 def posed_of(study: Study, chosen: dict[str, Any], seed: int) -> Posed:
     """What thalweg chose, for a peer; the network is built anew."""
     per_epoch = math.ceil(len(study.train) / chosen["batch_size"])
+    steps = chosen.get("steps") or round(chosen["epochs"] * per_epoch)
     return Posed(
         network=model_of(study, chosen["model"], seed=seed, dropout=0.0),
         train=dataset_of(study.train),
         validation=dataset_of(study.validation),
         batch_size=chosen["batch_size"],
         look_size=LOOK,
-        steps=chosen.get("steps") or round(chosen["epochs"] * per_epoch),
+        steps=steps,
         warmup=chosen["warmup"],
-        evaluate_every=chosen["evaluate_every"],
+        evaluate_every=min(chosen["evaluate_every"], steps),
         patience=chosen["patience"],
         lr=chosen["lr"],
         seed=seed,

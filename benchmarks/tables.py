@@ -69,8 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(asked.threads)
     warn_if_busy()
     facts = machine(threads=asked.threads)
-    rows = kept(asked.to) if asked.add else []
-    checksums = {}
+    rows, checksums = kept(asked.to) if asked.add else ([], {})
     with threadpool_limits(asked.threads):
         for name in asked.tables:
             try:
@@ -193,9 +192,14 @@ def scored(metric: str, predicted: np.ndarray, known: np.ndarray) -> float:
     return float(average_precision_score(known == rare, predicted[:, rare]))
 
 
-def kept(path: Path) -> list[Row]:
-    """The rows of an earlier run; none where there was none."""
-    return [Row(**row) for row in json.loads(path.read_text())["rows"]] if path.exists() else []
+def kept(path: Path) -> tuple[list[Row], dict[str, str]]:
+    """The rows of an earlier run and the checksums of its tables; none where there was none."""
+    if not path.exists():
+        return [], {}
+    found = json.loads(path.read_text())
+    return [Row(**row) for row in found["rows"]], {
+        each["table"]: each["checksum"] for each in found["data"]
+    }
 
 
 def replaced(rows: list[Row], new: list[Row]) -> list[Row]:
