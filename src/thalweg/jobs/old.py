@@ -88,10 +88,7 @@ def old_of(folder: Folder, objects: Mapping[str, Any]) -> Old:
     chosen, data = values.get("settings"), values.get("data")
     if not isinstance(chosen, dict) or not isinstance(data, str | None):
         raise RunError(f"{path} is damaged: it needs a [settings] table")
-    chosen = {
-        "ema": 0,
-        **chosen,
-    }  # where it says nothing there was none, whatever the default is now
+    chosen.setdefault("ema", 0)  # where it says nothing there was none, whatever is usual now
     check_functions(path, chosen, data if values.get("is_task") else None)
     given = {name: value for name, value in objects.items() if value is not None}
     is_own = {
