@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from thalweg.tasks.table.usual import EMA, FEW
+
 LR = {
     "sgd": 0.1,
     "momentum": 0.1,
@@ -58,7 +60,7 @@ TABLE = (
     Default(
         "model",
         f"{MODEL}: two hidden layers of 256, each with LayerNorm and ReLU; before them numbers are "
-        "spread over bins, in columns of more than 32 different ones",
+        f"spread over bins, in columns of more than {FEW} different ones",
     ),
     Default("model of texts", "bag:16: hashed words, pairs and pieces, a vector for each"),
     Default("model of a plain text", "transformer:128x4"),
@@ -92,7 +94,7 @@ TABLE = (
     ),
     Default(
         "ema",
-        "0.99 for tables with the default optimizer (0: none, the last weights); else none",
+        f"{EMA} for tables with the default optimizer (0: none, the last weights); else none",
     ),
     Default("evaluate-every", "one epoch, within 20 .. 1,000 steps"),
     Default(

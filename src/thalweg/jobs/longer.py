@@ -17,7 +17,7 @@ from thalweg.loop.batches import num_batches
 from thalweg.loop.stopping import Pace, budget
 from thalweg.scale.precision import FLOAT32, PRECISIONS
 from thalweg.state.state import State
-from thalweg.tasks.table.study import EMA
+from thalweg.tasks.table.usual import EMA
 
 BUDGETS = ("epochs", "steps", "time")
 

@@ -7,9 +7,7 @@ from itertools import accumulate
 from thalweg.tasks.models.inputs import Code, Rows, Tokens
 from thalweg.tasks.table.kinds import KINDS, Column
 from thalweg.tasks.table.schema import Schema
-
-FEW = 32
-"""Different numbers in a column up to which one input says enough."""
+from thalweg.tasks.table.usual import FEW
 
 
 def inputs_of(schema: Schema) -> Rows | Tokens:

@@ -22,11 +22,7 @@ from thalweg.tasks.table.schema import Schema
 from thalweg.tasks.table.several import LOSSES, metrics_for
 from thalweg.tasks.table.shared import shared_rows
 from thalweg.tasks.table.split import Split
-
-EMA = 0.99
-"""Of the weights of a model of a table: on the small and noisy ones that were tried it lowered the
-test loss by a tenth and more, elsewhere it changed little.
-"""
+from thalweg.tasks.table.usual import EMA
 
 
 def of_table(frame: pl.DataFrame, asked: Asked, *, source: str) -> Study:
