@@ -788,7 +788,7 @@ def test_a_full_disk_leaves_no_run_that_looks_whole(place):
         text=True,
         check=False,
         timeout=60,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000)),
     )
     assert (done.returncode, done.stdout) == (USAGE, "")
     assert done.stderr.startswith("thalweg: runs/full/")

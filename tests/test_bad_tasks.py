@@ -289,7 +289,7 @@ TERMS = [
     wrong("--class-weights z=2", "'z'", "a, b"),
     wrong("--class-weights a=-2", "'a' is -2.0", "above 0"),
     wrong("--label-smoothing 0.1", "label-smoothing", "mse", "cross_entropy and bce", fit=NUMBERS),
-    wrong("--label-smoothing 1", "label-smoothing is 1", "between 0 and 1"),
+    wrong("--label-smoothing 1", "label-smoothing is 1", "below 1"),
     wrong("--quantiles 0,1", "'0,1'", "0.1,0.5,0.9", fit=NUMBERS),
     wrong("--quantiles 0.1,1.5", "'0.1,1.5'", "0.1,0.5,0.9", fit=NUMBERS),
     wrong("--quantiles 0.5,0.5", "twice", fit=NUMBERS),

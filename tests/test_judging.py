@@ -206,7 +206,7 @@ BAD = {
     "quantiles of classes": ("--quantiles 0.1,0.9", 2, "does not fit"),
     "quantiles beyond 1": ("--quantiles 0.1,1.5", 2, "between 0 and 1"),
     "quantiles in words": ("--quantiles some", 2, "between 0 and 1"),
-    "too much smoothing": ("--label-smoothing 1.5", 2, "between 0 and 1"),
+    "too much smoothing": ("--label-smoothing 1.5", 2, "0 or more, below 1"),
     "smoothing of focal": ("--loss focal --label-smoothing 0.1", 2, "has no effect on loss focal"),
     "a loss of numbers": ("--loss huber", 2, "does not fit"),
     "a goal that is none": ("--until f2=1", 2, "'f2' is unknown"),

@@ -362,7 +362,7 @@ def test_classes_come_back_as_they_were(name, classes, dtype):
     labels = pl.Series("y", classes * 12, strict=False)
     frame = pl.DataFrame({"x": np.arange(len(labels)) % len(classes) * 1.0}).with_columns(labels)
     run = thalweg.fit(
-        frame, target="y", task="classification", out=None, quiet=True, epochs=40, lr=0.1
+        frame, target="y", task="classification", out=None, quiet=True, epochs=80, lr=0.01
     )
 
     predicted = run.predict(frame)

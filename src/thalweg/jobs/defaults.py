@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from thalweg.tasks.table.usual import EMA, FEW
+from thalweg.tasks.table.usual import EMA, FEW, SMOOTHING
 
 LR = {
     "sgd": 0.1,
@@ -42,7 +42,7 @@ PATIENCE = 10
 FALLS = 3
 SHARE = 0.1
 STEPS = 3000
-LEAST_EPOCHS, MOST_EPOCHS = 10, 200
+LEAST_EPOCHS, MOST_EPOCHS = 20, 200
 LEAST_BATCH, MOST_BATCH = 32, 256
 ROWS_PER_BATCH_ROW = 50
 WARMUP = 0.05
@@ -95,6 +95,11 @@ TABLE = (
     Default(
         "ema",
         f"{EMA} for tables with the default optimizer (0: none, the last weights); else none",
+    ),
+    Default(
+        "label-smoothing",
+        f"{SMOOTHING} for classes of a table with loss cross_entropy, where none is rare or weighs "
+        "more; the stated probabilities are set right afterwards, on the validation rows",
     ),
     Default("evaluate-every", "one epoch, within 20 .. 1,000 steps"),
     Default(

@@ -89,6 +89,8 @@ def old_of(folder: Folder, objects: Mapping[str, Any]) -> Old:
     if not isinstance(chosen, dict) or not isinstance(data, str | None):
         raise RunError(f"{path} is damaged: it needs a [settings] table")
     chosen.setdefault("ema", 0)  # where it says nothing there was none, whatever is usual now
+    if not values.get("is_task") and chosen.get("task") != "lm":
+        chosen.setdefault("label_smoothing", 0)
     check_functions(path, chosen, data if values.get("is_task") else None)
     given = {name: value for name, value in objects.items() if value is not None}
     is_own = {

@@ -18,6 +18,8 @@ from thalweg.tasks.measure import measure
 from thalweg.tasks.pictures import picture_of
 from thalweg.tasks.study import Study
 from thalweg.tasks.task import Task
+from thalweg.tasks.temperature import chosen_temperature
+from thalweg.tasks.temperature import said_of as temperature_said
 from thalweg.tasks.text.samples import samples_of
 from thalweg.tasks.text.windows import few
 from thalweg.tasks.threshold import CHOSEN_BY, chosen_threshold, said_of
@@ -84,6 +86,13 @@ def result_of(
     return {**result, "comparison": comparison(result), "next": next_step(result)}
 
 
+def choose_temperature(task: Task) -> None:
+    """Set the stated probabilities right, where the labels that were learnt from were smoothed."""
+    if task.reading.smoothing and task.validation is not None:
+        found = chosen_temperature(task, task.validation)
+        task.reading = replace(task.reading, temperature=found or 1.0)
+
+
 def choose_threshold(study: Study, task: Task, *, is_asked: bool) -> None:
     """Let the task answer by the threshold that is best on the validation rows, where one is.
 
@@ -102,8 +111,11 @@ def choose_threshold(study: Study, task: Task, *, is_asked: bool) -> None:
 
 
 def _answers(study: Study, task: Task, metric: str) -> dict[str, Any]:
-    """What is special about how answers are read, for the result: a threshold, an interval."""
+    """What is special about how answers are read, for the result."""
     reading, found = task.reading, {}
+    if reading.temperature != 1:
+        sentence = temperature_said(reading.temperature)
+        found["temperature"] = {"value": reading.temperature, "sentence": sentence}
     if reading.threshold is not None:
         by = metric if metric in CHOSEN_BY else "accuracy"
         found["threshold"] = {

@@ -125,9 +125,7 @@ class Settings:
     )
     label_smoothing: float | None = _setting(
         None,
-        "share of the true class that is spread over all classes, below 1: 0.1",
-        above=0,
-        below=1,
+        "share of the true class that is spread over all classes, below 1; 0: none",
     )
     quantiles: Any = _setting(
         None, "levels to predict, such as 0.1,0.5,0.9: an interval beside the median"
@@ -377,9 +375,9 @@ class Settings:
 
     def _check_together(self) -> None:
         """Raise UsageError for texts that say nothing, and settings that do not go together."""
-        for name in ("dropout", "ema"):
+        for name in ("dropout", "ema", "label_smoothing"):
             if getattr(self, name) is not None:
-                share_of(name, getattr(self, name))
+                share_of(name.replace("_", "-"), getattr(self, name))
         check_named("loss", self.loss)
         check_named("metric", self.metric)
         every_of(self.checkpoint_every)

@@ -13,7 +13,7 @@ from thalweg.jobs.finetuning import fine_tuning_of
 from thalweg.jobs.mattered import mattered
 from thalweg.jobs.place import Place
 from thalweg.jobs.plan import FitPlan
-from thalweg.jobs.results import choose_threshold, pictures_of, result_of
+from thalweg.jobs.results import choose_temperature, choose_threshold, pictures_of, result_of
 from thalweg.jobs.run import Run
 from thalweg.jobs.schema_file import schema_text
 from thalweg.loop.descent import Descent
@@ -71,6 +71,7 @@ def score(
         watched=task.watched,
         phases=tuple(task.phases),
     )
+    choose_temperature(task)
     choose_threshold(study, task, is_asked=plan.settings.metric is not None)
     result = result_of(
         study,

@@ -26,6 +26,7 @@ class Reading:
     shift, scale: of a link exp, whose mean is shift + scale * number in the unit of the targets
     threshold: of two classes, the probability above which the answer is class `positive`; None: the
     likelier class is the answer
+    temperature: what outputs are divided by before they become probabilities, of classes and labels
     loss, smoothing, class_weights: what was minimised, with a weight for each class, in order
     metrics: names of what was measured; weights: the column that weighs the rows
     """
@@ -36,6 +37,7 @@ class Reading:
     scale: float = 1.0
     threshold: float | None = None
     positive: int = 1
+    temperature: float = 1.0
     loss: str | None = None
     smoothing: float = 0.0
     class_weights: tuple[float, ...] = ()
@@ -51,8 +53,8 @@ class Reading:
     def probabilities(self, outputs: Tensor) -> np.ndarray:
         """Of each class (n, classes), or of each label (n, labels); float64."""
         if self.link != "sigmoid":
-            return torch.softmax(outputs.double(), dim=1).numpy()
-        found = torch.sigmoid(outputs.double())
+            return torch.softmax(outputs.double() / self.temperature, dim=1).numpy()
+        found = torch.sigmoid(outputs.double() / self.temperature)
         if found.dim() > 1 and found.shape[1] > 1:
             return found.numpy()
         found = found.reshape(-1)

@@ -62,8 +62,10 @@ def with_terms(study: Study, terms: Terms) -> Study:
     if study.weights is not None:
         study = _weighted(study, study.weights, terms.weights or "weight")
     kind = KINDS.get(study.kind or "", "")
-    objective = _objective(study, terms, kind)
     counts = _counts(study.train) if kind == "classes" else None
+    smoothing = _smoothing(study, terms, kind, counts)
+    terms = replace(terms, label_smoothing=smoothing)
+    objective = _objective(study, terms, kind)
     reading = _reading(study, terms, objective, kind, counts)
     if terms.class_weights is not None:
         values = _class_weights(study, terms.class_weights, kind, counts)
@@ -74,13 +76,27 @@ def with_terms(study: Study, terms: Terms) -> Study:
     metrics = tuple(row.bound(reading, study.deviation) for row in metrics)
     is_weighted = isinstance(study.train, Arrays) and study.train.weights is not None
     is_other = is_weighted or terms.metric is not None or objective.link == "quantiles"
+    usual = {name: smoothing for name in study.prefers if name == "label_smoothing"}
     return replace(
         study,
+        prefers={**study.prefers, **usual},
         loss=objective,
         metrics=metrics,
         reading=reading,
         baselines=judged_baselines(study, metrics, reading) if is_other else study.baselines,
     )
+
+
+def _smoothing(study: Study, terms: Terms, kind: str, counts: np.ndarray | None) -> float:
+    """What was asked for, or what is usual for the data; none where a class is rare: of its rows
+    too much would be given away, and their order be lost.
+    """
+    if terms.label_smoothing is not None:
+        return terms.label_smoothing
+    is_usual = kind == "classes" and not is_imbalanced(counts)
+    is_usual &= terms.loss in (None, "cross_entropy")
+    is_usual &= terms.class_weights is None and not terms.quantiles
+    return study.prefers.get("label_smoothing", 0.0) if is_usual else 0.0
 
 
 def _objective(study: Study, terms: Terms, kind: str) -> Objective:
@@ -205,6 +221,8 @@ def _metrics(
     names = {row.name: row for row in (*objective.metrics, *study.metrics)}
     if objective.fits and kind == "numbers" and objective.name != "mse":
         names = {row.name: row for row in objective.metrics}
+    if terms.label_smoothing:  # the loss itself is of no use beside another model's
+        names["log_loss"] = METRICS["log_loss"]
     if is_imbalanced(counts):
         names["balanced_accuracy"] = METRICS["balanced_accuracy"]
         if counts is not None and len(counts) == 2:

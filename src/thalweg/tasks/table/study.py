@@ -22,7 +22,7 @@ from thalweg.tasks.table.schema import Schema
 from thalweg.tasks.table.several import LOSSES, metrics_for
 from thalweg.tasks.table.shared import shared_rows
 from thalweg.tasks.table.split import Split
-from thalweg.tasks.table.usual import EMA
+from thalweg.tasks.table.usual import EMA, SMOOTHING
 
 
 def of_table(frame: pl.DataFrame, asked: Asked, *, source: str) -> Study:
@@ -62,7 +62,7 @@ def of_table(frame: pl.DataFrame, asked: Asked, *, source: str) -> Study:
         found=found,
         weights=shared.weights,
         by=shared.by,
-        prefers={"ema": EMA},
+        prefers={"ema": EMA, "label_smoothing": SMOOTHING},
         where=shared.given.where(source),
     )
 

@@ -5,5 +5,11 @@ EMA = 0.99
 test loss by a tenth and more, elsewhere it changed little.
 """
 
+SMOOTHING = 0.1
+"""Of the labels of classes none of which is rare: a model that was never sure of every training row
+makes up to a third fewer errors, and stated probabilities, set right afterwards, lie nearer to the
+truth than without.
+"""
+
 FEW = 32
 """Different numbers in a column up to which one input says enough."""
