@@ -14,12 +14,13 @@ import thalweg
 from thalweg.cli.main import main
 from thalweg.errors import DataError, UsageError
 from thalweg.keys import Purpose, key
+from thalweg.tasks.measure import few
 from thalweg.tasks.models.build import build
 from thalweg.tasks.models.inputs import Tokens
 from thalweg.tasks.table.asked import Parting
 from thalweg.tasks.text.language import Asked, of_language
 from thalweg.tasks.text.ngrams import bits_of
-from thalweg.tasks.text.windows import Windows, few, num_characters
+from thalweg.tasks.text.windows import Windows, num_characters
 from thalweg.tasks.text.writing import written
 from thalweg.types import Stretch
 

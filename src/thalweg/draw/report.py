@@ -159,7 +159,7 @@ def _scores(summary: Mapping[str, Any]) -> Markup:
     """Test, validation, train and the two baselines as rows; the main metric with a bar."""
     sets = [("Test", "held-out rows", "test"), ("Validation", "", "validation")]
     rows = [(label, note, mapping(summary.get(key))) for label, note, key in sets]
-    rows.append(("Train", "", mapping(summary.get("train"))))
+    rows.append(("Train", _part_scored(summary), mapping(summary.get("train"))))
     known = mapping(summary.get("baselines"))
     both = {"tree": "decision tree", **dict.fromkeys(known, ""), "constant": "same answer always"}
     for key, label in both.items():
@@ -178,6 +178,13 @@ def _scores(summary: Mapping[str, Any]) -> Markup:
     head = [tag("th", text, scope="col") for text in ["Scored on", *map(_heading, names)]]
     table = tag("table", tag("thead", tag("tr", *head)), tag("tbody", *body), class_="scores")
     return tag("div", table, class_="scroll", tabindex=0, role="region", aria_label="Result")
+
+
+def _part_scored(summary: Mapping[str, Any]) -> str:
+    """How many of the training rows were scored, where not all were."""
+    task = mapping(summary.get("task"))
+    scored, count = task.get("train_rows_scored"), task.get("train_rows")
+    return "" if scored in (None, count) else f"{scored:,} of the {count:,} rows"
 
 
 def _heading(name: str) -> str:

@@ -78,7 +78,8 @@ def _judging(study: Study, plan: FitPlan) -> list[str]:
     if settings.loss is not None or settings.quantiles is not None:
         parts.append(f"loss {task.objective.name}: {task.objective.words}")
     if settings.label_smoothing:
-        parts.append(f"{settings.label_smoothing:.3g} of each label is spread over all classes")
+        share = f"{settings.label_smoothing:.3g}"
+        parts.append(f"labels are smoothed: {share} of each is spread over all classes")
     if reading is not None and reading.quantiles:
         levels = ", ".join(f"{level:g}" for level in reading.quantiles)
         parts.append(f"the quantiles {levels}, put in order where they cross")

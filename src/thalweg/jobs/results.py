@@ -14,14 +14,13 @@ from thalweg.optim.updater import backend_of
 from thalweg.scale.precision import FLOAT32
 from thalweg.tasks.images.gallery import gallery_of
 from thalweg.tasks.intervals import intervals_of
-from thalweg.tasks.measure import measure
+from thalweg.tasks.measure import few, measure
 from thalweg.tasks.pictures import picture_of
 from thalweg.tasks.study import Study
 from thalweg.tasks.task import Task
 from thalweg.tasks.temperature import chosen_temperature
 from thalweg.tasks.temperature import said_of as temperature_said
 from thalweg.tasks.text.samples import samples_of
-from thalweg.tasks.text.windows import few
 from thalweg.tasks.threshold import CHOSEN_BY, chosen_threshold, said_of
 from thalweg.types import Verdict
 
@@ -59,6 +58,7 @@ def result_of(
             "features": study.num_features,
             "classes": len(study.classes) if study.classes else None,
             **{f"{name}_rows": len(source) for name, source in sets.items() if source is not None},
+            "train_rows_scored": len(looked["train"]),
         },
         "split": study.found.to_dict() if study.found else None,
         **({"images": study.images.to_dict()} if study.images else {}),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,14 +18,17 @@ from thalweg.keys import Purpose, key
 from thalweg.tasks.batch_loss import summed
 from thalweg.tasks.draws import put_back, seed_device
 from thalweg.tasks.images.source import PictureSource
-from thalweg.tasks.sources import in_order
+from thalweg.tasks.sources import Part, in_order, whole_of
 from thalweg.tasks.streams import size_of
 from thalweg.tasks.task import Task
-from thalweg.tasks.text.windows import windows_of
+from thalweg.tasks.text.windows import Windows
 from thalweg.types import Source
 
 CHUNK = 4096
 """Samples that are evaluated at once."""
+
+MOST_BYTES, MOST_PICTURES = 1 << 18, 2000
+"""Of a plain text and of pictures that were learnt from, as many as are scored at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +161,22 @@ def chunks_of(source: Source) -> Iterator[tuple[int, Any]]:
 
 
 def _at_once(source: Source) -> int:
-    windows = windows_of(source)
-    if windows:
-        return windows.at_once
-    return source.at_once if isinstance(source, PictureSource) else CHUNK
+    whole = whole_of(source)
+    return whole.at_once if isinstance(whole, Windows | PictureSource) else CHUNK
+
+
+def few(source: Any) -> Any:
+    """The source itself; of many windows or pictures some, evenly spread, enough to be scored by:
+    all that were learnt from would take as long as a good part of an epoch.
+    """
+    whole, most = whole_of(source), math.inf
+    if isinstance(whole, Windows):
+        most = MOST_BYTES // whole.length
+    elif isinstance(whole, PictureSource):
+        most = MOST_PICTURES
+    if len(source) <= most:
+        return source
+    return Part(source, np.linspace(0, len(source) - 1, int(most)).round().astype(np.int64))
 
 
 def _tensor(output: Any) -> Tensor:

@@ -135,6 +135,13 @@ class Part:
         return Part(self.source.to(device), self.indices)
 
 
+def whole_of(source: Any) -> Any:
+    """What a source is a part of, or itself."""
+    while isinstance(source, Part):
+        source = source.source
+    return source
+
+
 def as_source(data: Any) -> Source:
     """A source from (inputs, targets) or (inputs, targets, weights), from a Dataset, or itself.
 
@@ -217,9 +224,7 @@ def in_order(first: int, last: int) -> Stretch:
 
 def draws_apart(source: Source) -> bool:
     """Does the first sample differ when it is fetched twice under one key?"""
-    while isinstance(source, Part):
-        source = source.source
-    if not isinstance(source, Items):
+    if not isinstance(whole_of(source), Items):
         return False
     first, again = (source.fetch(in_order(0, 1)) for _ in range(2))
     return not _is_alike(first, again)

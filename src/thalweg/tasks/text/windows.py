@@ -5,20 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from thalweg.keys import Purpose, key
 from thalweg.tasks.metrics import Metric
-from thalweg.tasks.sources import Part
+from thalweg.tasks.sources import whole_of
 from thalweg.types import LOOK, Source, Stretch
 
 AT_ONCE = 1 << 14
 """Bytes that are looked at together: their logits take 16 MB."""
-
-MOST_SCORED = 1 << 18
-"""Bytes of the training text that are scored at the end, evenly spread."""
 
 
 class Windows:
@@ -64,17 +60,8 @@ def num_characters(text: Tensor) -> int:
 
 def windows_of(source: Any) -> Windows | None:
     """The windows that a source, or a part of it, is taken from."""
-    while isinstance(source, Part):
-        source = source.source
-    return source if isinstance(source, Windows) else None
-
-
-def few(source: Any) -> Any:
-    """The source itself; of many windows some, evenly spread, enough to be scored by."""
-    most = MOST_SCORED // source.length if isinstance(source, Windows) else 0
-    if not most or len(source) <= most:
-        return source
-    return Part(source, np.linspace(0, len(source) - 1, most).round().astype(np.int64))
+    whole = whole_of(source)
+    return whole if isinstance(whole, Windows) else None
 
 
 def bits_per_byte(loss: float, source: Source | None = None) -> float:
