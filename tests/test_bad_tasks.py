@@ -537,6 +537,7 @@ def raising(outputs, targets): return outputs[:, 0] * targets[:3]
 def answers(targets, answers): return answers
 def words(targets, answers): return "good"
 def failing(targets, answers): return answers[99, 0]
+def unknown(targets, answers): return float("nan")
 
 X, Y = torch.randn(100, 4), torch.randn(100)
 def error(model, batch): return (model(batch[0]).squeeze(1) - batch[1]) ** 2
@@ -584,6 +585,7 @@ OWN = [
     own("metric", "answers", "(6, 2)", "(6,)", "one number"),
     own("metric", "words", "str", "one number"),
     own("metric", "failing", "(6, 2)", "IndexError"),
+    own("metric", "unknown", "NaN", "must return a number"),
     own_task("task_rows", "error", "(10,)", "of shape ()"),
     own_task("task_named", "'b'", "(10,)", "of shape ()"),
     own_task("task_none", "NoneType", "of shape ()"),
@@ -670,6 +672,11 @@ TABLES_TAKEN = [
           then="evaluate last d.csv"),
     taken("such a class that cannot be learnt", f"{FIT} --split random --seed 3", "'aa'", "one row",
           prepare=typo),
+    taken("validation without a column that is left out", f"{FIT} --validation v.csv --drop weight",
+          "20 validation", prepare=all_of(table(), chosen("v.csv", "kind", "colour", "size"))),
+    taken("validation without columns that nobody asked for",
+          f"{FIT} --validation v.csv --columns size,weight", "20 validation",
+          prepare=all_of(table(), chosen("v.csv", "weight", "kind", "size"))),
     taken("validation in another order of columns", f"{FIT} --validation v.csv", "20 validation",
           prepare=all_of(table(), chosen("v.csv", "kind", "colour", "weight", "size")),
           then="evaluate last v.csv"),

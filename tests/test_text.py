@@ -191,6 +191,17 @@ def test_texts_are_learnt_saved_and_predicted(model, tmp_path):
     assert [row["name"] for row in columns if row["use"] != "dropped"] == ["text"]
 
 
+def test_new_texts_that_are_empty_are_said(tmp_path, capsys):
+    run = fitted(str(tmp_path), steps=2)
+    path = tmp_path / "new.csv"
+    pl.DataFrame({"text": ["a good day", None, "  ", ""]}).write_csv(path)
+    assert main(["predict", str(run.folder), str(path)]) == 0
+    assert "3 of 4 texts in 'text' are empty" in capsys.readouterr().err
+    FRAME.select("text").write_csv(path)
+    assert main(["predict", str(run.folder), str(path)]) == 0
+    assert "empty" not in capsys.readouterr().err
+
+
 def test_numbers_several_columns_and_weights(tmp_path):
     frame = FRAME.with_columns(weight=pl.Series([1.0, 2.0] * 60))
     run = thalweg.fit(

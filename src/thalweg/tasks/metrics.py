@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from thalweg.errors import UsageError
@@ -215,7 +216,13 @@ def _own(name: str, function: Callable[..., Any]) -> Metric:
                 f"metric {name} failed for targets of shape {truth.shape} and answers of shape "
                 f"{found.shape}: {in_a_line(error)}"
             ) from error
-        return _number(name, value, truth.shape, found.shape)
+        number = _number(name, value, truth.shape, found.shape)
+        if math.isnan(number) and np.isfinite(found).all():
+            raise UsageError(
+                f"metric {name} returned NaN for {len(truth):,} finite answers: it must return a "
+                "number, by which one set of weights is better than another"
+            )
+        return number
 
     rises = getattr(function, "rises", not name.endswith(FALLING))
 

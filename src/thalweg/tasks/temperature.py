@@ -18,8 +18,8 @@ from thalweg.tasks.task import Task
 from thalweg.types import Source
 
 LOWEST, HIGHEST = 0.02, 50.0
-HALVINGS = 50
-"""Of what is left between them, on a logarithmic scale: down to double precision."""
+HALVINGS = 24
+"""Of what is left between them, on a logarithmic scale: to a millionth."""
 
 
 def chosen_temperature(task: Task, validation: Source) -> float | None:

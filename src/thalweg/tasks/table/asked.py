@@ -83,6 +83,11 @@ class Asked:
         are_numbers = self.task == "regression" or len(names) > 1
         return [self.target, *names] * are_numbers + self._columns_of(_AS_NUMBER)
 
+    def leaves_out(self, name: str) -> bool:
+        """Is this column no input, by what was asked for?"""
+        is_dropped = name in self.drop or self.types.get(name) == "drop"
+        return is_dropped or (bool(self.columns) and name not in self.columns)
+
     def _columns_of(self, kinds: tuple[str, ...]) -> list[str]:
         """Those whose kind was asked for, and begins so."""
         rows = self.given.get("columns")

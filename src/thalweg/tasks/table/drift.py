@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,9 @@ LEAST_SHARE = 0.01
 
 RANGE_ROWS = 10
 """The range of n training rows leaves out up to so many rows of n others (two, on average)."""
+
+MOST_EMPTY = 0.1
+"""Of new texts, as many as may be empty without a word."""
 
 LEAST_ROWS = 10
 MOVED, SURE_MOVED = 0.5, 6.0
@@ -46,7 +50,7 @@ def drift_of(frame: pl.DataFrame, schema: Schema, source: str = "the data") -> l
     """
     if not schema.rows or not frame.height:
         return []
-    found = []
+    found = [] if schema.words is None else _empty(frame, schema.words.columns)
     for column in schema.columns:
         if column.missing is not None:
             found += _of_column(frame.get_column(column.name), column, schema.rows, source)
@@ -147,10 +151,25 @@ def _outside(values: np.ndarray, series: pl.Series, column: Column, rows: int) -
     ]
 
 
+def _empty(frame: pl.DataFrame, columns: Sequence[str]) -> list[Drift]:
+    """Texts without a word in them, of which training had few: a bag of nothing has one answer."""
+    texts = frame.select(pl.concat_str(pl.col(*columns).cast(pl.String), ignore_nulls=True))
+    count = int((texts.to_series().str.strip_chars() == "").sum())
+    if count < MOST_EMPTY * frame.height:
+        return []
+    name = "+".join(columns)
+    sentence = (
+        f"{count:,} of {frame.height:,} texts in {name!r} are empty: their answers say nothing"
+    )
+    return [Drift(name, "empty", sentence, {"share": count / frame.height})]
+
+
 def _missing(series: pl.Series, column: Column, rows: int) -> list[Drift]:
-    count = series.null_count()
+    count, what = series.null_count(), "missing"
     if series.dtype.is_float():
         count = int(np.isnan(as_floats(series)).sum())
+        is_more = count > series.is_nan().fill_null(value=True).sum()
+        what = "missing or infinite" if is_more else "missing"
     share, before = count / len(series), column.missing or 0.0
     is_new = before == 0.0 and share >= LEAST_SHARE
     if not is_new and not _is_more(count, len(series), before, rows):
@@ -159,7 +178,7 @@ def _missing(series: pl.Series, column: Column, rows: int) -> list[Drift]:
         Drift(
             column.name,
             "missing",
-            f"column {column.name!r}: {share:.1%} of its values are missing, and {before:.1%} "
+            f"column {column.name!r}: {share:.1%} of its values are {what}, and {before:.1%} "
             "were in training",
             {"share": share, "expected": before},
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,9 @@ def given_rows(frame: pl.DataFrame, asked: Asked, target: Target) -> Given:
         if data is None:
             counts.append(0)
             continue
-        found = _fitted(data, frame, target, source)
+        needed = {*target.names, asked.weights, asked.by}
+        unused = [n for n in frame.columns if asked.leaves_out(n) and n not in needed]
+        found = _fitted(data, frame, target, source, unused)
         counts.append(found.height)
         parts.append(found)
     return Given(_below(parts), frame.height, *counts, called=called)
@@ -129,13 +131,19 @@ def check_alone(parting: Parting, validation: Any, test: Any) -> None:
         )
 
 
-def _fitted(data: Any, frame: pl.DataFrame, target: Target, source: str) -> pl.DataFrame:
-    """The rows with the table's columns, in its order and types."""
+def _fitted(
+    data: Any, frame: pl.DataFrame, target: Target, source: str, unused: Sequence[str]
+) -> pl.DataFrame:
+    """The rows with the table's columns, in its order and types; those that are not used may be
+    absent.
+    """
     texts = [name for name, dtype in frame.schema.items() if dtype == pl.String]
     if isinstance(data, tuple | list) and len(data) in (2, 3):
         found = frame_of_arrays(*data)
     else:
         found = read_table(data, texts=texts).frame
+    absent = [name for name in unused if name not in found.columns]
+    found = found.with_columns(pl.lit(None).alias(name) for name in absent)
     check_there(frame.columns, found, source, "which the data has")
     with about(source):
         for name in () if target.task == "multilabel" else target.names:
