@@ -104,6 +104,7 @@ def fit(
     if data is None:
         raise UsageError("no data was given: thalweg fit FILE --target COL")
     _job("check", "check")(data, settings)
+    _job("ahead", "begin")(data, settings)
     return _end(_job("fit", "run_fit")(data, settings, quiet=quiet, owns_process=True), json)
 
 

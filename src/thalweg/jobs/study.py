@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from thalweg.errors import DataError, UsageError
+from thalweg.jobs.ahead import taken
+from thalweg.jobs.asked import asked_of, table_model
 from thalweg.jobs.check import no_target
-from thalweg.jobs.defaults import MODEL
 from thalweg.jobs.finetuning import columns_of
 from thalweg.jobs.judging import class_weights_of, levels_of
 from thalweg.jobs.pictures import Tell, check_pictures_only, of_folder, of_table_of_pictures
@@ -18,12 +19,11 @@ from thalweg.jobs.text import is_language
 from thalweg.tasks.arrays import of_arrays
 from thalweg.tasks.by_name import are_samples, of_samples
 from thalweg.tasks.images.folders import are_folders
-from thalweg.tasks.models.build import embeds
 from thalweg.tasks.own import is_task_name, of_task, task_made
 from thalweg.tasks.study import Study
 from thalweg.tasks.table.asked import Asked
 from thalweg.tasks.table.frames import TARGET, TEXT, WEIGHT, frame_of_arrays
-from thalweg.tasks.table.names import names_of, pairs_of
+from thalweg.tasks.table.names import names_of
 from thalweg.tasks.table.read import read_table
 from thalweg.tasks.table.source import is_stored
 from thalweg.tasks.table.study import of_table
@@ -80,7 +80,7 @@ def _study_of(data: Any, settings: Settings, tell: Tell) -> Study:
             f"weights={settings.weights!r} names a column, and the data is no table: give the "
             "weights with the arrays, fit((inputs, targets, weights), ...)"
         )
-    model = _table_model(settings)
+    model = table_model(settings)
     is_table = isinstance(model, str) and not are_samples(data, model)
     if settings.by is not None and not is_table:
         raise UsageError(f"by={settings.by!r} names a column, and the data is no table")
@@ -117,7 +117,9 @@ def _of_table(data: Any, settings: Settings, tell: Tell) -> Study:
         raise UsageError(no_target(data))
     asked = _asked(settings, settings.target)
     columns = names_of(settings.text or "")
-    table = read_table(data, texts=[*asked.texts, *columns], numbers=asked.numbers)
+    ahead = taken(data, asked)
+    table = ahead.table if ahead else None
+    table = table or read_table(data, texts=[*asked.texts, *columns], numbers=asked.numbers)
     if settings.schema is None:  # of the run that it begins with
         begun = [row["name"] for row in columns_of(settings).get("columns", ())]
         check_there(begun, table.frame, table.name, f"which {settings.init} was trained on")
@@ -126,7 +128,8 @@ def _of_table(data: Any, settings: Settings, tell: Tell) -> Study:
         return pictures
     check_pictures_only(settings)
     if settings.text is None:
-        study = of_table(table.frame, asked, source=table.name)
+        ready = ahead.ready if ahead else None
+        study = of_table(table.frame, asked, source=table.name, ready=ready)
     else:
         study = of_texts(table.frame, asked, _reads(settings, columns), source=table.name)
     return replace(study, notices=(*table.notices, *study.notices))
@@ -134,24 +137,7 @@ def _of_table(data: Any, settings: Settings, tell: Tell) -> Study:
 
 def _asked(settings: Settings, target: str) -> Asked:
     given = given_schema(settings.schema) if settings.schema else columns_of(settings)
-    is_fixed = settings.init is not None and settings.columns is None
-    names = [str(row["name"]) for row in given.get("columns", [])] if is_fixed else []
-    return Asked(
-        target=target,
-        task=settings.task,
-        seed=settings.seed,
-        parting=parting_of(settings),
-        validation=settings.validation,
-        test=settings.test,
-        weights=settings.weights,
-        by=settings.by,
-        embeds=embeds(_table_model(settings)),
-        separator=settings.separator,
-        drop=names_of(settings.drop or ""),
-        columns=names_of(settings.columns or "") or tuple(names),
-        types=pairs_of(settings.types or "", "types"),
-        given=given,
-    )
+    return asked_of(settings, target, given)
 
 
 def _reads(settings: Settings, columns: tuple[str, ...]) -> Reads:
@@ -162,11 +148,6 @@ def _reads(settings: Settings, columns: tuple[str, ...]) -> Reads:
 def reads_bags(model: Any) -> bool:
     """Does the model count features, rather than read pieces in order? The default one does."""
     return model is None or (isinstance(model, str) and model.partition(":")[0] == "bag")
-
-
-def _table_model(settings: Settings) -> Any:
-    """The model that was asked for, by default that of a table."""
-    return MODEL if settings.model is None else settings.model
 
 
 def _plain_text(settings: Settings) -> AskedText:

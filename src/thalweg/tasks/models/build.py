@@ -35,7 +35,6 @@ class Kind:
     """A kind of model.
 
     reads: what goes into it; has_dropout: is there a place for it?
-    embeds: can a category with many levels be given to it as a code?
     writes: can it tell the next token at every place?
     make(spelling, inputs, num_outputs, dropout)
     """
@@ -43,7 +42,6 @@ class Kind:
     reads: type
     make: Callable[[Spelling, Any, int, float], nn.Module]
     has_dropout: bool = True
-    embeds: bool = False
     writes: bool = False
 
     def fits(self, inputs: Inputs) -> bool:
@@ -75,12 +73,6 @@ def build(
             raise UsageError(
                 f"model {name!r} does not fit into memory: take smaller widths"
             ) from None
-
-
-def embeds(model: Any) -> bool:
-    """Does the model learn a vector for each level of a category, given as its code?"""
-    kind = KINDS.get(parsed(model).kind) if isinstance(model, str) else None
-    return kind is not None and kind.embeds
 
 
 def reads_tables(name: str) -> bool:
@@ -168,8 +160,8 @@ def _transformer(spelling: Spelling, tokens: Tokens, num_outputs: int, dropout: 
 
 KINDS = {
     "linear": Kind(Rows, _linear, has_dropout=False),
-    "mlp": Kind(Rows, _mlp, embeds=True),
-    "resmlp": Kind(Rows, _resmlp, embeds=True),
+    "mlp": Kind(Rows, _mlp),
+    "resmlp": Kind(Rows, _resmlp),
     "conv": Kind(Pictures, _conv),
     "bag": Kind(Tokens, _bag),
     "transformer": Kind(Tokens, _transformer, writes=True),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from typing import Any
 
 from thalweg.errors import UsageError
 from thalweg.tasks.callables import is_callable_name
@@ -18,19 +19,21 @@ class Form:
 
     sizes: what stands after the colon; none, widths (256,256) or blocks (256x4)
     options: NAME=VALUE after the sizes, with the values that there are; none of them: a number
+    embeds: can a category with many levels be given to the model as a code?
     """
 
     text: str
     sizes: str
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    embeds: bool = False
 
 
 NUMBERS = {"numbers": ("plain", "bins")}
 
 FORMS = {
     "linear": Form("linear", "none"),
-    "mlp": Form("mlp:WIDTH,WIDTH,... such as mlp:256,256", "widths", NUMBERS),
-    "resmlp": Form("resmlp:WIDTHxBLOCKS such as resmlp:256x4", "blocks", NUMBERS),
+    "mlp": Form("mlp:WIDTH,WIDTH,... such as mlp:256,256", "widths", NUMBERS, embeds=True),
+    "resmlp": Form("resmlp:WIDTHxBLOCKS such as resmlp:256x4", "blocks", NUMBERS, embeds=True),
     "conv": Form("conv:WIDTH,WIDTH,... such as conv:32,64,128", "widths"),
     "bag": Form("bag:WIDTH such as bag:16", "widths"),
     "transformer": Form(
@@ -121,3 +124,9 @@ def _number(name: str, text: str) -> int:
 def _unknown(name: str) -> UsageError:
     form = FORMS[name.partition(":")[0]]
     return UsageError(f"model {name!r} is unknown: write {form.text}")
+
+
+def embeds(model: Any) -> bool:
+    """Does the model learn a vector for each level of a category, given as its code?"""
+    form = FORMS.get(parsed(model).kind) if isinstance(model, str) else None
+    return form is not None and form.embeds

@@ -16,7 +16,7 @@ import polars as pl
 from thalweg.tasks.models.inputs import DIGIT
 from thalweg.tasks.table import dates
 from thalweg.tasks.table.levels import MOST_LEVELS, levels_of, width_of
-from thalweg.tasks.table.measured import one_hot, spread, standard, with_levels
+from thalweg.tasks.table.measured import counted, one_hot, spread, standard, with_levels
 from thalweg.tasks.table.truths import pair_of, truths, two_of
 from thalweg.tasks.table.values import (
     as_floats,
@@ -176,12 +176,13 @@ def _truth_numbers(series: pl.Series, column: Column, source: str) -> np.ndarray
 
 def _learn_category(series: pl.Series, given: Mapping[str, Any]) -> dict[str, Any]:
     texts = level_texts(series)
+    counts = counted(texts)
     levels, vector = given.get("levels"), 0
     if levels is None:
-        levels, vector = levels_of(texts, embeds="vector" not in given)
+        levels, vector = levels_of(counts, embeds="vector" not in given)
     elif "vector" not in given and len(levels) > MOST_LEVELS:
         vector = width_of(len(levels))
-    return {**with_levels(texts, levels, len(series), len(levels)), "vector": vector}
+    return {**with_levels(texts, counts, levels, len(series), len(levels)), "vector": vector}
 
 
 def _fill_category(block: np.ndarray, series: pl.Series, column: Column, source: str) -> np.ndarray:
@@ -228,7 +229,8 @@ def _mixed_numbers(series: pl.Series, column: Column | None = None, source: str 
 
 def _learn_mixed(series: pl.Series, given: Mapping[str, Any]) -> dict[str, Any]:
     numbers = spread(_mixed_numbers(series))
-    words = with_levels(_words(series), given.get("levels"), len(series), MOST_WORDS)
+    texts = _words(series)
+    words = with_levels(texts, counted(texts), given.get("levels"), len(series), MOST_WORDS)
     missing = {
         "has_missing": series.null_count() > 0,
         "missing": series.null_count() / len(series),

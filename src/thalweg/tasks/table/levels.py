@@ -18,13 +18,12 @@ that share one teach what a value never seen is like.
 WIDEST = 64
 
 
-def levels_of(texts: pl.Series, *, embeds: bool) -> tuple[tuple[str, ...], int]:
+def levels_of(counts: pl.DataFrame, *, embeds: bool) -> tuple[tuple[str, ...], int]:
     """The levels, most frequent first, and the width of their vectors: 0 is an input each.
 
+    counts: of each value, as `counted` has them
     embeds: can the model learn vectors? It does for more than MOST_LEVELS levels.
     """
-    known = texts.drop_nulls().alias("level")
-    counts = known.value_counts().sort(["count", "level"], descending=[True, False])
     frequent = counts.filter(pl.col("count") >= LEAST_SEEN).get_column("level")
     if embeds and len(frequent) > MOST_LEVELS:
         levels = tuple(frequent.head(MOST_VECTORS).to_list())

@@ -44,15 +44,24 @@ def one_hot(block: np.ndarray, places: np.ndarray) -> np.ndarray:
     return missing
 
 
+def counted(texts: pl.Series) -> pl.DataFrame:
+    """`level` and `count` of each text that is there, by their number of rows, then by name."""
+    known = texts.drop_nulls().alias("level")
+    return known.value_counts().sort(["count", "level"], descending=[True, False])
+
+
 def with_levels(
-    texts: pl.Series, levels: tuple[str, ...] | None, num_rows: int, most: int
+    texts: pl.Series,
+    counts: pl.DataFrame,
+    levels: tuple[str, ...] | None,
+    num_rows: int,
+    most: int,
 ) -> dict[str, Any]:
     """Levels by their number of rows, then by name, and how many rows lie outside of them.
 
-    What stands in one row only tells how many rows hold something never seen (Good and Turing).
+    counts: of the texts; what stands in one row only tells how many rows hold something never seen
+    (Good and Turing)
     """
-    texts = texts.alias("level")
-    counts = texts.drop_nulls().value_counts().sort(["count", "level"], descending=[True, False])
     if levels is None:
         levels = tuple(counts.get_column("level").head(most).to_list())
     others = counts.filter(~pl.col("level").is_in(list(levels))).get_column("count").sum()

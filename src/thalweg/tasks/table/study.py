@@ -8,36 +8,32 @@ import numpy as np
 import polars as pl
 import torch
 
-from thalweg.errors import about
 from thalweg.tasks import baselines
 from thalweg.tasks.sources import Arrays
 from thalweg.tasks.study import Study
 from thalweg.tasks.table import several
 from thalweg.tasks.table.asked import Asked
-from thalweg.tasks.table.encode import encode_in_order, encode_target, packed, tree_inputs
-from thalweg.tasks.table.found import found_in
+from thalweg.tasks.table.encode import packed, tree_inputs
 from thalweg.tasks.table.layout import rows_of
-from thalweg.tasks.table.learn import learn_schema, schema_notices
+from thalweg.tasks.table.learn import schema_notices
+from thalweg.tasks.table.ready import Ready, made_ready
 from thalweg.tasks.table.schema import Schema
 from thalweg.tasks.table.several import LOSSES, metrics_for
-from thalweg.tasks.table.shared import shared_rows
 from thalweg.tasks.table.split import Split
 from thalweg.tasks.table.usual import EMA, SMOOTHING
 
 
-def of_table(frame: pl.DataFrame, asked: Asked, *, source: str) -> Study:
-    """source: what to call the data in messages. Raises DataError for a table that cannot be learnt
-    from.
+def of_table(
+    frame: pl.DataFrame, asked: Asked, *, source: str, ready: Ready | None = None
+) -> Study:
+    """source: what to call the data in messages; ready: the table as it was made ready before.
+
+    Raises DataError for a table that cannot be learnt from.
     """
-    shared = shared_rows(frame, asked, source)
+    ready = ready or made_ready(frame, asked, source)
+    shared, schema, labels, found = ready.shared, ready.schema, ready.labels, ready.found
     frame, parts = shared.given.frame, shared.parts.rows
-    with about(source):
-        schema = learn_schema(shared.given, shared.target, shared.parts, asked)
-    labels = encode_target(frame, schema.target, source)
-    rows = (parts.train, parts.validation, parts.test)
-    sources = shared.given.sources(source)
-    inputs = torch.from_numpy(encode_in_order(sources, schema, np.concatenate(rows)))
-    found = found_in(shared.given, schema, shared.parts, labels)
+    rows, inputs = (parts.train, parts.validation, parts.test), torch.from_numpy(ready.inputs)
     train, validation, test = (
         Arrays(some, torch.from_numpy(labels[where]), where)
         for some, where in zip(inputs.split([len(part) for part in rows]), rows, strict=True)

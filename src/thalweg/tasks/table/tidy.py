@@ -17,6 +17,7 @@ from thalweg.tasks.table.notation import (
     may_have_grouping_points,
     reading_of,
 )
+from thalweg.tasks.table.values import first_known
 
 Reread = Callable[[Collection[str]], pl.DataFrame]
 """The same table once more, with these columns as the texts that stand there."""
@@ -86,11 +87,20 @@ def _bare(series: pl.Series, texts: Collection[str]) -> pl.Series:
     if series.dtype != pl.String:
         return series
     series = _stripped(series)
-    for dtype in (pl.Int64, pl.Float64) if series.name not in texts else ():
-        numbers = series.cast(dtype, strict=False)
-        if numbers.null_count() == series.null_count() < len(series):
-            return numbers
-    return series
+    if series.name in texts or series.null_count() == len(series):
+        return series
+    found = (_plain_ones(series, dtype) for dtype in (pl.Int64, pl.Float64))
+    return next((numbers for numbers in found if numbers is not None), series)
+
+
+def _plain_ones(series: pl.Series, dtype: type[pl.DataType]) -> pl.Series | None:
+    """As numbers, where all are; mostly the first ones tell that they are not."""
+    numbers = None
+    for some in (first_known(series), series):
+        numbers = some.cast(dtype, strict=False)
+        if numbers.null_count() > some.null_count():
+            return None
+    return numbers
 
 
 def _stripped(series: pl.Series) -> pl.Series:
