@@ -14,6 +14,7 @@ from torch.nn import functional
 
 import thalweg
 from thalweg.cli.main import main
+from thalweg.tasks.measure import look_at
 from thalweg.tasks.metrics import METRICS
 from thalweg.tasks.reading import Reading
 from thalweg.tasks.sources import Arrays
@@ -38,7 +39,7 @@ def told(outputs: torch.Tensor, targets: torch.Tensor, loss: str, **reading) -> 
     read = Reading(**reading)
     metrics = (METRICS["rmse" if loss == "mse" else "accuracy"].bound(read),)
     task = Task(nn.Identity(), source, loss=loss, metrics=metrics, reading=read)
-    return chosen_temperature(task, source)
+    return chosen_temperature(read, look_at(task, source))
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])

@@ -8,6 +8,7 @@ from thalweg.loop.descent import Descent
 from thalweg.tasks.mattered.groups import errors_by
 from thalweg.tasks.mattered.importance import importance_of
 from thalweg.tasks.mattered.worst import worst_of
+from thalweg.tasks.measure import Sights
 from thalweg.tasks.study import Study
 
 LONGEST, SHARE = 10.0, 0.5
@@ -18,7 +19,9 @@ be, such as a metric of the user's own.
 """
 
 
-def mattered(study: Study, descent: Descent, *, seed: int, is_whole: bool) -> dict[str, Any]:
+def mattered(
+    study: Study, descent: Descent, sights: Sights, *, seed: int, is_whole: bool
+) -> dict[str, Any]:
     """`importance`, `importance_how`, `worst`, `groups`; what was not measured is None.
 
     is_whole: were the rows that validate given in a file of their own?
@@ -31,10 +34,10 @@ def mattered(study: Study, descent: Descent, *, seed: int, is_whole: bool) -> di
     if descent.ending.status != "interrupted":  # somebody waits for it to end
         longest = max(LONGEST, SHARE * progress.seconds)
         found = importance_of(study, task, seed=seed, samples=progress.samples, longest=longest)
-    held = task.validation
+    held, seen, tested = task.validation, sights.of("validation"), sights.of("test")
     return {
         "importance": None if found is None else found.rows_of(),
         "importance_how": None if found is None else found.to_dict(),
-        "worst": None if held is None else worst_of(study, task, held, is_whole=is_whole),
-        "groups": errors_by(study, task, study.test, "test"),
+        "worst": worst_of(study, task, held, seen, is_whole=is_whole) if held and seen else None,
+        "groups": errors_by(study, task, study.test, tested, "test") if tested else None,
     }

@@ -14,7 +14,7 @@ from thalweg.optim.updater import backend_of
 from thalweg.scale.precision import FLOAT32
 from thalweg.tasks.images.gallery import gallery_of
 from thalweg.tasks.intervals import intervals_of
-from thalweg.tasks.measure import few, measure
+from thalweg.tasks.measure import Sights, few, measure
 from thalweg.tasks.pictures import picture_of
 from thalweg.tasks.study import Study
 from thalweg.tasks.task import Task
@@ -30,21 +30,21 @@ def result_of(
     descent: Descent,
     *,
     chosen: dict[str, Any],
+    sights: Sights,
     machine: Machine,
     verdict: Verdict,
     folder: Path | None,
 ) -> dict[str, Any]:
-    """The result of a fit; `train` and `test` are measured with the weights that were kept."""
+    """The result of a fit, measured with the weights that were kept.
+
+    sights: of the sets that validate and test
+    """
     task, progress = descent.task, descent.progress
     assert descent.ending is not None
-    sets = {
-        "train": task.data,
-        "validation": task.validation,
-        "test": study.test.to(task.device),
-    }
-    looked = {**sets, "train": few(task.data)}
+    sets, some = {"train": task.data, **sights.sets}, few(task.data)
     scores = {
-        name: measure(task, source)[0] for name, source in looked.items() if source is not None
+        "train": measure(task, some)[0],
+        **{name: sights.values(name) for name in sights.sets},
     }
     result = {
         "schema": 1,
@@ -57,8 +57,8 @@ def result_of(
             "rows": study.rows,
             "features": study.num_features,
             "classes": len(study.classes) if study.classes else None,
-            **{f"{name}_rows": len(source) for name, source in sets.items() if source is not None},
-            "train_rows_scored": len(looked["train"]),
+            **{f"{name}_rows": len(source) for name, source in sets.items()},
+            "train_rows_scored": len(some),
         },
         "split": study.found.to_dict() if study.found else None,
         **({"images": study.images.to_dict()} if study.images else {}),
@@ -78,7 +78,7 @@ def result_of(
         "weights": chosen.get("weights"),
         "metric": task.watched.name,
         "metric_rises": task.watched.rises,
-        **_answers(study, task, task.watched.name),
+        **_answers(study, task, sights, task.watched.name),
         **scores,
         "baselines": study.baselines(chosen["seed"]),
         "verdict": verdict_object(verdict),
@@ -86,31 +86,34 @@ def result_of(
     return {**result, "comparison": comparison(result), "next": next_step(result)}
 
 
-def choose_temperature(task: Task) -> None:
+def choose_temperature(task: Task, sights: Sights) -> None:
     """Set the stated probabilities right, where the labels that were learnt from were smoothed."""
-    if task.reading.smoothing and task.validation is not None:
-        found = chosen_temperature(task, task.validation)
+    if task.reading.smoothing and (seen := sights.of("validation")) is not None:
+        found = chosen_temperature(task.reading, seen)
         task.reading = replace(task.reading, temperature=found or 1.0)
 
 
-def choose_threshold(study: Study, task: Task, *, is_asked: bool) -> None:
+def choose_threshold(study: Study, task: Task, sights: Sights, *, is_asked: bool) -> None:
     """Let the task answer by the threshold that is best on the validation rows, where one is.
 
     is_asked: was a metric? Otherwise it is the accuracy, of classes of which one is rare
     """
     name = task.watched.name if is_asked else "accuracy"
     is_rare = any(row.name == "balanced_accuracy" for row in task.metrics)
-    if study.kind != "classification" or len(study.classes or ()) != 2 or task.validation is None:
+    if study.kind != "classification" or len(study.classes or ()) != 2:
         return
     if name in ("accuracy", "loss") and not is_rare:
         return
     name = "accuracy" if name == "loss" else name
-    found = chosen_threshold(task, task.validation, name, is_asked=name != "accuracy")
+    seen = sights.of("validation")
+    if seen is None:
+        return
+    found = chosen_threshold(task.reading, seen, name, is_asked=name != "accuracy")
     if found is not None:
         task.reading = replace(task.reading, threshold=found)
 
 
-def _answers(study: Study, task: Task, metric: str) -> dict[str, Any]:
+def _answers(study: Study, task: Task, sights: Sights, metric: str) -> dict[str, Any]:
     """What is special about how answers are read, for the result."""
     reading, found = task.reading, {}
     if reading.temperature != 1:
@@ -124,8 +127,9 @@ def _answers(study: Study, task: Task, metric: str) -> dict[str, Any]:
             "chosen_by": by,
             "sentence": said_of(reading, by, study.classes),
         }
-    if reading.link == "quantiles":
-        found["intervals"] = intervals_of(task, study.test)
+    seen = sights.of("test")
+    if reading.link == "quantiles" and seen is not None:
+        found["intervals"] = intervals_of(reading, seen)
     return found
 
 
@@ -140,14 +144,16 @@ def verdict_object(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def pictures_of(study: Study, descent: Descent, *, seed: int) -> dict[str, Any]:
+def pictures_of(study: Study, descent: Descent, sights: Sights, *, seed: int) -> dict[str, Any]:
     """What the report draws besides the curves: confusion matrix or residuals, samples and worst
     mistakes of pictures, samples of a language model, and columns.
     """
-    found = picture_of(study, descent.task)
+    seen = sights.of("test")
+    assert seen is not None
+    found = picture_of(study, descent.task, seen)
     if study.kind == "language":
         found["samples"] = samples_of(descent.task, study.inputs, seed=seed)
-    gallery = gallery_of(study, descent.task, seed=seed)
+    gallery = gallery_of(study, descent.task, seen, seed=seed)
     found |= {"gallery": gallery} if gallery else {}
     if study.schema is not None:
         notes = study.found.notes if study.found else {}

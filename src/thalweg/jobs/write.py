@@ -24,6 +24,7 @@ from thalweg.strict import strict
 from thalweg.tasks.held import out_of_fold
 from thalweg.tasks.images.gallery import worst_of
 from thalweg.tasks.images.predictor import for_images
+from thalweg.tasks.measure import Sights
 from thalweg.tasks.models.inputs import Tokens, to_dict
 from thalweg.tasks.predictor import Predictor
 from thalweg.tasks.reading import Reading, reading_of_kind
@@ -71,12 +72,14 @@ def score(
         watched=task.watched,
         phases=tuple(task.phases),
     )
-    choose_temperature(task)
-    choose_threshold(study, task, is_asked=plan.settings.metric is not None)
+    sights = Sights(task, {"validation": task.validation, "test": study.test})
+    choose_temperature(task, sights)
+    choose_threshold(study, task, sights, is_asked=plan.settings.metric is not None)
     result = result_of(
         study,
         descent,
         chosen=plan.chosen(descent),
+        sights=sights,
         machine=plan.machine,
         verdict=verdict,
         folder=place.folder.path if place.folder else None,
@@ -84,8 +87,8 @@ def score(
     result["seconds_to_first_step"] = None if waited is None else round(waited, 3)
     result |= fine_tuning_of(study, plan.settings, plan.tuned, task.model)
     is_whole = plan.settings.validation is not None
-    result |= mattered(study, descent, seed=plan.settings.seed, is_whole=is_whole)
-    pictures = pictures_of(study, descent, seed=plan.settings.seed)
+    result |= mattered(study, descent, sights, seed=plan.settings.seed, is_whole=is_whole)
+    pictures = pictures_of(study, descent, sights, seed=plan.settings.seed)
     if pictures.get("gallery"):
         result["worst_pictures"] = worst_of(pictures["gallery"])
     place.written.facts(results={"summary": result, **pictures})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +27,7 @@ from thalweg.types import Source
 CHUNK = 4096
 """Samples that are evaluated at once."""
 
-MOST_BYTES, MOST_PICTURES = 1 << 18, 2000
+MOST_BYTES, MOST_PICTURES = 1 << 18, 1000
 """Of a plain text and of pictures that were learnt from, as many as are scored at the end."""
 
 
@@ -113,6 +113,33 @@ def look_at(task: Task, source: Source) -> Seen:
         pair = (outputs.all, targets.all)
         values |= _metrics(task, *pair, weight)
     return Seen(values, all_losses, *pair, weight)
+
+
+class Sights:
+    """What a pass over each set shows of a trained model: made when first asked for, and kept.
+
+    sets: by name; None where there is none
+    """
+
+    def __init__(self, task: Task, sets: Mapping[str, Source | None]):
+        self.task = task
+        self.sets = {name: source for name, source in sets.items() if source is not None}
+        self._seen: dict[str, Seen] = {}
+
+    def of(self, name: str) -> Seen | None:
+        """Of one set; None where there is none."""
+        if name not in self.sets:
+            return None
+        if name not in self._seen:
+            self._seen[name] = look_at(self.task, self.sets[name].to(self.task.device))
+        return self._seen[name]
+
+    def values(self, name: str) -> dict[str, float] | None:
+        """Loss and metrics of one set, by the way that answers are read now."""
+        seen = self.of(name)
+        if seen is None or seen.outputs is None or seen.targets is None:
+            return None if seen is None else seen.values
+        return seen.values | _metrics(self.task, seen.outputs, seen.targets, seen.weights)
 
 
 def _batch_losses(task: Task, source: Source) -> dict[str, float]:

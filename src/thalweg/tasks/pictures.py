@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from thalweg.tasks.measure import outputs_of
+from thalweg.tasks.measure import Seen
 from thalweg.tasks.reading import Reading
 from thalweg.tasks.study import Study
 from thalweg.tasks.task import Task
@@ -16,11 +16,14 @@ MOST_RESIDUALS = 2000
 """Test rows that are kept for the picture of the residuals."""
 
 
-def picture_of(study: Study, task: Task) -> dict[str, Any]:
-    """{"confusion": {...}} or {"residuals": {...}} of the test set; empty for one's own loss."""
-    if study.kind in (None, "multilabel", "language"):
+def picture_of(study: Study, task: Task, seen: Seen) -> dict[str, Any]:
+    """{"confusion": {...}} or {"residuals": {...}} of the test set, as seen; empty for one's own
+    loss.
+    """
+    outputs, targets = seen.outputs, seen.targets
+    is_other = study.kind in (None, "multilabel", "language")
+    if is_other or outputs is None or targets is None:
         return {}
-    outputs, targets = outputs_of(task, study.test)
     if study.kind == "regression" and targets[0].numel() > 1:
         return {}
     if study.kind == "classification":

@@ -12,31 +12,29 @@ import math
 import torch
 from torch import Tensor
 
-from thalweg.tasks.measure import look_at
+from thalweg.tasks.measure import Seen
 from thalweg.tasks.reading import Reading
-from thalweg.tasks.task import Task
-from thalweg.types import Source
 
 LOWEST, HIGHEST = 0.02, 50.0
 HALVINGS = 24
 """Of what is left between them, on a logarithmic scale: to a millionth."""
 
 
-def chosen_temperature(task: Task, validation: Source) -> float | None:
-    """The temperature of the least surprise; None where outputs are no probabilities.
+def chosen_temperature(reading: Reading, seen: Seen) -> float | None:
+    """The temperature of the least surprise at the rows seen; None where outputs are no
+    probabilities.
 
     Right counts as (n + 1) / (n + 2) of n rows and not as certain, as in Platt's scaling (1999): a
     model that knows all of them would otherwise promise, at a temperature near 0, never to err.
     """
-    seen = look_at(task, validation)
     if seen.outputs is None or seen.targets is None or not torch.isfinite(seen.outputs).all():
         return None
     outputs = seen.outputs.double().reshape(len(seen.outputs), -1)
-    truths = _truths(task.reading, outputs, seen.targets)
+    truths = _truths(reading, outputs, seen.targets)
     if truths is None:
         return None
     weights = torch.ones(len(outputs)) if seen.weights is None else seen.weights
-    return _least(outputs, truths, weights.double(), of_labels=task.reading.link == "sigmoid")
+    return _least(outputs, truths, weights.double(), of_labels=reading.link == "sigmoid")
 
 
 def said_of(temperature: float) -> str:

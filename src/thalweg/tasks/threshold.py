@@ -7,10 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from thalweg.tasks.measure import look_at
+from thalweg.tasks.measure import Seen
 from thalweg.tasks.reading import Reading
-from thalweg.tasks.task import Task
-from thalweg.types import Source
 
 HALF = 0.5
 
@@ -41,20 +39,18 @@ CHOSEN_BY: dict[str, Callable[[Counts, Counts, float, float], np.ndarray]] = {
 """Metrics that a threshold is chosen by: measure(hits, alarms, rows to find, other rows)."""
 
 
-def chosen_threshold(
-    task: Task, validation: Source, metric: str, *, is_asked: bool
-) -> float | None:
+def chosen_threshold(reading: Reading, seen: Seen, metric: str, *, is_asked: bool) -> float | None:
     """The best threshold by the metric; None where a half is as good, or it cannot be told.
 
-    Between two probabilities that were seen it lies in the middle. Of equals the nearest to a half.
+    seen: of the rows that validate. Between two probabilities that were seen it lies in the middle.
+    Of equals the nearest to a half.
     is_asked: else it must gain SURE standard errors, so that chance moves nothing
     """
-    seen = look_at(task, validation)
     measure = CHOSEN_BY.get(metric)
     if measure is None or seen.outputs is None or seen.targets is None:
         return None
-    positive = task.reading.positive
-    stated = task.reading.probabilities(seen.outputs)
+    positive = reading.positive
+    stated = reading.probabilities(seen.outputs)
     if stated.shape[1] != 2 or not np.isfinite(stated).all():
         return None
     truth = seen.targets.numpy().reshape(-1) == positive

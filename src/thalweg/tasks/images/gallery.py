@@ -11,10 +11,9 @@ import numpy as np
 from torch import Tensor
 
 from thalweg.tasks.images.source import PictureSource, drawn
-from thalweg.tasks.measure import fitting, look_at
+from thalweg.tasks.measure import Seen, fitting
 from thalweg.tasks.study import Study
 from thalweg.tasks.task import Task
-from thalweg.types import Source
 
 NUM_SAMPLES = 24
 NUM_WORST = 12
@@ -23,12 +22,14 @@ SMALL, LARGE = 64, 96
 """The longer side of a sample, and of a mistake, in the page."""
 
 
-def gallery_of(study: Study, task: Task, *, seed: int) -> dict[str, Any]:
-    """{"samples": [...], "worst": [...]}; empty where the study is not one of pictures."""
+def gallery_of(study: Study, task: Task, seen: Seen, *, seed: int) -> dict[str, Any]:
+    """{"samples": [...], "worst": [...]} of the test set, as seen; empty where the study is
+    not one of pictures.
+    """
     train, test = study.train, study.test
     if not isinstance(train, PictureSource) or not isinstance(test, PictureSource):
         return {}
-    return {"samples": _samples(study, train, seed), "worst": _worst(study, task, test)}
+    return {"samples": _samples(study, train, seed), "worst": _worst(study, task, test, seen)}
 
 
 def worst_of(gallery: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -48,10 +49,8 @@ def _samples(study: Study, train: PictureSource, seed: int) -> list[dict[str, An
     ]
 
 
-def _worst(study: Study, task: Task, test: PictureSource) -> list[dict[str, Any]]:
+def _worst(study: Study, task: Task, test: PictureSource, seen: Seen) -> list[dict[str, Any]]:
     """The test pictures of the largest losses; of classes, those answered wrongly."""
-    source: Source = test.to(task.device)
-    seen = look_at(task, source)
     if seen.losses is None or seen.outputs is None or seen.targets is None:
         return []
     losses = seen.losses.double().numpy()

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from thalweg.errors import UsageError
-from thalweg.tasks.draws import put_back
 from thalweg.tasks.mattered.chance import LEVEL, interval_of
 from thalweg.tasks.mattered.headline import Measure, headline_of, loss_of
-from thalweg.tasks.measure import look_at
+from thalweg.tasks.measure import Seen
 from thalweg.tasks.sources import rows_of
 from thalweg.tasks.study import Study
 from thalweg.tasks.table.by import groups_of
@@ -42,16 +41,16 @@ class Group:
     is_worse: bool
 
 
-def errors_by(study: Study, task: Task, source: Source, name: str) -> dict[str, Any] | None:
+def errors_by(
+    study: Study, task: Task, source: Source, seen: Seen, name: str
+) -> dict[str, Any] | None:
     """Of the groups that the study's column makes of a source, as they stand in the result's JSON.
 
-    name: of the set. All intervals hold at once at LEVEL (Bonferroni): a group is worse where its
-    own lies beyond the value of the whole.
+    seen: of the source; name: of the set. All intervals hold at once at LEVEL (Bonferroni): a group
+    is worse where its own lies beyond the value of the whole.
     """
     if study.by is None:
         return None
-    with put_back():
-        seen = look_at(task, source.to(task.device))
     if seen.outputs is None or seen.targets is None:
         return None
     groups = groups_of(study.by.gather(rows_of(source, np.arange(len(source)))))

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from thalweg.tasks.draws import put_back
-from thalweg.tasks.measure import Seen, fitting, look_at
+from thalweg.tasks.measure import Seen, fitting
 from thalweg.tasks.sources import rows_of
 from thalweg.tasks.study import Study
 from thalweg.tasks.task import Task
@@ -19,18 +18,17 @@ NUM_WORST = 10
 
 
 def worst_of(
-    study: Study, task: Task, source: Source, *, is_whole: bool, count: int = NUM_WORST
+    study: Study, task: Task, source: Source, seen: Seen, *, is_whole: bool, count: int = NUM_WORST
 ) -> list[dict[str, Any]]:
     """The worst rows, the worst first; none where the loss cannot tell a row's from another's.
 
+    seen: of the source
     is_whole: are they rows of a file of their own? `row` counts from 1 in the data or in that file.
     `loss` is what was minimised, as it weighs classes, but not times the row's own weight, which
     stands beside it; a row that weighs 0 is left out.
     """
     if study.kind is not None and study.kind not in KINDS:
         return []
-    with put_back():
-        seen = look_at(task, source.to(task.device))
     losses = _losses(task, seen)
     if losses is None:
         return []
