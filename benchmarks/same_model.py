@@ -47,7 +47,7 @@ class Row:
     """One contender on one set with one seed.
 
     seconds, cpu: of the clock and of the processor, from data as a user has it to the trained
-    network; peers are counted thalweg's preparation, as they have none
+    network and its test score; peers are counted thalweg's preparation, as they have none
     """
 
     set: str
@@ -113,7 +113,7 @@ def compared(name: str, asked: argparse.Namespace, seed: int, folder: Path) -> l
     prepared = watch.seconds
 
     chosen = tomllib.loads((fitted.folder / "run.toml").read_text())["settings"]
-    rows = [row_of(name, seed, OURS, study, fitted.model, taken)]
+    rows = [row_of(name, seed, OURS, scored(study, fitted.model, known.metric), taken)]
     for peer in asked.peers:
         posed = posed_of(study, chosen, seed)
         watch = Watch()
@@ -122,8 +122,9 @@ def compared(name: str, asked: argparse.Namespace, seed: int, folder: Path) -> l
         except ImportError as missing:
             print(f"without {peer}: {missing}", file=sys.stderr)
             continue
+        score = scored(study, network, known.metric)
         taken = [sum(pair) for pair in zip(prepared, watch.seconds, strict=True)]
-        rows.append(row_of(name, seed, peer, study, network, taken))
+        rows.append(row_of(name, seed, peer, score, taken))
     return rows
 
 
@@ -161,16 +162,7 @@ def posed_of(study: Study, chosen: dict[str, Any], seed: int) -> Posed:
     )
 
 
-def row_of(
-    name: str,
-    seed: int,
-    contender: str,
-    study: Study,
-    network: nn.Module,
-    taken: Sequence[float],
-) -> Row:
-    """A trained network scored on the test samples, by the same code for all."""
-    score = scored(study, network, SETS[name].metric)
+def row_of(name: str, seed: int, contender: str, score: float, taken: Sequence[float]) -> Row:
     seconds, cpu = (round(each, 2) for each in taken)
     row = Row(name, seed, contender, SETS[name].metric, round(score, 5), seconds, cpu)
     print(f"{name}  seed {seed}  {contender}  {score:.5g}  {cpu} CPU s", file=sys.stderr)
@@ -178,7 +170,7 @@ def row_of(
 
 
 def scored(study: Study, network: nn.Module, metric: str) -> float:
-    """Share of right answers, or the mean surprise at a byte in bits."""
+    """Of the test samples, by the same code for all: share of right answers, or bits a byte."""
     network.eval()
     right = loss = count = 0.0
     with torch.inference_mode():

@@ -529,6 +529,18 @@ def test_a_lasting_rise_below_the_limit_of_single_steps_is_met() -> None:
     assert action.number < 257 + 48
 
 
+@pytest.mark.parametrize(("heavy", "is_rise"), [((4.05, 1.0), False), ((0.03, 0.02), True)])
+def test_where_few_rows_weigh_most_the_median_may_wander(heavy, is_rise) -> None:
+    """As in a run on card fraud with balanced classes: two batches in 48 made the mean loss."""
+    draw = random.Random(3)
+    window = Window(Policy())
+    before = [0.018 * math.exp(draw.gauss(0, 0.35)) for _ in range(46)]
+    now = [0.16 * math.exp(draw.gauss(0, 0.35)) for _ in range(16)]
+    for number, value in enumerate([*before[:20], *heavy, *before[20:], *now], start=1):
+        window.observe(number, value)
+    assert (window.rise() is not None) == is_rise
+
+
 def test_an_evaluation_that_is_not_finite() -> None:
     def evaluation(number: int, loss: float) -> Evaluation:
         return Evaluation(number, "validation", {"loss": loss})

@@ -65,7 +65,7 @@ def test_characters_are_counted_by_their_first_bytes(text):
 def test_few_windows_of_many_are_spread_over_the_text():
     windows = Windows(torch.zeros(3_000_000, dtype=torch.uint8), 128)
     some = few(windows)
-    assert len(some) == 2048
+    assert len(some) == 512
     assert some.indices[0] == 0
     assert some.indices[-1] == len(windows) - 1
     small = Windows(torch.zeros(5000, dtype=torch.uint8), 128)

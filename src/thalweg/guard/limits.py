@@ -227,12 +227,19 @@ class Window:
         return scale.above(middle, self.policy.level_z * error)
 
     def _level_of(self, ordered: Sequence[float]) -> float:
-        """How high a median may be after these ascending values."""
+        """How high a median may be after these ascending values.
+
+        Where a few rows weigh hundreds of times as much as the others the mean is made of few
+        batches, and only its rise is one: the median is far below it, and wanders.
+        """
         policy = self.policy
         scale, middle, spread = described(ordered)
         reach = max(policy.level_z * spread, scale.times(policy.level_factor, middle)) or math.inf
-        floor = policy.floor * (self._start or 0.0) if scale is LOG else -math.inf
-        return max(scale.above(middle, reach), floor)
+        level = scale.above(middle, reach)
+        if scale is LINEAR:
+            return level
+        mean = sum(ordered) / len(ordered)
+        return max(level, policy.level_factor * mean, policy.floor * (self._start or 0.0))
 
     def to_tree(self) -> dict[str, Any]:
         """All that it remembers, as strict JSON can hold it."""

@@ -98,8 +98,8 @@ TABLE = (
     ),
     Default(
         "label-smoothing",
-        f"{SMOOTHING} for classes of a table with loss cross_entropy, where none is rare or weighs "
-        "more; the stated probabilities are set right afterwards, on the validation rows",
+        f"{SMOOTHING} for classes of a table with loss cross_entropy, where not one of two is rare "
+        "and none is weighted; stated probabilities are set right afterwards, on validation rows",
     ),
     Default("evaluate-every", "one epoch, within 20 .. 1,000 steps"),
     Default(

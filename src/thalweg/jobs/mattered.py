@@ -34,10 +34,11 @@ def mattered(
     if descent.ending.status != "interrupted":  # somebody waits for it to end
         longest = max(LONGEST, SHARE * progress.seconds)
         found = importance_of(study, task, seed=seed, samples=progress.samples, longest=longest)
-    held, seen, tested = task.validation, sights.of("validation"), sights.of("test")
     return {
         "importance": None if found is None else found.rows_of(),
         "importance_how": None if found is None else found.to_dict(),
-        "worst": worst_of(study, task, held, seen, is_whole=is_whole) if held and seen else None,
-        "groups": errors_by(study, task, study.test, tested, "test") if tested else None,
+        "worst": None
+        if task.validation is None
+        else worst_of(study, sights, "validation", is_whole=is_whole),
+        "groups": errors_by(study, sights, "test"),
     }

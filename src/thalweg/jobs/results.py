@@ -86,6 +86,15 @@ def result_of(
     return {**result, "comparison": comparison(result), "next": next_step(result)}
 
 
+def best_values(descent: Descent) -> dict[str, float] | None:
+    """What a look at the validation set has shown of the weights that were kept; None where no look
+    chose them.
+    """
+    best = descent.best
+    rows = [row.values for row in descent.evaluations if best and row.number == best.number]
+    return dict(rows[-1]) if rows else None
+
+
 def choose_temperature(task: Task, sights: Sights) -> None:
     """Set the stated probabilities right, where the labels that were learnt from were smoothed."""
     if task.reading.smoothing and (seen := sights.of("validation")) is not None:

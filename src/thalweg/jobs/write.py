@@ -13,7 +13,13 @@ from thalweg.jobs.finetuning import fine_tuning_of
 from thalweg.jobs.mattered import mattered
 from thalweg.jobs.place import Place
 from thalweg.jobs.plan import FitPlan
-from thalweg.jobs.results import choose_temperature, choose_threshold, pictures_of, result_of
+from thalweg.jobs.results import (
+    best_values,
+    choose_temperature,
+    choose_threshold,
+    pictures_of,
+    result_of,
+)
 from thalweg.jobs.run import Run
 from thalweg.jobs.schema_file import schema_text
 from thalweg.loop.descent import Descent
@@ -72,7 +78,8 @@ def score(
         watched=task.watched,
         phases=tuple(task.phases),
     )
-    sights = Sights(task, {"validation": task.validation, "test": study.test})
+    sets = {"validation": task.validation, "test": study.test}
+    sights = Sights(task, sets, {"validation": best_values(descent)})
     choose_temperature(task, sights)
     choose_threshold(study, task, sights, is_asked=plan.settings.metric is not None)
     result = result_of(

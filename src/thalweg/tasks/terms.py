@@ -88,12 +88,13 @@ def with_terms(study: Study, terms: Terms) -> Study:
 
 
 def _smoothing(study: Study, terms: Terms, kind: str, counts: np.ndarray | None) -> float:
-    """What was asked for, or what is usual for the data; none where a class is rare: of its rows
-    too much would be given away, and their order be lost.
+    """What was asked for, or what is usual for the data; none where one of two classes is rare: of
+    its few rows too much would be given away, and the order of all the others be lost.
     """
     if terms.label_smoothing is not None:
         return terms.label_smoothing
-    is_usual = kind == "classes" and not is_imbalanced(counts)
+    is_rare = counts is not None and len(counts) == 2 and is_imbalanced(counts)
+    is_usual = kind == "classes" and not is_rare
     is_usual &= terms.loss in (None, "cross_entropy")
     is_usual &= terms.class_weights is None and not terms.quantiles
     return study.prefers.get("label_smoothing", 0.0) if is_usual else 0.0

@@ -14,12 +14,10 @@ from torch import Tensor
 from thalweg.errors import UsageError
 from thalweg.tasks.mattered.chance import LEVEL, interval_of
 from thalweg.tasks.mattered.headline import Measure, headline_of, loss_of
-from thalweg.tasks.measure import Seen
+from thalweg.tasks.measure import Sights
 from thalweg.tasks.sources import rows_of
 from thalweg.tasks.study import Study
 from thalweg.tasks.table.by import groups_of
-from thalweg.tasks.task import Task
-from thalweg.types import Source
 
 PARTS = 30
 """Of the rows of a group, for the interval of a metric that is no share of rows."""
@@ -41,16 +39,16 @@ class Group:
     is_worse: bool
 
 
-def errors_by(
-    study: Study, task: Task, source: Source, seen: Seen, name: str
-) -> dict[str, Any] | None:
-    """Of the groups that the study's column makes of a source, as they stand in the result's JSON.
+def errors_by(study: Study, sights: Sights, name: str) -> dict[str, Any] | None:
+    """Of the groups that the study's column makes of a set, as they stand in the result's JSON.
 
-    seen: of the source; name: of the set. All intervals hold at once at LEVEL (Bonferroni): a group
-    is worse where its own lies beyond the value of the whole.
+    All intervals hold at once at LEVEL (Bonferroni): a group is worse where its own lies beyond the
+    value of the whole.
     """
-    if study.by is None:
+    seen = None if study.by is None else sights.of(name)
+    if study.by is None or seen is None:
         return None
+    task, source = sights.task, sights.sets[name]
     if seen.outputs is None or seen.targets is None:
         return None
     groups = groups_of(study.by.gather(rows_of(source, np.arange(len(source)))))

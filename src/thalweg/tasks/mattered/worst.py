@@ -8,35 +8,35 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from thalweg.tasks.measure import Seen, fitting
+from thalweg.tasks.measure import Seen, Sights, fitting
 from thalweg.tasks.sources import rows_of
 from thalweg.tasks.study import Study
 from thalweg.tasks.task import Task
-from thalweg.types import Source
 
 NUM_WORST = 10
 
 
 def worst_of(
-    study: Study, task: Task, source: Source, seen: Seen, *, is_whole: bool, count: int = NUM_WORST
+    study: Study, sights: Sights, name: str, *, is_whole: bool, count: int = NUM_WORST
 ) -> list[dict[str, Any]]:
-    """The worst rows, the worst first; none where the loss cannot tell a row's from another's.
+    """The worst rows of a set, the worst first; none where there is no such set, or the loss cannot
+    tell a row's from another's.
 
-    seen: of the source
     is_whole: are they rows of a file of their own? `row` counts from 1 in the data or in that file.
     `loss` is what was minimised, as it weighs classes, but not times the row's own weight, which
     stands beside it; a row that weighs 0 is left out.
     """
     if study.kind is not None and study.kind not in KINDS:
         return []
-    losses = _losses(task, seen)
-    if losses is None:
+    seen, task = sights.of(name), sights.task
+    losses = None if seen is None else _losses(task, seen)
+    if seen is None or losses is None:
         return []
     order = np.argsort(-np.nan_to_num(losses, nan=np.inf), kind="stable")
     if seen.weights is not None:
         order = order[seen.weights.numpy()[order] > 0]
     places = order[:count]
-    stands = places if is_whole else rows_of(source, places)
+    stands = places if is_whole else rows_of(sights.sets[name], places)
     answers = _answers(study, task, seen, places)
     return [
         {"row": int(stand) + 1, **answer, "loss": float(losses[place]), **_weight(seen, place)}

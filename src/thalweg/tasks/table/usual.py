@@ -6,9 +6,9 @@ test loss by a tenth and more, elsewhere it changed little.
 """
 
 SMOOTHING = 0.1
-"""Of the labels of classes none of which is rare: a model that was never sure of every training row
-makes up to a third fewer errors, and stated probabilities, set right afterwards, lie nearer to the
-truth than without.
+"""Of the labels of classes, where not one of two is rare: a model that was never sure of every
+training row makes up to a third fewer errors, and stated probabilities, set right afterwards, lie
+nearer to the truth than without.
 """
 
 FEW = 32
