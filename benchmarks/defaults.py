@@ -43,7 +43,9 @@ CHANGES = (
     *(Change(f"warmup {steps}", {"warmup": steps}) for steps in (0, 500)),
     *(Change(f"schedule {name}", {"schedule": name}) for name in ("linear", "constant")),
     *(Change(f"patience {count}", {"patience": count}) for count in (5, 20)),
-    *(Change(f"model {name}", {"model": name}) for name in ("linear", "mlp:128", "mlp:512,512")),
+    *(Change(f"model {name}", {"model": name}) for name in ("linear", "mlp:256,256", "resmlp")),
+    *(Change(f"ema {decay:g}", {"ema": decay}) for decay in (0, 0.998)),
+    *(Change(f"label smoothing {x:g}", {"label_smoothing": x}) for x in (0, 0.05)),
     Change("no normalisation", norm=lambda width: nn.Identity()),
     Change("batch normalisation", norm=nn.BatchNorm1d),
     *(Change(f"optimizer {name}", {"optimizer": name}) for name in ("sgd", "momentum", "adam")),
@@ -90,10 +92,15 @@ def measured(loaded: Any, change: Change, seeds: int) -> dict[str, Any]:
         "change": change.name,
         "metric": metric,
         "test": mean_or_none(result["test"][metric] for result in results),
-        "validation loss": mean_or_none(result["validation"]["loss"] for result in results),
+        "validation loss": mean_or_none(plain_loss(result["validation"]) for result in results),
         "steps": round(statistics.mean(result["steps"] for result in results)),
         "seconds": round(statistics.mean(result["seconds"] for result in results), 1),
     }
+
+
+def plain_loss(values: dict[str, float]) -> float:
+    """The loss; of smoothed labels the surprise at the true ones."""
+    return values.get("log_loss", values["loss"])
 
 
 def mean_or_none(values: Iterable[float]) -> float | None:
