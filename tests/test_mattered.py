@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 
 import numpy as np
 import polars as pl
@@ -15,6 +16,7 @@ from torch import nn
 import thalweg
 import thalweg.jobs.write
 from mattered_kit import ROWS, TASKS, fit, rows
+from thalweg.tasks import measure
 from thalweg.tasks.mattered.budget import REPEATS
 from thalweg.tasks.mattered.headline import headline_of
 from thalweg.tasks.mattered.importance import Rows
@@ -32,6 +34,23 @@ def held():
     """Rows that were given to validate and test, and the run."""
     parts = {"validation": rows(300, 8), "test": rows(400, 9)}
     return parts, fit(drop="town", by="town", label_smoothing=0, **parts)
+
+
+def test_one_pass_over_each_set_tells_all(monkeypatch):
+    """Scores, threshold, temperature, worst rows, groups, the report's pictures."""
+    passes = Counter()
+    plain = measure.chunks_of
+
+    def counted(source):
+        passes[len(source)] += 1
+        return plain(source)
+
+    monkeypatch.setattr(measure, "chunks_of", counted)
+    parts = {"validation": rows(311, 8), "test": rows(417, 9)}
+    run = fit(drop="town", by="town", steps=5, evaluate_every=5, metric="f1", **parts)
+    assert passes == {311: 2, 417: 1, run.result["task"]["train_rows"]: 1}, "one was while training"
+    assert run.result["groups"]
+    assert run.record.results["confusion"]
 
 
 # --- columns -------------------------------------------------------------------------------------
