@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,7 +42,7 @@ def made_ready(frame: pl.DataFrame, asked: Asked, source: str) -> Ready:
     labels = encode_target(shared.given.frame, schema.target, source)
     rows = shared.parts.rows
     order = np.concatenate([rows.train, rows.validation, rows.test])
-    inputs = encode_in_order(shared.given.sources(source), schema, order)
-    return Ready(
-        shared, schema, inputs, labels, found_in(shared.given, schema, shared.parts, labels)
-    )
+    with ThreadPoolExecutor(1) as beside:  # neither needs the other, nor the interpreter for long
+        found = beside.submit(found_in, shared.given, schema, shared.parts, labels)
+        inputs = encode_in_order(shared.given.sources(source), schema, order)
+        return Ready(shared, schema, inputs, labels, found.result())
