@@ -257,3 +257,20 @@ def test_what_fine_tuning_refuses(given, error, text, tmp_path, monkeypatch):
     with pytest.raises(error, match=text):
         thalweg.fit(table("xy", 0), target="kind", **given, **QUICK)
     assert not Path("runs").exists()
+
+
+def test_the_default_model_with_bins_has_its_own_layers(tmp_path):
+    """It stands behind the columns, which are a layer of their own: another target takes but the
+    last layer away.
+    """
+    random = np.random.default_rng(4)
+    x = random.normal(size=(400, 3))
+    frame = pl.DataFrame(x, schema=["a", "b", "c"])
+    first = frame.with_columns(kind=pl.Series(np.digitize(x[:, 0], [-0.4, 0.4])).cast(pl.String))
+    second = frame.with_columns(kind=pl.Series(np.where(x[:, 1] > 0, "up", "down")))
+    quick = {"target": "kind", "steps": 5, "quiet": True}
+    old = thalweg.fit(first, out=str(tmp_path), **quick)
+    run = thalweg.fit(second, init=str(old.folder), out=None, **quick)
+    found = run.result["fine_tuning"]
+    assert [row["layer"] for row in found["layers"]] == ["1.0", "1.1", "1.3", "1.4", "1.6"]
+    assert [row["layer"] for row in found["layers"] if row["moved"] is None] == ["1.6"]

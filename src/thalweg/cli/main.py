@@ -74,6 +74,7 @@ app = App(
     version=__version__,
     version_flags=["--version"],
     result_action="return_value",
+    help_format="plaintext",
     suppress_keyboard_interrupt=False,
     default_parameter=Parameter(converter=_convert),
     config=_repeat,

@@ -11,7 +11,6 @@ import sys
 from dataclasses import dataclass
 from threading import Thread
 
-from thalweg.errors import ThalwegError
 from thalweg.jobs.asked import asked_of
 from thalweg.jobs.settings import Settings
 from thalweg.jobs.text import is_language
@@ -44,8 +43,8 @@ class Ahead:
         try:
             self.table = read_table(self.data, texts=self.asked.texts, numbers=self.asked.numbers)
             self.ready = made_ready(self.table.frame, self.asked, self.table.name)
-        except ThalwegError:
-            pass  # it comes again, and is told
+        except BaseException:
+            pass  # it comes again, and is told; Ctrl-C may meet this thread inside of polars
 
 
 _begun: list[Ahead] = []

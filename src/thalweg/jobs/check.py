@@ -11,7 +11,7 @@ from thalweg.jobs.settings import Settings
 from thalweg.jobs.text import is_language
 from thalweg.tasks.callables import is_callable_name
 from thalweg.tasks.images.folders import are_folders
-from thalweg.tasks.table.source import is_stored, parts_of
+from thalweg.tasks.table.source import is_standard_input, is_stored, parts_of
 
 PLAIN = (".txt", ".md", ".text")
 """Names of files that are often plain text, and no table."""
@@ -24,6 +24,9 @@ def check(data: str, settings: Settings) -> None:
     if are_folders(data):
         return  # pictures
     parts_of(data)
+    for more in (settings.validation, settings.test):
+        if isinstance(more, str) and not is_standard_input(more):
+            parts_of(more)
     if settings.target is None and not is_language(settings):
         raise UsageError(no_target(data))
 

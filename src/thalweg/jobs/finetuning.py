@@ -180,7 +180,7 @@ def _sentence(found: Mapping[str, Any]) -> str:
     layers = [row for row in found["layers"] if row["moved"] is not None]
     most = sorted(layers, key=lambda row: -row["moved"])[:FEW]
     text = ", ".join(f"{row['layer']} by {row['moved']:.2%}" for row in most)
-    said = f"fine-tuned from {found['init']}: moved most, {text}"
+    said = f"fine-tuned from {found['init']}" + (f": moved most, {text}" if text else "")
     scores = found["forgotten"]
     if scores is None:
         return said

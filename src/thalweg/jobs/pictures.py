@@ -15,6 +15,7 @@ from thalweg.tasks.images.wish import Wish
 from thalweg.tasks.study import Study
 from thalweg.tasks.table.asked import Asked
 from thalweg.tasks.table.read import Table
+from thalweg.tasks.table.values import listed
 
 IDLE = {
     "separator": "the classes are the folders",
@@ -63,7 +64,10 @@ def of_table_of_pictures(
     album = album_of_table(table.frame, column, data, asked)
     study = of_pictures(album, asked, _wish(settings, tell), source=table.name)
     words = f"column {column!r} names pictures, which are learnt from (--drop {column} otherwise)"
-    return replace(study, notices=(*table.notices, words, *study.notices))
+    target = study.schema.target.names if study.schema else (asked.target,)
+    others = [name for name in table.frame.columns if name not in (column, *target)]
+    left = [f"not learnt from beside the pictures: {listed(others)}"] if others else []
+    return replace(study, notices=(*table.notices, words, *left, *study.notices))
 
 
 def check_pictures_only(settings: Settings) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from thalweg.errors import DataError, UsageError
+from thalweg.tasks.models.columns import Columns
 
 MOST_NAMES = 4
 
@@ -107,7 +108,7 @@ def freeze(model: nn.Module, patterns: Iterable[str]) -> list[str]:
     for pattern in patterns:
         found = [name for name in params if fnmatchcase(name, pattern)]
         if not found:
-            near = get_close_matches(pattern, [*_layers(params), *params], n=1, cutoff=0.4)
+            near = get_close_matches(pattern, [*layers_of(model), *params], n=1, cutoff=0.4)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise UsageError(
                 f"freeze: {pattern!r} matches no parameter: {hint}there are {_named(params)}"
@@ -127,14 +128,17 @@ def freeze(model: nn.Module, patterns: Iterable[str]) -> list[str]:
 
 
 def layers_of(model: nn.Module) -> dict[str, list[str]]:
-    """The names of a model's parameters by layer, in order."""
-    return _layers(dict(model.named_parameters()))
+    """The names of a model's parameters by layer, in order.
 
-
-def _layers(names: Iterable[str]) -> dict[str, list[str]]:
+    A model that stands behind the columns of a table has its own layers, and is none itself.
+    """
+    is_behind = isinstance(model, nn.Sequential) and isinstance(model[0], Columns)
+    behind = "1." if is_behind else ""
     found: dict[str, list[str]] = {}
-    for name in names:
-        found.setdefault(layer_of(name), []).append(name)
+    for name, _ in model.named_parameters():
+        own = name.removeprefix(behind)
+        prefix = name.removesuffix(own)
+        found.setdefault(prefix + layer_of(own), []).append(name)
     return found
 
 

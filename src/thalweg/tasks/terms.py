@@ -114,10 +114,12 @@ def _objective(study: Study, terms: Terms, kind: str) -> Objective:
     row = objective.name.partition(":")[0]
     if objective.fits and kind and kind not in objective.fits:
         known = [each.name for each in OBJECTIVES.values() if kind in each.fits]
+        is_of_numbers = kind == "classes" and "numbers" in objective.fits
+        other = "say that it holds quantities, --task regression" if is_of_numbers else ""
         raise UsageError(
             f"loss {objective.name!r} does not fit: it is for {' and '.join(objective.fits)}, and "
             f"the target is one for {study.kind}: choose one of {', '.join(known)}, leave the loss "
-            "out, or choose another task"
+            f"out, or {other or 'choose another task'}"
         )
     if row == "bce" and kind == "classes" and len(study.classes or ()) > 2:
         raise UsageError(

@@ -28,6 +28,9 @@ GREY = 2
 _WHITE = 65_535
 """Of 16 bits."""
 
+MARKS = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"GIF8": "GIF", b"RIFF": "WebP", b"BM": "BMP"}
+"""How files of pictures begin."""
+
 
 def picture_of(content: bytes, shape: Shape) -> np.ndarray:
     """uint8 of shape (height, width, channels). Raises DataError that says what is wrong."""
@@ -98,6 +101,9 @@ def _opened(content: bytes) -> Any:
     try:
         return Image.open(io.BytesIO(content))
     except UnidentifiedImageError:
+        known = next((name for mark, name in MARKS.items() if content.startswith(mark)), None)
+        if known is not None:
+            raise DataError(f"it begins as a {known}, and is cut short or damaged") from None
         raise DataError(f"it is no picture: it begins with {content[:12]!r}") from None
 
 

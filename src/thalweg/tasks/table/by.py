@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from thalweg.tasks.table import dates
 from thalweg.tasks.table.values import as_floats, is_number, level_texts
 
 MOST_GROUPS = 20
@@ -29,9 +30,20 @@ class Groups:
 
 def groups_of(series: pl.Series) -> Groups:
     """The groups of some rows: by value, where there are few or they are texts; else by range."""
+    series = _as_dates(series)
     if is_number(series) and series.dtype != pl.Boolean and series.n_unique() > MOST_GROUPS + 1:
         return _ranges(series)
     return _values(level_texts(series).alias("name"))
+
+
+def _as_dates(series: pl.Series) -> pl.Series:
+    """The column as dates, where its texts are; else itself."""
+    found = dates.format_of(series) if series.dtype == pl.String else None
+    if found is None:
+        return series
+    read = dates.parsed(series, found.text)
+    days = read.dt.date()
+    return days if (days.cast(read.dtype) == read).all() else read
 
 
 def _values(texts: pl.Series) -> Groups:

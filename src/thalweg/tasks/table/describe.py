@@ -80,7 +80,14 @@ def notices_of(frame: pl.DataFrame, columns: tuple[Column, ...], rows: np.ndarra
                 f"column {column.name!r} holds numbers with words among them ({words}{more}): "
                 "each word is an input of its own"
             )
-        other = _other_format(frame.get_column(column.name), column, rows)
+        series = frame.get_column(column.name)
+        num_infinite = int(series.is_infinite().sum()) if series.dtype.is_float() else 0
+        if num_infinite:
+            values = (
+                "an infinite value" if num_infinite == 1 else f"{num_infinite:,} infinite values"
+            )
+            lines.append(f"column {column.name!r} holds {values}, which count as missing")
+        other = _other_format(series, column, rows)
         if other:
             lines.append(
                 f"column {column.name!r} is taken as dates {dates.words(column.format)}, though "
