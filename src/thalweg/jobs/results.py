@@ -41,6 +41,7 @@ def result_of(
     """
     task, progress = descent.task, descent.progress
     assert descent.ending is not None
+    baselines = study.baselines(chosen["seed"])  # before the outputs of all rows take their room
     sets, some = {"train": task.data, **sights.sets}, few(task.data)
     scores = {
         "train": measure(task, some)[0],
@@ -80,7 +81,7 @@ def result_of(
         "metric_rises": task.watched.rises,
         **_answers(study, task, sights, task.watched.name),
         **scores,
-        "baselines": study.baselines(chosen["seed"]),
+        "baselines": baselines,
         "verdict": verdict_object(verdict),
     }
     return {**result, "comparison": comparison(result), "next": next_step(result)}

@@ -25,7 +25,7 @@ _NEVER_TRIM = (1 << 31) - 1
 
 @cache
 def tune_malloc() -> Choice:
-    """Keep large buffers instead of returning them to the kernel; it cannot be undone.
+    """Keep large buffers from now on instead of returning them to the kernel; it cannot be undone.
 
     The value is "kept", or "left" with the reason where it does nothing: there is no glibc, another
     allocator stands in its place, or the environment sets it already.
@@ -38,6 +38,7 @@ def tune_malloc() -> Choice:
     if reason is not None:
         return Choice(LEFT, reason)
     library = ctypes.CDLL(None)
+    library.malloc_trim(0)  # what is free now, after the data was read, is not for the steps
     taken = next((size for size in _FROM_THE_HEAP if library.mallopt(_MMAP_THRESHOLD, size)), None)
     if taken is None or not library.mallopt(_TRIM_THRESHOLD, _NEVER_TRIM):
         return Choice(LEFT, "glibc refused")

@@ -69,20 +69,18 @@ def _table_baselines(
     target, kept = schema.target, packed(frame, schema)
 
     def score(seed: int) -> dict[str, baselines.Scores]:
-        inputs = tree_inputs(kept, schema)
         if target.num_outputs > 1 and target.task != "classification":
-            return several.scores(inputs, labels, parts, target, seed)
-        train, test = inputs[parts.train], inputs[parts.test]
-        del inputs
-        if target.task == "classification":
-            values = labels
-        else:
+            return several.scores(tree_inputs(kept, schema), labels, parts, target, seed)
+        of_classes = target.task == "classification"
+        values = labels
+        if not of_classes:
             values = labels.astype(np.float64) * target.deviation + target.mean
-        return baselines.scores(
-            (train, values[parts.train]),
-            (test, values[parts.test]),
-            target.classes if target.task == "classification" else None,
-            seed,
-        )
+        names = target.classes if of_classes else None
+        some, tested = baselines.some_of(parts.train), values[parts.test]
+        found = {"constant": baselines.constant(values[parts.train], tested, names)}
+        if len(some) * kept.width <= baselines.MOST_VALUES:
+            sides = ((tree_inputs(kept[rows], schema), values[rows]) for rows in (some, parts.test))
+            found["tree"] = baselines.tree(*sides, is_classification=of_classes, seed=seed)
+        return found
 
     return score
