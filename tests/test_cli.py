@@ -892,3 +892,17 @@ def test_what_fit_refuses(given, error, says, tmp_path, monkeypatch):
     with pytest.raises(error, match=says):
         thalweg.fit(given["data"], quiet=True, **settings)
     assert not Path("runs").exists() or not list(Path("runs").iterdir())
+
+
+def test_ctrl_c_while_the_command_is_loaded_is_one_line(tmp_path):
+    """Sent by the first import of the command line itself."""
+    planted = tmp_path / "cyclopts.py"
+    planted.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "thalweg", "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "thalweg: interrupted\n")

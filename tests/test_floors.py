@@ -64,6 +64,7 @@ OUTSIDE = {
 
 LATE_DOORS = {
     ("__init__", "*"),
+    ("__main__", "cli"),
     ("backends", "llvmlite"),
     ("backends", "numba"),
     ("backends", "triton"),
