@@ -69,7 +69,7 @@ def _data(result: Result) -> str:
     task = result["task"]
     classes = f", {task['classes']} classes" if task["classes"] else ""
     sizes = ", ".join(f"{_span(task[f'{part}_rows'])} {part}" for part in PARTS)
-    return f"{task['rows']:,} rows, {task['features']} columns{classes}: {sizes} in each"
+    return f"{task['rows']:,} rows, {several(task['features'], 'column')}{classes}: {sizes} in each"
 
 
 def _span(counts: list[int]) -> str:

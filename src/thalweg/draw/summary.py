@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from thalweg.draw import mattered_words
+from thalweg.draw.sentences import several
 
 Result = Mapping[str, Any]
 
@@ -86,7 +87,7 @@ def _trained(result: Result) -> str:
     size = "full batch" if batch == "full" else f"batch size {batch}"
     epochs = f"{result['epochs']:.4g} {'epoch' if result['epochs'] == 1 else 'epochs'}"
     return (
-        f"{result['optimizer']}, lr {result['lr']:g}, {size}: {result['steps']:,} steps "
+        f"{result['optimizer']}, lr {result['lr']:g}, {size}: {several(result['steps'], 'step')} "
         f"({epochs}) in {result['seconds']:.1f} s"
     )
 
@@ -100,7 +101,7 @@ def _data(result: Result) -> str:
             f"{task['validation_rows']:,} validation, {task['test_rows']:,} test"
         )
     images = result.get("images")
-    size = f"{task['features']} columns"
+    size = several(task["features"], "column")
     size = f"{images['width']}x{images['height']} pixels" if images else size
     return (
         f"{task['rows']:,} rows, {size}{classes}: "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from thalweg.draw.sentences import several
 from thalweg.jobs.plan import FitPlan
 from thalweg.loop.descent import Descent
 from thalweg.optim.updater import backend_of
@@ -112,6 +113,7 @@ def _descent(plan: FitPlan, descent: Descent) -> str:
     size = "full batch" if chosen["batch_size"] == "full" else f"batch size {chosen['batch_size']}"
     horizon = descent.horizon or 0
     passes = horizon / (descent.feed.per_epoch or 1)
+    over = f"{passes:.3g} {'pass' if passes == 1 else 'passes'}"
     schedule = plan.settings.schedule_text
     optimizer = plan.optimizer
     finds_rate = optimizer.rule_of(optimizer.param_groups[0]).couples_tensors
@@ -123,7 +125,7 @@ def _descent(plan: FitPlan, descent: Descent) -> str:
     return "; ".join(
         (
             f"{chosen['optimizer']} ({backend}), lr {chosen['lr']:g}{times}, {size}",
-            f"at most {horizon:,} steps ({passes:.3g} passes over the training rows): "
+            f"at most {several(horizon, 'step')} ({over} over the training rows): "
             f"lr {rises}{stays}",
             *mean,
             _early(plan, chosen),

@@ -147,7 +147,7 @@ class Budget(Until):
 
     def __call__(self, progress: Progress) -> Ending | None:
         if self.steps is not None and progress.steps >= self.steps:
-            return Ending("budget", f"the budget of {self.steps:,} steps was used up")
+            return Ending("budget", f"the budget of {_plain(self.steps, 'step')} was used up")
         if self.epochs is not None and progress.epochs >= self.epochs:
             return Ending("budget", f"the budget of {_plain(self.epochs, 'epoch')} was used up")
         if self.samples is not None and progress.samples >= self.samples:
