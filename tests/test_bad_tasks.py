@@ -399,6 +399,7 @@ def picture_taken(name: str, content: bytes, *says: str, suffix: str = "png") ->
 ALBUMS = [
     picture_refused("every picture empty", every(b""), "data", "none of 60", "000.png", "0 bytes"),
     picture_refused("every picture a text", every(b"hello"), "no picture", "b'hello'", "replace"),
+    picture_refused("every picture cut short", every(JPEG[:22]), "begins as a JPEG", "cut short"),
     picture_refused("too many empty", album(**{f"z{i}_png": b"" for i in range(9)}), "9 of 69",
                     "5%", "z0.png", "mend or remove"),
     picture_refused("one class", emptied(("only",)), "only one value", "'only'", "for each class"),
@@ -684,6 +685,8 @@ TABLES_TAKEN = [
           prepare=table(w=lambda i: i % 2), then="evaluate last d.csv"),
     taken("groups of unlike sizes", f"{FIT} --split group:g", "groups stay together", "10.0%",
           prepare=table(g=lambda i: "x" if i < 56 else i)),
+    taken("an infinite value", FIT, "'v': 1 infinite value counts as missing",
+          prepare=table(v=lambda i: "inf" if i == 7 else i % 5 + 0.5), then="evaluate last d.csv"),
     taken("quantiles out of order", f"{NUMBERS} --quantiles 0.9,0.1", "0.1, 0.5, 0.9"),
     taken("one quantile", f"{NUMBERS} --quantiles 0.5", "the quantiles 0.5",
           then="predict last d.csv"),

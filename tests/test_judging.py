@@ -208,7 +208,7 @@ BAD = {
     "quantiles in words": ("--quantiles some", 2, "between 0 and 1"),
     "too much smoothing": ("--label-smoothing 1.5", 2, "0 or more, below 1"),
     "smoothing of focal": ("--loss focal --label-smoothing 0.1", 2, "has no effect on loss focal"),
-    "a loss of numbers": ("--loss huber", 2, "does not fit"),
+    "a loss of numbers": ("--loss huber", 2, "--task regression"),
     "a goal that is none": ("--until f2=1", 2, "'f2' is unknown"),
     "a function that is not there": ("--loss nowhere:loss", 2, "nowhere"),
     "a loss of the wrong shape": ("--loss own:wide", 2, "shape (32, 2)"),

@@ -595,6 +595,20 @@ def test_tree_baseline_finds_a_threshold():
     assert scores["rmse"] == pytest.approx(math.sqrt(9 / 2))
 
 
+def test_of_many_rows_the_tree_is_grown_on_some(monkeypatch):
+    monkeypatch.setattr(baselines, "MOST_ROWS", 100)
+    assert baselines.some_of(np.arange(100)).tolist() == list(range(100))
+    some = baselines.some_of(np.arange(1000) * 2)
+    assert (len(some), some[0], some[-1]) == (100, 0, 1998)
+    frame = pl.DataFrame(
+        {"x": np.arange(400.0), "y": ["a" if i < 200 else "b" for i in range(400)]}
+    )
+    run = thalweg.fit(frame, target="y", out=None, quiet=True, steps=1, model="linear")
+    tree = run.result["baselines"]["tree"]
+    assert tree["label"] == "decision tree, depth 6, of 100 rows"
+    assert tree["accuracy"] > 0.9
+
+
 @pytest.mark.parametrize("value", [INF, -INF, 1e39, 1e149])
 def test_an_absurd_number_does_not_stop_the_tree(value):
     inputs = np.array([[value], [0.0], [1.0], [2.0]])

@@ -20,8 +20,9 @@ class Policy:
 
     A lasting rise of the loss:
     level_steps: so many newest steps of the window are compared with the rest of it, by medians
-    level_z, level_factor: as z and factor, for the median; after a jump of the learning rate the
-    median's own standard deviation is taken, and no factor
+    level_z, level_factor: as z and factor, for the median, which must be so many times the mean as
+    well: few rows of great weight make the mean, and not the median; after a jump of the learning
+    rate the median's own standard deviation is taken, and no factor
 
     What makes the weights suspect:
     nonfinite_row, nonfinite_count, nonfinite_span: steps not finite in a row, or in a span

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from threading import Thread
 
 from thalweg.jobs.asked import asked_of
@@ -25,26 +24,25 @@ TURN = 5e-4
 """Seconds after which a thread lets another one go on: the loading one has no pause of its own."""
 
 
-@dataclass(slots=True)
-class Ahead:
-    """data, asked: what was begun; table, ready: what has come of it so far
+class Ahead(Thread):
+    """data, asked: what was begun; table, ready: what has come of it so far"""
 
-    usual_turn: seconds, as `TURN`, afterwards
-    """
+    def __init__(self, data: str, asked: Asked):
+        super().__init__(name="thalweg-ahead", daemon=True)
+        self.data, self.asked = data, asked
+        self.table: Table | None = None
+        self.ready: Ready | None = None
 
-    data: str
-    asked: Asked
-    thread: Thread | None = None
-    table: Table | None = None
-    ready: Ready | None = None
-    usual_turn: float = 0.005
-
-    def work(self) -> None:
+    def run(self) -> None:
+        usual = sys.getswitchinterval()
+        sys.setswitchinterval(TURN)
         try:
             self.table = read_table(self.data, texts=self.asked.texts, numbers=self.asked.numbers)
             self.ready = made_ready(self.table.frame, self.asked, self.table.name)
         except BaseException:
             pass  # it comes again, and is told; Ctrl-C may meet this thread inside of polars
+        finally:
+            sys.setswitchinterval(usual)
 
 
 _begun: list[Ahead] = []
@@ -59,11 +57,8 @@ def begin(data: str, settings: Settings) -> None:
     if not os.path.isfile(data) or os.path.getsize(data) < SMALLEST:
         return
     ahead = Ahead(data, asked_of(settings, settings.target, {}))
-    ahead.thread = Thread(target=ahead.work, name="thalweg-ahead", daemon=True)
-    ahead.usual_turn = sys.getswitchinterval()
-    sys.setswitchinterval(TURN)
-    ahead.thread.start()
-    _begun.append(ahead)
+    ahead.start()
+    _begun[:] = [ahead]
 
 
 def taken(data: object, asked: Asked) -> Ahead | None:
@@ -71,8 +66,6 @@ def taken(data: object, asked: Asked) -> Ahead | None:
     if not _begun:
         return None
     ahead = _begun.pop()
-    assert ahead.thread is not None
-    ahead.thread.join()
-    sys.setswitchinterval(ahead.usual_turn)
+    ahead.join()
     is_this = (ahead.data, ahead.asked) == (data, asked)
     return ahead if is_this and ahead.ready is not None else None

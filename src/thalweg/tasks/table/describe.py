@@ -83,10 +83,8 @@ def notices_of(frame: pl.DataFrame, columns: tuple[Column, ...], rows: np.ndarra
         series = frame.get_column(column.name)
         num_infinite = int(series.is_infinite().sum()) if series.dtype.is_float() else 0
         if num_infinite:
-            values = (
-                "an infinite value" if num_infinite == 1 else f"{num_infinite:,} infinite values"
-            )
-            lines.append(f"column {column.name!r} holds {values}, which count as missing")
+            values = "value counts" if num_infinite == 1 else "values count"
+            lines.append(f"column {column.name!r}: {num_infinite:,} infinite {values} as missing")
         other = _other_format(series, column, rows)
         if other:
             lines.append(
