@@ -484,7 +484,8 @@ def test_an_older_glibc_takes_what_it_can(monkeypatch):
         return int(value <= 1 << 25 or name == -1)
 
     monkeypatch.setattr(malloc, "_reason_against", lambda: None)
-    monkeypatch.setattr(malloc.ctypes, "CDLL", lambda _: SimpleNamespace(mallopt=mallopt))
+    glibc = SimpleNamespace(mallopt=mallopt, malloc_trim=lambda kept: 1)
+    monkeypatch.setattr(malloc.ctypes, "CDLL", lambda _: glibc)
     malloc.tune_malloc.cache_clear()
     assert not malloc.is_tuned()
     assert str(malloc.tune_malloc()) == "kept (buffers up to 32 MiB stay in the process)"
