@@ -691,7 +691,7 @@ TABLES_TAKEN = [
     taken("one quantile", f"{NUMBERS} --quantiles 0.5", "the quantiles 0.5",
           then="predict last d.csv"),
     taken("labels that nothing parts", f"{FIT} --separator ';'", "';' stands in no row"),
-    taken("a column declared a text", f"{FIT} --types colour=text", "left out as asked", "colour"),
+    taken("a column declared a text", f"{FIT} --types colour=text", "--text colour", "free text"),
     taken("weights of another width", "fit d.csv --target kind --steps 2 --model mlp:9 --init w",
           "0.weight", "another shape", "begin anew", prepare=all_of(
               table(), lambda: shutil.copy(WEIGHTS, "w"))),

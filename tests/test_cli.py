@@ -650,6 +650,14 @@ def test_help_of_fit_states_every_default(thalweg_):
 
 
 LIGHT = ["--help", "fit --help", "--version", "runs", "report a", "runs delete a", "fit --lr 0"]
+FIT_IRIS = "fit iris.csv --target species"
+LIGHT += [
+    f"{FIT_IRIS} --types species=foo",
+    f"{FIT_IRIS} --init nosuch",
+    f"{FIT_IRIS} --out iris.csv/x",
+    f"{FIT_IRIS} --name a",
+    f"{FIT_IRIS} --test nosuch.csv",
+]
 
 
 @pytest.mark.parametrize("words", LIGHT)

@@ -198,6 +198,8 @@ def test_a_table_names_its_pictures(tmp_path, types):
 
     assert run.result["images"]["column"] == "photo"
     assert run.result["split"]["kind"] == "group"
+    said = [event.text for event in run.record.events]
+    assert any("not learnt from beside the pictures" in text for text in said)
     found = run.predict(table)
     assert found["path"][0] == "pictures/bright/000.png"
     assert run.evaluate(table)["rows"] == 40

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import thalweg
+from thalweg.draw.summary import summary_text
 from thalweg.errors import RunError, UsageError
 from thalweg.jobs.trust import check_functions
 from thalweg.keys import Purpose, key
@@ -264,6 +265,9 @@ def test_a_named_task_is_fitted_resumed_and_loaded(module, tmp_path):
     run = thalweg.fit(f"{module}:make", steps=30, quiet=True, name="r")
     assert run.result["task"]["train_rows"] == 160
     assert run.result["test"].keys() == {"loss", "error", "size"}
+    shown = [line.split() for line in summary_text(run.result).splitlines()]
+    for name in ("error", "size"):
+        assert [name, format(run.result["test"][name], ".4g")] in shown
     longer = thalweg.resume("r", steps="+10", quiet=True)
     assert longer.result["steps"] == 40
     loaded = thalweg.load("r")

@@ -13,6 +13,7 @@ from sklearn.metrics import f1_score, r2_score
 
 import thalweg
 from thalweg.cli.main import main
+from thalweg.draw.summary import summary_text
 from thalweg.errors import DataError, UsageError
 from thalweg.tasks.table.asked import Asked
 from thalweg.tasks.table.encode import encode_labels
@@ -129,6 +130,14 @@ def test_several_outputs_from_the_command_line(name, tmp_path, monkeypatch, caps
     assert scores.keys() == thalweg.load("runs/r").result["test"].keys()
     assert main(shlex.split("evaluate r t.csv")) == 0
     assert Path("runs/r/report.html").stat().st_size > 10_000
+
+
+def test_the_summary_tells_each_target_in_its_own_unit(numbers):
+    lines = summary_text(numbers.result).splitlines()
+    first = next(i for i, line in enumerate(lines) if "in deviations of each target" in line)
+    for name, line in zip("ab", lines[first + 1 :], strict=False):
+        value = format(numbers.result["test"][f"rmse_{name}"], ".4g")
+        assert line.split()[:3] == ["of", name, value]
 
 
 def test_a_column_with_a_comma_in_its_name_is_one_target():

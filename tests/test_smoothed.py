@@ -140,13 +140,22 @@ RARE = pl.DataFrame(
 )
 NUMBERS = pl.DataFrame({"x": np.arange(400.0), "kind": np.arange(400.0) ** 2})
 
+TWO = pl.DataFrame({"x": np.arange(400.0), "kind": ["a" if i % 3 else "b" for i in range(400)]})
+
 NONE = {
     "a class is rare": (RARE, {}),
     "numbers": (NUMBERS, {}),
     "classes are weighted": (spots(), {"class_weights": "balanced"}),
-    "another loss": (spots(), {"loss": "focal"}),
+    "another loss": (TWO, {"loss": "bce"}),
     "none is asked for": (spots(), {"label_smoothing": 0}),
 }
+
+
+def test_focal_is_as_timid_and_is_set_right_too():
+    run = thalweg.fit(spots(), **QUICK, loss="focal:gamma=4")
+    assert run.result["temperature"]["value"] < 0.9
+    assert run.reading.temperature == run.result["temperature"]["value"]
+    assert "log_loss" in run.result["test"]
 
 
 @pytest.mark.parametrize("case", NONE)

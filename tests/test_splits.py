@@ -238,6 +238,14 @@ def test_a_file_that_does_not_fit_is_refused(change, told):
         assert words in str(error.value)
 
 
+def test_a_file_may_lack_what_nobody_learns_from():
+    names = [f"n{i}" for i in range(ROWS)]
+    frame = table().with_columns(code=pl.Series(names), same=pl.lit("x"))
+    assert rows_of(fit(frame, test=table(60, seed=1)))[2] == 60
+    with pytest.raises(DataError, match="lacks the column 'code'"):
+        fit(frame, test=table(60, seed=1), types={"code": "category"})
+
+
 def test_numbers_as_classes_may_be_written_otherwise_in_a_file(tmp_path: Path):
     frame = table().with_columns(y=(pl.col("y") == "yes").cast(pl.Int64))
     frame.head(200).write_csv(tmp_path / "train.csv")

@@ -157,6 +157,20 @@ def test_what_is_deleted_from_a_schema_is_measured_anew():
     assert study_of(given=values).schema == first.schema
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("size", "category"), ("zip", "number"), ("dose", "number"), ("new", "mixed")],
+)
+def test_a_column_whose_kind_is_changed_is_measured_anew(name, kind):
+    frame = FRAME.with_columns(dose=pl.col("dose").str.replace("<", ""))
+    values = as_file(study_of(frame, types={"dose": "mixed"}).schema)
+    row = next(row for row in values["columns"] if row["name"] == name)
+    row["kind"] = kind
+    schemas = (study_of(frame, given=values).schema, study_of(frame, types={name: kind}).schema)
+    found, expected = [next(row for row in each.columns if row.name == name) for each in schemas]
+    assert found == expected
+
+
 def test_what_stands_in_a_schema_counts():
     given = {
         "columns": [

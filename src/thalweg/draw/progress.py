@@ -145,7 +145,7 @@ class Progress:
         if self._validation is not None:
             values = list(self._validation.values.items())[:2]
             parts.append("validation " + " ".join(f"{name} {v:.4g}" for name, v in values))
-        parts += [f"lr {step.lr:.2g}", f"{(step.number - self._plan.taken) / seconds:,.0f} steps/s"]
+        parts += [f"lr {step.lr:.2g}", _speed((step.number - self._plan.taken) / seconds)]
         return "  ".join(filter(None, parts))
 
     def _left(self, step: Step, seconds: float) -> str:
@@ -161,6 +161,13 @@ class Progress:
             return ""
         minutes, rest = divmod(max(0, round(min(known))), 60)
         return f"{minutes}:{rest:02d}"
+
+
+def _speed(steps: float) -> str:
+    """Steps a second, in words that are never 0."""
+    if steps < 1:
+        return f"{1 / steps:.1f} s a step"
+    return f"{steps:,.0f} steps/s" if steps >= 10 else f"{steps:.1f} steps/s"
 
 
 def chart_of(losses: list[float]) -> str:

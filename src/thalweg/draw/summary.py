@@ -30,6 +30,9 @@ HEADS = {"regression": ("rmse", ".4g"), "language": ("bits_per_character", ".4g"
 
 NAMES = {"bits_per_character": "bits"}
 
+MOST_PARTS = 4
+"""Losses of a task of the user's own, or targets, each of which has a line."""
+
 SAYINGS = ("threshold", "intervals", "fine_tuning")
 """Parts of a result that say in a sentence what is special about the answers."""
 
@@ -53,10 +56,11 @@ def _rows(result: Result) -> list[tuple[str, str, str]]:
     """(label, value, note) of the test score and of each baseline."""
     test, kind = result["test"], result["task"]["kind"]
     if kind is None:
-        return [("test loss", format(test["loss"], ".4g"), "on unseen rows")]
+        parts = [(f"  {name}", format(test[name], ".4g"), "") for name in test if name != "loss"]
+        return [("test loss", format(test["loss"], ".4g"), "on unseen rows"), *parts[:MOST_PARTS]]
     metric, spec = HEADS.get(kind, ("accuracy", ".1%"))
     name = NAMES.get(metric, metric)
-    rows = [(f"test {name}", format(test[metric], spec), _note(result))]
+    rows = [(f"test {name}", format(test[metric], spec), _note(result)), *_targets(test)]
     asked = result.get("metric", "loss")
     if asked not in (metric, "loss") and asked in test:
         side = "larger" if result["metric_rises"] else "smaller"
@@ -64,6 +68,15 @@ def _rows(result: Result) -> list[tuple[str, str, str]]:
     return rows + [
         (row["label"], format(row[metric], spec), NOTES[metric, name])
         for name, row in result["baselines"].items()
+    ]
+
+
+def _targets(test: Mapping[str, float]) -> list[tuple[str, str, str]]:
+    """Of several numeric targets each one's error, in its own unit."""
+    names = [name.removeprefix("rmse_") for name in test if name.startswith("rmse_")]
+    return [
+        (f"  of {name}", format(test[f"rmse_{name}"], ".4g"), _explained(test[f"r2_{name}"]))
+        for name in names[:MOST_PARTS]
     ]
 
 
@@ -76,10 +89,17 @@ def _note(result: Result) -> str:
         return f"{1 - test['accuracy']:.1%} of the weight of {rows:,} unseen rows wrong"
     if "accuracy" in test:
         return f"{round((1 - test['accuracy']) * rows):,} of {rows:,} unseen rows wrong"
-    if math.isnan(test["r2"]):
-        return "typical error on unseen rows"
-    explained = f"{test['r2']:.1%}" if test["r2"] > 0 else "nothing"
-    return f"typical error on unseen rows; {explained} of the variation explained"
+    is_several = any(name.startswith("rmse_") for name in test)
+    unit = ", in deviations of each target" if is_several else ""
+    explained = _explained(test["r2"])
+    return "; ".join(filter(None, (f"typical error on unseen rows{unit}", explained)))
+
+
+def _explained(r2: float) -> str:
+    """What share of the variation a model explains; empty where that cannot be said."""
+    if math.isnan(r2):
+        return ""
+    return f"{f'{r2:.1%}' if r2 > 0 else 'nothing'} of the variation explained"
 
 
 def _trained(result: Result) -> str:

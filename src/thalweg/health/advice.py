@@ -71,7 +71,8 @@ def _use(result: Mapping[str, Any]) -> str:
     if result["task"]["kind"] == "language":
         return f'let it write, thalweg predict {result["run"]} --prompt "..."'
     if result["target"] is None:
-        return f"predict in Python, thalweg.load({result['run']!r}, model=one like it).predict(...)"
+        made = f"model={result['model']}(...)"
+        return f"predict in Python, thalweg.load({result['run']!r}, {made}).predict(inputs)"
     if result.get("images"):
         return f"predict new pictures, thalweg predict {result['run']} NEW.png"
     return f"predict new rows, thalweg predict {result['run']} NEW.csv"

@@ -24,6 +24,7 @@ from thalweg.jobs.splits import held_data
 from thalweg.jobs.study import study_of
 from thalweg.jobs.write import score, write, write_schema, write_settings
 from thalweg.loop.descent import Descent
+from thalweg.scale.device import choose
 from thalweg.scale.exact import deterministic
 from thalweg.tasks.study import Study
 from thalweg.tasks.table.source import is_stored, name_of
@@ -103,8 +104,10 @@ def fit_one(
     owns_process: bool = False,
 ) -> Run:
     """One model, on all rows or for one of several folds."""
-    progress, clock = open_progress(quiet=quiet), Clock(owns_process=owns_process)
+    clock = Clock(owns_process=owns_process)
     settings = begun_settings(settings)
+    choose(settings.device)  # is it there? before the data is read
+    progress = open_progress(quiet=quiet)
     try:
         study = _study(data, settings, progress)
         plan = plan_of(study, settings, owns_process=owns_process)

@@ -97,8 +97,11 @@ def best_values(descent: Descent) -> dict[str, float] | None:
 
 
 def choose_temperature(task: Task, sights: Sights) -> None:
-    """Set the stated probabilities right, where the labels that were learnt from were smoothed."""
-    if task.reading.smoothing and (seen := sights.of("validation")) is not None:
+    """Set the stated probabilities right, where the loss wanted others than the true ones: labels
+    were smoothed, or rows that are answered well counted little.
+    """
+    is_bent = task.reading.smoothing or (task.reading.loss or "").startswith("focal")
+    if is_bent and (seen := sights.of("validation")) is not None:
         found = chosen_temperature(task.reading, seen)
         task.reading = replace(task.reading, temperature=found or 1.0)
 

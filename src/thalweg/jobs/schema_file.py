@@ -16,7 +16,8 @@ from thalweg.tasks.table.schema import Schema
 HEAD = """\
 What this run took its columns for. A copy of it can be edited and given to another fit, --schema
 FILE.toml: kinds are number, category, boolean, date, mixed; what is deleted is measured anew from
-the training rows; a column that is named nowhere is recognised as ever."""
+the training rows, and so is all of a column whose kind is changed; a column that is named nowhere
+is recognised as ever."""
 
 
 def schema_text(

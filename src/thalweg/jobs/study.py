@@ -29,7 +29,7 @@ from thalweg.tasks.table.source import is_stored
 from thalweg.tasks.table.study import of_table
 from thalweg.tasks.table.values import check_there
 from thalweg.tasks.task import Task
-from thalweg.tasks.terms import Terms, with_terms
+from thalweg.tasks.terms import Terms, check_terms, with_terms
 from thalweg.tasks.text.language import Asked as AskedText
 from thalweg.tasks.text.language import of_language
 from thalweg.tasks.text.study import Reads, of_texts
@@ -50,7 +50,9 @@ def study_of(data: Any, settings: Settings, tell: Tell = lambda text: None) -> S
     """
     if isinstance(data, Task) or is_task_name(data):
         return _of_task(data, settings)
-    return with_terms(_study_of(data, settings, tell), _terms(settings))
+    terms = _terms(settings)
+    check_terms(terms)
+    return with_terms(_study_of(data, settings, tell), terms)
 
 
 def _of_task(data: Any, settings: Settings) -> Study:

@@ -27,6 +27,8 @@ def callable_named(name: str, what: str) -> Callable[..., Any]:
     Raises UsageError where there is none, or its module cannot be imported.
     """
     place, _, wanted = name.partition(":")
+    if place.endswith(".py"):
+        raise UsageError(f"{what} {name!r}: write it without .py, {place[:-3]}:{wanted}")
     module = _module(place, f"{what} {name!r}")
     found = getattr(module, wanted, None)
     if callable(found):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from thalweg.errors import DataError
 from thalweg.keys import Purpose, key
+from thalweg.tasks.at_once import at_once
 from thalweg.tasks.batch_loss import summed
 from thalweg.tasks.draws import put_back, seed_device
 from thalweg.tasks.images.source import PictureSource
@@ -23,9 +24,6 @@ from thalweg.tasks.streams import size_of
 from thalweg.tasks.task import Task
 from thalweg.tasks.text.windows import Windows
 from thalweg.types import Source
-
-CHUNK = 4096
-"""Samples that are evaluated at once."""
 
 MOST_BYTES, MOST_PICTURES = 1 << 16, 1000
 """Of a plain text and of pictures that were learnt from, as many as are scored at the end."""
@@ -190,17 +188,10 @@ def fitting(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def chunks_of(source: Source) -> Iterator[tuple[int, Any]]:
-    """The whole source in order: (first index, batch), CHUNK samples at a time; fewer of long texts
-    and of large pictures.
-    """
-    size = _at_once(source)
+    """The whole source in order: (first index, batch), some samples at a time."""
+    size = at_once(source)
     for start in range(0, len(source), size):
         yield start, source.fetch(in_order(start, min(start + size, len(source))))
-
-
-def _at_once(source: Source) -> int:
-    whole = whole_of(source)
-    return whole.at_once if isinstance(whole, Windows | PictureSource) else CHUNK
 
 
 def few(source: Any) -> Any:

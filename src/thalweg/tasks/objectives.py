@@ -98,7 +98,7 @@ OBJECTIVES = {
         _row(
             "focal",
             classes.focal,
-            metrics=("accuracy",),
+            metrics=("accuracy", "log_loss"),
             fits=("classes",),
             link="softmax",
             settings={"gamma": 2.0},

@@ -1,8 +1,9 @@
 """What outputs are divided by, so that the probabilities they become are as often right as stated.
 
-A model that was trained on labels of which a share is spread over all classes states too little;
-one number, chosen on rows that it did not learn from, sets that right (Guo, Pleiss, Sun and
-Weinberger, On Calibration of Modern Neural Networks, ICML 2017).
+A model that was trained on labels of which a share is spread over all classes, or to care little
+for rows that it answers well, states too little; one number, chosen on rows that it did not learn
+from, sets that right (Guo, Pleiss, Sun and Weinberger, On Calibration of Modern Neural Networks,
+ICML 2017).
 """
 
 from __future__ import annotations

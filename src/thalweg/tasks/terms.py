@@ -53,6 +53,14 @@ class Terms:
     class_weights: Literal["balanced"] | Mapping[str, float] | None = None
 
 
+def check_terms(terms: Terms) -> None:
+    """Raise UsageError for a loss that there is not, which can be told before data is read; which
+    metrics there are depends on the data.
+    """
+    if terms.loss is not None:
+        objective_of(terms.loss, levels=terms.quantiles)
+
+
 def with_terms(study: Study, terms: Terms) -> Study:
     """The study, judged as asked.
 

@@ -16,10 +16,6 @@ from thalweg.types import LOOK, Stretch
 
 CPU = torch.device("cpu")
 
-PIXELS = 1 << 20
-MOST_AT_ONCE = 4096
-"""Pixels, and pictures, that are looked at at once: the model's activations have to fit."""
-
 
 @dataclass(frozen=True, slots=True)
 class PictureSource:
@@ -55,12 +51,6 @@ class PictureSource:
 
     def to(self, device: torch.device) -> PictureSource:
         return replace(self, device=torch.device(device), targets=self.targets.to(device))
-
-    @property
-    def at_once(self) -> int:
-        """Samples that are looked at at once."""
-        pixels = self.form.shape.width * self.form.shape.height
-        return max(16, min(MOST_AT_ONCE, PIXELS // pixels))
 
     @property
     def checksum(self) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from thalweg.tasks.measure import CHUNK, fitting
+from thalweg.tasks.at_once import MOST
+from thalweg.tasks.measure import fitting
 from thalweg.tasks.metrics import Metric
 from thalweg.tasks.scores import mean
 from thalweg.tasks.task import Task
@@ -54,7 +55,7 @@ def loss_of(task: Task) -> Measure:
     """What was minimised."""
 
     def of(outputs: Tensor, targets: Tensor, weights: Tensor | None) -> float:
-        pairs = zip(outputs.split(CHUNK), targets.split(CHUNK), strict=True)
+        pairs = zip(outputs.split(MOST), targets.split(MOST), strict=True)
         losses = [_each(task, *pair) for pair in pairs]
         return float(mean(torch.cat(losses), weights))
 

@@ -20,13 +20,14 @@ from torch import Tensor
 
 from thalweg.errors import ThalwegError, UsageError
 from thalweg.keys import Purpose, key
+from thalweg.tasks.at_once import MOST, at_once_of
 from thalweg.tasks.draws import put_back, seed_device, seed_draws
 from thalweg.tasks.jackknife import PARTS, without_each
 from thalweg.tasks.mattered.budget import Sample, passes_of, sample_of
 from thalweg.tasks.mattered.chance import FEW, LEVEL, around
 from thalweg.tasks.mattered.columns import blocks_of
 from thalweg.tasks.mattered.headline import Measure, headline_of
-from thalweg.tasks.measure import CHUNK, evaluating
+from thalweg.tasks.measure import evaluating
 from thalweg.tasks.sources import in_order
 from thalweg.tasks.study import Study
 from thalweg.tasks.task import Task
@@ -176,8 +177,8 @@ class Rows:
             draw = np.random.default_rng(key(Purpose.SHUFFLE, seed))
             chosen = np.sort(draw.choice(len(source), sample.rows, replace=False))
         batches = [
-            source.fetch(Stretch(chosen[start : start + CHUNK], start=start))
-            for start in range(0, len(chosen), CHUNK)
+            source.fetch(Stretch(chosen[start : start + MOST], start=start))
+            for start in range(0, len(chosen), MOST)
         ]
         batch = tuple(torch.cat(parts) for parts in zip(*batches, strict=True))
         found = cls(task, metric, batch, sample.repeats, seed)
@@ -211,7 +212,8 @@ class Rows:
         """The model's, on the CPU; what it draws of itself, it draws alike each time."""
         seed_draws(key(Purpose.SHUFFLE, self.seed))
         seed_device(key(Purpose.SHUFFLE, self.seed), self.inputs.device)
-        chunks = [self.task.outputs(self.task.model, part) for part in self.inputs.split(CHUNK)]
+        parts = self.inputs.split(at_once_of(self.inputs))
+        chunks = [self.task.outputs(self.task.model, part) for part in parts]
         if not all(isinstance(chunk, Tensor) for chunk in chunks):
             raise UsageError("the model's outputs are no tensor")
         return torch.cat([chunk.cpu() for chunk in chunks])

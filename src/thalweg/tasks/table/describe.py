@@ -23,6 +23,9 @@ from thalweg.tasks.table.values import (
 IDENTIFIER_SHARE, IDENTIFIER_COUNT = 0.5, 100
 """A text column with more distinct values than both (share of its rows, count) is an identifier."""
 
+FREE_TEXT = "free text"
+"""So begins the reason why a column is left out that could be learnt from in another way."""
+
 LEAST_WORDS = 3
 """A text of so many words, in the middle of such a column, makes it one of free text."""
 
@@ -67,6 +70,11 @@ def describe_columns(
         else:
             columns.append(learn(series, kind, known))
     return tuple(columns), tuple(dropped)
+
+
+def is_of_no_use(series: pl.Series) -> bool:
+    """Would this column be left out, with nobody asking for that?"""
+    return _recognised(series)[0] is None or bool(row_numbers(series.to_frame()))
 
 
 def notices_of(frame: pl.DataFrame, columns: tuple[Column, ...], rows: np.ndarray) -> list[str]:
@@ -150,7 +158,7 @@ def _reason_to_drop_text(series: pl.Series) -> str | None:
     if len(stray):
         return f"numbers, but {len(stray):,} rows hold text, such as {short(stray[0])}"
     if is_free_text(known):
-        return f"free text: --text {series.name} trains on it"
+        return f"{FREE_TEXT}: --text {series.name} trains on it"
     return f"identifier-like: {distinct:,} distinct texts in {len(known):,} rows"
 
 

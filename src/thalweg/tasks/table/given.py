@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import polars as pl
 
 from thalweg.errors import DataError, UsageError, about
 from thalweg.tasks.table.asked import Asked, Parting
+from thalweg.tasks.table.describe import is_of_no_use
 from thalweg.tasks.table.frames import frame_of_arrays
 from thalweg.tasks.table.parts import Parts
 from thalweg.tasks.table.read import read_table
@@ -110,9 +111,7 @@ def given_rows(frame: pl.DataFrame, asked: Asked, target: Target) -> Given:
         if data is None:
             counts.append(0)
             continue
-        needed = {*target.names, asked.weights, asked.by}
-        unused = [n for n in frame.columns if asked.leaves_out(n) and n not in needed]
-        found = _fitted(data, frame, target, source, unused)
+        found = _fitted(data, frame, asked, target, source)
         counts.append(found.height)
         parts.append(found)
     return Given(_below(parts), frame.height, *counts, called=called)
@@ -132,17 +131,19 @@ def check_alone(parting: Parting, validation: Any, test: Any) -> None:
 
 
 def _fitted(
-    data: Any, frame: pl.DataFrame, target: Target, source: str, unused: Sequence[str]
+    data: Any, frame: pl.DataFrame, asked: Asked, target: Target, source: str
 ) -> pl.DataFrame:
     """The rows with the table's columns, in its order and types; those that are not used may be
     absent.
     """
+    needed = {*target.names, asked.weights, asked.by}
     texts = [name for name, dtype in frame.schema.items() if dtype == pl.String]
     if isinstance(data, tuple | list) and len(data) in (2, 3):
         found = frame_of_arrays(*data)
     else:
         found = read_table(data, texts=texts).frame
-    absent = [name for name in unused if name not in found.columns]
+    lacking = [name for name in frame.columns if name not in found.columns]
+    absent = [n for n in lacking if n not in needed and _is_unused(frame.get_column(n), asked)]
     found = found.with_columns(pl.lit(None).alias(name) for name in absent)
     check_there(frame.columns, found, source, "which the data has")
     with about(source):
@@ -151,6 +152,12 @@ def _fitted(
             _check_classes(found.get_column(name), target)
         columns = [_typed(found.get_column(name), frame.get_column(name)) for name in frame.columns]
     return pl.DataFrame(columns)
+
+
+def _is_unused(column: pl.Series, asked: Asked) -> bool:
+    """Is it left out, because that was asked for or because nothing can be learnt from it?"""
+    is_wanted = column.name in (*asked.types, *asked.columns) or bool(asked.given)
+    return asked.leaves_out(column.name) or (not is_wanted and is_of_no_use(column))
 
 
 def _check_classes(series: pl.Series, target: Target) -> None:

@@ -12,7 +12,14 @@ import polars as pl
 from thalweg.errors import DataError, UsageError
 from thalweg.tasks.table import dates
 from thalweg.tasks.table.asked import Asked
-from thalweg.tasks.table.describe import Dropped, Wanted, describe_columns, notices_of, row_numbers
+from thalweg.tasks.table.describe import (
+    FREE_TEXT,
+    Dropped,
+    Wanted,
+    describe_columns,
+    notices_of,
+    row_numbers,
+)
 from thalweg.tasks.table.given import Given
 from thalweg.tasks.table.parts import Parts
 from thalweg.tasks.table.schema import Schema
@@ -95,8 +102,8 @@ def _reasons(dropped: Sequence[Dropped]) -> str:
 
 def schema_notices(frame: pl.DataFrame, schema: Schema, train: np.ndarray) -> tuple[str, ...]:
     """What was done with the columns that a user should know, a line each."""
-    left = [row for row in schema.dropped if not row.is_asked]
-    asked = [row.name for row in schema.dropped if row.is_asked]
+    left = [row for row in schema.dropped if not row.is_asked or row.reason.startswith(FREE_TEXT)]
+    asked = [row.name for row in schema.dropped if row.is_asked and row not in left]
     lines = [f"column {row.name!r} left out: {row.reason}" for row in left]
     if asked:
         shown = ", ".join(asked[:8]) + (", ..." if len(asked) > 8 else "")

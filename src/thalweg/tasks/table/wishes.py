@@ -10,7 +10,7 @@ import polars as pl
 
 from thalweg.errors import UsageError
 from thalweg.tasks.table.asked import Asked
-from thalweg.tasks.table.describe import Dropped, Wanted
+from thalweg.tasks.table.describe import FREE_TEXT, Dropped, Wanted
 from thalweg.tasks.table.kinds import KINDS, Column
 from thalweg.tasks.table.values import find_column, nearest
 
@@ -58,8 +58,8 @@ def wishes_of(asked: Asked, frame: pl.DataFrame, targets: tuple[str, ...]) -> Wi
     return wishes
 
 
-def _take(wishes: Wishes, name: str, text: str) -> None:
-    """A kind from the command line: category, date:%d.%m.%Y, text or drop."""
+def check_kind(name: str, text: str) -> None:
+    """Raise UsageError for what is no kind on the command line: category, date:%d.%m.%Y, text..."""
     kind, _, format = text.partition(":")
     if kind not in WORDS or (format and (kind != "date" or "%" not in format)):
         near = nearest(kind, WORDS)
@@ -68,9 +68,15 @@ def _take(wishes: Wishes, name: str, text: str) -> None:
             f"types: {name}={text} is no kind of column: {hint} choose one of {', '.join(WORDS)}; "
             "a date with its format as date:%d.%m.%Y".replace(":  ", ": ")
         )
+
+
+def _take(wishes: Wishes, name: str, text: str) -> None:
+    """A kind from the command line."""
+    check_kind(name, text)
+    kind, _, format = text.partition(":")
     if kind in (TEXT, DROP):
         is_text = kind == TEXT
-        reason = f"free text: --text {name} trains on it" if is_text else "left out as asked"
+        reason = f"{FREE_TEXT}: --text {name} trains on it" if is_text else "left out as asked"
         _drop(wishes, name, reason)
         return
     wishes.dropped.pop(name, None)
@@ -107,7 +113,7 @@ def _of_file(given: Mapping[str, Any], frame: pl.DataFrame, targets: tuple[str, 
             raise UsageError(f"schema: column {name!r} is of kind {kind!r}: {hint}")
         if name in wishes.wanted:
             raise UsageError(f"schema: column {name!r} stands there twice")
-        wishes.wanted[name] = Wanted(kind, own)
+        wishes.wanted[name] = Wanted(kind, {} if _is_of_another(kind, own) else own)
     for row in _rows(given, "dropped"):
         name = _name(row, frame, targets)
         _check_keys(row, _DROPPED, f"column {name!r}")
@@ -117,6 +123,17 @@ def _of_file(given: Mapping[str, Any], frame: pl.DataFrame, targets: tuple[str, 
         is_asked = row.get("is_asked") is not False
         wishes.dropped[name] = Dropped(name, str(reason), is_asked=is_asked)
     return wishes
+
+
+_BESIDE = {"has_missing", "vector", "year_mean", "year_deviation"}
+"""What may be known of a column besides the statistics of its kind."""
+
+
+def _is_of_another(kind: str, known: Mapping[str, Any]) -> bool:
+    """Was what is known measured of a column of another kind, before the kind was changed?"""
+    names = known.keys() - _BESIDE
+    others = (set(row.statistics) for row in KINDS.values() if row.name != kind)
+    return not names <= set(KINDS[kind].statistics) or any(names == other for other in others)
 
 
 def _rows(given: Mapping[str, Any], key: str) -> list[dict[str, Any]]:

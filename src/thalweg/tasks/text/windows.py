@@ -13,9 +13,6 @@ from thalweg.tasks.metrics import Metric
 from thalweg.tasks.sources import whole_of
 from thalweg.types import LOOK, Source, Stretch
 
-AT_ONCE = 1 << 14
-"""Bytes that are looked at together: their logits take 16 MB."""
-
 
 class Windows:
     """Windows of `length` bytes of a text, side by side; a target is the byte after each.
@@ -31,11 +28,6 @@ class Windows:
 
     def __len__(self) -> int:
         return self._count
-
-    @property
-    def at_once(self) -> int:
-        """Windows that are looked at together."""
-        return max(1, AT_ONCE // self.length)
 
     def fetch(self, stretch: Stretch) -> tuple[Tensor, Tensor]:
         """(inputs, targets), int64 of shape (n, length) each."""
