@@ -25,14 +25,20 @@ import torch
 
 import thalweg
 from benchmarks.data import load, write
-from benchmarks.facts import RESULTS, machine, table, warn_if_busy, write_json
+from benchmarks.facts import (
+    IMPORTS,
+    RESULTS,
+    compile_modules,
+    machine,
+    table,
+    warn_if_busy,
+    write_json,
+)
 from thalweg.tasks.table.encode import encode_inputs
 
 STEPS = 200
 CHUNKS = (1024, 4096)
 """Rows of a bare forward pass at a time; the faster one counts."""
-
-IMPORTS = "import thalweg.cli.main, thalweg.jobs.fit, sklearn.tree, sklearn.metrics, numba"
 MB = 1e6
 
 
@@ -46,10 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{asked.table}.csv"
         write(loaded, path)
-        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        os.environ["PYTHONPYCACHEPREFIX"] = str(Path(folder) / "compiled")
-        peaks = [peak_of([sys.executable, "-c", IMPORTS])[1] for _ in range(2)]
-        imports = peaks[-1]  # the first one compiled them
+        compile_modules(Path(folder) / "compiled")
+        _, imports = peak_of([sys.executable, "-c", IMPORTS])
         fits = [fitted(path, loaded.target, asked, imports) for _ in range(asked.rounds)]
         run = thalweg.load(str(Path(folder) / "runs" / f"{asked.table}-1"))
     rows = loaded.frame.drop(loaded.target)

@@ -2,44 +2,39 @@
 
     python -m benchmarks.same_model --sets spam,mnist --seeds 2
 
-thalweg's `fit` chooses split, tokens, model, batch, rate and cadence; the peers train the same
-network from the same first weights, on the same samples, with the same of all these.
+thalweg's command, as a user gives it, chooses split, tokens, model, batch, rate and cadence; the
+peers train the same network from the same first weights, on the same samples, with the same of all
+these, each in a process of its own.
 """
 
 import argparse
-import importlib
 import json
-import math
+import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import torch
-from torch import nn
-from torch.nn import functional
 
 import thalweg
 from benchmarks.data import DataError
-from benchmarks.facts import RESULTS, machine, table, warn_if_busy, write_json
+from benchmarks.facts import RESULTS, compile_modules, machine, table, warn_if_busy, write_json
 from benchmarks.fit import names_of
-from benchmarks.same.posed import Posed
-from benchmarks.same.sets import SETS, dataset_of
+from benchmarks.same.peer import MISSING, PEERS, scored
+from benchmarks.same.sets import SETS
 from thalweg.jobs.settings import Settings
 from thalweg.jobs.study import study_of
-from thalweg.tasks.model import model_of
-from thalweg.tasks.sources import in_order
-from thalweg.tasks.study import Study
 
 OURS = "thalweg"
-PEERS = {"Lightning": "lightning_fit", "HF Trainer": "transformers_fit"}
-LOOK = 64
-"""Samples of a validation batch, for the peers."""
+OURS_BY = ("-m", "thalweg", "fit")
 
 
 @dataclass(frozen=True)
@@ -47,7 +42,8 @@ class Row:
     """One contender on one set with one seed.
 
     seconds, cpu: of the clock and of the processor, from data as a user has it to the trained
-    network and its test score; peers are counted thalweg's preparation, as they have none
+    network and its test score: of thalweg the whole command, from its start and with its baselines
+    and its report; of a peer from the import of its package on, with thalweg's preparation
     """
 
     set: str
@@ -66,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warn_if_busy()
     facts = machine(threads=asked.threads)
     rows = [Row(**row) for row in json.loads(asked.to.read_text())["rows"]] if asked.add else []
+    compiled = tempfile.TemporaryDirectory()
+    compile_modules(Path(compiled.name))
     for name in asked.sets:
         with tempfile.TemporaryDirectory() as folder:
             for seed in range(asked.seeds):
@@ -100,66 +98,53 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def compared(name: str, asked: argparse.Namespace, seed: int, folder: Path) -> list[Row]:
     """All contenders on one set with one seed; thalweg's is first, as it chooses the settings."""
     known = SETS[name]
-    data = known.make(known.whole if asked.whole else known.rows, folder)
+    data = stored(known.make(known.whole if asked.whole else known.rows, folder), folder)
     given = {**known.settings, **({} if asked.whole else known.budget), "seed": seed}
     given["threads"] = asked.threads
+    study = study_of(str(data), Settings.of(given))  # decodes pictures once, which counts for none
 
-    study_of(data, Settings.of(given))  # pictures are decoded once, which counts for none
-    watch = Watch()
-    fitted = thalweg.fit(data, out=str(folder / f"runs-{seed}"), quiet=True, **given)
-    taken = watch.seconds
-    watch = Watch()
-    study = study_of(data, Settings.of(given))
-    prepared = watch.seconds
-
+    out = folder / f"runs-{seed}"
+    taken = timed([sys.executable, *OURS_BY, str(data), *options(given), "--out", str(out)])
+    fitted = thalweg.load(next(out.iterdir()))
     chosen = tomllib.loads((fitted.folder / "run.toml").read_text())["settings"]
     rows = [row_of(name, seed, OURS, scored(study, fitted.model, known.metric), taken)]
     for peer in asked.peers:
-        posed = posed_of(study, chosen, seed)
-        watch = Watch()
-        try:
-            network = importlib.import_module(f"benchmarks.same.{PEERS[peer]}").train(posed)
-        except ImportError as missing:
-            print(f"without {peer}: {missing}", file=sys.stderr)
+        task = {"set": name, "peer": peer, "data": str(data), "settings": given, "chosen": chosen}
+        command = [sys.executable, "-m", "benchmarks.same.peer", json.dumps(task)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        if done.returncode == MISSING:
+            print(f"without {peer}", file=sys.stderr)
             continue
-        score = scored(study, network, known.metric)
-        taken = [sum(pair) for pair in zip(prepared, watch.seconds, strict=True)]
-        rows.append(row_of(name, seed, peer, score, taken))
+        done.check_returncode()
+        found = json.loads(done.stdout.splitlines()[-1])
+        rows.append(row_of(name, seed, peer, found["score"], (found["seconds"], found["cpu"])))
     return rows
 
 
-class Watch:
-    """seconds: of the clock and of the processor since it was made."""
-
-    def __init__(self) -> None:
-        self._start = self._now
-
-    @property
-    def _now(self) -> tuple[float, float]:
-        return time.perf_counter(), time.process_time()
-
-    @property
-    def seconds(self) -> list[float]:
-        return [now - start for now, start in zip(self._now, self._start, strict=True)]
+def stored(data: pl.DataFrame | Path, folder: Path) -> Path:
+    """The data as a file or a folder, as a command takes it."""
+    if isinstance(data, Path):
+        return data
+    path = folder / "data.parquet"
+    data.write_parquet(path)
+    return path
 
 
-def posed_of(study: Study, chosen: dict[str, Any], seed: int) -> Posed:
-    """What thalweg chose, for a peer; the network is built anew."""
-    per_epoch = math.ceil(len(study.train) / chosen["batch_size"])
-    steps = chosen.get("steps") or round(chosen["epochs"] * per_epoch)
-    return Posed(
-        network=model_of(study, chosen["model"], seed=seed, dropout=0.0),
-        train=dataset_of(study.train),
-        validation=dataset_of(study.validation),
-        batch_size=chosen["batch_size"],
-        look_size=LOOK,
-        steps=steps,
-        warmup=chosen["warmup"],
-        evaluate_every=min(chosen["evaluate_every"], steps),
-        patience=chosen["patience"],
-        lr=chosen["lr"],
-        seed=seed,
-    )
+def options(settings: Mapping[str, Any]) -> list[str]:
+    """Settings as a command line has them."""
+    pairs = ((f"--{name.replace('_', '-')}", str(value)) for name, value in settings.items())
+    return [word for pair in pairs for word in pair]
+
+
+def timed(command: Sequence[str]) -> tuple[float, float]:
+    """Seconds of the clock and of the processor that a whole command takes."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+    return time.perf_counter() - start, usage.ru_utime + usage.ru_stime
 
 
 def row_of(name: str, seed: int, contender: str, score: float, taken: Sequence[float]) -> Row:
@@ -167,21 +152,6 @@ def row_of(name: str, seed: int, contender: str, score: float, taken: Sequence[f
     row = Row(name, seed, contender, SETS[name].metric, round(score, 5), seconds, cpu)
     print(f"{name}  seed {seed}  {contender}  {score:.5g}  {cpu} CPU s", file=sys.stderr)
     return row
-
-
-def scored(study: Study, network: nn.Module, metric: str) -> float:
-    """Of the test samples, by the same code for all: share of right answers, or bits a byte."""
-    network.eval()
-    right = loss = count = 0.0
-    with torch.inference_mode():
-        for first in range(0, len(study.test), LOOK):
-            last = min(first + LOOK, len(study.test))
-            inputs, targets = study.test.fetch(in_order(first, last))
-            outputs = network(inputs)
-            right += float((outputs.argmax(dim=1) == targets).sum())
-            loss += float(functional.cross_entropy(outputs, targets, reduction="sum"))
-            count += targets.numel()
-    return right / count if metric == "accuracy" else loss / count / math.log(2)
 
 
 def shown(rows: Sequence[Row]) -> str:
