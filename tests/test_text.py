@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 from itertools import pairwise
+from zlib import crc32
 
 import numpy as np
 import polars as pl
@@ -21,7 +23,7 @@ from thalweg.errors import DataError, UsageError
 from thalweg.tasks.models.bag import Bag
 from thalweg.tasks.text import hashed, pieces
 from thalweg.tasks.text.bayes import naive_bayes
-from thalweg.tasks.text.words import Words, learn_words
+from thalweg.tasks.text.words import Words, learn_words, trimmed
 
 FRAME = texts.frame()
 ODD = [
@@ -61,6 +63,43 @@ def test_hashed_features_hang_on_the_text_alone_and_not_on_its_neighbours():
     whole = hashed.hashed(SAMPLES, num_buckets=1 << 17, length=64)
     for row, text in enumerate(SAMPLES):
         assert (hashed.hashed([text], num_buckets=1 << 17, length=64)[0] == whole[row]).all()
+
+
+def plain_features(text: str, num_buckets: int, most: int) -> list[int]:
+    """As they are defined: all words, all pairs of neighbours, all pieces, each bucket once."""
+
+    def bucket(number: int) -> int:
+        return 2 + number * 0x9E3779B1 % 2**32 % (num_buckets - 2)
+
+    words = re.findall(r"\w+|[^\w\s]", text.lower())[:most]
+    numbers = [crc32(word.encode()) for word in words]
+    found = [bucket(number) for number in numbers]
+    found += [bucket(a * 0x9E3779B1 % 2**32 ^ b) for a, b in pairwise(numbers)]
+    for word in words:
+        whole = f"<{word[: hashed.LONGEST]}>"
+        for size in (3, 4):
+            pieces = [whole[i : i + size] for i in range(len(whole) - size + 1)]
+            found += [bucket(crc32(piece.encode(), 1)) for piece in pieces]
+    return list(dict.fromkeys(found))[:most] or [hashed.NOTHING]
+
+
+@pytest.mark.parametrize("num_buckets", [16, 1 << 17])
+@pytest.mark.parametrize("most", [1, 5, 12, 40, 1000])
+def test_what_is_not_made_would_not_have_been_among_the_features(num_buckets, most):
+    found = list(hashed.features(SAMPLES, num_buckets=num_buckets, most=most))
+    assert found == [plain_features(text, num_buckets, most) for text in SAMPLES]
+
+
+@pytest.mark.parametrize("is_bag", [True, False])
+def test_tokens_are_as_many_as_the_longest_training_text_has(is_bag):
+    texts = ["a", "one two three", " ".join(f"word{i}" for i in range(300))]
+    words = learn_words(texts[:2], ("text",), is_bag=is_bag, most=100, rows=3)
+    cut, inputs = trimmed(words, words.encode(texts), np.array([0, 1]))
+    assert inputs.shape == (3, cut.length)
+    assert 3 <= cut.length < 100
+    assert inputs[2].all()
+    assert not inputs[0].all()
+    assert (cut.encode(texts) == inputs).all()
 
 
 def test_words_that_share_pieces_share_features_and_case_does_not_count():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice, pairwise
+from itertools import islice
 from zlib import crc32
 
 import numpy as np
@@ -43,31 +43,49 @@ def features(texts: Iterable[str], *, num_buckets: int, most: int) -> Iterator[l
     """The different features of each text in their order, at most `most`."""
     book = _Book(num_buckets)
     for text in texts:
-        yield list(islice(dict.fromkeys(book.features(text, most)), most)) or [NOTHING]
+        yield book.features(text, most) or [NOTHING]
 
 
 class _Book:
-    """Every word met so far, hashed once."""
+    """Every word met so far, hashed once, and cut into pieces once these are asked for."""
 
     def __init__(self, num_buckets: int):
         self._num_free = num_buckets - 2
-        self._words: dict[str, tuple[int, tuple[int, ...]]] = {}
+        self._words: dict[str, tuple[int, int]] = {}
+        self._pieces: dict[str, dict[int, None]] = {}
 
-    def features(self, text: str, most: int) -> Iterator[int]:
-        """Of one text, repeated as they come; no more words than `most` are looked at."""
+    def features(self, text: str, most: int) -> list[int]:
+        """Of one text: what comes later is not even made where there are enough before it."""
         names = _WORD.findall(text.lower())[:most]
         words = [self._words.get(name) or self._new(name) for name in names]
-        hashes = [word[0] for word in words]
-        pairs = (((a * _PAIR) ^ b) & _MASK for a, b in pairwise(hashes))
-        pieces = chain.from_iterable(word[1] for word in dict.fromkeys(words))
-        return chain(map(self._bucket, hashes), map(self._bucket, pairs), pieces)
+        found = dict.fromkeys([bucket for _, bucket in words])
+        if len(found) < most:
+            found.update(self._pairs([number for number, _ in words]))
+        for name in dict.fromkeys(names):
+            if len(found) >= most:
+                break
+            found.update(self._pieces.get(name) or self._cut(name))
+        return list(islice(found, most))
 
-    def _new(self, name: str) -> tuple[int, tuple[int, ...]]:
-        """A word's hash, and the buckets of its pieces."""
+    def _new(self, name: str) -> tuple[int, int]:
+        """A word's hash, and its bucket."""
+        number = _hash(name, 0)
+        found = self._words[name] = number, self._bucket(number)
+        return found
+
+    def _pairs(self, words: list[int]) -> dict[int, None]:
+        """The buckets of each two that stand side by side."""
+        numbers = np.array(words, dtype=np.uint64)
+        pairs = ((numbers[:-1] * np.uint64(_PAIR)) ^ numbers[1:]) & np.uint64(_MASK)
+        buckets = (pairs * np.uint64(_PAIR) & np.uint64(_MASK)) % np.uint64(self._num_free)
+        return dict.fromkeys((buckets + np.uint64(2)).tolist())
+
+    def _cut(self, name: str) -> dict[int, None]:
+        """The buckets of a word's pieces."""
         whole = f"<{name[:LONGEST]}>"
         parts = (whole[i : i + size] for size in PIECES for i in range(len(whole) - size + 1))
-        pieces = tuple(self._bucket(_hash(part, 1)) for part in parts)
-        found = self._words[name] = _hash(name, 0), pieces
+        found = dict.fromkeys(self._bucket(_hash(part, 1)) for part in parts)
+        self._pieces[name] = found
         return found
 
     def _bucket(self, number: int) -> int:

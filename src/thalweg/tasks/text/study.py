@@ -28,7 +28,7 @@ from thalweg.tasks.table.target import Target, describe_labels, measured, target
 from thalweg.tasks.table.twins import keys_of_frame, twins_of
 from thalweg.tasks.table.values import find_column, plain_numbers, short
 from thalweg.tasks.text.bayes import naive_bayes
-from thalweg.tasks.text.words import learn_words, text_notices, texts_of
+from thalweg.tasks.text.words import learn_words, text_notices, texts_of, trimmed
 
 OTHER = "only the texts are learnt from"
 
@@ -61,11 +61,11 @@ def of_texts(frame: pl.DataFrame, asked: Asked, reads: Reads, *, source: str) ->
             f"{short(some[0]) if some[0].strip() else 'empty'}: there is nothing to learn from"
         )
     words = learn_words(some, columns, is_bag=reads.is_bag, most=reads.most, rows=len(texts))
+    words, inputs = trimmed(words, words.encode(texts), parts.train)
     dropped = [Dropped(n, OTHER) for n in frame.columns if n not in (*columns, *names)]
     target = _measured(shared.target, frame, parts.train)
     schema = Schema((), tuple(dropped), target, len(some), words)
     labels = encode_target(frame, schema.target, source)
-    inputs = words.encode(texts)
     train, validation, test = (
         Arrays(torch.from_numpy(inputs[rows]), torch.from_numpy(labels[rows]), rows)
         for rows in (parts.train, parts.validation, parts.test)

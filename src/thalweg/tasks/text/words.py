@@ -6,7 +6,7 @@ Hashed features are for a bag, which counts; pieces are for what reads in order.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -88,20 +88,23 @@ class Words:
 def learn_words(
     texts: Sequence[str], columns: tuple[str, ...], *, is_bag: bool, most: int | None, rows: int
 ) -> Words:
-    """From the training texts.
+    """From the training texts; `trimmed` makes them no longer than these are.
 
     most: tokens after which a text is cut, asked for; None: by default; rows: texts in all
     """
     by_default = MOST_FEATURES if is_bag else MOST_PIECES
     most = most or min(by_default, max(LEAST, MOST_VALUES // max(1, rows)))
     if is_bag:
-        found = hashed.features(texts, num_buckets=BUCKETS, most=most)
-        return Words(columns, "hashed", max(map(len, found)), BUCKETS)
+        return Words(columns, "hashed", most, BUCKETS)
     merges = pieces.learnt(texts, NUM_PIECES)
-    cutter = pieces.Pieces(merges)
-    longest = max((len(cutter.tokens(text, most)) for text in texts), default=0)
-    length = max(1, longest)
-    return Words(columns, "pieces", length, pieces.NUM_PLAIN + len(merges), merges)
+    return Words(columns, "pieces", most, pieces.NUM_PLAIN + len(merges), merges)
+
+
+def trimmed(words: Words, inputs: np.ndarray, rows: np.ndarray) -> tuple[Words, np.ndarray]:
+    """What encodes texts, and texts that it encoded, cut to the longest one of these rows."""
+    lengths = (inputs != hashed.FILLER).sum(axis=1)
+    longest = int(lengths[rows].max())
+    return replace(words, length=longest), np.ascontiguousarray(inputs[:, :longest])
 
 
 def are_texts(data: Any) -> bool:
