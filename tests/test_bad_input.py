@@ -187,7 +187,12 @@ FILES = [
     of_file("duplicate header", "a,kind,a\n1,2,3\n", "'a'", "2 times", "rename"),
     of_file("duplicate header but for blanks", "a,kind, a\n1,2,3\n", "'a'", "2 times", "rename"),
     of_file("columns without a name", "a,,,kind\n1,2,3,4\n", "without a name", "rename"),
-    of_file("no header", "5,5,1\n" * 30, "'5'", "2 times", "put a header there"),
+    of_file(
+        "no header", "5,5,1\n" * 30, "'kind'", "column_1, column_2, column_3", "without a header"
+    ),
+    of_file(
+        "a header of numbers twice", "0,0,1\n" + "a,b,c\n" * 30, "'0'", "2 times", "put a header"
+    ),
     of_file("a row too long", GOOD + "1,2,red,a,9\n", "line 42", "5 fields", "has 4", "mend"),
     of_file("a row too short", GOOD + "1,2\n" + ROWS[0], "line 42", "2 fields", "has 4", "mend"),
     of_file("a quote that never ends", GOOD + '1,2,"red,a\n' + ROWS[0], "fields where", "mend"),

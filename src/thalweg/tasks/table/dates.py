@@ -25,10 +25,12 @@ PARTS = {"year": 1, "month": 2, "weekday": 2, "hour": 2}
 _DAYS = ("%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%d-%m-%Y")
 _CLOCKS = ("%H:%M", "%H:%M:%S%.f", "%H:%M:%S%.f%#z")
 _TIMES = ("", *(before + clock for before in " T" for clock in _CLOCKS))
-FORMATS = tuple(day + time for time in _TIMES for day in _DAYS)
+_OF_A_DAY = ("%H:%M", "%H:%M:%S%.f")
+FORMATS = (*(day + time for time in _TIMES for day in _DAYS), *_OF_A_DAY)
 """Tried in this order; of two that read as many, the first is taken, and that is said."""
 
-_LOOKS = r"^(\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{4})([ T]\d{1,2}:\d{2}.*)?$"
+_DAY = r"\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{4}"
+_LOOKS = rf"^(({_DAY})([ T]\d{{1,2}}:\d{{2}}.*)?|\d{{1,2}}:\d{{2}}(:\d{{2}}(\.\d+)?)?)$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,8 @@ def _share(texts: pl.Series, format: str) -> float:
 
 
 def _parsed(texts: pl.Series, format: str) -> pl.Series:
+    if format in _OF_A_DAY:  # of the same day all
+        texts, format = "1970-01-01 " + texts, f"%Y-%m-%d {format}"
     if "%H" not in format:
         return texts.str.to_date(format, strict=False).cast(pl.Datetime("us"))
     found = texts.str.to_datetime(format, time_unit="us", strict=False)

@@ -1,50 +1,45 @@
-"""Delimited text: which character parts its fields, what its header says, and its rows."""
+"""Delimited text: the rows below its beginning, each with as many fields as that has."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 from polars.exceptions import PolarsError
 
 from thalweg.errors import DataError, first_line
+from thalweg.tasks.table.begins import Beginning, beginning_of, numbered, with_tabs
 from thalweg.tasks.table.source import Part
 
 MISSING = ["", "NA", "N/A", "na", "n/a", "NaN", "nan", "NULL", "null", "None", "?"]
 """Texts that mean "no value" in a CSV file."""
 
-DELIMITERS = {";": "';'", "\t": "tabs", "|": "'|'", ",": "','"}
-"""What may part fields, and its name. Where two fit alike, the first is meant: a comma stands in
-texts and numbers too.
-"""
-
 Overrides = dict[str, type[pl.String]]
 
-_JUDGED_ROWS = 200
 _QUICK_ROWS = 10_000
-_SEP = "sep="
-"""Excel's own first line, which names the delimiter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delimited:
-    """A part that holds delimited text; names: of its header; skips: lines before the header."""
+    """A part that holds delimited text, and how that begins."""
 
     part: Part
-    delimiter: str
-    names: tuple[str, ...]
-    skips: int
+    begins: Beginning
 
     @property
     def facts(self) -> tuple[str, ...]:
-        """What parts its fields, where that is worth a word."""
-        return () if self.delimiter == "," else (f"{DELIMITERS[self.delimiter]} between fields",)
+        """What is worth a word."""
+        return self.begins.facts
+
+    @property
+    def delimiter(self) -> str:
+        """What parts the fields."""
+        return self.begins.delimiter
 
     def read(self, texts: Iterable[str]) -> pl.DataFrame:
         """All rows; numbers are what polars takes for numbers, all else is text as it stands.
@@ -53,7 +48,10 @@ class Delimited:
         Raises DataError for a row whose number of fields differs from the header's.
         """
         texts = set(texts)
-        overrides: Overrides = {n: pl.String for n in self.names if n.strip() in texts}
+        names = self.begins.names
+        called = names if self.begins.has_header else numbered(len(names))
+        pairs = zip(called, names, strict=True)
+        overrides: Overrides = {call: pl.String for call, name in pairs if name.strip() in texts}
         frame = self._read_quickly(overrides)
         frame = self._read(overrides) if frame is None else frame
         if frame.width > 1 and frame.get_column(frame.columns[-1]).null_count():
@@ -88,7 +86,9 @@ class Delimited:
             self.part.content,
             glob=False,
             separator=self.delimiter,
-            skip_rows=self.skips,
+            skip_lines=self.begins.skips,
+            has_header=self.begins.has_header,
+            new_columns=None if self.begins.has_header else list(self.begins.names),
             null_values=MISSING,
             infer_schema_length=judged,
             schema_overrides=overrides,
@@ -102,7 +102,7 @@ class Delimited:
         differs from the header's.
         """
         has_quotes = any(b'"' in block for block in self.part.blocks())
-        return self._is_row_of_any() if has_quotes or self.skips else self._is_row_of_plain()
+        return self._is_row_of_any() if has_quotes or self.begins.skips else self._is_row_of_plain()
 
     def _is_row_of_plain(self) -> pl.Series | list[bool]:
         """The same for a text without quotes, where every line is a row: many times faster."""
@@ -120,29 +120,32 @@ class Delimited:
         counts = lines.fill_null("").str.count_matches(self.delimiter, literal=True)
         is_row = (counts > 0) | (lines.fill_null("").str.strip_chars() != "")
         first = int(is_row.arg_max() or 0)
-        if (is_row & (counts != len(self.names) - 1)).any():
+        if (is_row & (counts != len(self.begins.names) - 1)).any():
             return self._is_row_of_any()
-        return is_row.slice(first + 1)
+        return is_row.slice(first + self.begins.has_header)
 
     def _is_row_of_any(self) -> list[bool]:
         is_row: list[bool] = []
         with self._open() as file:
-            for _ in range(self.skips):
+            for _ in range(self.begins.skips):
                 next(file)
             reader = csv.reader(file, delimiter=self.delimiter)
+            width = len(self.begins.names)
             try:
-                width = len(next(row for row in reader if row))
+                if self.begins.has_header:
+                    next(row for row in reader if row)
                 for row in reader:
                     is_row.append(len(row) > 1 or "".join(row).strip() != "")
                     if is_row[-1] and len(row) != width:
-                        raise self._ragged(reader.line_num + self.skips, len(row), width)
+                        raise self._ragged(reader.line_num + self.begins.skips, len(row), width)
             except csv.Error:  # a field longer than Python's reader takes: nothing can be said
                 return []
         return is_row
 
     def _ragged(self, line: int, count: int, width: int) -> DataError:
+        first = "header" if self.begins.has_header else "first row"
         return DataError(
-            f"{self.part.name}, line {line}: {count} fields where the header has {width}; mend "
+            f"{self.part.name}, line {line}: {count} fields where the {first} has {width}; mend "
             f"that row (a text with {self.delimiter!r} in it needs quotes)"
         )
 
@@ -154,43 +157,20 @@ class Delimited:
 
 def delimited(part: Part) -> Delimited:
     """What the first lines of a text say. Raises DataError for a name that stands there twice."""
-    text = part.head.decode("utf-8-sig", errors="replace").lstrip("\r\n")
+    head = part.head.decode("utf-8-sig", errors="replace")
+    text = head.lstrip("\r\n")
     if part.suffix == ".arff" or text.lower().startswith("@relation"):
         raise DataError(f"{part.name} is an ARFF file: save the table in it as CSV")
-    first, _, rest = text.partition("\n")
-    told = first.strip("\r\n")[len(_SEP) :] if first.lower().startswith(_SEP) else ""
-    skips = 1 if told in DELIMITERS else 0
-    text = rest if skips else text
-    delimiter = told if skips else _delimiter(text)
-    names = next((row for row in _rows(text, delimiter) if row), [])
-    _check_names(part.name, names)
-    return Delimited(part, delimiter, tuple(names), skips)
+    begins = beginning_of(text)
+    _check_names(part.name, begins.names)
+    blank = head[: len(head) - len(text)].count("\n")
+    begins = replace(begins, skips=begins.skips + blank)
+    if begins.is_of_blanks:
+        part = Part(part.name, with_tabs(part.whole()))
+    return Delimited(part, begins)
 
 
-def _delimiter(text: str) -> str:
-    """The one that parts most of the first rows as it parts the header, quotes respected."""
-    whole = text[: text.rfind("\n") + 1] or text
-    found = {delimiter: _agreement(whole, delimiter) for delimiter in DELIMITERS}
-    best = max(found, key=lambda delimiter: found[delimiter])
-    return best if found[best] > 0 else ","
-
-
-def _agreement(text: str, delimiter: str) -> float:
-    """Share of the first rows with as many fields as the header; 0 where that has one only."""
-    rows = [row for row in islice(_rows(text, delimiter), _JUDGED_ROWS) if any(map(str.strip, row))]
-    width = len(rows[0]) if rows else 0
-    return sum(len(row) == width for row in rows) / len(rows) if width > 1 else 0.0
-
-
-def _rows(text: str, delimiter: str) -> Iterator[list[str]]:
-    """Rows of a text, up to what Python's reader cannot take."""
-    try:
-        yield from csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    except csv.Error:
-        return
-
-
-def _check_names(name: str, names: list[str]) -> None:
+def _check_names(name: str, names: Sequence[str]) -> None:
     counts = Counter(column.strip() for column in names)
     twice = [column for column, count in counts.items() if count > 1]
     if twice:

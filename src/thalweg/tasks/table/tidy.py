@@ -17,6 +17,7 @@ from thalweg.tasks.table.notation import (
     may_have_grouping_points,
     reading_of,
 )
+from thalweg.tasks.table.signs import without_sign
 from thalweg.tasks.table.values import first_known
 
 Reread = Callable[[Collection[str]], pl.DataFrame]
@@ -30,13 +31,15 @@ class Tidied:
     """Columns by name, and what was found of them.
 
     proven: decimal signs that some column leaves no doubt of
-    notations: of the columns that were no plain numbers; doubts: what may be meant otherwise
+    notations: of the columns that were no plain numbers; signs: of money or percent that were left
+    out; doubts: what may be meant otherwise
     """
 
     columns: dict[str, pl.Series]
     delimiter: str
     proven: set[str] = field(default_factory=set)
     notations: dict[str, Notation] = field(default_factory=dict)
+    signs: dict[str, str] = field(default_factory=dict)
     doubts: list[str] = field(default_factory=list)
 
     @property
@@ -45,11 +48,14 @@ class Tidied:
 
     @property
     def notices(self) -> list[str]:
-        """A line for each notation."""
+        """A line for each notation and each sign."""
         lines = []
         for notation in dict.fromkeys(self.notations.values()):
             names = [name for name, row in self.notations.items() if row == notation]
             lines.append(f"numbers written like {notation.example}: {_listed(names)}")
+        for sign in dict.fromkeys(self.signs.values()):
+            names = [name for name, row in self.signs.items() if row == sign]
+            lines.append(f"numbers with {sign!r}, which is left out: {_listed(names)}")
         return lines
 
 
@@ -68,6 +74,11 @@ def tidied(
     those stand out
     """
     found = Tidied({row.name: _bare(row, texts) for row in frame.iter_columns()}, delimiter)
+    for name, column in found.columns.items():
+        if column.dtype == pl.String and name not in texts:
+            bare, sign = without_sign(column)
+            found.columns[name] = _bare(bare, texts) if sign else column
+            found.signs |= {name: sign} if sign else {}
     readings = {
         name: reading_of(column, is_mostly_numbers=name in numbers)
         for name, column in found.columns.items()

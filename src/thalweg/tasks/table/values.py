@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from thalweg.errors import DataError
+from thalweg.tasks.table.begins import numbered
 from thalweg.tasks.table.notation import plainly
 
 LARGEST = 1e150
@@ -150,7 +151,8 @@ def find_column(frame: pl.DataFrame, name: str, source: str) -> str:
         return name
     near = nearest(name, frame.columns)
     hint = f"did you mean {near!r}?" if near else f"its columns are {listed(frame.columns)}"
-    raise DataError(f"{source} has no column {name!r}: {hint}")
+    why = " (a file without a header)" if frame.columns == numbered(frame.width) else ""
+    raise DataError(f"{source} has no column {name!r}: {hint}{why}")
 
 
 def check_there(names: Sequence[str], frame: pl.DataFrame, source: str, why: str) -> None:
