@@ -16,6 +16,7 @@ import pytest
 from thalweg.errors import DataError
 from thalweg.tasks.table import delimited as delimited_file
 from thalweg.tasks.table.read import Table, read_table
+from thalweg.tasks.table.typed import simple
 
 ROWS = 40
 PLAIN = pl.DataFrame(
@@ -270,3 +271,12 @@ def test_the_delimiter_is_judged_by_many_lines(name, text, width, tmp_path):
             read(tmp_path, text.encode())
     else:
         assert read(tmp_path, text.encode()).frame.width == width
+
+
+def test_fields_of_an_object_are_columns_of_their_own(tmp_path):
+    rows = [{"id": 1.5, "user": {"age": 30 + i, "home": {"town": "ab"[i % 2]}}} for i in range(9)]
+    table = read(tmp_path, "\n".join(json.dumps(row) for row in rows).encode())
+    assert table.frame.columns == ["id", "user.age", "user.home.town"]
+    assert table.frame["user.age"].to_list() == list(range(30, 39))
+    clash = pl.DataFrame({"user": [{"age": 1}], "user.age": [2]})
+    assert simple(clash).schema == clash.schema

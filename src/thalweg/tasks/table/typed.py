@@ -87,11 +87,24 @@ def json_lines(part: Part) -> Typed | None:
 
 
 def simple(frame: pl.DataFrame) -> pl.DataFrame:
-    """Decimals as floats, and categories as the texts that they stand for."""
-    return frame.with_columns(
+    """Decimals as floats, categories as the texts that they stand for, and each field of what holds
+    several as a column of its own: user.age.
+    """
+    return _flat(frame).with_columns(
         selectors.decimal().cast(pl.Float64),
         selectors.by_dtype(pl.Categorical, pl.Enum).cast(pl.String),
     )
+
+
+def _flat(frame: pl.DataFrame) -> pl.DataFrame:
+    """Objects within objects too; one whose fields have the name of a column stays as it is."""
+    for name, dtype in frame.schema.items():
+        if isinstance(dtype, pl.Struct) and dtype.fields:
+            fields = {f"{name}.{field.name}" for field in dtype.fields}
+            if not fields & set(frame.columns):
+                apart = frame.with_columns(pl.col(name).name.prefix_fields(f"{name}."))
+                return _flat(apart.unnest(name))
+    return frame
 
 
 def _is_json(head: bytes) -> bool:
