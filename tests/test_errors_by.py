@@ -174,7 +174,7 @@ def test_intervals_hold_as_often_as_they_say():
     held = 0
     for _ in range(500):
         outputs = torch.from_numpy(draw.normal(size=300))
-        found = interval_of(metric, outputs, torch.zeros(300), None, level=0.95, num_parts=10)
+        found = interval_of(metric, outputs, torch.zeros(300), None, level=0.95)
         assert found is not None
         held += found[0] <= 1 <= found[1]
     assert 0.92 <= held / 500 <= 0.98

@@ -595,6 +595,26 @@ def test_tree_baseline_finds_a_threshold():
     assert scores["rmse"] == pytest.approx(math.sqrt(9 / 2))
 
 
+@pytest.mark.parametrize("size", [1e-30, 1e-9, 1e9])
+@pytest.mark.parametrize("unit", [1e-25, 1e-9, 1e15])
+def test_the_tree_is_the_same_in_any_unit(size, unit):
+    draw = np.random.default_rng(0)
+    inputs = draw.normal(size=(300, 2))
+    inputs[:9, 1] = np.nan
+    targets = 3 * inputs[:, 0] + inputs[:, 0] ** 2
+    found = [
+        baselines.tree(
+            (inputs[:200] * a, targets[:200] * b),
+            (inputs[200:] * a, targets[200:] * b),
+            is_classification=False,
+            seed=0,
+        )["r2"]
+        for a, b in [(1, 1), (size, unit)]
+    ]
+    assert found[0] > 0.9
+    assert found[1] == pytest.approx(found[0], rel=1e-6)
+
+
 def test_of_many_rows_the_tree_is_grown_on_some(monkeypatch):
     monkeypatch.setattr(baselines, "MOST_ROWS", 100)
     assert baselines.some_of(np.arange(100)).tolist() == list(range(100))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ MOST_VALUES = 50_000_000
 
 MOST_ROWS = 200_000
 """Training rows of a table that a tree is grown on, evenly spread: its 64 leaves need no more."""
+
+SMALL = 1e-3
+"""A column without a larger value is brought to 1."""
 
 Scores = dict[str, Any]
 
@@ -63,17 +67,32 @@ def tree(
 ) -> Scores:
     """Test scores of a tree of depth TREE_DEPTH; inputs (n, columns), targets (n,)."""
     model = scikit.tree(of_classes=is_classification, max_depth=TREE_DEPTH, random_state=seed)
-    model.fit(_bounded(train[0]), train[1])
-    predicted = model.predict(_bounded(test[0]))
+    scale = _scale(train[0])
+    unit = 1.0 if is_classification else float(train[1].std()) or 1.0
+    model.fit(_seen(train[0], scale), train[1] if is_classification else train[1] / unit)
+    predicted = model.predict(_seen(test[0], scale))
     label = f"decision tree, depth {TREE_DEPTH}"
     label += f", of {MOST_ROWS:,} rows" if len(train[1]) == MOST_ROWS else ""
     if is_classification:
         return {"label": label, "accuracy": float((predicted == test[1]).mean())}
-    return {"label": label, **errors(predicted, test[1])}
+    return {"label": label, **errors(predicted * unit, test[1])}
 
 
-def _bounded(inputs: np.ndarray) -> np.ndarray:
+def _scale(inputs: np.ndarray) -> np.ndarray | None:
+    """What small columns are divided by: scikit-learn takes values 1e-7 apart for the same. None:
+    there are no small ones.
+    """
+    if inputs.dtype.kind != "f":
+        return None
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # of columns of NaN
+        largest = np.nanmax(np.abs(inputs), axis=0)
+    is_small = (largest > 0) & (largest < SMALL)
+    return np.where(is_small, largest, 1.0) if is_small.any() else None
+
+
+def _seen(inputs: np.ndarray, scale: np.ndarray | None) -> np.ndarray:
     """Within the range of float32, beyond which scikit-learn refuses numbers; NaN stays NaN."""
+    inputs = inputs if scale is None else inputs / scale
     if inputs.dtype.kind != "f" or (inputs.dtype == np.float32 and not np.isinf(inputs).any()):
         return inputs
     most = np.finfo(np.float32).max

@@ -17,6 +17,18 @@ LEVEL = 0.95
 FEW = 10
 """Rows, or parts of them, below which a spread among them says nothing."""
 
+PARTS = 30
+"""Of the rows, for a jackknife."""
+
+
+def at_once(level: float, count: int) -> float:
+    """The level that each of so many intervals needs for all to hold at once (Bonferroni).
+
+    >>> at_once(0.95, 10)
+    0.995
+    """
+    return 1 - (1 - level) / max(1, count)
+
 
 def reach(level: float, freedom: int | None = None) -> float:
     """Standard errors on either side that an interval of this level reaches (two-sided).
@@ -67,9 +79,8 @@ def interval_of(
     weights: Tensor | None,
     *,
     level: float,
-    num_parts: int,
 ) -> tuple[float, float] | None:
-    """Of a metric of n samples, from so many parts of them; None where there are fewer than FEW.
+    """Of a metric of n samples, from parts of them; None where there are fewer than FEW.
 
     A plain accuracy is a share of rows, and has Wilson's interval however few they are.
     """
@@ -78,6 +89,6 @@ def interval_of(
         return wilson(metric(outputs, targets), count, level)
     if count < FEW:
         return None
-    place = torch.arange(count) % min(num_parts, count)
+    place = torch.arange(count) % min(PARTS, count)
     without = without_each(metric, outputs, targets, weights, place)
     return around(metric(outputs, targets, weights), without, level)

@@ -12,15 +12,12 @@ import torch
 from torch import Tensor
 
 from thalweg.errors import UsageError
-from thalweg.tasks.mattered.chance import LEVEL, interval_of
+from thalweg.tasks.mattered.chance import LEVEL, at_once, interval_of
 from thalweg.tasks.mattered.headline import Measure, headline_of, loss_of
 from thalweg.tasks.measure import Sights
 from thalweg.tasks.sources import rows_of
 from thalweg.tasks.study import Study
 from thalweg.tasks.table.by import groups_of
-
-PARTS = 30
-"""Of the rows of a group, for the interval of a metric that is no share of rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ def errors_by(study: Study, sights: Sights, name: str) -> dict[str, Any] | None:
         return None
     groups = groups_of(study.by.gather(rows_of(source, np.arange(len(source)))))
     rows = _Rows(headline_of(task), loss_of(task), seen.outputs, seen.targets, seen.weights)
-    level = 1 - (1 - LEVEL) / len(groups.names)
+    level = at_once(LEVEL, len(groups.names))
     found = list(rows.groups(groups.names, groups.ids, level))
     whole = rows.value(rows.metric, slice(None))
     return {
@@ -105,7 +102,7 @@ class _Rows:
 
     def _interval(self, rows: Tensor, level: float) -> tuple[float, float] | None:
         with suppress(UsageError):
-            return interval_of(self.metric, *self._of(rows), level=level, num_parts=PARTS)
+            return interval_of(self.metric, *self._of(rows), level=level)
         return None
 
     def _is_worse(self, low: float | None, high: float | None, whole: float | None) -> bool:

@@ -22,9 +22,9 @@ from thalweg.errors import ThalwegError, UsageError
 from thalweg.keys import Purpose, key
 from thalweg.tasks.at_once import MOST, at_once_of
 from thalweg.tasks.draws import put_back, seed_device, seed_draws
-from thalweg.tasks.jackknife import PARTS, without_each
+from thalweg.tasks.jackknife import without_each
 from thalweg.tasks.mattered.budget import Sample, passes_of, sample_of
-from thalweg.tasks.mattered.chance import FEW, LEVEL, around
+from thalweg.tasks.mattered.chance import FEW, LEVEL, PARTS, around, at_once
 from thalweg.tasks.mattered.columns import blocks_of
 from thalweg.tasks.mattered.headline import Measure, headline_of
 from thalweg.tasks.measure import evaluating
@@ -77,7 +77,10 @@ class Importance:
             "repeats": self.repeats,
             "columns": len(self.effects),
             "level": LEVEL,
-            "interval": "jackknife over the rows, all shuffles of a column together",
+            "interval": (
+                "jackknife over the rows, all shuffles of a column together; those of all columns "
+                "hold at once (Bonferroni)"
+            ),
             "seconds": round(self.seconds, 3),
             "reason": self.reason,
         }
@@ -132,10 +135,11 @@ def _measured(rows: Rows, blocks: Mapping[str, slice], longest: float) -> Import
 
 
 def _effects(rows: Rows, blocks: Mapping[str, slice], until: float) -> Iterator[Effect]:
+    level = at_once(LEVEL, len(blocks))
     for number, (name, block) in enumerate(blocks.items()):
         if time.perf_counter() > until:
             return
-        yield rows.effect(name, block, number)
+        yield rows.effect(name, block, number, level)
 
 
 def _size(effect: Effect) -> float:
@@ -163,7 +167,7 @@ class Rows:
         self.inputs, targets, *weights = batch
         self.targets = targets.cpu()
         self.weights = weights[0].cpu() if weights else None
-        self.place = torch.arange(len(self.targets)) % PARTS
+        self.place = torch.arange(len(self.targets)) % min(PARTS, len(self.targets))
         self.of_rows = len(self.targets)
         outputs = self._outputs()
         self.value = metric(outputs, self.targets, self.weights)
@@ -185,8 +189,8 @@ class Rows:
         found.of_rows = len(source)
         return found
 
-    def effect(self, name: str, block: slice, number: int) -> Effect:
-        """Of the column in this block of the inputs, the number-th."""
+    def effect(self, name: str, block: slice, number: int, level: float = LEVEL) -> Effect:
+        """Of the column in this block of the inputs, the number-th; level: of its interval."""
         copies = [self._shuffled(block, number, repeat) for repeat in range(self.repeats)]
         outputs = torch.cat(copies)
         now = self.metric(outputs, *self._times(self.repeats))
@@ -196,7 +200,7 @@ class Rows:
             return Effect(name, worse)
         pairs = zip(without, self.without, strict=True)
         changes = [self.metric.worsening(now, before) for now, before in pairs]
-        return Effect(name, worse, *(around(worse, changes, LEVEL) or (None, None)))
+        return Effect(name, worse, *(around(worse, changes, level) or (None, None)))
 
     def _shuffled(self, block: slice, number: int, repeat: int) -> Tensor:
         """The outputs where the rows have this block from other rows."""
