@@ -64,7 +64,6 @@ KINDS = [
     ("one text or none", pl.Series(["a", None, "a"]), "category"),
     ("one number or none", pl.Series([1.0, None, 1.0]), "number"),
     ("lists", pl.Series([[1], [2], [3]]), None),
-    ("structs", pl.Series([{"a": 1}, {"a": 2}, {"a": 3}]), None),
     ("bytes", pl.Series([b"a", b"b", b"a"]), None),
     ("objects", pl.Series([object(), object(), object()], dtype=pl.Object), None),
     ("nothing", pl.Series([None, None, None]), None),
