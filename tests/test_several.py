@@ -132,6 +132,15 @@ def test_several_outputs_from_the_command_line(name, tmp_path, monkeypatch, caps
     assert Path("runs/r/report.html").stat().st_size > 10_000
 
 
+def test_a_metric_of_ones_own_is_no_target():
+    def rmse_log(truth, found):
+        return float(np.abs(truth - found).mean())
+
+    result = fit(target="b", drop="tags", metric=rmse_log).result
+    assert "rmse_log" in result["test"]
+    assert "in deviations" not in summary_text(result)
+
+
 def test_the_summary_tells_each_target_in_its_own_unit(numbers):
     lines = summary_text(numbers.result).splitlines()
     first = next(i for i, line in enumerate(lines) if "in deviations of each target" in line)

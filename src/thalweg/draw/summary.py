@@ -73,11 +73,16 @@ def _rows(result: Result) -> list[tuple[str, str, str]]:
 
 def _targets(test: Mapping[str, float]) -> list[tuple[str, str, str]]:
     """Of several numeric targets each one's error, in its own unit."""
-    names = [name.removeprefix("rmse_") for name in test if name.startswith("rmse_")]
     return [
         (f"  of {name}", format(test[f"rmse_{name}"], ".4g"), _explained(test[f"r2_{name}"]))
-        for name in names[:MOST_PARTS]
+        for name in _several(test)[:MOST_PARTS]
     ]
+
+
+def _several(test: Mapping[str, float]) -> list[str]:
+    """The names of several numeric targets; none where there is one."""
+    names = [name.removeprefix("rmse_") for name in test if name.startswith("rmse_")]
+    return [name for name in names if f"r2_{name}" in test]
 
 
 def _note(result: Result) -> str:
@@ -89,8 +94,7 @@ def _note(result: Result) -> str:
         return f"{1 - test['accuracy']:.1%} of the weight of {rows:,} unseen rows wrong"
     if "accuracy" in test:
         return f"{round((1 - test['accuracy']) * rows):,} of {rows:,} unseen rows wrong"
-    is_several = any(name.startswith("rmse_") for name in test)
-    unit = ", in deviations of each target" if is_several else ""
+    unit = ", in deviations of each target" if _several(test) else ""
     explained = _explained(test["r2"])
     return "; ".join(filter(None, (f"typical error on unseen rows{unit}", explained)))
 

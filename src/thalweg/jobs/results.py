@@ -100,7 +100,8 @@ def choose_temperature(task: Task, sights: Sights) -> None:
     """Set the stated probabilities right, where the loss wanted others than the true ones: labels
     were smoothed, or rows that are answered well counted little.
     """
-    is_bent = task.reading.smoothing or (task.reading.loss or "").startswith("focal")
+    is_focal = (task.reading.loss or "").partition(":")[0] == "focal"
+    is_bent = task.reading.smoothing or is_focal
     if is_bent and (seen := sights.of("validation")) is not None:
         found = chosen_temperature(task.reading, seen)
         task.reading = replace(task.reading, temperature=found or 1.0)
