@@ -905,7 +905,11 @@ def test_what_fit_refuses(given, error, says, tmp_path, monkeypatch):
 def test_ctrl_c_while_the_command_is_loaded_is_one_line(tmp_path):
     """Sent by the first import of the command line itself."""
     planted = tmp_path / "cyclopts.py"
-    planted.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    planted.write_text(
+        "import os, signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+    )
     done = subprocess.run(
         [sys.executable, "-m", "thalweg", "--help"],
         capture_output=True,
