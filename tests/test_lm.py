@@ -14,6 +14,7 @@ import thalweg
 from thalweg.cli.main import main
 from thalweg.errors import DataError, UsageError
 from thalweg.keys import Purpose, key
+from thalweg.state.folder import Folder
 from thalweg.tasks.measure import few
 from thalweg.tasks.models.build import build
 from thalweg.tasks.models.inputs import Tokens
@@ -299,3 +300,29 @@ def test_a_prompt_to_another_model_is_refused(tmp_path, capsys):
     assert "classification" in said
     with pytest.raises(UsageError, match="one of them"):
         run.predict()
+
+
+def test_gradients_are_clipped_unless_that_is_not_wanted(tmp_path):
+    usual = {**SMALL, "steps": 4, "quiet": True, "out": str(tmp_path)}
+    clipped = thalweg.fit(PROSE.encode(), **usual, name="clipped")
+    free = thalweg.fit(PROSE.encode(), **usual, clip="none", name="free")
+    assert (clipped.result["clip"], free.result["clip"]) == (1.0, "none")
+    assert "\nclip = 1.0\n" in (clipped.folder / "run.toml").read_text()
+    assert set(free.record.steps["clip_factor"].compressed()) <= {1.0}
+    assert clipped.record.steps["clip_factor"].min() < 1.0
+    again = thalweg.fit(PROSE.encode(), **usual, clip=1e9)
+    assert all(map(torch.equal, again.model.parameters(), free.model.parameters()))
+
+
+def test_a_run_of_before_it_was_usual_goes_on_without(tmp_path):
+    data = tmp_path / "prose.txt"
+    data.write_text(PROSE)
+    usual = {**SMALL, "quiet": True, "out": str(tmp_path), "clip": "none"}
+    whole = thalweg.fit(data, **usual, steps=8, name="whole")
+    run = thalweg.fit(data, **usual, steps=4, name="old")
+    settings = run.folder / "run.toml"
+    settings.write_text(settings.read_text().replace('clip = "none"\n', ""))
+    Folder(run.folder).seal()
+    longer = thalweg.resume(run.folder, steps="+4", quiet=True)
+    assert longer.result["clip"] == "none"
+    assert longer.result["steps"] == whole.result["steps"] == 8

@@ -58,6 +58,7 @@ def train(posed: Posed) -> nn.Module:
             val_check_interval=posed.evaluate_every,
             check_val_every_n_epoch=None,
             num_sanity_val_steps=0,
+            gradient_clip_val=posed.clip,
             callbacks=[EarlyStopping("val_loss", patience=posed.patience), best],
             logger=False,
             enable_progress_bar=False,

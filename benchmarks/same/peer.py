@@ -73,6 +73,7 @@ def posed_of(study: Study, chosen: dict[str, Any], seed: int) -> Posed:
         evaluate_every=min(chosen["evaluate_every"], steps),
         patience=chosen["patience"],
         lr=chosen["lr"],
+        clip=chosen.get("clip"),
         seed=seed,
     )
 

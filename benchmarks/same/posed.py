@@ -16,6 +16,7 @@ WEIGHT_DECAY = 0.01
 class Posed:
     """network: with thalweg's first weights; train, validation: Datasets of (input, target)
 
+    clip: of the gradient's norm, None: none
     steps: planned; warmup: of them; evaluate_every: steps; patience: evaluations
     """
 
@@ -29,6 +30,7 @@ class Posed:
     evaluate_every: int
     patience: int
     lr: float
+    clip: float | None
     seed: int
 
     @property

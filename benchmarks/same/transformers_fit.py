@@ -35,6 +35,7 @@ def train(posed: Posed) -> nn.Module:
             per_device_eval_batch_size=posed.look_size,
             learning_rate=posed.lr,
             weight_decay=WEIGHT_DECAY,
+            max_grad_norm=posed.clip or 0.0,
             lr_scheduler_type="cosine",
             warmup_steps=posed.warmup,
             optim="adamw_torch_fused",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from thalweg.tasks.table.usual import EMA, FEW, SMOOTHING
+from thalweg.tasks.text.usual import CLIP
 
 LR = {
     "sgd": 0.1,
@@ -96,6 +97,7 @@ TABLE = (
         "ema",
         f"{EMA} for tables with the default optimizer (0: none, the last weights); else none",
     ),
+    Default("clip", f"none; of a language model the gradient's norm, at {CLIP:g}"),
     Default(
         "label-smoothing",
         f"{SMOOTHING} for classes of a table with loss cross_entropy, where not one of two is rare "

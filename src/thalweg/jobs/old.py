@@ -14,6 +14,7 @@ from thalweg.jobs.finetuning import path_of
 from thalweg.jobs.settings import Settings
 from thalweg.jobs.trust import check_functions
 from thalweg.record import History, read
+from thalweg.rules.clips import NO_CLIP
 from thalweg.state import folder as files
 from thalweg.state.folder import Folder, origin_of
 from thalweg.tasks.metrics import is_metric_named
@@ -91,6 +92,8 @@ def old_of(folder: Folder, objects: Mapping[str, Any]) -> Old:
     chosen.setdefault("ema", 0)  # where it says nothing there was none, whatever is usual now
     if not values.get("is_task") and chosen.get("task") != "lm":
         chosen.setdefault("label_smoothing", 0)
+    if chosen.get("task") == "lm":
+        chosen.setdefault("clip", NO_CLIP)
     check_functions(path, chosen, data if values.get("is_task") else None)
     given = {name: value for name, value in objects.items() if value is not None}
     is_own = {

@@ -9,6 +9,7 @@ from thalweg.draw.sentences import several
 from thalweg.jobs.plan import FitPlan
 from thalweg.loop.descent import Descent
 from thalweg.optim.updater import backend_of
+from thalweg.rules.clips import clip_text
 from thalweg.schedules.plateau import can_fall, patience_of
 from thalweg.tasks.study import Study
 from thalweg.tasks.table.kinds import KINDS, Column
@@ -120,13 +121,15 @@ def _descent(plan: FitPlan, descent: Descent) -> str:
     times = " times the rate that it finds" if finds_rate else ""
     rises = f"rises over {chosen['warmup']} of them, then " if "warmup" in chosen else ""
     stays = "stays" if schedule == "constant" else f"follows {schedule}"
-    ema = plan.settings.ema
+    ema, clip = plan.settings.ema, plan.settings.parsed_clip
+    clipped = [f"gradients are clipped, {clip_text(clip)}"] if clip is not None else []
     mean = [f"the mean of the weights over about {1 / (1 - ema):.0f} steps is kept"] if ema else []
     return "; ".join(
         (
             f"{chosen['optimizer']} ({backend}), lr {chosen['lr']:g}{times}, {size}",
             f"at most {several(horizon, 'step')} ({over} over the training rows): "
             f"lr {rises}{stays}",
+            *clipped,
             *mean,
             _early(plan, chosen),
         )

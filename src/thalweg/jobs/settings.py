@@ -23,7 +23,7 @@ from thalweg.jobs.values import (
     word_or_number,
 )
 from thalweg.loop.every import every_of, seconds_of
-from thalweg.rules.clips import ByNorm, Clip, clip_of, clip_text, parse_clip
+from thalweg.rules.clips import NO_CLIP, ByNorm, Clip, clip_of, clip_text, parse_clip
 from thalweg.schedules import BUILDERS, Schedule, parse
 from thalweg.tasks.images.words import AUGMENTS, size_of, size_text
 from thalweg.tasks.table.names import text_of
@@ -194,7 +194,8 @@ class Settings:
     clip: float | str | None = _setting(
         None,
         "largest norm of the gradient, > 0: 1.0; or tensor:1.0 of each tensor's, value:0.5 of each "
-        "element; adaptive, or adaptive:0.01: each tensor's norm as a share of its parameter's",
+        "element; adaptive, or adaptive:0.01: each tensor's norm as a share of its parameter's; or "
+        "none",
     )
     ema: float | None = _setting(
         None,
@@ -328,6 +329,8 @@ class Settings:
     @property
     def parsed_clip(self) -> Clip | None:
         """What limits the gradients."""
+        if self.clip == NO_CLIP:
+            return None
         return parse_clip(self.clip) if isinstance(self.clip, str) else clip_of(self.clip)
 
     @property

@@ -50,6 +50,9 @@ WORDS: dict[str, type] = {
 }
 """Each clip's word, as the command line has it; `norm` may be left out."""
 
+NO_CLIP = "none"
+"""The text for no clip, where one is usual."""
+
 EXAMPLES = "1.0 (a norm > 0), tensor:1.0, value:0.5, adaptive or adaptive:0.01"
 
 

@@ -21,11 +21,18 @@ from thalweg.tasks.table.source import is_stored, name_of, parts_of
 from thalweg.tasks.table.split import Split
 from thalweg.tasks.table.unpack import unpacked
 from thalweg.tasks.text.ngrams import BYTES, bits_of
+from thalweg.tasks.text.usual import CLIP
 from thalweg.tasks.text.windows import BITS, Windows
 
 LANGUAGE = "language"
 CONTEXT, LEAST_CONTEXT = 128, 8
-PREFERS = {"model": "transformer:128x4", "batch_size": 32, "steps": 2000, "lr": 3e-3}
+PREFERS = {
+    "model": "transformer:128x4",
+    "batch_size": 32,
+    "steps": 2000,
+    "lr": 3e-3,
+    "clip": CLIP,
+}
 """Minutes on two cores; two thousand batches of 32 windows are 8 MB of text."""
 
 
