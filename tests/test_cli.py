@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import fcntl
+import gc
 import io
 import json
 import math
@@ -647,6 +648,12 @@ def test_help_of_fit_states_every_default(thalweg_):
     shown = " ".join(out.split())
     for row in defaults.TABLE:
         assert f"{row.name}: {row.rule}." in shown
+
+
+def test_garbage_is_collected_again_once_a_command_is_loaded(thalweg_):
+    gc.enable()
+    thalweg_("runs")
+    assert gc.isenabled()
 
 
 LIGHT = ["--help", "fit --help", "--version", "runs", "report a", "runs delete a", "fit --lr 0"]
