@@ -53,7 +53,7 @@ WORDS: dict[str, type] = {
 NO_CLIP = "none"
 """The text for no clip, where one is usual."""
 
-EXAMPLES = "1.0 (a norm > 0), tensor:1.0, value:0.5, adaptive or adaptive:0.01"
+EXAMPLES = "1.0 (a norm > 0), tensor:1.0, value:0.5, adaptive or adaptive:0.01, or none"
 
 
 def is_in_formula(clip: Clip | None) -> bool:

@@ -21,10 +21,10 @@ PARTS = 30
 """Of the rows, for a jackknife."""
 
 
-def at_once(level: float, count: int) -> float:
+def level_of_each(level: float, count: int) -> float:
     """The level that each of so many intervals needs for all to hold at once (Bonferroni).
 
-    >>> at_once(0.95, 10)
+    >>> level_of_each(0.95, 10)
     0.995
     """
     return 1 - (1 - level) / max(1, count)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from thalweg.errors import UsageError
-from thalweg.tasks.mattered.chance import LEVEL, at_once, interval_of
+from thalweg.tasks.mattered.chance import LEVEL, interval_of, level_of_each
 from thalweg.tasks.mattered.headline import Measure, headline_of, loss_of
 from thalweg.tasks.measure import Sights
 from thalweg.tasks.sources import rows_of
@@ -50,7 +50,7 @@ def errors_by(study: Study, sights: Sights, name: str) -> dict[str, Any] | None:
         return None
     groups = groups_of(study.by.gather(rows_of(source, np.arange(len(source)))))
     rows = _Rows(headline_of(task), loss_of(task), seen.outputs, seen.targets, seen.weights)
-    level = at_once(LEVEL, len(groups.names))
+    level = level_of_each(LEVEL, len(groups.names))
     found = list(rows.groups(groups.names, groups.ids, level))
     whole = rows.value(rows.metric, slice(None))
     return {

@@ -24,7 +24,7 @@ from thalweg.tasks.at_once import MOST, at_once_of
 from thalweg.tasks.draws import put_back, seed_device, seed_draws
 from thalweg.tasks.jackknife import without_each
 from thalweg.tasks.mattered.budget import Sample, passes_of, sample_of
-from thalweg.tasks.mattered.chance import FEW, LEVEL, PARTS, around, at_once
+from thalweg.tasks.mattered.chance import FEW, LEVEL, PARTS, around, level_of_each
 from thalweg.tasks.mattered.columns import blocks_of
 from thalweg.tasks.mattered.headline import Measure, headline_of
 from thalweg.tasks.measure import evaluating
@@ -135,7 +135,7 @@ def _measured(rows: Rows, blocks: Mapping[str, slice], longest: float) -> Import
 
 
 def _effects(rows: Rows, blocks: Mapping[str, slice], until: float) -> Iterator[Effect]:
-    level = at_once(LEVEL, len(blocks))
+    level = level_of_each(LEVEL, len(blocks))
     for number, (name, block) in enumerate(blocks.items()):
         if time.perf_counter() > until:
             return
