@@ -142,19 +142,20 @@ on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA dev
 
 
 class Waits:
-    """Inside, CUDA reports each time that the host waits; `number` of them afterwards."""
+    """Inside, CUDA reports each time that the host waits; afterwards their number, and where."""
 
     def __enter__(self) -> Waits:
         torch.cuda.synchronize()
-        torch.cuda.set_sync_debug_mode("warn")
         self._caught = warnings.catch_warnings(record=True)
         self._list = self._caught.__enter__()
         warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")  # which warns that it does not see everything
         return self
 
     def __exit__(self, *error: Any) -> None:
         torch.cuda.set_sync_debug_mode("default")
-        self.number = sum("synchroniz" in str(each.message) for each in self._list or ())
+        self.number = sum("called a sync" in str(each.message) for each in self._list or ())
+        self.places = {f"{each.filename}:{each.lineno}" for each in self._list or ()}
         self._caught.__exit__(*error)
 
 
@@ -168,7 +169,7 @@ def test_no_step_between_two_drains_waits(name, optimizer):
         with Waits() as waits:
             for _ in range(BLOCK - 2):
                 next(descent)
-    assert waits.number == 0
+    assert waits.number == 0, waits.places
 
 
 @on_a_gpu

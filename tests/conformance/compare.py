@@ -58,7 +58,7 @@ def same_bits(tensors: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
 
 
 def _bits(tensor: Tensor) -> bytes:
-    return tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 def assert_same_trees(tree: Any, other: Any, path: str, skip_tensors_below: str = "-") -> None:

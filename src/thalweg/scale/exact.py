@@ -11,10 +11,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
 
 _INEXACT = re.compile(
-    r"(?:(\S+) does not have a deterministic implementation|Deterministic behavior was enabled)"
+    r"(?:(\S+) does not have a deterministic implementation"
+    r"|((?:\S+ )+[Aa]ttention) defaults to a non-deterministic algorithm"
+    r"|Deterministic behavior was enabled)"
 )
+
+_PRODUCTS = "matrix products on this GPU (CUBLAS_WORKSPACE_CONFIG was set too late)"
 
 
 @contextmanager
@@ -37,11 +42,9 @@ def deterministic(tell: Callable[[str], None], *, compiles: bool = False) -> Ite
         name = _INEXACT.match(str(message))
         if name is None:
             show(message, category, *place, **more)  # pyright: ignore[reportArgumentType, reportCallIssue]
-        elif name[1] not in told:
-            told.add(name[1])
-            tell(
-                name[1] or "matrix products on this GPU (CUBLAS_WORKSPACE_CONFIG was set too late)"
-            )
+        elif (inexact := name[1] or name[2] or _PRODUCTS) not in told:
+            told.add(inexact)
+            tell(inexact)
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read with CUDA's first product
     show = warnings.showwarning
@@ -55,6 +58,24 @@ def deterministic(tell: Callable[[str], None], *, compiles: bool = False) -> Ite
     finally:
         _switch(was_on, warn_only=was_warning, compiles=compiles)
         switch.fill_uninitialized_memory = was_filling
+
+
+def strictly(given: Tensor, made: Tensor) -> None:
+    """Let what made one of the other have a gradient that is exact to the bit, in an exact run.
+
+    For attention: on CUDA torch takes its deterministic backward pass only under the switch's
+    strict form, under which an operation that has none is an error; a run uses the lenient one.
+    The strict form holds from when the gradient of `made` is there until that of `given` is.
+    """
+    if (
+        made.is_cuda
+        and made.requires_grad
+        and given.requires_grad
+        and torch.is_deterministic_algorithms_warn_only_enabled()
+        and not torch.compiler.is_compiling()
+    ):
+        made.register_hook(lambda _: torch._C._set_deterministic_algorithms(True, warn_only=False))
+        given.register_hook(lambda _: torch._C._set_deterministic_algorithms(True, warn_only=True))
 
 
 def _switch(is_on: bool, *, warn_only: bool, compiles: bool) -> None:

@@ -71,10 +71,6 @@ def _mse(outputs: Tensor, targets: Tensor) -> Tensor:
     return functional.mse_loss(like(outputs, targets), targets)
 
 
-def _cross_entropy(outputs: Tensor, targets: Tensor, *, smoothing: float = 0.0) -> Tensor:
-    return functional.cross_entropy(outputs, targets, label_smoothing=float(smoothing))
-
-
 def _row(name: str, each: Callable[..., Tensor], **more: Any) -> Objective:
     metrics = tuple(METRICS[metric] for metric in more.pop("metrics"))
     mean = more.pop("mean", _mean_of(each))
@@ -89,7 +85,7 @@ OBJECTIVES = {
         _row(
             "cross_entropy",
             classes.cross_entropy,
-            mean=_cross_entropy,
+            mean=classes.mean_cross_entropy,
             metrics=("accuracy",),
             fits=("classes",),
             link="softmax",

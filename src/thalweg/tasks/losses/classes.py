@@ -18,10 +18,25 @@ def cross_entropy(outputs: Tensor, targets: Tensor, *, smoothing: float = 0.0) -
 
     Szegedy et al., Rethinking the Inception Architecture, 2016
     """
-    losses = functional.cross_entropy(
-        outputs, targets, reduction="none", label_smoothing=float(smoothing)
-    )
-    return of_rows(losses)
+    flat = by_answer(outputs, targets)
+    losses = functional.cross_entropy(*flat, reduction="none", label_smoothing=float(smoothing))
+    return of_rows(losses.view(targets.shape) if flat[1] is not targets else losses)
+
+
+def mean_cross_entropy(outputs: Tensor, targets: Tensor, *, smoothing: float = 0.0) -> Tensor:
+    """The mean of the above over all answers: ()."""
+    flat = by_answer(outputs, targets)
+    return functional.cross_entropy(*flat, label_smoothing=float(smoothing))
+
+
+def by_answer(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """(n, classes, length, ...) beside (n, length, ...) as (answers, classes) beside (answers,).
+
+    torch is faster on these, by nearly half for the bytes of a text; and exact on CUDA.
+    """
+    if outputs.dim() < 3 or outputs.shape[:1] + outputs.shape[2:] != targets.shape:
+        return outputs, targets
+    return outputs.movedim(1, -1).flatten(0, -2), targets.flatten()
 
 
 def focal(outputs: Tensor, targets: Tensor, *, gamma: float = 2.0) -> Tensor:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
+from thalweg.scale.exact import strictly
+
 WIDER = 4
 """A block's hidden layer, as a multiple of its width."""
 FILLER = 0
@@ -82,6 +84,7 @@ class Block(nn.Module):
         mixed = scaled_dot_product_attention(
             rotated(q), rotated(k), v, attn_mask=mask, is_causal=self.is_causal
         )
+        strictly(v, mixed)
         return self.mix(mixed.transpose(1, 2).flatten(2))
 
 
