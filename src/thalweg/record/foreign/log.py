@@ -1,0 +1,61 @@
+"""A run as a log of any tool holds it: series by role, and what lies beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+LOSS, VALIDATION, LR, NORM = "loss", "validation_loss", "lr", "gradient_norm"
+"""Roles that detectors know; a metric keeps its own name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One column: values (n,), float64, at steps (n,), which rise; NaN and infinities as they were.
+
+    name: what the log calls it
+    """
+
+    name: str
+    steps: np.ndarray
+    values: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @classmethod
+    def of(cls, name: str, points: Iterable[tuple[float, float]]) -> Series:
+        """From (step, value), in the order in which they were written."""
+        rows = np.array(list(points), dtype=np.float64).reshape(-1, 2)
+        return cls(name, rows[:, 0], rows[:, 1])
+
+
+@dataclass(slots=True)
+class Log:
+    """What was read of one run.
+
+    source: the file or folder, as it was named; format: csv, tensorboard, trainer_state, text, ...;
+    tool: whose words its settings are in: "huggingface", "lightning", "keras", "thalweg", or ""
+    series: by role (loss, validation_loss, lr, gradient_norm) or by the metric's name
+    unit: of the steps: "step", or "epoch" or "row" where the log counts no others
+    settings: what is known of the run, in our words where there are such: batch_size, clip, ...
+    rows: lines or records that were read; notes: what reading it took, a line each
+    checkpoints: steps of those that lie beside it; path of each by step
+    """
+
+    source: str
+    format: str
+    tool: str = ""
+    series: dict[str, Series] = field(default_factory=dict)
+    unit: str = "step"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    rows: int = 0
+    notes: list[str] = field(default_factory=list)
+    checkpoints: Mapping[int, str] = field(default_factory=dict)
+
+    def get(self, role: str) -> Series | None:
+        """The series of a role; None where the log has none."""
+        return self.series.get(role)
