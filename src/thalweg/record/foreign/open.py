@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 from thalweg.errors import DataError
 from thalweg.record.foreign import plain, table, tensorboard, trainer_state
 from thalweg.record.foreign.beside import settings_beside
-from thalweg.record.foreign.log import LOSS, LR, NORM, VALIDATION, Log
+from thalweg.record.foreign.log import LOSS, LR, NORM, VALIDATION, Log, Series
 from thalweg.record.foreign.roles import metric_of, roles_of, step_column
 from thalweg.record.foreign.rows import Rows
 from thalweg.record.foreign.table import Cells
@@ -188,32 +189,56 @@ def _of_cells(source: str, format: str, cells: Cells, columns: Columns) -> Log:
         _check_there(columns.step, cells.names, source)
         counter, unit = columns.step, "step"
     rows = Rows()
-    step = -1.0
+    steps, step = [], -1.0
     for i, row in enumerate(cells.rows):
         step = row.get(counter, step) if counter is not None else float(i)
+        steps.append(step)
         for name, value in row.items():
             if name != counter:
                 rows.add(step, name, value)
     rows.count = len(cells.rows)
     log = _log(source, format, rows, columns, unit=unit)
-    _uncover_blanks(log, cells)
+    _uncover_blanks(log, cells, steps)
     return log
 
 
-def _uncover_blanks(log: Log, cells: Cells) -> None:
-    """A loss that stops while the other columns go on was no number from there on."""
-    series = log.get(LOSS)
-    if series is None or len(series) < 3:
-        return
-    present = [i for i, row in enumerate(cells.rows) if series.name in row]
-    blank = [i for i in cells.blanks.get(series.name, ()) if i > present[-1]]
-    gaps = [after - before for before, after in zip(present, present[1:], strict=False)]
-    usual = sorted(gaps)[len(gaps) // 2] if gaps else 1
-    if len(blank) >= 3 * usual:
+def _uncover_blanks(log: Log, cells: Cells, steps: list[float]) -> None:
+    """Values that are no numbers, where a tool leaves their cells blank.
+
+    A column that was filled in whenever another one was, and from some row on is not, was NaN from
+    there on. (A column whose others are all filled in at other rows too says nothing.)
+    """
+    for role in (LOSS, VALIDATION):
+        series = log.get(role)
+        blank = [] if series is None else _lost_rows(cells, series.name)
+        if series is None or not blank:
+            continue
+        points = [*zip(series.steps, series.values, strict=True)]
+        points += [(steps[i], math.nan) for i in blank if steps[i] > series.steps[-1]]
+        log.series[role] = Series.of(series.name, points)
         log.notes.append(
-            f"{series.name!r} has no value in the last {len(blank):,} rows, where the other "
-            "columns go on: that is read as NaN"
+            f"{series.name!r} is blank in the last {len(blank):,} rows in which what is written "
+            "beside it goes on: read as NaN"
         )
+
+
+def _lost_rows(cells: Cells, name: str) -> list[int]:
+    """Rows below the column's last value in which its companions have values."""
+    present = [i for i, row in enumerate(cells.rows) if name in row]
+    if not present:
+        return []
+    last = present[-1]
+    beside = []
+    for other in cells.names:
+        rows = [i for i, row in enumerate(cells.rows[: last + 1]) if other in row]
+        together = sum(name in cells.rows[i] for i in rows)
+        is_companion = together >= 0.9 * max(len(rows), len(present), 1)
+        beside += [other] if other != name and is_companion else []
+    return [
+        i
+        for i, row in enumerate(cells.rows[last + 1 :], start=last + 1)
+        if any(other in row for other in beside)
+    ]
 
 
 def _log(source: str, format: str, rows: Rows, columns: Columns, *, unit: str) -> Log:
