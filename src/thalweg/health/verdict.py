@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from thalweg.health.codes import DIVERGENCE, NON_FINITE, NON_FINITE_AT_ONCE
 from thalweg.health.improvement import best_of, improvements
+from thalweg.health.words import Run, advice
 from thalweg.types import LOSS, Evaluation, Event, Finding, Status, Verdict, Watched
 
 LEAST = 4
@@ -58,7 +59,7 @@ def _cause(end: Event, events: Sequence[Event]) -> Event:
 
 def _diverging(event: Event, kept: str, lr: float) -> Verdict:
     row = NON_FINITE if event.kind == "nonfinite" else DIVERGENCE
-    advice = NON_FINITE_AT_ONCE if row is NON_FINITE and event.number <= 1 else row.advice
+    at_once = row is NON_FINITE and event.number <= 1
     finding = Finding(
         code=row.code,
         name=row.name,
@@ -66,7 +67,7 @@ def _diverging(event: Event, kept: str, lr: float) -> Verdict:
         since_step=event.number,
         confidence=1.0,
         evidence=dict(event.data),
-        advice=advice.format(lr=lr, lower=lr / 10),
+        advice=NON_FINITE_AT_ONCE if at_once else advice(row, Run("thalweg", {"lr": lr})),
     )
     return Verdict("diverging", f"{event.text}{kept}", (finding,))
 

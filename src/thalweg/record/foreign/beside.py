@@ -13,7 +13,12 @@ NAMES = (
     *("hparams.yaml", "config.yaml", "args.yaml", ".hydra/config.yaml"),
 )
 WORDS = {
-    "batch_size": ("batch_size", "train_batch_size", "per_device_train_batch_size", "global_batch_size"),
+    "batch_size": (
+        "batch_size",
+        "train_batch_size",
+        "per_device_train_batch_size",
+        "global_batch_size",
+    ),
     "lr": ("lr", "learning_rate", "base_lr"),
     "clip": ("max_grad_norm", "gradient_clip_val", "grad_clip", "clip_grad_norm", "grad_clip_norm"),
     "schedule": ("lr_scheduler_type", "scheduler", "lr_scheduler", "schedule"),
@@ -43,7 +48,9 @@ def settings_beside(path: Path) -> dict[str, Any]:
 
 def in_our_words(values: Mapping[str, Any]) -> dict[str, Any]:
     """Of flat settings in anybody's words those that are known, in ours."""
-    lower = {name.lower().replace("-", "_").rpartition(".")[2]: value for name, value in values.items()}
+    lower = {
+        name.lower().replace("-", "_").rpartition(".")[2]: value for name, value in values.items()
+    }
     found = {}
     for own, words in WORDS.items():
         known = next((lower[word] for word in words if lower.get(word) is not None), None)

@@ -170,7 +170,9 @@ def _counts(cells: Cells) -> dict[str, int]:
 def _are_runs(cells: Cells) -> bool:
     """Is every column a run's loss, one below the other?"""
     counts = _counts(cells)
-    return len(cells.rows) >= 10 and all(count >= 0.5 * len(cells.rows) for count in counts.values())
+    return len(cells.rows) >= 10 and all(
+        count >= 0.5 * len(cells.rows) for count in counts.values()
+    )
 
 
 def _of_one(source: str, cells: Cells, name: str) -> Log:

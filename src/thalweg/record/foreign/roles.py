@@ -24,7 +24,18 @@ _COUNTS = {"step", "steps", "iteration", "iterations", "iter", "iters", "it", "u
 _COUNTS |= {"batch", "batches"}
 _EPOCHS = {"epoch", "epochs"}
 _ASIDE = {"time", "runtime", "seconds", "second", "duration", "timestamp", "clock", "wall", "ms"}
-_ASIDE |= {"samples", "tokens", "examples", "memory", "mem", "gpu", "cpu", "throughput", "num", "count"}
+_ASIDE |= {
+    "samples",
+    "tokens",
+    "examples",
+    "memory",
+    "mem",
+    "gpu",
+    "cpu",
+    "throughput",
+    "num",
+    "count",
+}
 _ASIDE |= {"flops", "eta", "per", "size", "scale", "score", "preemption", "accumulated"}
 METRICS = {"accuracy", "acc", "f1", "auc", "wer", "bleu", "ssim", "rmse", "mae", "r2", "perplexity"}
 METRICS |= {"ppl", "precision", "recall", "map", "error", "err", "rouge", "iou", "dice", "mse"}
@@ -73,7 +84,9 @@ def step_column(names: Collection[str]) -> tuple[str | None, str]:
 
 def _counts(row: Named) -> bool:
     words = set(row.words)
-    return bool(words & _COUNTS) and not (words - _COUNTS - TRAIN - {"global", "number", "no", "idx"})
+    return bool(words & _COUNTS) and not (
+        words - _COUNTS - TRAIN - {"global", "number", "no", "idx"}
+    )
 
 
 def _points_as_step(row: Named) -> int:
@@ -112,7 +125,9 @@ def _points_as_loss(row: Named) -> int:
         return 0
     words = set(row.words)
     points = 20 - len(row.words) + 2 * ("step" in words) - 4 * ("epoch" in words)
-    return points - 6 * bool(words & {"aux", "kl", "reg", "regularization", "penalty", "mean", "avg"})
+    return points - 6 * bool(
+        words & {"aux", "kl", "reg", "regularization", "penalty", "mean", "avg"}
+    )
 
 
 def _points_as_rate(row: Named) -> int:
