@@ -258,6 +258,57 @@ def report(run: _RUN, /, *, schema: bool = False, out: _OUT = "runs", json: _JSO
     return 0
 
 
+@app.command(name="diagnose")
+def diagnose_logs(
+    path: str,
+    /,
+    *,
+    loss_column: str | None = None,
+    validation_column: str | None = None,
+    step_column: str | None = None,
+    lr_column: str | None = None,
+    every: Annotated[bool, Parameter(name="--all", negative="")] = False,
+    brief: bool = False,
+    out: _OUT = "runs",
+    json: _JSON = False,
+) -> int:
+    """Say what is wrong with a run, of ours or of another tool's log, and what to change.
+
+    Parameters
+    ----------
+    path:
+        a run; an event file of TensorBoard, a CSV, JSON lines or printed text, trainer_state.json,
+        or a folder of such; or - for standard input
+    loss_column:
+        the column of the training loss, where it is not found by its name
+    validation_column:
+        the column of the validation loss
+    step_column:
+        the column that counts steps
+    lr_column:
+        the column of the learning rate
+    every:
+        each log of a folder, each run of a table
+    brief:
+        a summary to paste: settings, curves, verdict, open questions
+    """
+    columns = _job("diagnose", "Columns")(loss_column, validation_column, step_column, lr_column)
+    said = _job("diagnose", "diagnose_path")(path, columns, out=out, every=every)
+    if json:
+        print_json(said[0] if not every else {"schema": 1, "command": "diagnose", "runs": said})
+    else:
+        print("\n\n".join(_text_of(each, brief=brief, several=len(said) > 1) for each in said))
+    is_unhealthy = any(each["verdict"]["healthy"] is False for each in said)
+    return 3 if is_unhealthy else 0
+
+
+def _text_of(said: Mapping[str, Any], *, brief: bool, several: bool) -> str:
+    if brief:
+        return _job("diagnose", "as_brief")(said)
+    text = _job("diagnose", "as_text")(said)
+    return f"{said['source']['path']}\n{text}" if several else text
+
+
 runs = App(name="runs", help="List the runs, oldest first, or delete one.")
 app.command(runs)
 

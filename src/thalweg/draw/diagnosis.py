@@ -1,0 +1,92 @@
+"""A diagnosis as text: verdict, curve, findings, and what could not be checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from textwrap import wrap
+from typing import Any
+
+from thalweg.draw.plot import plot
+from thalweg.strict import strict
+
+LETTERS = "ABCDEFGHIJ"
+"""What marks a finding on the curve."""
+
+WIDTH = 96
+
+
+def as_text(said: Mapping[str, Any]) -> str:
+    """The whole of one log."""
+    verdict, source = said["verdict"], said["source"]
+    lines = [*_folded(f"{verdict['state']}: {verdict['sentence']}", "")]
+    lines += ["", *_curve(said)]
+    for letter, finding in zip(LETTERS, verdict["findings"], strict=False):
+        lines += ["", *_finding(letter, finding, source)]
+    notes = [f"note: {note}" for note in source["notes"]]
+    lines += ["", *(line for note in notes for line in _folded(note, "  "))] if notes else []
+    if verdict["not_checkable"]:
+        lines += ["", "not checked:"]
+        for each in verdict["not_checkable"]:
+            lines += _folded(each, "  ")
+    return "\n".join(lines)
+
+
+def _curve(said: Mapping[str, Any]) -> list[str]:
+    """The training loss, else that of validation, with the findings' letters below."""
+    for role, points in said["curves"].items():
+        marks = {
+            each["since_step"]: letter
+            for letter, each in zip(LETTERS, said["verdict"]["findings"], strict=False)
+        }
+        drawn = plot(points, marks)
+        if drawn:
+            columns = said["source"]["columns"]
+            return [f"{columns.get(role, role)} ({said['source']['path']})", *drawn]
+    return []
+
+
+def _finding(letter: str, finding: Mapping[str, Any], source: Mapping[str, Any]) -> list[str]:
+    """Name, since when, how sure; the evidence; what to change."""
+    sure = f"{100 * finding['confidence']:.0f}% sure"
+    unit = source.get("unit", "step")
+    head = (
+        f"{letter}  {finding['code']} {finding['name']} ({finding['severity']}), since {unit} "
+        f"{finding['since_step']:,}, {sure}"
+    )
+    advice = f"to change: {finding['advice']}"
+    return [
+        head,
+        *_folded(str(finding["evidence"].get("says", "")), "   "),
+        *_folded(advice, "   "),
+        f"   more: thalweg explain {finding['code']}",
+    ]
+
+
+def _folded(text: str, indent: str) -> list[str]:
+    return wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent)
+
+
+def as_brief(said: Mapping[str, Any]) -> str:
+    """To paste to a colleague or a chat assistant: settings, curves, verdict, open questions."""
+    verdict, source = said["verdict"], said["source"]
+    settings = json.dumps(strict(source["settings"]))
+    parts = [
+        f"# Training run {source['path']}",
+        f"Format {source['format']}, {source['rows']:,} rows; tool {source['tool'] or 'not known'}.",
+        f"Settings: {settings if source['settings'] else 'not known'}",
+    ]
+    for role, points in said["curves"].items():
+        shown = " ".join(f"{step:g}:{value:.4g}" for step, value in points)
+        parts.append(f"{role} (step:value, extremes kept): {shown}")
+    parts.append(f"Verdict of thalweg diagnose: {verdict['state']}: {verdict['sentence']}")
+    for each in verdict["findings"]:
+        parts.append(
+            f"- {each['code']} {each['name']} ({each['severity']}) since {each['since_step']}, "
+            f"{100 * each['confidence']:.0f}% sure: {each['evidence'].get('says', '')}. "
+            f"Suggested: {each['advice']}"
+        )
+    open_ = verdict["not_checkable"]
+    parts += ["Open, because the log does not say:"] if open_ else []
+    parts += [f"- {each}" for each in open_]
+    return "\n".join(parts)

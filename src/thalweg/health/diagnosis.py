@@ -1,0 +1,139 @@
+"""A log in, a verdict out: every detector looks, and what they say is put in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from thalweg.health import breaks
+from thalweg.health.codes import BY_KEY, Code
+from thalweg.health.state import state_of
+from thalweg.health.view import Detector, Suspicion, View
+from thalweg.health.words import Run, advice
+from thalweg.record.foreign.log import LOSS, LR, NORM, VALIDATION, Log
+from thalweg.types import Finding, Verdict
+
+DETECTORS: tuple[Detector, ...] = (
+    breaks.nonfinite,
+    breaks.divergence,
+    breaks.exploding_gradient,
+    breaks.spikes,
+)
+"""In the order in which causes come before effects."""
+
+HIDES = {
+    "nonfinite": {"divergence", "plateau", "truncated", "lr_too_high"},
+    "divergence": {"plateau", "lr_too_high", "overfitting"},
+    "stuck_at_chance": {"plateau", "lr_too_low", "underfitting"},
+    "overfitting": {"plateau"},
+    "lr_too_high": {"plateau", "spikes"},
+    "lr_too_low": {"plateau", "underfitting"},
+}
+"""What is not said beside a finding that is surer: it would be the same thing once more."""
+
+
+def diagnose(log: Log) -> Verdict:
+    """What is wrong with the run of this log, and what could not be checked.
+
+    >>> from thalweg.record.foreign.log import Log, Series
+    >>> rows = [(step, 2.0 if step < 60 else float("nan")) for step in range(100)]
+    >>> log = Log("mine", "csv", series={"loss": Series.of("loss", rows)})
+    >>> diagnose(log).findings[0].code
+    'TW001'
+    """
+    view = View(log)
+    said = [found for detector in DETECTORS if (found := detector(view)) is not None]
+    kept = _kept(said)
+    findings = tuple(finding_of(view, each) for each in kept)
+    state, sentence = state_of(view, kept)
+    return Verdict(state, sentence, findings, tuple(not_checkable(view)))
+
+
+def _kept(said: Sequence[Suspicion]) -> list[Suspicion]:
+    """The surest first; what one of them hides left out."""
+    kept: list[Suspicion] = []
+    for each in sorted(said, key=_weight):
+        if not any(each.key in HIDES.get(other.key, ()) for other in kept):
+            kept.append(each)
+    return kept
+
+
+def _weight(each: Suspicion) -> tuple[bool, float]:
+    return _severity(each) == "warn", -each.confidence
+
+
+def _severity(each: Suspicion) -> str:
+    return each.severity or BY_KEY[each.key].severity
+
+
+def finding_of(view: View, each: Suspicion) -> Finding:
+    """A suspicion with its row of the table, in the words of the log's tool."""
+    row = BY_KEY[each.key]
+    return Finding(
+        code=row.code,
+        name=row.name,
+        severity=each.severity or row.severity,
+        since_step=round(each.since),
+        confidence=round(each.confidence, 2),
+        evidence={"says": each.says, **each.evidence},
+        advice=advice(row, _run(view), **each.gaps),
+    )
+
+
+def _run(view: View) -> Run:
+    """What advice hangs on."""
+    best = "the best evaluation"
+    curve = view.validation or view.loss
+    if curve is not None and len(curve) > 1:
+        best = view.name(curve.t[curve.best_at])
+    settings = dict(view.log.settings)
+    if "lr" not in settings and view.lr is not None:
+        settings["lr"] = float(view.lr.values.max())
+    return Run(view.log.tool, settings, best, _checkpoint(view))
+
+
+def _checkpoint(view: View) -> str:
+    """The last checkpoint that lies beside the log from before things went wrong, in words."""
+    curve = view.validation or view.loss
+    if curve is None or not view.log.checkpoints:
+        return ""
+    best = float(curve.t[curve.best_at])
+    good = [step for step in view.log.checkpoints if step <= best]
+    return f"{view.log.checkpoints[max(good)]}" if good else ""
+
+
+def not_checkable(view: View) -> list[str]:
+    """Which checks this log says too little for, and what it lacks: a line each."""
+    lacks: dict[str, list[Code]] = {}
+    for row in BY_KEY.values():
+        missing = _missing(view, row)
+        if missing:
+            lacks.setdefault(missing, []).append(row)
+    return [f"{missing}: {', '.join(row.name for row in rows)}" for missing, rows in lacks.items()]
+
+
+def _missing(view: View, row: Code) -> str:
+    """What the log lacks for this check; empty where it has it."""
+    log = view.log
+    if not row.needs:
+        return "" if log.facts else "needs the model at hand (thalweg.monitor looks at it)"
+    is_there = {
+        "a training loss": log.get(LOSS) is not None,
+        "training and validation losses": {LOSS, VALIDATION} <= set(log.series),
+        "gradient norms": log.get(NORM) is not None,
+        "learning rates": log.get(LR) is not None,
+    }
+    known = is_there.get(row.needs)
+    if known is None:
+        known = any(name.startswith(_PREFIXES.get(row.needs, "?")) for name in log.series)
+    return "" if known else f"the log holds no {row.needs.removeprefix('a ')}"
+
+
+_PREFIXES = {
+    "gradient norms of the layers": "gradient_norm:",
+    "norms of the parameters": "parameter_norm",
+    "shares of dead units": "dead:",
+    "shares of saturated units": "saturated:",
+    "times of the steps": "seconds",
+    "loss scales or counts of skipped steps": "loss_scale",
+    "the planned number of steps": "planned",
+}
