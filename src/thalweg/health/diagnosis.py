@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from thalweg.health import breaks
+from thalweg.health import breaks, descent, fitting, layers, running
 from thalweg.health.codes import BY_KEY, Code
 from thalweg.health.state import state_of
 from thalweg.health.view import Detector, Suspicion, View
@@ -17,6 +17,24 @@ DETECTORS: tuple[Detector, ...] = (
     breaks.divergence,
     breaks.exploding_gradient,
     breaks.spikes,
+    layers.dead_units,
+    layers.saturated_units,
+    layers.vanishing_gradient,
+    descent.stuck_at_chance,
+    running.skipped_steps,
+    running.schedule_fault,
+    descent.weight_decay_too_strong,
+    descent.lr_too_high,
+    descent.lr_too_low,
+    fitting.label_noise,
+    fitting.unshuffled,
+    fitting.repeated_batches,
+    fitting.class_imbalance,
+    fitting.overfitting,
+    fitting.forgetting,
+    descent.plateau,
+    running.truncated,
+    running.stalled_throughput,
 )
 """In the order in which causes come before effects."""
 

@@ -50,6 +50,17 @@ class View:
         return Curve.of(self.log.get(VALIDATION))
 
     @cached_property
+    def fit(self) -> Curve | None:
+        """The loss on training samples as the validation loss is measured, without dropout, where
+        it was logged; else the training loss.
+        """
+        for name in ("train_eval_loss", "train_loss"):
+            series = self.log.get(name)
+            if series is not None and np.isfinite(series.values).sum() >= 5:
+                return Curve.of(series)
+        return self.loss
+
+    @cached_property
     def norm(self) -> Curve | None:
         """The gradient's norm."""
         return Curve.of(self.log.get(NORM))
