@@ -259,7 +259,7 @@ def report(run: _RUN, /, *, schema: bool = False, out: _OUT = "runs", json: _JSO
 
 
 @app.command(name="diagnose")
-def diagnose_logs(
+def diagnose_logs(  # noqa: PLR0913
     path: str,
     /,
     *,
@@ -268,7 +268,9 @@ def diagnose_logs(
     step_column: str | None = None,
     lr_column: str | None = None,
     every: Annotated[bool, Parameter(name="--all", negative="")] = False,
-    brief: bool = False,
+    against: str | None = None,
+    follow: Annotated[bool, Parameter(negative="")] = False,
+    brief: Annotated[bool, Parameter(negative="")] = False,
     out: _OUT = "runs",
     json: _JSON = False,
 ) -> int:
@@ -289,17 +291,35 @@ def diagnose_logs(
         the column of the learning rate
     every:
         each log of a folder, each run of a table
+    against:
+        a good run or log of the same: say where the two part
+    follow:
+        read standard input as it grows, and say the verdict each time that it changes
     brief:
         a summary to paste: settings, curves, verdict, open questions
     """
     columns = _job("diagnose", "Columns")(loss_column, validation_column, step_column, lr_column)
-    said = _job("diagnose", "diagnose_path")(path, columns, out=out, every=every)
+    if follow:
+        return _follow(path, columns, brief=brief, json=json)
+    said = _job("diagnose", "diagnose_path")(path, columns, out=out, every=every, against=against)
     if json:
         print_json(said[0] if not every else {"schema": 1, "command": "diagnose", "runs": said})
     else:
         print("\n\n".join(_text_of(each, brief=brief, several=len(said) > 1) for each in said))
     is_unhealthy = any(each["verdict"]["healthy"] is False for each in said)
     return 3 if is_unhealthy else 0
+
+
+def _follow(path: str, columns: Any, *, brief: bool, json: bool) -> int:
+    if path != _STDIN["-"]:
+        raise UsageError("--follow reads standard input: tail -f LOG | thalweg diagnose - --follow")
+
+    def tell(said: Mapping[str, Any]) -> None:
+        print_json(said) if json else print(_text_of(said, brief=brief, several=False), "\n")
+        sys.stdout.flush()
+
+    last = _job("follow", "follow")(sys.stdin, columns, tell)
+    return 3 if last["verdict"]["healthy"] is False else 0
 
 
 def _text_of(said: Mapping[str, Any], *, brief: bool, several: bool) -> str:

@@ -23,6 +23,8 @@ def as_text(said: Mapping[str, Any]) -> str:
     lines += ["", *_curve(said)]
     for letter, finding in zip(LETTERS, verdict["findings"], strict=False):
         lines += ["", *_finding(letter, finding, source)]
+    if "against" in said:
+        lines += ["", *_against(said["against"])]
     notes = [f"note: {note}" for note in source["notes"]]
     lines += ["", *(line for note in notes for line in _folded(note, "  "))] if notes else []
     if verdict["not_checkable"]:
@@ -61,6 +63,14 @@ def _finding(letter: str, finding: Mapping[str, Any], source: Mapping[str, Any])
         *_folded(advice, "   "),
         f"   more: thalweg explain {finding['code']}",
     ]
+
+
+def _against(said: Mapping[str, Any]) -> list[str]:
+    """Where it parts from a good log."""
+    lines = _folded(f"against {said['path']}: {said['sentence']}", "")
+    for name, (mine, theirs) in said["settings"].items():
+        lines.append(f"   {name}: {mine}, there {theirs}")
+    return lines
 
 
 def _folded(text: str, indent: str) -> list[str]:

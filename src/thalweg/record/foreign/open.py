@@ -81,7 +81,7 @@ def _run_of_state(file: Path) -> Path:
 
 def _is_log(file: Path) -> bool:
     try:
-        return bool(_read_text(str(file), _text_of(file), Columns()))
+        return bool(read_text(str(file), _text_of(file), Columns()))
     except DataError:
         return False
 
@@ -92,7 +92,7 @@ def read_logs(path: Path, source: str, columns: Columns) -> list[Log]:
     Raises DataError for what is empty, is no log, or lacks a column that was named.
     """
     if str(path) == STDIN:
-        return _read_text("standard input", sys.stdin.read(), columns)
+        return read_text("standard input", sys.stdin.read(), columns)
     if path.is_dir() or tensorboard.MARK in path.name:
         return [_of_events(path, source, columns)]
     if path.name == trainer_state.NAME or path.suffix == ".json":
@@ -104,7 +104,7 @@ def read_logs(path: Path, source: str, columns: Columns) -> list[Log]:
             log.notes[:0] = notes
             log.checkpoints = _checkpoints(_run_of_state(path))
             return [log]
-    logs = _read_text(source, _text_of(path), columns)
+    logs = read_text(source, _text_of(path), columns)
     for log in logs:
         log.settings = settings_beside(path)
         log.checkpoints = _checkpoints(path.parent)
@@ -146,7 +146,8 @@ _READERS: tuple[tuple[str, Callable[[str], Cells | None]], ...] = (
 )
 
 
-def _read_text(source: str, text: str, columns: Columns) -> list[Log]:
+def read_text(source: str, text: str, columns: Columns) -> list[Log]:
+    """The runs that a text holds; source: its name in messages. Raises DataError as above."""
     if not text.strip():
         raise DataError(f"{source} is empty: there is nothing in it")
     best = None
