@@ -241,11 +241,22 @@ def evaluate(run: _RUN, data: str, /, *, out: _OUT = "runs", json: _JSON = False
 
 
 @app.command
-def report(run: _RUN, /, *, schema: bool = False, out: _OUT = "runs", json: _JSON = False) -> int:
+def report(
+    run: _RUN,
+    /,
+    *,
+    schema: bool = False,
+    post_mortem: Annotated[bool, Parameter(negative="")] = False,
+    out: _OUT = "runs",
+    json: _JSON = False,
+) -> int:
     """Build the page of a run anew and say where it is.
 
     Parameters
     ----------
+    post_mortem:
+        print instead what happened and what was done, step by step, and what the run cost after
+        its best evaluation
     schema:
         print instead what the run took its columns for, whole, as a file for fit --schema
     """
@@ -253,13 +264,17 @@ def report(run: _RUN, /, *, schema: bool = False, out: _OUT = "runs", json: _JSO
         result = _job("report", "schema_text")(run, out=out)
         print_json(result) if json else print(result["columns"], end="")
         return 0
+    if post_mortem:
+        result = _job("post_mortem", "post_mortem")(run, out=out)
+        print_json(result) if json else print(_job("diagnose", "as_post_mortem")(result))
+        return 0
     result = _job("report", "report")(run, out=out)
     print_json(result) if json else print(result["report"])
     return 0
 
 
 @app.command(name="diagnose")
-def diagnose_logs(  # noqa: PLR0913
+def diagnose_logs(
     path: str,
     /,
     *,

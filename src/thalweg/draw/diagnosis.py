@@ -100,3 +100,29 @@ def as_brief(said: Mapping[str, Any]) -> str:
     parts += ["Open, because the log does not say:"] if open_ else []
     parts += [f"- {each}" for each in open_]
     return "\n".join(parts)
+
+
+def as_post_mortem(said: Mapping[str, Any]) -> str:
+    """The timeline, the verdict and what the run cost."""
+    verdict, cost = said["verdict"], said["cost"]
+    lines = [f"what happened in {said['run']}", ""]
+    for row in said["timeline"]:
+        head = f"  step {row['step']:>8,}  {row['kind']:<10} "
+        lines += wrap(row["text"], WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
+    lines += ["", *_folded(f"{verdict['state']}: {verdict['sentence']}", "")]
+    for letter, finding in zip(LETTERS, verdict["findings"], strict=False):
+        lines += ["", *_finding(letter, finding, {})]
+    lines += ["", *_folded(_spent(cost), "")]
+    return "\n".join(lines)
+
+
+def _spent(cost: Mapping[str, Any]) -> str:
+    text = f"{cost['steps']:,} steps took {cost['seconds']:.4g} s"
+    if cost["best_step"] is None:
+        return f"{text}; nothing was evaluated, so no step is known to be the best"
+    after = cost["after_best"]
+    share = 100 * after["share_of_seconds"]
+    return (
+        f"{text}; the best evaluation was at step {cost['best_step']:,}, and {after['steps']:,} "
+        f"steps and {after['seconds']:.4g} s ({share:.0f}%) came after it"
+    )

@@ -129,7 +129,7 @@ def spikes(view: View) -> Suspicion | None:
             found += _spikes_of(curve)
     if not found:
         return None
-    step, z, factor = max(found, key=lambda row: row[1])
+    _, z, factor = max(found, key=lambda row: row[1])
     steps = [row[0] for row in found]
     shown = ", ".join(f"{each:,.10g}" for each in steps[:5]) + (", ..." if len(steps) > 5 else "")
     times = "once" if len(steps) == 1 else f"{len(steps)} times"

@@ -1,4 +1,4 @@
-"""How the descent goes: learning rates too high and too low, standing still, weights that shrink."""
+"""How the descent goes: rates too high and too low, standing still, weights that shrink."""
 
 from __future__ import annotations
 

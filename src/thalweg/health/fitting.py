@@ -1,4 +1,4 @@
-"""How training and validation go together: memorised, not learnt at all, or learnt in odd batches."""
+"""How training and validation go together: memorised, not learnt, or learnt in odd batches."""
 
 from __future__ import annotations
 

@@ -84,8 +84,9 @@ class View:
     def number(self, name: str) -> float | None:
         """A setting, where it is a finite number."""
         value = self.log.settings.get(name)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return float(value) if is_number and math.isfinite(value) else None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        return float(value) if math.isfinite(value) else None
 
     @cached_property
     def main(self) -> Curve | None:

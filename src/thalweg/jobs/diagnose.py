@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from thalweg.draw.diagnosis import as_brief, as_text
+from thalweg.draw.diagnosis import as_brief, as_post_mortem, as_text
 from thalweg.errors import DataError, RunError
 from thalweg.health.against import differing, partings, sentence
 from thalweg.health.diagnosis import diagnose
@@ -22,7 +22,7 @@ from thalweg.state import folder as files
 from thalweg.state.folder import find
 from thalweg.types import Verdict
 
-__all__ = ["Columns", "as_brief", "as_text", "diagnose_path", "logs_of"]
+__all__ = ["Columns", "as_brief", "as_post_mortem", "as_text", "diagnose_path", "logs_of"]
 
 MOST_LISTED = 60
 """Logs of a folder that are listed by name."""

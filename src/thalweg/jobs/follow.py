@@ -1,4 +1,4 @@
-"""diagnose --follow: a log that is still being written, and its verdict each time that it changes."""
+"""diagnose --follow: a log that is still being written, and its verdict as it changes."""
 
 from __future__ import annotations
 
