@@ -285,6 +285,8 @@ def diagnose_logs(
     every: Annotated[bool, Parameter(name="--all", negative="")] = False,
     against: str | None = None,
     follow: Annotated[bool, Parameter(negative="")] = False,
+    tries: Annotated[bool, Parameter(name="--try", negative="")] = False,
+    try_steps: int | None = None,
     brief: Annotated[bool, Parameter(negative="")] = False,
     out: _OUT = "runs",
     json: _JSON = False,
@@ -310,6 +312,11 @@ def diagnose_logs(
         a good run or log of the same: say where the two part
     follow:
         read standard input as it grows, and say the verdict each time that it changes
+    tries:
+        try what is suggested, for a run of ours: some steps of each change from its last good
+        checkpoint, ranked by what they did
+    try_steps:
+        steps of each try; by default a twentieth of the run's, and at least 50
     brief:
         a summary to paste: settings, curves, verdict, open questions
     """
@@ -317,6 +324,12 @@ def diagnose_logs(
     if follow:
         return _follow(path, columns, brief=brief, json=json)
     said = _job("diagnose", "diagnose_path")(path, columns, out=out, every=every, against=against)
+    if tries:
+        tell = _warn
+        for each in said:
+            run = each["source"]["path"]
+            found = _job("trying", "try_changes")(run, each, out=out, steps=try_steps, tell=tell)
+            each["tries"] = found
     if json:
         print_json(said[0] if not every else {"schema": 1, "command": "diagnose", "runs": said})
     else:

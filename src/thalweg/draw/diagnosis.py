@@ -25,6 +25,8 @@ def as_text(said: Mapping[str, Any]) -> str:
         lines += ["", *_finding(letter, finding, source)]
     if "against" in said:
         lines += ["", *_against(said["against"])]
+    if "tries" in said:
+        lines += ["", *_tries(said["tries"])]
     notes = [f"note: {note}" for note in source["notes"]]
     lines += ["", *(line for note in notes for line in _folded(note, "  "))] if notes else []
     if verdict["not_checkable"]:
@@ -73,6 +75,20 @@ def _against(said: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _tries(said: Mapping[str, Any]) -> list[str]:
+    """What each change did, the best first."""
+    lines = [f"tried, {said['steps']:,} steps each from step {said['from_step']:,}:"]
+    for row in said["tries"]:
+        loss = row.get("validation_loss")
+        if loss is None:
+            lines += _folded(f"{row['change']}: {row['error']}", "   ")
+            continue
+        gain = row["better_by"]
+        beside = "" if not row["settings"] or gain is None else f"  ({-100 * gain:+.1f}%)"
+        lines.append(f"   {row['change']:<32} validation loss {loss:.4g}{beside}")
+    return lines
+
+
 def _folded(text: str, indent: str) -> list[str]:
     return wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent)
 
@@ -83,7 +99,7 @@ def as_brief(said: Mapping[str, Any]) -> str:
     settings = json.dumps(strict(source["settings"]))
     parts = [
         f"# Training run {source['path']}",
-        f"Format {source['format']}, {source['rows']:,} rows; tool {source['tool'] or 'not known'}.",
+        f"Format {source['format']}, {source['rows']:,} rows; tool {source['tool'] or 'unknown'}.",
         f"Settings: {settings if source['settings'] else 'not known'}",
     ]
     for role, points in said["curves"].items():

@@ -82,7 +82,9 @@ def _own(path: str, out: str) -> Log | None:
     except RunError:
         if Path(path).exists():
             return None
-        raise DataError(f"{path} does not exist: it is neither a run, here or in {out}, nor a log")
+        raise DataError(
+            f"{path} does not exist: it is neither a run, here or in {out}, nor a log"
+        ) from None
     if not (folder.path / files.RECORD).exists():
         return None
     return as_log(read(folder.path), str(folder.path))

@@ -14,12 +14,13 @@ from typing import Any
 
 from thalweg.errors import ThalwegError, UsageError
 from thalweg.jobs.old import Old, old_of
-from thalweg.jobs.place import Place, opened
+from thalweg.jobs.place import opened
 from thalweg.jobs.plan import plan_of
 from thalweg.jobs.resume import change_of, with_own_schema
 from thalweg.jobs.settings import Settings
 from thalweg.jobs.study import Study, study_of
 from thalweg.jobs.wish import Wish
+from thalweg.loop.descent import Descent
 from thalweg.loop.going import Change
 from thalweg.state.folder import find
 
@@ -104,19 +105,26 @@ def try_changes(
     Raises UsageError where the run's data or model was given as an object, RunError where it cannot
     be read.
     """
+    if steps is not None and steps < 1:
+        raise UsageError(f"try-steps is {steps}: it must be 1 or more")
+    if said["source"]["format"] != "thalweg":
+        raise UsageError(
+            f"{run} is another tool's log: only a run of ours can be tried, for it has its data, "
+            "its model and its checkpoints beside it"
+        )
     folder = find(run, out)
     old = old_of(folder, {})
     data = old.check_data(None)
     since = min((each["since_step"] for each in said["verdict"]["findings"]), default=math.inf)
-    begin = last_good(folder.path, since)
     count = steps or max(LEAST, round(SHARE * old.num_steps))
+    begin = last_good(folder.path, min(since, old.num_steps - count + 1))
     codes = [each["code"] for each in said["verdict"]["findings"]]
     study = study_of(data, with_own_schema(old, Settings.of(old.chosen)), lambda text: None)
     rows = []
     for each in suggestions(codes, old.chosen):
         tell(f"trying {each.words}, {count:,} steps from step {begin or 0:,}")
         rows.append({"change": each.words, "settings": dict(each.settings)})
-        rows[-1].update(_tried(old, study, each.settings, begin, count))
+        rows[-1].update(_tried(Try(old, study, each.settings, begin, count)))
     control = rows[0].get("validation_loss")
     for row in rows:
         row["better_by"] = _gain(control, row.get("validation_loss"))
@@ -134,9 +142,9 @@ def _order(loss: float | None) -> float:
     return loss if loss is not None and math.isfinite(loss) else math.inf
 
 
-def last_good(path: Path, since: float) -> int | None:
+def last_good(path: Path, before: float) -> int | None:
     """The newest checkpoint from before a step; None: none, a try begins at the start."""
-    return max((step for step in _steps_of(path) if step < since), default=None)
+    return max((step for step in _steps_of(path) if step < before), default=None)
 
 
 def _steps_of(path: Path) -> Iterator[int]:
@@ -144,35 +152,40 @@ def _steps_of(path: Path) -> Iterator[int]:
         yield int(folder.name.removeprefix("step-"))
 
 
-def _tried(
-    old: Old, study: Study, settings: Changes, begin: int | None, count: int
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Try:
+    """settings: what is changed; begin: the checkpoint, None: from the start; count: steps"""
+
+    old: Old
+    study: Study
+    settings: Changes
+    begin: int | None
+    count: int
+
+
+def _tried(each: Try) -> dict[str, Any]:
     """Validation loss after so many steps with these settings changed, or why there is none."""
     try:
         with tempfile.TemporaryDirectory(prefix="thalweg-try-") as folder:
-            return _descended(old, study, settings, begin, count, folder)
+            return _descended(each, folder)
     except ThalwegError as error:
-        if isinstance(error, UsageError) and not settings:
-            raise
         return {"error": str(error)}
 
 
-def _descended(
-    old: Old, study: Study, settings: Changes, begin: int | None, count: int, folder: str
-) -> dict[str, Any]:
-    chosen = Settings.of({**old.chosen, **settings})
+def _descended(each: Try, folder: str) -> dict[str, Any]:
+    old, begin = each.old, each.begin
+    chosen = Settings.of({**old.chosen, **each.settings})
     change: Change | None = None
     if begin is not None:
-        wish = Wish(from_step=begin, settings=settings)
-        chosen, change = change_of(old, wish, chosen, len(study.train))
-    chosen = replace(chosen, out=folder, name="try", guard="advise")
-    plan = plan_of(study, chosen, owns_process=False)
-    origin = {"parent": {"run": str(old.folder.path), "step": begin}} if begin is not None else {}
+        wish = Wish(from_step=begin, settings=each.settings)
+        chosen, change = change_of(old, wish, chosen, len(each.study.train))
+    plan = plan_of(each.study, replace(chosen, guard="advise"), owns_process=False)
+    origin = {} if begin is None else {"parent": {"run": str(old.folder.path), "step": begin}}
     with plan.machine.applied(), opened(folder, "try", "try", origin) as place:
-        return _stepped(plan.descend(place, change=change), place, count)
+        return _stepped(plan.descend(place, change=change), each.count)
 
 
-def _stepped(descent: Any, place: Place, count: int) -> dict[str, Any]:
+def _stepped(descent: Descent, count: int) -> dict[str, Any]:
     taken = 0
     with descent:
         for _ in descent:
