@@ -435,7 +435,7 @@ def _end(run: Any, json: bool) -> int:
     print_json(run.result) if json else print(run)
     if run.result["status"] == "interrupted":
         return 130
-    return 3 if run.verdict.healthy is False else 0
+    return 3 if run.verdict.state == "diverging" else 0
 
 
 def _tell_drift(result: Mapping[str, Any]) -> None:

@@ -100,15 +100,25 @@ def _late_share(view: View, curve: Curve) -> float:
 
 
 def update_ratio(view: View) -> float | None:
-    """The median size of a step beside that of all weights; None where it was not measured."""
-    steps, weights = view.log.get("update_norm"), view.log.get("parameter_norm")
+    """The median size of a step beside that of the weights it moves; None: not measured."""
+    sizes = [_ratio(view, f":{name}") for name in layers_of(view) if name.endswith("weight")]
+    known = [size for size in (*sizes, _ratio(view, "")) if size is not None]
+    return float(np.median(known)) if known else None
+
+
+def layers_of(view: View) -> list[str]:
+    """The parameters whose steps were measured one by one."""
+    prefix = "update_norm:"
+    return [name.removeprefix(prefix) for name in view.log.series if name.startswith(prefix)]
+
+
+def _ratio(view: View, which: str) -> float | None:
+    steps, weights = view.log.get(f"update_norm{which}"), view.log.get(f"parameter_norm{which}")
     if steps is None or weights is None or not len(steps) or not len(weights):
         return None
     sizes = np.interp(steps.steps, weights.steps, weights.values)
     is_there = np.isfinite(steps.values) & (sizes > 0)
-    if not is_there.any():
-        return None
-    return float(np.median(steps.values[is_there] / sizes[is_there]))
+    return float(np.median(steps.values[is_there] / sizes[is_there])) if is_there.any() else None
 
 
 def stuck_at_chance(view: View) -> Suspicion | None:

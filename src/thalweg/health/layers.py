@@ -29,7 +29,7 @@ def saturated_units(view: View) -> Suspicion | None:
 def _gone(view: View, prefix: str, key: str, words: str) -> Suspicion | None:
     worst: tuple[float, str, Series] | None = None
     for name, series in _of(view, prefix):
-        share = float(np.median(series.values[-max(1, len(series) // 3) :]))
+        share = float(np.median(series.values[-3:]))
         if worst is None or share > worst[0]:
             worst = (share, name, series)
     if worst is None or worst[0] < GONE:

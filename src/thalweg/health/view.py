@@ -101,7 +101,7 @@ class View:
     @cached_property
     def chance(self) -> float | None:
         """The loss of one who knows nothing but the number of classes, where that is known."""
-        classes = self.number("classes")
+        classes = self.number("num_classes")
         loss = self.log.settings.get("loss")
         if classes is None or classes < 2 or loss not in (None, "cross_entropy"):
             return None
