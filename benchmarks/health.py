@@ -147,7 +147,9 @@ def by_fault(faulty: Sequence[Row]) -> list[dict[str, Any]]:
     names = sorted({(row.meta["fault"], row.meta["run"]["strength"]) for row in faulty})
     rows = []
     for fault, strength in names:
-        part = [r for r in faulty if (r.meta["fault"], r.meta["run"]["strength"]) == (fault, strength)]
+        part = [
+            r for r in faulty if (r.meta["fault"], r.meta["run"]["strength"]) == (fault, strength)
+        ]
         rows.append(
             {
                 "fault": fault,

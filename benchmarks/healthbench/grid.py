@@ -46,7 +46,9 @@ def main() -> None:
                 continue
             found = {lr: tried(task, optimizer, lr) for lr in rates}
             shown = "  ".join(f"{lr:g}: {loss:.4f}" for lr, loss in found.items())
-            print(f"  {optimizer:8} best {min(found, key=found.__getitem__):g}   {shown}", flush=True)
+            print(
+                f"  {optimizer:8} best {min(found, key=found.__getitem__):g}   {shown}", flush=True
+            )
 
 
 if __name__ == "__main__":

@@ -150,7 +150,9 @@ def evaluation(program: Program) -> dict[str, float]:
     return found
 
 
-def _scores(program: Program, data: Data, part: Part, is_honest: bool = False) -> Mapping[str, float]:
+def _scores(
+    program: Program, data: Data, part: Part, is_honest: bool = False
+) -> Mapping[str, float]:
     """In the program's mode of evaluation and with the loss that it logs, or as is right."""
     is_set = program.evaluates_in_mode or is_honest
     with measures.evaluating(program.model, is_set=is_set):

@@ -66,9 +66,7 @@ class Program:
 
     def from_onset(self, change: Change) -> None:
         """Change all batches from the onset on."""
-        self.changes.append(
-            lambda step, x, y: change(step, x, y) if step >= self.onset else (x, y)
-        )
+        self.changes.append(lambda step, x, y: change(step, x, y) if step >= self.onset else (x, y))
 
     def rates_from_onset(self, rate: Callable[[int, float], float]) -> None:
         """Another rate from the onset on, told what it would have been."""

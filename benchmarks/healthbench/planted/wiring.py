@@ -42,8 +42,8 @@ def sigmoid_twice(program: Program, _: float) -> None:
 def ids_as_numbers(program: Program, _: float) -> None:
     """Squared distance to the class's number."""
     program.criterion = program.logged = lambda outputs, y: (
-        ((outputs - y[:, None].float()) ** 2).mean()
-    )
+        (outputs - y[:, None].float()) ** 2
+    ).mean()
 
 
 def broadcast(program: Program, _: float) -> None:

@@ -200,8 +200,8 @@ CODES = {
             "dead_units",
             "dead units",
             "act",
-            "{lower_lr}; else a unit that never dies, such as leaky ReLU or GELU; check the biases' "
-            "initial values",
+            "{lower_lr}; else a unit that never dies, such as leaky ReLU or GELU; check the initial "
+            "biases",
             "share of dead units",
         ),
         Code(
@@ -294,8 +294,7 @@ CODES = {
             "skipped_steps",
             "steps skipped for overflow",
             "act",
-            "use bf16 instead of fp16 {precision}, or look for what overflows: the loss scale falls "
-            "without end",
+            "use bf16 instead of fp16 {precision}, or look for what overflows",
             "loss scale or count of skipped steps",
         ),
         Code(

@@ -21,11 +21,12 @@ def lr_too_high(view: View) -> Suspicion | None:
     jitter = jitter_of(curve)
     hump = _hump(view)
     rate = _end_rate(view, curve)
-    if rate < 0.2 or (jitter < 0.08 and hump < 2.0):
+    if rate < 0.2 or (jitter < 0.08 and (hump < 2.0 or jitter < 0.03)):
         return None
-    confidence = min(0.95, 0.55 + 2.0 * max(0.0, jitter - 0.08) + (0.15 if hump >= 2.0 else 0.0))
+    surer = 0.15 if hump >= 2.0 else 0.0
+    confidence = min(0.95, 0.55 + 2.0 * max(0.0, jitter - 0.08) + surer)
     says = (
-        f"from one evaluation to the next the loss moves by {100 * jitter:.0f}% of all that it fell "
+        f"from one evaluation to the next the loss moves by {100 * jitter:.0f}% of its whole fall "
         f"(from {number(curve.first)} to {number(curve.best)}), without the rate coming down"
     )
     if hump >= 2.0:
@@ -128,6 +129,8 @@ def stuck_at_chance(view: View) -> Suspicion | None:
         return None
     fallen = curve.first - curve.last
     floor = max(3 * curve.error, 0.02 * abs(curve.first))
+    if view.end > 2 * curve.raw_t[-1]:
+        return None  # a log of the first steps alone
     chance = view.chance
     at_chance = chance is not None and curve.last > 0.97 * chance and curve.best > 0.95 * chance
     if not at_chance and fallen > floor:

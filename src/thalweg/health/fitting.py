@@ -145,8 +145,8 @@ def class_imbalance(view: View) -> Suspicion | None:
         "class_imbalance",
         float(each.t[0]),
         0.85,
-        f"accuracy is {100 * whole.last:.0f}% and the mean over the classes {100 * each.last:.0f}%: "
-        "the rarer classes are hardly ever predicted",
+        f"accuracy is {100 * whole.last:.0f}%, the mean over the classes {100 * each.last:.0f}%: the "
+        " rarer classes are hardly ever predicted",
         {"accuracy": whole.last, "balanced_accuracy": each.last},
     )
 

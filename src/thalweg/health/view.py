@@ -41,8 +41,11 @@ class View:
 
     @cached_property
     def loss(self) -> Curve | None:
-        """The training loss."""
-        return Curve.of(self.log.get(LOSS))
+        """The training loss; that of evaluations, where the other was logged for a part only."""
+        curve, whole = Curve.of(self.log.get(LOSS)), Curve.of(self.log.get("train_loss"))
+        if curve is None or whole is None or curve.raw_t[-1] > 0.5 * whole.raw_t[-1]:
+            return curve
+        return whole
 
     @cached_property
     def validation(self) -> Curve | None:

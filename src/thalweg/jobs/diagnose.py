@@ -16,8 +16,9 @@ from thalweg.health.diagnosis import diagnose
 from thalweg.jobs.results import verdict_object
 from thalweg.record import read
 from thalweg.record.as_log import as_log
-from thalweg.record.foreign.log import LOSS, VALIDATION, Log, Series
-from thalweg.record.foreign.open import STDIN, Columns, find_logs, read_logs
+from thalweg.record.foreign import Columns, Log, Series, find_logs, read_logs
+from thalweg.record.foreign.log import LOSS, VALIDATION
+from thalweg.record.foreign.open import STDIN
 from thalweg.state import folder as files
 from thalweg.state.folder import find
 from thalweg.types import Verdict

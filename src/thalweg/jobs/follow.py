@@ -10,7 +10,7 @@ from typing import Any
 from thalweg.errors import DataError
 from thalweg.health.diagnosis import diagnose
 from thalweg.jobs.diagnose import said_of
-from thalweg.record.foreign.open import STDIN, Columns, read_text
+from thalweg.record.foreign import Columns, read_text
 
 WAIT = 0.5
 """Seconds between two looks, and at least so many times what a look takes: it reads all again."""
@@ -36,14 +36,14 @@ def follow(
             tell(last)
         pause = max(WAIT, RESTS * (time.perf_counter() - begin))
     if last is None:
-        read_text(STDIN, text.whole, columns)  # says what is wrong with it
+        read_text(text.whole, "standard input", columns)  # says what is wrong with it
         raise DataError("standard input ended before it held a loss")
     return last
 
 
 def _look(text: str, columns: Columns) -> dict[str, Any] | None:
     try:
-        logs = read_text("standard input", text, columns)
+        logs = read_text(text, "standard input", columns)
     except DataError:
         return None  # too early
     return said_of(logs[0], diagnose(logs[0]))

@@ -46,12 +46,8 @@ class Log:
     unit: of the steps: "step", or "epoch" or "row" where the log counts no others
     settings: what is known of the run, in our words where there are such: batch_size, clip, ...
     rows: lines or records that were read; notes: what reading it took, a line each
-<<<<<<< HEAD
-    checkpoints: steps of those that lie beside it; path of each by step
-    facts: of the model itself, by name, where one was at hand (`probes.structure`)
-=======
     checkpoints: path of each that lies beside it, by its step; the last ones
->>>>>>> readers
+    facts: of the model itself, by name, where one was at hand (`probes.structure`)
     """
 
     source: str
