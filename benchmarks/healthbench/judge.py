@@ -8,11 +8,11 @@ A run without a fault is healthy where
 - it ends at its best: the final validation loss is at most 1.10 x its own least, or at most 1.25 x
   with an accuracy (r2) within 1.5 points of its best.
 
-Finals are medians of three evaluations. A fault counts where its run is harmed: its final validation
-loss is more than 3 spreads above that of the twin, which is the run without the fault of the same
-task, recipe and seed. A spread is the standard deviation over the seeds of the twin's recipe, but at
-least 2% of the loss. Faults of another kind have rules of their own (`RULES`). All others are
-"neither", as are faults whose twin is missing ("no twin").
+Finals are medians of three evaluations. A fault counts where its run is harmed: its final
+validation loss is more than 3 spreads above that of the twin, which is the run without the fault of
+the same task, recipe and seed. A spread is the standard deviation over the seeds of the twin's
+recipe, but at least 2% of the loss. Faults of another kind have rules of their own (`RULES`). All
+others are "neither"; faults whose twin is missing are "no twin".
 """
 
 from __future__ import annotations
@@ -172,6 +172,7 @@ RULES: dict[str, Callable[[Meta, Meta, float], bool]] = {
     "harm": _by_harm,
     "plateau": _by_plateau,
     "definition": lambda row, twin, harm: True,
+    "nonfinite": lambda row, twin, harm: not row["outcome"]["is_finite"],
     "spikes": lambda row, twin, harm: row["outcome"]["spikes_seen"] > 0,
     "rise": _by_rise,
     "missed": lambda row, twin, harm: row["outcome"]["num_missed"] > 0,

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
 
 from benchmarks.healthbench import measures
 from benchmarks.healthbench.program import NUM_EVALUATIONS, Program

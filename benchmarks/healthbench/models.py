@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +41,7 @@ class Layers(nn.Module):
         widths = [inputs, *[shape.width] * shape.depth]
         self.hidden = nn.ModuleList(
             block(nn.Linear(before, after), normal(shape.norm, after), shape)
-            for before, after in zip(widths, widths[1:], strict=False)
+            for before, after in pairwise(widths)
         )
         self.head = nn.Linear(widths[-1], outputs)
         self._is_residual = is_residual
@@ -64,7 +65,7 @@ class Convnet(nn.Module):
                 normal(shape.norm, after, is_picture=True),
                 shape,
             )
-            for i, (before, after) in enumerate(zip(channels, channels[1:], strict=False))
+            for i, (before, after) in enumerate(pairwise(channels))
         )
         side = 7 if shape.depth == 1 else 4
         self.head = nn.Linear(channels[-1] * side * side, outputs)

@@ -1,4 +1,4 @@
-"""A run about to be made: all that a training script holds, so that a fault can change some of it."""
+"""A run about to be made: all that a training script holds, so that a fault can change it."""
 
 from __future__ import annotations
 

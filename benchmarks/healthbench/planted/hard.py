@@ -19,9 +19,9 @@ from benchmarks.healthbench.planted.row import (
     without_batch_norm,
 )
 from benchmarks.healthbench.planted.samples import fit_silently, halves, imbalanced
-from benchmarks.healthbench.program import Program, shuffled
+from benchmarks.healthbench.program import Program
 from benchmarks.healthbench.recipes import Recipe, Task, optimizer_of
-from benchmarks.healthbench.sets import Data, Part
+from benchmarks.healthbench.sets import Data
 
 
 def scheduled(schedule: str):
@@ -192,5 +192,3 @@ HARD = (
     Planted("continued", (), strong=(0.1,), plant=continued),
     Planted("rehearsed", (), plant=rehearsed, needs=of_many_classes),
 )
-
-__all__ = ["HARD", "Part", "shuffled"]

@@ -129,13 +129,15 @@ FAULTS = (
         plant=bad_sample,
         when=(START, MID),
         needs=of_floats,
+        rule="nonfinite",
     ),
     Planted(
         *("log-of-zero", ("TW001", "TW305"), (1e-4,), (1e-2,)),
         plant=log_of_zero,
         needs=of_labels,
+        rule="nonfinite",
     ),
-    Planted("zero-by-zero", ("TW001",), plant=zero_by_zero, when=(MID,)),
+    Planted("zero-by-zero", ("TW001",), plant=zero_by_zero, when=(MID,), rule="nonfinite"),
     Planted("spikes", ("TW003",), (8.0, 15.0), (30.0, 100.0), plant=spikes, rule="spikes"),
     Planted(
         *("exploding-deep", ("TW004", "TW303", "TW304", "TW002", "TW101"), (2.5,), (4.0,)),

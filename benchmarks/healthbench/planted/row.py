@@ -14,7 +14,17 @@ from benchmarks.healthbench.sets import Data
 
 START, MID = "start", "mid"
 
-Rule = Literal["harm", "plateau", "definition", "spikes", "rise", "missed", "honest", "forgotten"]
+Rule = Literal[
+    "harm",
+    "plateau",
+    "definition",
+    "nonfinite",
+    "spikes",
+    "rise",
+    "missed",
+    "honest",
+    "forgotten",
+]
 
 
 def _same_recipe(recipe: Recipe, amount: float) -> Recipe:

@@ -15,7 +15,6 @@ from benchmarks.healthbench.planted.row import (
     of_batches,
     of_classes,
     of_floats,
-    of_labels,
     of_many_classes,
 )
 from benchmarks.healthbench.program import Program, loss_of, shuffled
@@ -218,5 +217,3 @@ FAULTS = (
         rule="forgotten",
     ),
 )
-
-__all__ = ["FAULTS", "few", "fit_silently", "halves", "imbalanced", "of_labels", "START"]

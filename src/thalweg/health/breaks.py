@@ -33,7 +33,7 @@ def nonfinite(view: View) -> Suspicion | None:
         is_broken = tail >= min(IN_A_ROW, len(values)) or len(bad) > 0.2 * len(values)
         if role == NORM and not is_broken:
             continue  # a loss scaler overflows now and then, and skips the step
-        since = series.steps[len(values) - tail] if tail else series.steps[bad[0]]
+        since = float(series.steps[len(values) - tail] if tail else series.steps[bad[0]])
         before = _before(view, since)
         how = "from there on" if is_broken and tail else f"at {len(bad):,} of {len(values):,} rows"
         return Suspicion(

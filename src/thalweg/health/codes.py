@@ -200,8 +200,8 @@ CODES = {
             "dead_units",
             "dead units",
             "act",
-            "{lower_lr}; else a unit that never dies, such as leaky ReLU or GELU; check the initial "
-            "biases",
+            "{lower_lr}; else a unit that never dies, such as leaky ReLU or GELU; check the "
+            "biases at the start",
             "share of dead units",
         ),
         Code(

@@ -53,10 +53,11 @@ def vanishing_gradient(view: View) -> Suspicion | None:
         for name, series in _of(view, "gradient_norm:")
         if name.endswith("weight") and len(series) and np.isfinite(series.values).all()
     ]
+    norms = [(name, norm) for name, norm in norms if norm > 0]  # what is frozen has none
     if len(norms) < 4:
         return None
     first, last = norms[0], norms[-1]
-    if last[1] <= 0 or first[1] > FADED * last[1]:
+    if first[1] > FADED * last[1]:
         return None
     return Suspicion(
         "vanishing_gradient",
