@@ -20,6 +20,9 @@ Z, FACTOR, WINDOW = 8.0, 2.0, 64
 GROWN = 30.0
 """A gradient's norm that is so many times what it was has exploded, where the loss suffers."""
 
+FAR_OFF = 4.0
+"""A first loss so many times that of equal probabilities comes of weights that are too large."""
+
 
 def nonfinite(view: View) -> Suspicion | None:
     """NaN or infinity in a loss or in the gradient's norm."""
@@ -190,4 +193,22 @@ def exploding_gradient(view: View) -> Suspicion | None:
         f"the gradient's norm grew from {number(usual)} to {number(late)} (at most "
         f"{number(largest)}) while the loss rose from {number(loss.best)} to {number(loss.last)}",
         {"usual": usual, "late": late, "largest": largest},
+    )
+
+
+def bad_initialisation(view: View) -> Suspicion | None:
+    """Before anything was learnt the loss is far above that of one who knows nothing."""
+    series, chance = view.log.get(LOSS), view.chance
+    if series is None or chance is None or not len(series) or series.steps[0] > 2:
+        return None
+    first = float(series.values[0])
+    if not np.isfinite(first) or first < FAR_OFF * chance:
+        return None
+    return Suspicion(
+        "bad_initialisation",
+        float(series.steps[0]),
+        min(0.9, 0.7 + 0.02 * first / chance),
+        f"the first loss is {number(first)}, where {number(chance)} is what equal probabilities "
+        "give: the outputs are far too large before anything is learnt",
+        {"first": first, "chance": chance},
     )

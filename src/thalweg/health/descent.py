@@ -5,38 +5,129 @@ from __future__ import annotations
 import numpy as np
 
 from thalweg.health.curve import MAD, Curve, noise_of
+from thalweg.health.layers import vanishing_gradient
 from thalweg.health.view import Suspicion, View, number
+from thalweg.record.foreign.log import LOSS, VALIDATION
 
-UPDATE_LOW, UPDATE_HIGH = 2e-5, 3e-2
+UPDATE_LOW, UPDATE_HIGH = 1e-4, 8e-3
 """Sizes of a step beside that of the weights, below and above which a rate is suspect; about 1e-3
 is usual.
 """
 
+THROWN = 3.0
+"""A loss that rises to so many times its first value was thrown there."""
+
+RESTLESS_STEPS = 4e-4
+"""The size of late steps times how far the loss moves between evaluations: above it they are too
+long. Of some 280 healthy runs the largest was 3e-4.
+"""
+
+RESTLESS = 0.08
+"""A loss that moves by this share of all that it fell does not settle."""
+
 
 def lr_too_high(view: View) -> Suspicion | None:
-    """The loss goes up and down by much of what it fell, at a rate that did not come down."""
+    """Steps that are too long: they throw the loss far up at first, or keep it from settling."""
     curve = view.validation if view.validation is not None else view.loss
-    if curve is None or len(curve) < 12 or curve.progress <= 0:
+    if curve is None or len(curve) < 12:
         return None
-    jitter = jitter_of(curve)
-    hump = _hump(view)
-    rate = _end_rate(view, curve)
-    if rate < 0.2 or (jitter < 0.08 and (hump < 2.0 or jitter < 0.03)):
+    return _thrown_up(view, curve) or _long_steps(view, curve) or _restless(view, curve)
+
+
+def _thrown_up(view: View, curve: Curve) -> Suspicion | None:
+    """Far above its first value at the start, and no good at the end."""
+    series = view.log.get(LOSS)
+    times = blowup(view)
+    if series is None or times < THROWN:
         return None
-    surer = 0.15 if hump >= 2.0 else 0.0
-    confidence = min(0.95, 0.55 + 2.0 * max(0.0, jitter - 0.08) + surer)
-    says = (
-        f"from one evaluation to the next the loss moves by {100 * jitter:.0f}% of its whole fall "
-        f"(from {number(curve.first)} to {number(curve.best)}), without the rate coming down"
-    )
-    if hump >= 2.0:
-        says += f"; at the start it rose to {hump:.2g} times its first value"
+    first = float(series.values[0])
+    learnt = view.chance if view.chance is not None else first
+    if view.main is None or view.main.last < 0.7 * learnt:
+        return None
+    highest = times * first
     return Suspicion(
         "lr_too_high",
-        curve.t[len(curve) // 2],
-        confidence,
-        says,
-        {"jitter": round(jitter, 4), "hump": round(hump, 3)},
+        _when_above(view, 2 * first),
+        0.92 if times > 3 * THROWN else 0.82,
+        f"the loss began at {number(first)}, went up to {number(highest)} in the first quarter of "
+        f"the run, and is {number(curve.last)} at the end: the first steps were far too long",
+        {"first": first, "highest": highest, "last": curve.last},
+    )
+
+
+def blowup(view: View) -> float:
+    """The highest loss of the first quarter, of training or validation, beside the very first; 1
+    where the log does not begin with the first steps.
+    """
+    series = view.log.get(LOSS)
+    if series is None or len(series) < 8 or series.steps[0] > 2 or view.log.unit != "step":
+        return 1.0
+    first = float(series.values[0])
+    if not np.isfinite(first) or first <= 0:
+        return 1.0
+    until = series.steps[0] + 0.25 * (series.steps[-1] - series.steps[0])
+    highest = first
+    for role in (LOSS, VALIDATION):
+        rows = view.log.get(role)
+        if rows is not None:
+            early = rows.values[(rows.steps <= until) & np.isfinite(rows.values)]
+            highest = max(highest, float(early.max(initial=first)))
+    return highest / first
+
+
+def _when_above(view: View, level: float) -> float:
+    """The first step at which either loss is above a level."""
+    steps = [
+        float(rows.steps[np.flatnonzero(rows.values > level)[0]])
+        for role in (LOSS, VALIDATION)
+        if (rows := view.log.get(role)) is not None and np.any(rows.values > level)
+    ]
+    return min(steps, default=0.0)
+
+
+def _long_steps(view: View, curve: Curve) -> Suspicion | None:
+    """To the end a step moves the weights by much of their size, and the loss is restless or high.
+
+    Healthy runs of AdaGrad and RMSprop may have steps as long; theirs settle.
+    """
+    late = update_ratio(view, late=True)
+    if late is None or late < UPDATE_HIGH or _end_rate(view, curve) < 0.2:
+        return None
+    jitter, grown = jitter_of(curve), _norm_growth(view)
+    is_high = curve.first > 0 and curve.last > 0.35 * curve.first and grown > 1.3
+    if late * jitter < RESTLESS_STEPS and not is_high:
+        return None
+    return Suspicion(
+        "lr_too_high",
+        float(curve.t[0]),
+        min(0.9, 0.65 + 200 * late * jitter),
+        f"in the last third a step still moves the weights by {100 * late:.2g}% of their size, "
+        f"where 0.1% is usual, and the loss moves by {100 * jitter:.1f}% of its whole fall (from "
+        f"{number(curve.first)} to {number(curve.best)}) from one evaluation to the next",
+        {"update_ratio": late, "jitter": round(jitter, 4), "norm_growth": round(grown, 3)},
+    )
+
+
+def _norm_growth(view: View) -> float:
+    """The gradient's norm at the end beside that at the start; 1 where it is not known."""
+    norm = view.norm
+    if norm is None or len(norm) < 12:
+        return 1.0
+    return float(np.median(norm.part(0.9, 1.0)) / max(np.median(norm.part(0.0, 0.1)), 1e-300))
+
+
+def _restless(view: View, curve: Curve) -> Suspicion | None:
+    """The loss goes up and down by much of what it fell, at a rate that does not come down."""
+    jitter = jitter_of(curve)
+    if curve.progress <= 0 or jitter < RESTLESS or _end_rate(view, curve) < 0.2:
+        return None
+    return Suspicion(
+        "lr_too_high",
+        float(curve.t[len(curve) // 2]),
+        min(0.9, 0.6 + 2.0 * (jitter - RESTLESS)),
+        f"from one evaluation to the next the loss moves by {100 * jitter:.0f}% of its whole fall "
+        f"(from {number(curve.first)} to {number(curve.best)}), without the rate coming down",
+        {"jitter": round(jitter, 4)},
     )
 
 
@@ -44,16 +135,6 @@ def jitter_of(curve: Curve) -> float:
     """How far neighbouring points of the later half lie apart, as a share of the progress."""
     late = curve.v[len(curve) // 2 :]
     return noise_of(late) / max(curve.progress, 1e-12)
-
-
-def _hump(view: View) -> float:
-    """The highest of the first tenth beside the first value, of the training loss."""
-    curve = view.loss
-    if curve is None or curve.first <= 0 or len(curve.raw_v) < 50:
-        return 1.0
-    start = curve.raw_v[: max(5, len(curve.raw_v) // 10)]
-    usual = float(np.median(start[: max(1, len(start) // 20)]))
-    return float(np.median(np.sort(start)[-max(1, len(start) // 20) :])) / max(usual, 1e-12)
 
 
 def _end_rate(view: View, curve: Curve) -> float:
@@ -100,10 +181,14 @@ def _late_share(view: View, curve: Curve) -> float:
     return (there - curve.last) / max(curve.first - curve.last, 1e-12)
 
 
-def update_ratio(view: View) -> float | None:
-    """The median size of a step beside that of the weights it moves; None: not measured."""
-    sizes = [_ratio(view, f":{name}") for name in layers_of(view) if name.endswith("weight")]
-    known = [size for size in (*sizes, _ratio(view, "")) if size is not None]
+def update_ratio(view: View, *, late: bool = False) -> float | None:
+    """The median size of a step beside that of the weights it moves; None: not measured.
+
+    late: in the last third of the run; what is never moved is left out
+    """
+    which = [f":{name}" for name in layers_of(view) if name.endswith("weight")] or [""]
+    sizes = [_ratio(view, name, late=late) for name in which]
+    known = [size for size in sizes if size is not None and size > 0]
     return float(np.median(known)) if known else None
 
 
@@ -113,30 +198,34 @@ def layers_of(view: View) -> list[str]:
     return [name.removeprefix(prefix) for name in view.log.series if name.startswith(prefix)]
 
 
-def _ratio(view: View, which: str) -> float | None:
+def _ratio(view: View, which: str, *, late: bool) -> float | None:
     steps, weights = view.log.get(f"update_norm{which}"), view.log.get(f"parameter_norm{which}")
     if steps is None or weights is None or not len(steps) or not len(weights):
         return None
     sizes = np.interp(steps.steps, weights.steps, weights.values)
     is_there = np.isfinite(steps.values) & (sizes > 0)
+    if late:
+        is_there &= steps.steps >= steps.steps[0] + 2 / 3 * (steps.steps[-1] - steps.steps[0])
     return float(np.median(steps.values[is_there] / sizes[is_there])) if is_there.any() else None
 
 
 def stuck_at_chance(view: View) -> Suspicion | None:
     """The loss has not fallen at all, or no further than to what chance gives."""
     curve = view.main
-    if curve is None or len(curve) < 12:
+    if curve is None or len(curve) < 12 or blowup(view) > THROWN:
         return None
     fallen = curve.first - curve.last
     floor = max(3 * curve.error, 0.02 * abs(curve.first))
-    if view.end > 2 * curve.raw_t[-1]:
-        return None  # a log of the first steps alone
     chance = view.chance
     at_chance = chance is not None and curve.last > 0.97 * chance and curve.best > 0.95 * chance
     if not at_chance and fallen > floor:
         return None
     if not at_chance and curve.progress > 3 * floor:
         return None  # it had fallen: it is another matter that it rose again
+    if view.end > 2 * curve.raw_t[-1]:
+        return None  # a log of the first steps alone
+    if (slow := _tiny_steps(view, curve)) is not None:
+        return slow
     beside = f", where chance gives {number(chance)}" if chance is not None else ""
     return Suspicion(
         "stuck_at_chance",
@@ -145,6 +234,23 @@ def stuck_at_chance(view: View) -> Suspicion | None:
         f"the loss was {number(curve.first)} at the start and is {number(curve.last)} after "
         f"{view.name(curve.raw_t[-1])}{beside}",
         {"first": curve.first, "last": curve.last, "chance": chance},
+    )
+
+
+def _tiny_steps(view: View, curve: Curve) -> Suspicion | None:
+    """Nothing has moved, because the steps are far too short for it."""
+    ratio = update_ratio(view)
+    if ratio is None or not UPDATE_LOW / 1000 < ratio < UPDATE_LOW:
+        return None
+    if view.norm is None or view.norm.last < 0.3 * view.norm.first or vanishing_gradient(view):
+        return None
+    return Suspicion(
+        "lr_too_low",
+        float(curve.t[0]),
+        0.8,
+        f"the loss is where it began ({number(curve.first)}, then {number(curve.last)}), and a "
+        f"step moves the weights by {number(ratio)} of their size, where 1e-3 is usual",
+        {"update_ratio": ratio},
     )
 
 

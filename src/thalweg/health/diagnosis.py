@@ -15,6 +15,7 @@ from thalweg.types import Finding, Verdict
 DETECTORS: tuple[Detector, ...] = (
     breaks.nonfinite,
     breaks.divergence,
+    breaks.bad_initialisation,
     breaks.exploding_gradient,
     breaks.spikes,
     layers.dead_units,
@@ -38,7 +39,11 @@ DETECTORS: tuple[Detector, ...] = (
 )
 """In the order in which causes come before effects."""
 
+LESS_SURE = 0.25
+"""A finding hides another one that is surer by less than this."""
+
 HIDES = {
+    "label_noise": {"divergence", "plateau"},
     "nonfinite": {"divergence", "plateau", "truncated", "lr_too_high"},
     "divergence": {"plateau", "lr_too_high", "overfitting"},
     "stuck_at_chance": {"plateau", "lr_too_low", "underfitting"},
@@ -67,12 +72,15 @@ def diagnose(log: Log) -> Verdict:
 
 
 def _kept(said: Sequence[Suspicion]) -> list[Suspicion]:
-    """The surest first; what one of them hides left out."""
-    kept: list[Suspicion] = []
-    for each in sorted(said, key=_weight):
-        if not any(each.key in HIDES.get(other.key, ()) for other in kept):
-            kept.append(each)
-    return kept
+    """The surest first; what another one hides, which is about as sure, left out."""
+    return sorted((each for each in said if not _is_hidden(each, said)), key=_weight)
+
+
+def _is_hidden(each: Suspicion, said: Sequence[Suspicion]) -> bool:
+    return any(
+        each.key in HIDES.get(other.key, ()) and other.confidence > each.confidence - LESS_SURE
+        for other in said
+    )
 
 
 def _weight(each: Suspicion) -> tuple[bool, float]:

@@ -62,18 +62,27 @@ def _metric_holds(view: View) -> bool:
 
 
 def label_noise(view: View) -> Suspicion | None:
-    """The training loss falls and the validation loss never did: nothing carries over."""
+    """What is learnt does not carry over from the start, or the data change at one step."""
+    return _never_carried_over(view) or _data_changed(view)
+
+
+def _never_carried_over(view: View) -> Suspicion | None:
+    """The training loss falls and the validation loss never did."""
     curve, train = view.validation, view.fit
     if curve is None or train is None or len(curve) < 5 or train.first <= 0:
         return None
     learnt = (curve.first - curve.best) / max(abs(curve.first), 1e-12)
+    if view.chance is not None:
+        learnt = max(learnt, 1 - curve.best / view.chance) if learnt > 0.05 else learnt
     fitted = (train.first - train.last) / train.first
-    if learnt > 0.05 or fitted < 0.25:
+    if learnt > 0.05 or fitted < 0.1 or train.first - train.last < 8 * train.error:
+        return None
+    if curve.last < curve.first - 2 * curve.error and fitted < 0.25:
         return None
     return Suspicion(
         "label_noise",
         float(curve.t[0]),
-        0.8,
+        0.85 if fitted > 0.25 else 0.75,
         f"the training loss fell from {number(train.first)} to {number(train.last)}, and the "
         f"validation loss never below {number(curve.best)} (it began at {number(curve.first)}): "
         "what is learnt does not carry over to other samples",
@@ -81,15 +90,78 @@ def label_noise(view: View) -> Suspicion | None:
     )
 
 
+def _data_changed(view: View) -> Suspicion | None:
+    """From one step to the next the loss stands at another level, and no update can have done it.
+
+    A rate that is too high takes steps to do harm, and the gradient's norm grows with it.
+    """
+    series = view.log.get(LOSS)
+    curve = view.loss
+    if series is None or curve is None or len(curve.raw_v) < 100:
+        return None
+    v, t = curve.raw_v, curve.raw_t
+    width = max(10, len(v) // 20)
+    best: tuple[float, int] | None = None
+    for i in range(width, len(v) - width):
+        before, after = np.median(v[i - width : i]), np.median(v[i : i + width])
+        rise = float(after - before)
+        if best is None or rise > best[0]:
+            best = (rise, i)
+    if best is None:
+        return None
+    i = _edge(v, best[1], width)
+    before, after = v[i - width : i], v[i : i + width]
+    low, high = float(np.median(before)), float(np.median(after))
+    spread = float(np.std(before)) + float(np.std(after))
+    is_sudden = float(np.median(v[i : i + 3])) > low + 0.7 * (high - low)
+    stays = curve.last > low + 0.4 * (high - low)
+    if high - low < 3 * spread or high < 1.5 * low or not is_sudden or not stays:
+        return None
+    if _rate_changed(view, float(t[i])) or _norm_exploded(view, float(t[i]), width):
+        return None
+    return Suspicion(
+        "label_noise",
+        float(t[i]),
+        0.75,
+        f"at {view.name(t[i])} the loss steps from {number(low)} to {number(high)} at once and "
+        "stays there, while rate and gradient stay as they were: other data, or other labels, "
+        "came from there on",
+        {"before": low, "after": high},
+    )
+
+
+def _edge(v: np.ndarray, near: int, width: int) -> int:
+    """The index of the largest jump between neighbours, near an index."""
+    low, high = max(width, near - width), min(len(v) - width, near + width)
+    middle = (np.median(v[low - width : low]) + np.median(v[high : high + width])) / 2
+    above = np.flatnonzero(v[low : high + 1] > middle)
+    return low + int(above[0]) if len(above) else near
+
+
+def _rate_changed(view: View, step: float) -> bool:
+    """Did the rate jump in the steps before?"""
+    rates = view.lr_at(np.array([step - 4, step - 3, step - 2, step - 1, step]))
+    return rates is not None and bool(rates.max() > 1.5 * max(rates.min(), 1e-300))
+
+
+def _norm_exploded(view: View, step: float, width: int) -> bool:
+    """Was the gradient's norm far out of its range in the steps before?"""
+    series = view.log.get("gradient_norm")
+    if series is None:
+        return False
+    usual = series.values[(series.steps >= step - 2 * width) & (series.steps < step - 3)]
+    near = series.values[(series.steps >= step - 3) & (series.steps < step)]
+    return len(usual) > 5 and len(near) > 0 and bool(near.max() > 10 * np.median(usual))
+
+
 def unshuffled(view: View) -> Suspicion | None:
     """Neighbouring batches resemble each other, as in a file that is sorted."""
     found = residuals(view)
     if found is None:
         return None
-    rest, level = found
+    rest, spread = found
     alike = _autocorrelation(rest, 1)
-    spread = float(np.std(rest)) / max(level, 1e-12)
-    if alike < 0.5 or spread < 0.15:
+    if alike < 0.45 or spread < 0.15 or _autocorrelation(rest, 2) < 0.2:
         return None
     return Suspicion(
         "unshuffled",
@@ -126,9 +198,13 @@ def repeated_batches(view: View) -> Suspicion | None:
     )
 
 
+HALF = 10
+"""Neighbours at each side that make a trend."""
+
+
 def residuals(view: View) -> tuple[np.ndarray, float] | None:
-    """What the training loss of each step has beyond its trend, in the later part of the run, and
-    the level there; None where the log has not every step.
+    """How far the training loss of each step lies from its trend, as a share of it, in the later
+    part of the run, and the spread of that; None where the log has not every step.
     """
     series = view.log.get(LOSS)
     if series is None or len(series) < 120 or view.log.unit != "step":
@@ -136,11 +212,13 @@ def residuals(view: View) -> tuple[np.ndarray, float] | None:
     if np.median(np.diff(series.steps)) != 1 or not np.isfinite(series.values).all():
         return None
     values = series.values[len(series) // 4 :]
-    half = 25
-    kernel = np.ones(2 * half + 1)
+    kernel = np.ones(2 * HALF + 1)
     weight = np.convolve(np.ones(len(values)), kernel, mode="same")
     trend = np.convolve(values, kernel, mode="same") / weight
-    return values - trend, float(np.median(np.abs(values)))
+    if np.abs(trend).min() < 1e-12 or np.abs(trend).max() > 1e30:
+        return None
+    rest = np.clip((values - trend) / np.abs(trend), -3.0, 3.0)
+    return rest, float(np.std(rest))
 
 
 def _autocorrelation(rest: np.ndarray, lag: int) -> float:

@@ -40,7 +40,7 @@ def _gone(view: View, prefix: str, key: str, words: str) -> Suspicion | None:
     return Suspicion(
         key,
         since,
-        min(0.95, 0.7 + 2.5 * (share - GONE)),
+        min(0.85, 0.7 + 1.5 * (share - GONE)),
         f"{100 * share:.0f}% of the units of {name} {words} ({100 * first:.0f}% at the start)",
         {"layer": name, "share": share, "first_share": first},
     )
