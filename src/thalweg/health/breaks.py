@@ -153,21 +153,23 @@ def _spikes_of(curve: Curve) -> list[tuple[float, float, float]]:
         return []
     logs = np.log(v)
     window = min(WINDOW, max(12, len(v) // 6))
+    before = np.lib.stride_tricks.sliding_window_view(logs, window)[:-1]
+    middle = np.median(before, axis=1)
+    spread = np.maximum(MAD * np.median(np.abs(before - middle[:, None]), axis=1), 0.02)
+    rise = logs[window:] - middle
     least = curve.best + 0.1 * max(curve.progress, 1e-12)
+    is_high = (rise > Z * spread) & (rise > np.log(FACTOR)) & (v[window:] > least)
     found = []
-    i = window
-    while i < len(v):
-        before = logs[i - window : i]
-        middle = np.median(before)
-        spread = max(MAD * np.median(np.abs(before - middle)), 0.02)
-        z, factor = (logs[i] - middle) / spread, float(np.exp(logs[i] - middle))
-        if z > Z and factor > FACTOR and v[i] > least:
-            after = logs[i + 1 : i + 1 + window]
-            back = np.flatnonzero(after < middle + max(3 * spread, np.log(1.3)))
-            if len(back):
-                found.append((float(curve.raw_t[i]), float(z), factor))
-                i += 1 + int(back[0])
-        i += 1
+    free = 0  # a jump is one, however many rows it lasts
+    for k in np.flatnonzero(is_high):
+        if k < free:
+            continue
+        after = logs[k + window + 1 : k + 2 * window + 1]
+        back = np.flatnonzero(after < middle[k] + max(3 * spread[k], np.log(1.3)))
+        if len(back):
+            at = float(curve.raw_t[k + window])
+            found.append((at, float(rise[k] / spread[k]), float(np.exp(rise[k]))))
+            free = k + 2 + int(back[0])
     return found
 
 

@@ -256,7 +256,7 @@ def _tiny_steps(view: View, curve: Curve) -> Suspicion | None:
 
 def weight_decay_too_strong(view: View) -> Suspicion | None:
     """The weights shrink to a part of what they were, and the loss does not come down for it."""
-    size = Curve.of(view.log.get("parameter_norm"))
+    size = view.weights
     curve = view.main
     if size is None or curve is None or len(size) < 8 or len(curve) < 12:
         return None

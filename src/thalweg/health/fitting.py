@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from thalweg.health.curve import Curve
+from thalweg.health.curve import MAD, Curve
 from thalweg.health.view import Suspicion, View, number
 from thalweg.record.foreign.log import LOSS
 
@@ -33,8 +33,8 @@ def overfitting(view: View) -> Suspicion | None:
     after = curve.v[i:]
     if len(after) < 3 or float(np.mean(after[len(after) // 2 :] > best + 0.5 * excess)) < 0.8:
         return None
-    falls = train is None or train.last < float(train.at(curve.t[i : i + 1])[0]) + train.error
-    if not falls:
+    known = [each for each in (train, view.loss) if each is not None]
+    if known and not any(_falls_after(each, curve.t[i]) for each in known):
         return None
     says = (
         f"the validation loss was lowest at {view.name(curve.t[i])} ({number(best)}) and has risen "
@@ -50,6 +50,11 @@ def overfitting(view: View) -> Suspicion | None:
         {"best": best, "best_step": float(curve.t[i]), "last": curve.last},
         severity="warn" if holds or share < FAR else "act",
     )
+
+
+def _falls_after(curve: Curve, step: float) -> bool:
+    """Is it at the end no higher than it was at a step?"""
+    return curve.last < float(curve.at(np.array([step]))[0]) + curve.error
 
 
 def _metric_holds(view: View) -> bool:
@@ -95,24 +100,15 @@ def _data_changed(view: View) -> Suspicion | None:
 
     A rate that is too high takes steps to do harm, and the gradient's norm grows with it.
     """
-    series = view.log.get(LOSS)
     curve = view.loss
-    if series is None or curve is None or len(curve.raw_v) < 100:
+    if curve is None or len(curve.raw_v) < 100:
         return None
     v, t = curve.raw_v, curve.raw_t
     width = max(10, len(v) // 20)
-    best: tuple[float, int] | None = None
-    for i in range(width, len(v) - width):
-        before, after = np.median(v[i - width : i]), np.median(v[i : i + width])
-        rise = float(after - before)
-        if best is None or rise > best[0]:
-            best = (rise, i)
-    if best is None:
-        return None
-    i = _edge(v, best[1], width)
+    i = _largest_rise(v, width)
     before, after = v[i - width : i], v[i : i + width]
     low, high = float(np.median(before)), float(np.median(after))
-    spread = float(np.std(before)) + float(np.std(after))
+    spread = MAD * float(np.median(np.abs(before - low)) + np.median(np.abs(after - high)))
     is_sudden = float(np.median(v[i : i + 3])) > low + 0.7 * (high - low)
     stays = curve.last > low + 0.4 * (high - low)
     if high - low < 3 * spread or high < 1.5 * low or not is_sudden or not stays:
@@ -122,7 +118,7 @@ def _data_changed(view: View) -> Suspicion | None:
     return Suspicion(
         "label_noise",
         float(t[i]),
-        0.75,
+        0.8,
         f"at {view.name(t[i])} the loss steps from {number(low)} to {number(high)} at once and "
         "stays there, while rate and gradient stay as they were: other data, or other labels, "
         "came from there on",
@@ -130,9 +126,17 @@ def _data_changed(view: View) -> Suspicion | None:
     )
 
 
+def _largest_rise(v: np.ndarray, width: int) -> int:
+    """The index at which the mean of the next so many values is furthest above that of the last."""
+    sums = np.concatenate([[0.0], np.cumsum(np.minimum(v, np.quantile(v, 0.98)))])
+    at = np.arange(width, len(v) - width + 1)
+    rises = sums[at + width] - 2 * sums[at] + sums[at - width]
+    return _edge(v, int(at[np.argmax(rises)]), width)
+
+
 def _edge(v: np.ndarray, near: int, width: int) -> int:
-    """The index of the largest jump between neighbours, near an index."""
-    low, high = max(width, near - width), min(len(v) - width, near + width)
+    """The first index near another one that is above the middle of the levels at its sides."""
+    low, high = max(width, near - width // 2), min(len(v) - width, near + width // 2)
     middle = (np.median(v[low - width : low]) + np.median(v[high : high + width])) / 2
     above = np.flatnonzero(v[low : high + 1] > middle)
     return low + int(above[0]) if len(above) else near
@@ -186,12 +190,12 @@ def repeated_batches(view: View) -> Suspicion | None:
         return None
     lag = int(np.argmax(alike)) + 2
     twice = _autocorrelation(rest, 2 * lag) if 2 * lag < len(rest) // 2 else 0.0
-    if max(alike) < 0.6 or twice < 0.4 or _autocorrelation(rest, 1) > 0.5:
+    if max(alike) < 0.4 or twice < 0.3 or _autocorrelation(rest, 1) > 0.5:
         return None
     return Suspicion(
         "repeated_batches",
         0.0,
-        min(0.95, 0.4 + 0.6 * max(alike)),
+        min(0.95, 0.5 + 0.5 * max(alike)),
         f"the loss repeats its ups and downs every {lag} steps (correlation {max(alike):.2f}): the "
         "batches come in the same order again and again",
         {"period": lag, "correlation": round(max(alike), 3)},

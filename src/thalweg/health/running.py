@@ -7,6 +7,9 @@ import numpy as np
 from thalweg.health.curve import Curve
 from thalweg.health.view import Suspicion, View, number
 
+SHORT = 0.1
+"""No run is done after this share of its steps: a rate that has decayed by then came down early."""
+
 DECAYED = 0.03
 """A rate below this share of its largest has been decayed."""
 
@@ -34,14 +37,19 @@ def _too_early(view: View, steps: np.ndarray, rates: np.ndarray, curve: Curve) -
     share = (since - steps[0]) / max(curve.raw_t[-1] - steps[0], 1.0)
     if share > 0.6:
         return None
-    before = curve.v[curve.t < since]
-    after = curve.v[curve.t >= since]
-    if len(before) < 3 or len(after) < 4:
+    before = curve.raw_v[curve.raw_t < since]
+    after = curve.raw_v[curve.raw_t >= since]
+    if len(before) < 1 or len(after) < 8:
         return None
-    half = max(1, len(before) // 2)
-    falling = float(np.median(before[:half]) - np.median(before[-half:]))
-    still = float(np.median(after[: max(1, len(after) // 4)]) - curve.last)
-    if falling < 4 * curve.error or still > 0.25 * falling:
+    size = max(1, len(before) // 5)
+    start, at_decay = float(np.median(before[:size])), float(np.median(before[-size:]))
+    late = float(np.median(before[len(before) // 2 : len(before) // 2 + size]))
+    is_short = share < SHORT
+    was_falling = late - at_decay > max(0.1 * (start - at_decay), 2 * curve.error)
+    still = at_decay - curve.last
+    if not (is_short or was_falling) or still > 0.5 * max(start - at_decay, 0.0) + 2 * curve.noise:
+        return None
+    if curve.last < 0.15 * start:
         return None
     return Suspicion(
         "schedule_fault",

@@ -69,6 +69,16 @@ class View:
         return Curve.of(self.log.get(NORM))
 
     @cached_property
+    def weights(self) -> Curve | None:
+        """The norm of all weights together, from that of each where the whole was not logged."""
+        whole = self.log.get("parameter_norm")
+        parts = [s for name, s in self.log.series.items() if name.startswith("parameter_norm:")]
+        if whole is None and parts and all(len(part) == len(parts[0]) for part in parts):
+            squares = np.sum([part.values**2 for part in parts], axis=0)
+            whole = Series("parameter_norm", parts[0].steps, np.sqrt(squares))
+        return Curve.of(whole)
+
+    @cached_property
     def lr(self) -> Series | None:
         """The learning rate, where it was logged and is ever above zero."""
         series = self.log.get(LR)
