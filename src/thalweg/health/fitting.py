@@ -202,6 +202,9 @@ def repeated_batches(view: View) -> Suspicion | None:
     )
 
 
+MOST = 20_000
+"""Steps whose order is looked at, the last ones."""
+
 HALF = 10
 """Neighbours at each side that make a trend."""
 
@@ -215,7 +218,7 @@ def residuals(view: View) -> tuple[np.ndarray, float] | None:
         return None
     if np.median(np.diff(series.steps)) != 1 or not np.isfinite(series.values).all():
         return None
-    values = series.values[len(series) // 4 :]
+    values = series.values[len(series) // 4 :][-MOST:]
     kernel = np.ones(2 * HALF + 1)
     weight = np.convolve(np.ones(len(values)), kernel, mode="same")
     trend = np.convolve(values, kernel, mode="same") / weight
