@@ -31,7 +31,7 @@ def _list(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _columns(texts: Sequence[str]) -> Iterator[str]:
     """Texts side by side, as many as fit, read from the top down."""
-    width = max(map(len, texts)) + 2
+    width = max(map(len, texts), default=0) + 2
     num_columns = max(1, (WIDTH - 2) // width)
     height = -(-len(texts) // num_columns)
     for i in range(height):
@@ -41,7 +41,7 @@ def _columns(texts: Sequence[str]) -> Iterator[str]:
 def _page(page: Mapping[str, Any]) -> Iterator[str]:
     yield f"{page['code']} {page['name']} ({SEVERITY[page['severity']]})"
     yield from _part("What it looks like", page["looks"])
-    yield from ("", "What causes it, the likeliest first")
+    yield from ("", "What causes it, the likeliest first, and how to tell")
     yield from _points(page["causes"])
     yield from _part("What to change", page["remedy"])
     yield from _points(page["remedies"])

@@ -26,7 +26,7 @@ def explain(asked: str) -> dict[str, Any]:
     ['learning rate']
     """
     wanted = key(asked)
-    found: dict[str, Any] = {"schema": 1, "command": "explain", "asked": asked or None}
+    found: dict[str, Any] = {"schema": 1, "command": "explain", "asked": asked if wanted else None}
     if not wanted:
         return {**found, "findings": [*map(_row, CODES.values())], "terms": [*map(_short, terms())]}
     if wanted.upper() in CODES:
@@ -41,8 +41,8 @@ def explain(asked: str) -> dict[str, Any]:
 
 
 def _unknown(asked: str, wanted: str) -> str:
-    near = get_close_matches(wanted, {**dict.fromkeys(_words())}, n=3)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    near = get_close_matches(wanted, dict.fromkeys(_words()), n=2)
+    hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
     return f"{asked!r} is no code and no term: {hint}thalweg explain lists them all"
 
 
@@ -83,6 +83,6 @@ def _long(term: Term) -> dict[str, Any]:
         "also": list(term.also),
         "text": term.text,
         "options": term.options,
-        "used": [text for text in term.used if not text.startswith("thalweg fit --")],
+        "used": list(term.uses),
         "see": list(term.see),
     }

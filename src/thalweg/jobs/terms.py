@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -30,8 +31,6 @@ THEMES = {
 }
 """By the name of the file."""
 
-FIT = "thalweg fit --"
-
 
 @dataclass(frozen=True, slots=True)
 class Term:
@@ -52,17 +51,35 @@ class Term:
 
     @property
     def options(self) -> dict[str, str]:
-        """Its options of fit, each with what --help says of it and what it is by default."""
-        names = [text.removeprefix(FIT) for text in self.used if text.startswith(FIT)]
-        return {f"--{name}": _said_of(name) for name in names}
+        """Its settings of fit, each with what --help says of it and what it is by default."""
+        return {text.removeprefix("thalweg fit "): said for text, said in _settings(self.used)}
+
+    @property
+    def uses(self) -> tuple[str, ...]:
+        """The other options and commands."""
+        told = [text for text, _ in _settings(self.used)]
+        return tuple(text for text in self.used if text not in told)
 
 
-def _said_of(name: str) -> str:
-    help = next(
-        row.metadata["help"] for row in fields(Settings) if row.name == name.replace("-", "_")
-    )
+def _settings(used: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Those of them that are a setting of fit alone, with no value, and what is said of it."""
+    for text in used:
+        said = SETTINGS.get(text)
+        if said is not None:
+            yield text, said
+
+
+def _said_of(name: str, help: str) -> str:
     rule = next((row.rule for row in defaults.TABLE if row.name == name), None)
     return help if rule is None else f"{help}. By default {rule}"
+
+
+SETTINGS = {
+    f"thalweg fit --{name}": _said_of(name, row.metadata["help"])
+    for row in fields(Settings)
+    if (name := row.name.replace("_", "-"))
+}
+"""What is said of each setting, by how it is written."""
 
 
 @cache
@@ -89,9 +106,10 @@ def filled(text: str) -> str:
 
 
 def key(word: str) -> str:
-    """A word as it is looked up: small letters, and spaces for dashes.
+    """A word as it is looked up: small letters, spaces for dashes; an option without its "no".
 
-    >>> key("--learning-rate") == key("Learning  rate")
-    True
+    >>> key("--Learning-rate"), key("--no-compile")
+    ('learning rate', 'compile')
     """
-    return " ".join(word.lower().replace("-", " ").replace("_", " ").split())
+    bare = re.sub(r"^--(no|empty)-", "", word.lower())
+    return " ".join(bare.replace("-", " ").replace("_", " ").split())
