@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.facts import RESULTS, machine, table, write_json
 from benchmarks.healthbench.baselines import BASELINES
 from benchmarks.healthbench.exact import interval
-from benchmarks.healthbench.store import HELD_OUT, TUNING, load
+from benchmarks.healthbench.store import load
 from thalweg.health.diagnosis import diagnose
 
 BINS = ((0.0, 0.6), (0.6, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 1.01))
@@ -37,7 +37,7 @@ class Row:
 
     @property
     def is_healthy(self) -> bool:
-        return self.meta["fault"] is None
+        return self.meta["status"] == "healthy"
 
     @property
     def codes(self) -> list[str]:
@@ -52,8 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--show", default="", help="name each run of this fault, or 'healthy'")
     parser.add_argument("--to", type=Path, default=None)
     asked = parser.parse_args(arguments)
-    tasks = asked.tasks or (HELD_OUT if asked.held_out else TUNING)
-    rows = list(diagnosed(tasks))
+    rows = list(diagnosed(asked.tasks or (), "held-out" if asked.held_out else "tuning"))
     if not rows:
         print("there are no runs yet: make faultbench-data", file=sys.stderr)
         return 1
@@ -63,16 +62,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(shown(rows, asked.show)))
     if asked.to is not None or asked.held_out:
         name = "health-held-out.json" if asked.held_out else "health.json"
-        facts = {"schema": 1, "machine": machine(threads=1), "tasks": list(tasks), **report}
+        facts = {"schema": 1, "machine": machine(threads=1), **report}
         write_json(facts, asked.to or RESULTS / name)
     return 0
 
 
-def diagnosed(tasks: Iterable[str]) -> Iterable[Row]:
+def diagnosed(tasks: Sequence[str], part: str) -> Iterable[Row]:
     """Every run that counts: healthy ones, and faults that did harm."""
-    for meta, log in load(tasks):
-        if meta["fault"] is not None and not meta["is_effective"]:
-            continue
+    for meta, log in load(tasks, part=part, only=("healthy", "fault")):
         verdict = diagnose(log)
         said = [(each.code, each.severity, each.confidence) for each in verdict.findings]
         others = {name: rule(log) for name, rule in BASELINES.items()}
@@ -147,10 +144,12 @@ def calibration(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 def by_fault(faulty: Sequence[Row]) -> list[dict[str, Any]]:
     """Recall and cause of each fault, mild and strong."""
-    names = sorted({(row.meta["fault"], row.meta["strength"]) for row in faulty})
+    names = sorted({(row.meta["fault"], row.meta["run"]["strength"]) for row in faulty})
     rows = []
     for fault, strength in names:
-        part = [r for r in faulty if (r.meta["fault"], r.meta["strength"]) == (fault, strength)]
+        part = [
+            r for r in faulty if (r.meta["fault"], r.meta["run"]["strength"]) == (fault, strength)
+        ]
         rows.append(
             {
                 "fault": fault,

@@ -30,6 +30,7 @@ FOLDERS = (
     ("guard", "floor 1"),
     ("backends", "floor 2"),
     ("record", "floor 2"),
+    ("record/foreign", "floor 2"),
     ("scale", "floor 2"),
     ("optim", "floor 3"),
     ("state", "floor 3"),

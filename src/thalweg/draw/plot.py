@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-BARS = " ▁▂▃▄▅▆▇█"
 WIDTH, HEIGHT = 60, 6
 
 Points = Sequence[Sequence[float]]
@@ -21,48 +20,52 @@ def plot(points: Points, marks: Mapping[float, str], *, width: int = WIDTH) -> l
     if not finite or len(points) < 2:
         return []
     low, high = min(finite), max(finite)
-    is_log = low > 0 and high > 30 * low
+    is_log = low > 0 and high > 10 * low
     begin, end = points[0][0], max(step for step, _ in points)
     columns: list[list[float]] = [[] for _ in range(width)]
     for step, value in points:
         columns[_place(step, begin, end, width)].append(value)
-    heights = [_height(column, low, high, is_log) for column in columns]
+    grid = [[" "] * width for _ in range(HEIGHT)]
+    last: int | None = None
+    for x, column in enumerate(columns):
+        spots = {_spot(value, low, high, is_log) for value in column if math.isfinite(value)}
+        if not spots:
+            grid[0][x] = "!" if column else " "
+            continue
+        reach = spots | ({last} if last is not None else set())
+        for spot in range(min(reach), max(reach) + 1):
+            _dot(grid, x, spot)
+        last = _spot([value for value in column if math.isfinite(value)][-1], low, high, is_log)
     names = {HEIGHT - 1: f"{high:.3g}", 0: f"{low:.3g}"}
-    lines = []
-    for level in reversed(range(HEIGHT)):
-        cells = "".join(_cell(height, level) for height in heights)
-        lines.append(f"{names.get(level, ''):>9} │{cells}".rstrip())
+    lines = [
+        f"{names.get(level, ''):>9} │{''.join(grid[level])}".rstrip()
+        for level in reversed(range(HEIGHT))
+    ]
     lines.append(f"{'log scale' if is_log else '':>9} └{_marked(marks, begin, end, width)}")
     lines.append(f"{'':>9}  {begin:<{width - 12},.10g}{end:>12,.10g}")
     return lines
 
 
-def _place(step: float, begin: float, end: float, width: int) -> int:
-    share = (step - begin) / (end - begin) if end > begin else 0.0
-    return min(width - 1, max(0, int(share * width)))
-
-
-def _height(column: Sequence[float], low: float, high: float, is_log: bool) -> float | None:
-    """In eighths of a line; NaN where a value is not finite; None where there is nothing."""
-    if not column:
-        return None
-    if not all(math.isfinite(value) for value in column):
-        return math.nan
-    value = max(column)
+def _spot(value: float, low: float, high: float, is_log: bool) -> int:
+    """How high it stands, in halves of a line."""
     if high <= low:
-        return 4.0
+        return HEIGHT
     share = (value - low) / (high - low)
     if is_log:
         share = math.log(value / low) / math.log(high / low)
-    return 1 + share * (8 * HEIGHT - 1)
+    return min(2 * HEIGHT - 1, int(share * 2 * HEIGHT))
 
 
-def _cell(height: float | None, level: int) -> str:
-    if height is None:
-        return " "
-    if math.isnan(height):
-        return "!"
-    return BARS[min(8, max(0, round(height - 8 * level)))]
+def _dot(grid: list[list[str]], x: int, spot: int) -> None:
+    """Fill half a cell."""
+    half = "▀" if spot % 2 else "▄"
+    cell = grid[spot // 2][x]
+    grid[spot // 2][x] = half if cell in (" ", half) else "█"
+
+
+def _place(step: float, begin: float, end: float, width: int) -> int:
+    share = (step - begin) / (end - begin) if end > begin else 0.0
+    return min(width - 1, max(0, int(share * width)))
 
 
 def _marked(marks: Mapping[float, str], begin: float, end: float, width: int) -> str:

@@ -33,7 +33,7 @@ def nonfinite(view: View) -> Suspicion | None:
         is_broken = tail >= min(IN_A_ROW, len(values)) or len(bad) > 0.2 * len(values)
         if role == NORM and not is_broken:
             continue  # a loss scaler overflows now and then, and skips the step
-        since = series.steps[len(values) - tail] if tail else series.steps[bad[0]]
+        since = float(series.steps[len(values) - tail] if tail else series.steps[bad[0]])
         before = _before(view, since)
         how = "from there on" if is_broken and tail else f"at {len(bad):,} of {len(values):,} rows"
         return Suspicion(
@@ -129,7 +129,7 @@ def spikes(view: View) -> Suspicion | None:
             found += _spikes_of(curve)
     if not found:
         return None
-    step, z, factor = max(found, key=lambda row: row[1])
+    _, z, factor = max(found, key=lambda row: row[1])
     steps = [row[0] for row in found]
     shown = ", ".join(f"{each:,.10g}" for each in steps[:5]) + (", ..." if len(steps) > 5 else "")
     times = "once" if len(steps) == 1 else f"{len(steps)} times"

@@ -1,4 +1,4 @@
-"""How the descent goes: learning rates too high and too low, standing still, weights that shrink."""
+"""How the descent goes: rates too high and too low, standing still, weights that shrink."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ def lr_too_high(view: View) -> Suspicion | None:
     jitter = jitter_of(curve)
     hump = _hump(view)
     rate = _end_rate(view, curve)
-    if rate < 0.2 or (jitter < 0.08 and hump < 2.0):
+    if rate < 0.2 or (jitter < 0.08 and (hump < 2.0 or jitter < 0.03)):
         return None
-    confidence = min(0.95, 0.55 + 2.0 * max(0.0, jitter - 0.08) + (0.15 if hump >= 2.0 else 0.0))
+    surer = 0.15 if hump >= 2.0 else 0.0
+    confidence = min(0.95, 0.55 + 2.0 * max(0.0, jitter - 0.08) + surer)
     says = (
-        f"from one evaluation to the next the loss moves by {100 * jitter:.0f}% of all that it fell "
+        f"from one evaluation to the next the loss moves by {100 * jitter:.0f}% of its whole fall "
         f"(from {number(curve.first)} to {number(curve.best)}), without the rate coming down"
     )
     if hump >= 2.0:
@@ -100,15 +101,25 @@ def _late_share(view: View, curve: Curve) -> float:
 
 
 def update_ratio(view: View) -> float | None:
-    """The median size of a step beside that of all weights; None where it was not measured."""
-    steps, weights = view.log.get("update_norm"), view.log.get("parameter_norm")
+    """The median size of a step beside that of the weights it moves; None: not measured."""
+    sizes = [_ratio(view, f":{name}") for name in layers_of(view) if name.endswith("weight")]
+    known = [size for size in (*sizes, _ratio(view, "")) if size is not None]
+    return float(np.median(known)) if known else None
+
+
+def layers_of(view: View) -> list[str]:
+    """The parameters whose steps were measured one by one."""
+    prefix = "update_norm:"
+    return [name.removeprefix(prefix) for name in view.log.series if name.startswith(prefix)]
+
+
+def _ratio(view: View, which: str) -> float | None:
+    steps, weights = view.log.get(f"update_norm{which}"), view.log.get(f"parameter_norm{which}")
     if steps is None or weights is None or not len(steps) or not len(weights):
         return None
     sizes = np.interp(steps.steps, weights.steps, weights.values)
     is_there = np.isfinite(steps.values) & (sizes > 0)
-    if not is_there.any():
-        return None
-    return float(np.median(steps.values[is_there] / sizes[is_there]))
+    return float(np.median(steps.values[is_there] / sizes[is_there])) if is_there.any() else None
 
 
 def stuck_at_chance(view: View) -> Suspicion | None:
@@ -118,6 +129,8 @@ def stuck_at_chance(view: View) -> Suspicion | None:
         return None
     fallen = curve.first - curve.last
     floor = max(3 * curve.error, 0.02 * abs(curve.first))
+    if view.end > 2 * curve.raw_t[-1]:
+        return None  # a log of the first steps alone
     chance = view.chance
     at_chance = chance is not None and curve.last > 0.97 * chance and curve.best > 0.95 * chance
     if not at_chance and fallen > floor:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from thalweg.health import breaks, descent, fitting, layers, running
 from thalweg.health.codes import BY_KEY, Code
 from thalweg.health.state import state_of
 from thalweg.health.view import Detector, Suspicion, View
 from thalweg.health.words import Run, advice
-from thalweg.record.foreign.log import LOSS, LR, NORM, VALIDATION, Log
+from thalweg.record.foreign.log import LOSS, NORM, VALIDATION, Log
 from thalweg.types import Finding, Verdict
 
 DETECTORS: tuple[Detector, ...] = (
@@ -130,28 +130,32 @@ def not_checkable(view: View) -> list[str]:
 
 
 def _missing(view: View, row: Code) -> str:
-    """What the log lacks for this check; empty where it has it."""
-    log = view.log
+    """What the log lacks for this check, in words; empty where it has it."""
     if not row.needs:
-        return "" if log.facts else "needs the model at hand (thalweg.monitor looks at it)"
-    is_there = {
-        "a training loss": log.get(LOSS) is not None,
-        "training and validation losses": {LOSS, VALIDATION} <= set(log.series),
-        "gradient norms": log.get(NORM) is not None,
-        "learning rates": log.get(LR) is not None,
-    }
-    known = is_there.get(row.needs)
-    if known is None:
-        known = any(name.startswith(_PREFIXES.get(row.needs, "?")) for name in log.series)
-    return "" if known else f"the log holds no {row.needs.removeprefix('a ')}"
+        return "" if view.log.facts else "only with the model at hand, by thalweg.monitor"
+    return "" if _HAS[row.needs](view) else f"no {row.needs} in the log"
 
 
-_PREFIXES = {
-    "gradient norms of the layers": "gradient_norm:",
-    "norms of the parameters": "parameter_norm",
-    "shares of dead units": "dead:",
-    "shares of saturated units": "saturated:",
-    "times of the steps": "seconds",
-    "loss scales or counts of skipped steps": "loss_scale",
-    "the planned number of steps": "planned",
+def _any(prefix: str) -> Callable[[View], bool]:
+    return lambda view: any(name.startswith(prefix) for name in view.log.series)
+
+
+_HAS: dict[str, Callable[[View], bool]] = {
+    "training loss": lambda view: view.main is not None,
+    "validation loss beside a training loss": lambda view: (
+        {LOSS, VALIDATION} <= set(view.log.series)
+    ),
+    "training loss of every step": lambda view: fitting.residuals(view) is not None,
+    "gradient norms": _any(NORM),
+    "learning rates": lambda view: view.lr is not None,
+    "balanced accuracy beside an accuracy": _any("validation_balanced_accuracy"),
+    "score on the earlier task": _any("earlier_accuracy"),
+    "number of planned steps": lambda view: view.number("steps") is not None,
+    "gradient norms of the layers": _any("gradient_norm:"),
+    "norms of the parameters": _any("parameter_norm"),
+    "share of dead units": _any("dead:"),
+    "share of saturated units": _any("saturated:"),
+    "times of the steps": _any("seconds"),
+    "loss scale or count of skipped steps": _any("loss_scale"),
 }
+"""By what a row of the table needs: does the log have it?"""

@@ -1,4 +1,4 @@
-"""How training and validation go together: memorised, not learnt at all, or learnt in odd batches."""
+"""How training and validation go together: memorised, not learnt, or learnt in odd batches."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ import numpy as np
 from thalweg.health.curve import Curve
 from thalweg.health.view import Suspicion, View, number
 from thalweg.record.foreign.log import LOSS
+
+SLIGHT, FAR = 0.1, 0.25
+"""A validation loss that has risen by this share of its best is slightly, or clearly, past it."""
+
+HELD = 0.015
+"""An accuracy within so much of its best has held, whatever the loss does."""
 
 
 def overfitting(view: View) -> Suspicion | None:
@@ -18,8 +24,11 @@ def overfitting(view: View) -> Suspicion | None:
     best = float(curve.calm[i])
     excess = curve.last - best
     jitter = max(curve.error, 1e-12)
-    scale = max(curve.progress, 0.2 * abs(best))
-    if excess < max(4 * jitter / max(1, len(curve) // 20) ** 0.5, 0.05 * scale, 0.08 * abs(best)):
+    share = excess / max(abs(best), 0.02 * curve.progress, 1e-12)
+    if excess < 4 * jitter / max(1, len(curve) // 20) ** 0.5 or share < SLIGHT:
+        return None
+    holds = _metric_holds(view)
+    if holds and share < FAR:
         return None
     after = curve.v[i:]
     if len(after) < 3 or float(np.mean(after[len(after) // 2 :] > best + 0.5 * excess)) < 0.8:
@@ -27,8 +36,6 @@ def overfitting(view: View) -> Suspicion | None:
     falls = train is None or train.last < float(train.at(curve.t[i : i + 1])[0]) + train.error
     if not falls:
         return None
-    share = excess / scale
-    is_slight = excess < 0.2 * abs(best) and share < 0.2
     says = (
         f"the validation loss was lowest at {view.name(curve.t[i])} ({number(best)}) and has risen "
         f"to {number(curve.last)} since"
@@ -38,11 +45,20 @@ def overfitting(view: View) -> Suspicion | None:
     return Suspicion(
         "overfitting",
         float(curve.t[i]),
-        min(0.97, 0.75 + 0.3 * share),
+        min(0.97, 0.75 + 0.2 * share),
         says,
         {"best": best, "best_step": float(curve.t[i]), "last": curve.last},
-        severity="warn" if is_slight else "act",
+        severity="warn" if holds or share < FAR else "act",
     )
+
+
+def _metric_holds(view: View) -> bool:
+    """Is the validation accuracy (or r2) at the end as good as it ever was, near enough?"""
+    for name in ("validation_accuracy", "validation_r2"):
+        curve = Curve.of(view.log.get(name))
+        if curve is not None and len(curve) >= 5:
+            return float(curve.calm.max()) - curve.last < HELD
+    return False
 
 
 def label_noise(view: View) -> Suspicion | None:
@@ -128,6 +144,7 @@ def residuals(view: View) -> tuple[np.ndarray, float] | None:
 
 
 def _autocorrelation(rest: np.ndarray, lag: int) -> float:
+    """The correlation of a series with itself so many points later; 0 for a constant."""
     one, other = rest[:-lag], rest[lag:]
     size = float(np.std(one) * np.std(other))
     return float(np.mean((one - one.mean()) * (other - other.mean())) / size) if size > 0 else 0.0
@@ -145,7 +162,7 @@ def class_imbalance(view: View) -> Suspicion | None:
         "class_imbalance",
         float(each.t[0]),
         0.85,
-        f"accuracy is {100 * whole.last:.0f}% and the mean over the classes {100 * each.last:.0f}%: "
+        f"accuracy is {100 * whole.last:.0f}%, the mean over the classes {100 * each.last:.0f}%: "
         "the rarer classes are hardly ever predicted",
         {"accuracy": whole.last, "balanced_accuracy": each.last},
     )

@@ -29,7 +29,7 @@ def saturated_units(view: View) -> Suspicion | None:
 def _gone(view: View, prefix: str, key: str, words: str) -> Suspicion | None:
     worst: tuple[float, str, Series] | None = None
     for name, series in _of(view, prefix):
-        share = float(np.median(series.values[-max(1, len(series) // 3) :]))
+        share = float(np.median(series.values[-3:]))
         if worst is None or share > worst[0]:
             worst = (share, name, series)
     if worst is None or worst[0] < GONE:
@@ -53,10 +53,11 @@ def vanishing_gradient(view: View) -> Suspicion | None:
         for name, series in _of(view, "gradient_norm:")
         if name.endswith("weight") and len(series) and np.isfinite(series.values).all()
     ]
+    norms = [(name, norm) for name, norm in norms if norm > 0]  # what is frozen has none
     if len(norms) < 4:
         return None
     first, last = norms[0], norms[-1]
-    if last[1] <= 0 or first[1] > FADED * last[1]:
+    if first[1] > FADED * last[1]:
         return None
     return Suspicion(
         "vanishing_gradient",

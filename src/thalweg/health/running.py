@@ -101,8 +101,9 @@ def _per_epoch(view: View, steps: np.ndarray, rates: np.ndarray) -> Suspicion | 
     warmup = view.number("warmup") or 0.0
     ended = rates[-1] / rates.max()
     is_decay = any(word in name for word in ("cosine", "linear", "one", "poly"))
-    rising = warmup > 0 and steps[-1] > 1.5 * warmup and rates[-1] >= rates.max() * 0.999
-    if not ((is_decay and ended > 0.5) or (rising and rates[0] < 0.5 * rates[-1])):
+    late = rates[int(0.8 * len(rates))]
+    still_rises = warmup > 0 and steps[-1] > 1.5 * warmup and rates[-1] > 1.05 * late
+    if not ((is_decay and ended > 0.5) or still_rises):
         return None
     changes = int(np.count_nonzero(np.diff(rates)))
     return Suspicion(

@@ -41,8 +41,11 @@ class View:
 
     @cached_property
     def loss(self) -> Curve | None:
-        """The training loss."""
-        return Curve.of(self.log.get(LOSS))
+        """The training loss; that of evaluations, where the other was logged for a part only."""
+        curve, whole = Curve.of(self.log.get(LOSS)), Curve.of(self.log.get("train_loss"))
+        if curve is None or whole is None or curve.raw_t[-1] > 0.5 * whole.raw_t[-1]:
+            return curve
+        return whole
 
     @cached_property
     def validation(self) -> Curve | None:
@@ -84,8 +87,9 @@ class View:
     def number(self, name: str) -> float | None:
         """A setting, where it is a finite number."""
         value = self.log.settings.get(name)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return float(value) if is_number and math.isfinite(value) else None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        return float(value) if math.isfinite(value) else None
 
     @cached_property
     def main(self) -> Curve | None:
@@ -100,7 +104,7 @@ class View:
     @cached_property
     def chance(self) -> float | None:
         """The loss of one who knows nothing but the number of classes, where that is known."""
-        classes = self.number("classes")
+        classes = self.number("num_classes")
         loss = self.log.settings.get("loss")
         if classes is None or classes < 2 or loss not in (None, "cross_entropy"):
             return None

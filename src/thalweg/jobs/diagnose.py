@@ -2,38 +2,60 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from thalweg.draw.diagnosis import as_brief, as_text
+from thalweg.draw.diagnosis import as_brief, as_post_mortem, as_text
 from thalweg.errors import DataError, RunError
+from thalweg.health.against import differing, partings, sentence
 from thalweg.health.diagnosis import diagnose
 from thalweg.jobs.results import verdict_object
 from thalweg.record import read
 from thalweg.record.as_log import as_log
-from thalweg.record.foreign.log import LOSS, VALIDATION, Log, Series
-from thalweg.record.foreign.open import STDIN, Columns, find_logs, read_logs
+from thalweg.record.foreign import Columns, Log, Series, find_logs, read_logs
+from thalweg.record.foreign.log import LOSS, VALIDATION
+from thalweg.record.foreign.open import STDIN
 from thalweg.state import folder as files
 from thalweg.state.folder import find
 from thalweg.types import Verdict
 
-__all__ = ["Columns", "as_brief", "as_text", "diagnose_path", "logs_of"]
+__all__ = ["Columns", "as_brief", "as_post_mortem", "as_text", "diagnose_path", "logs_of"]
 
 MOST_LISTED = 60
 """Logs of a folder that are listed by name."""
 
 
-def diagnose_path(path: str, columns: Columns, *, out: str, every: bool) -> list[dict[str, Any]]:
+def diagnose_path(
+    path: str, columns: Columns, *, out: str, every: bool, against: str | None = None
+) -> list[dict[str, Any]]:
     """An object for each run that `path` holds.
 
-    every: all of them; else it must be one. Raises DataError for what is no log and for a folder
-    that holds several, RunError for a run of ours that cannot be read.
+    every: all of them; else it must be one; against: a good log of the same, to say where they part
+    Raises DataError for what is no log and for a folder that holds several, RunError for a run of
+    ours that cannot be read.
     """
-    logs = list(logs_of(path, columns, out=out, every=every))
-    return [said_of(log, diagnose(log)) for log in logs]
+    good = None if against is None else next(logs_of(against, columns, out=out, every=False))
+    logs = logs_of(path, columns, out=out, every=every)
+    return [{**said_of(log, diagnose(log)), **_beside(log, good)} for log in logs]
+
+
+def _beside(log: Log, good: Log | None) -> dict[str, Any]:
+    """Where a log parts from a good one."""
+    if good is None:
+        return {}
+    parts = partings(log, good)
+    differ = differing(log.settings, good.settings)
+    said = {
+        "path": good.source,
+        "sentence": sentence(parts, good),
+        "partings": [dataclasses.asdict(part) for part in parts],
+        "settings": {name: list(pair) for name, pair in differ.items()},
+    }
+    return {"against": said}
 
 
 def logs_of(path: str, columns: Columns, *, out: str, every: bool) -> Iterator[Log]:
@@ -61,7 +83,9 @@ def _own(path: str, out: str) -> Log | None:
     except RunError:
         if Path(path).exists():
             return None
-        raise
+        raise DataError(
+            f"{path} does not exist: it is neither a run, here or in {out}, nor a log"
+        ) from None
     if not (folder.path / files.RECORD).exists():
         return None
     return as_log(read(folder.path), str(folder.path))

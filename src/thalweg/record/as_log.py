@@ -12,7 +12,7 @@ _MORE = ("update_norm", "parameter_norm", "loss_scale", "clip_factor")
 
 
 def as_log(history: History, source: str) -> Log:
-    """Series by role; settings as they were asked for. Steps that were not measured are left out."""
+    """Series by role; settings as they were asked for. What was not measured is left out."""
     log = Log(source, "thalweg", tool="thalweg", rows=len(history.steps["number"]))
     numbers = np.asarray(history.steps["number"].data, dtype=np.float64)
     for role, name in {**_OWN, **{name: name for name in _MORE}}.items():

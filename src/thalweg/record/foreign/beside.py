@@ -1,101 +1,97 @@
-"""What is known of a run's settings from the files that lie beside its log."""
+"""What lies beside a log: the run's settings, and its checkpoints by step."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from thalweg.record.foreign import pickled
+from thalweg.record.foreign.nested import read_settings
+from thalweg.record.foreign.words import in_our_words
+
 NAMES = (
-    *("config.json", "args.json", "hparams.json", "params.json", "training_args.json"),
-    *("hparams.yaml", "config.yaml", "args.yaml", ".hydra/config.yaml"),
+    *("run.toml", "hparams.yaml", "args.yaml", "args.json", "training_args.json", "hparams.json"),
+    *("params.json", "params.yaml", "config.yaml", "config.yml", "config.json", "config.toml"),
+    *("opt.yaml", "args.txt", "opt.txt", ".hydra/config.yaml", "flags.json", "hyp.yaml"),
 )
-WORDS = {
-    "batch_size": (
-        "batch_size",
-        "train_batch_size",
-        "per_device_train_batch_size",
-        "global_batch_size",
-    ),
-    "lr": ("lr", "learning_rate", "base_lr"),
-    "clip": ("max_grad_norm", "gradient_clip_val", "grad_clip", "clip_grad_norm", "grad_clip_norm"),
-    "schedule": ("lr_scheduler_type", "scheduler", "lr_scheduler", "schedule"),
-    "warmup": ("warmup_steps", "warmup_iters", "num_warmup_steps"),
-    "optimizer": ("optim", "optimizer"),
-    "precision": ("precision", "dtype", "mixed_precision"),
-    "weight_decay": ("weight_decay", "wd"),
-    "steps": ("max_steps", "max_iters", "total_steps", "num_train_steps"),
-    "epochs": ("epochs", "num_train_epochs", "max_epochs", "num_epochs"),
-}
-"""Our word for a setting, and those of other tools."""
+"""Files of settings; the first that states one counts."""
 
-_LINE = re.compile(r"^(\s*)([\w.\-]+)\s*:\s*(.*?)\s*(?:#.*)?$")
+INNER = re.compile(
+    r"^(?:logs?|tb|tb_?logs?|tensorboard|events?|runs|csv|version_\d+|lightning_logs|metrics"
+    r"|train|val|validation|eval|checkpoint-\d+|\w{3}\d\d_\d\d-\d\d-\d\d.*)$",
+    re.IGNORECASE,
+)
+"""Folders inside that of a run, whose settings then lie further up."""
+
+MOST_CHECKPOINTS = 20
+_CHECKPOINT = re.compile(
+    r"^(?:checkpoint|step|ckpt|epoch|model|iter|global_step)s?[-_=]*(\d+)$"
+    r"|(?:step|epoch|iter)[=_-]?(\d+)(?!.*(?:step|iter)[=_-]?\d)",
+    re.IGNORECASE,
+)
+_WEIGHTS = {".ckpt", ".pt", ".pth", ".safetensors", ".bin", ".h5", ".keras", ".pkl"}
+_MOST_BYTES = 1 << 22
 
 
-def settings_beside(path: Path) -> dict[str, Any]:
-    """Settings in our words, from the first file of a usual name in the log's folder or above it."""
-    for folder in (path.parent, path.parent.parent):
-        for name in NAMES:
-            file = folder / name
-            if file.is_file():
-                found = in_our_words(_values(file))
-                if found:
-                    return found
-    return {}
-
-
-def in_our_words(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Of flat settings in anybody's words those that are known, in ours."""
-    lower = {
-        name.lower().replace("-", "_").rpartition(".")[2]: value for name, value in values.items()
-    }
-    found = {}
-    for own, words in WORDS.items():
-        known = next((lower[word] for word in words if lower.get(word) is not None), None)
-        if isinstance(known, int | float | str) and known != "":
-            found[own] = known
-    if lower.get("bf16") is True or lower.get("fp16") is True:
-        found["precision"] = "bf16" if lower.get("bf16") is True else "fp16"
-    return found
-
-
-def _values(file: Path) -> dict[str, Any]:
-    try:
-        text = file.read_text(encoding="utf-8")
-        return dict(_flat(json.loads(text))) if file.suffix == ".json" else _of_yaml(text)
-    except (OSError, ValueError):
-        return {}
-
-
-def _flat(values: Any, before: str = ""):
-    if isinstance(values, dict):
-        for name, value in values.items():
-            yield from _flat(value, f"{before}{name}.")
-    elif before:
-        yield before[:-1], values
-
-
-def _of_yaml(text: str) -> dict[str, Any]:
-    """Lines of `name: value`, as flat files of settings have them; nested names by their last."""
+def settings_beside(folder: Path) -> dict[str, Any]:
+    """Settings in our words, from files of usual names in a log's folder or its run's."""
     found: dict[str, Any] = {}
-    for line in text.splitlines():
-        match = _LINE.match(line)
-        if match and match[3]:
-            found[match[2]] = _scalar(match[3])
+    for place in _folders(folder):
+        for name in NAMES:
+            found = {**_read(place / name), **found}
+        inner = sorted(place.glob(f"checkpoint-*/{pickled.NAME}"))
+        for file in (place / pickled.NAME, *inner[-1:]):
+            if file.is_file():
+                found = {**in_our_words(pickled.read_pickled(file)), **found}
     return found
 
 
-def _scalar(text: str) -> Any:
-    bare = text.strip("'\"")
-    if bare.lower() in ("true", "false"):
-        return bare.lower() == "true"
+def _folders(folder: Path) -> Iterator[Path]:
+    yield folder
+    for _ in range(3):
+        if not INNER.match(folder.resolve().name):
+            return
+        folder = folder.parent if folder.name else folder.resolve().parent
+        yield folder
+
+
+def _read(file: Path) -> dict[str, Any]:
     try:
-        return json.loads(bare)
-    except ValueError:
-        pass
-    try:
-        return float(bare)
-    except ValueError:
-        return bare
+        if not file.is_file() or file.stat().st_size > _MOST_BYTES:
+            return {}
+        values = read_settings(file.read_text(encoding="utf-8-sig"), file.suffix)
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if "model_type" in values or "architectures" in values:
+        return _of_model(values)
+    return in_our_words(values)
+
+
+def _of_model(values: dict[str, Any]) -> dict[str, Any]:
+    """A model's own config tells how many classes it has, and nothing of its training."""
+    labels = [name for name in values if name.startswith("id2label.")]
+    return {"classes": len(labels)} if labels else {}
+
+
+def step_of(name: str) -> int | None:
+    """The step in a checkpoint's name; None where the name is no checkpoint's.
+
+    >>> step_of("checkpoint-500"), step_of("epoch=3-step=100"), step_of("best")
+    (500, 100, None)
+    """
+    match = _CHECKPOINT.search(name)
+    return int(match[1] or match[2]) if match else None
+
+
+def checkpoints_in(folder: Path) -> dict[int, str]:
+    """The last checkpoints in a log's folder or its run's: path by step, which rises."""
+    found: dict[int, str] = {}
+    for place in _folders(folder):
+        for path in (*place.glob("*"), *place.glob("checkpoints/*"), *place.glob("ckpt*/*")):
+            is_weights = path.suffix in _WEIGHTS
+            step = step_of(path.stem if is_weights else path.name)
+            if step is not None and (is_weights or (path.is_dir() and any(path.iterdir()))):
+                found.setdefault(step, str(path))
+    return dict(sorted(found.items())[-MOST_CHECKPOINTS:])

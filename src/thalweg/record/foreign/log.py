@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 
 LOSS, VALIDATION, LR, NORM = "loss", "validation_loss", "lr", "gradient_norm"
-"""Roles that detectors know; a metric keeps its own name."""
+"""Roles whose columns a user may name."""
+
+SECONDS, SCALE, SKIPPED = "seconds", "loss_scale", "skipped"
+"""Seconds per step; what an fp16 loss is multiplied by; steps that were not taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +40,13 @@ class Series:
 class Log:
     """What was read of one run.
 
-    source: the file or folder, as it was named; format: csv, tensorboard, trainer_state, text, ...;
-    tool: whose words its settings are in: "huggingface", "lightning", "keras", "thalweg", or ""
-    series: by role (loss, validation_loss, lr, gradient_norm) or by the metric's name
+    source: the file or folder, as it was named; format: csv, jsonl, text, tensorboard or
+    trainer_state; tool: whose words its settings are in (see tools.py), or ""
+    series: by role (above), or by set and metric: train_accuracy, validation_accuracy, ...
     unit: of the steps: "step", or "epoch" or "row" where the log counts no others
     settings: what is known of the run, in our words where there are such: batch_size, clip, ...
     rows: lines or records that were read; notes: what reading it took, a line each
-    checkpoints: steps of those that lie beside it; path of each by step
+    checkpoints: path of each that lies beside it, by its step; the last ones
     facts: of the model itself, by name, where one was at hand (`probes.structure`)
     """
 

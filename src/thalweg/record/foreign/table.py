@@ -1,80 +1,58 @@
-"""Logs that are tables: CSV and TSV with a header, JSON lines; blank cells are no values.
-
-A log that died of NaN may have blank cells from there on, where its tool wrote nothing for what is
-no number: which is told apart from columns that are filled in now and then.
-"""
+"""Logs that are tables: CSV and its kin with a header, JSON lines, lists and histories."""
 
 from __future__ import annotations
 
 import csv
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-NAN = {"nan", "-nan", "+nan", "none", "null", "n/a"}
+from thalweg.record.foreign.cells import Cells, add_column, cells_of, number_of
+
 _DELIMITERS = (",", "\t", ";", "|")
-
-
-@dataclass(slots=True)
-class Cells:
-    """names: of the columns, as they stand, stripped; rows: a value for each name that has one
-
-    blanks: rows in which a column's cell is empty, by name
-    """
-
-    names: list[str]
-    rows: list[dict[str, float]] = field(default_factory=list)
-    blanks: dict[str, list[int]] = field(default_factory=dict)
-    texts: dict[str, str] = field(default_factory=dict)
-
-
-def number_of(text: Any) -> float | None:
-    """A cell as a number; NaN and infinities as such; None of what is none."""
-    if isinstance(text, bool) or text is None:
-        return None
-    if isinstance(text, int | float):
-        return float(text)
-    bare = str(text).strip().strip('"')
-    if bare.lower() in NAN:
-        return math.nan
-    if bare.startswith("tensor("):
-        bare = bare[7:].split(",")[0].rstrip(")")
-    try:
-        return float(bare)
-    except ValueError:
-        return None
 
 
 def read_delimited(text: str) -> Cells | None:
     """None for what is no table with a header and numbers below it."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    if len(lines) < 1:
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    if not lines:
         return None
-    delimiter = max(_DELIMITERS, key=lambda mark: lines[0].count(mark))
-    rows = list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True))
-    header = [name.strip() for name in rows[0]]
-    if len(rows) > 1 and all(number_of(cell) is not None for cell in header):
+    delimiter = max(_DELIMITERS, key=lines[0].count)
+    try:
+        rows = list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True))
+    except csv.Error:
         return None
-    cells = Cells(unique(header))
-    for i, row in enumerate(rows[1:]):
-        values = {}
-        for name, cell in zip(cells.names, row, strict=False):
-            if not cell.strip():
-                cells.blanks.setdefault(name, []).append(i)
-                continue
-            value = number_of(cell)
-            if value is None:
-                cells.texts.setdefault(name, cell.strip())
-            else:
-                values[name] = value
-        cells.rows.append(values)
+    header = [name.strip().strip("\"'") for name in rows.pop(0)]
+    if all(number_of(cell) is not None for cell in header) or not _is_table(header, rows):
+        return None
+    rows = [row for row in rows if [cell.strip() for cell in row] != header]
+    cells = Cells(len(rows))
+    for i, name in enumerate(unique(header)):
+        column: list[Any] = [row[i].strip() or None if i < len(row) else None for row in rows]
+        if delimiter == ";":
+            column = [_point_for_comma(cell) for cell in column]
+        add_column(cells, name, column)
     return cells
 
 
+def _is_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Are most rows as wide as the header? (A line of prose with a comma is none.)"""
+    if len(header) == 1:
+        return all(len(row) == 1 and number_of(row[0]) is not None for row in rows)
+    return sum(abs(len(row) - len(header)) <= 1 for row in rows) >= 0.8 * len(rows)
+
+
+def _point_for_comma(cell: str | None) -> str | None:
+    """0,25 as half the world writes it, in tables with semicolons."""
+    return cell.replace(",", ".") if cell and cell.count(",") == 1 else cell
+
+
 def unique(names: Sequence[str]) -> list[str]:
-    """Names that stand twice are told apart by their number."""
+    """Names that stand twice are told apart by a number.
+
+    >>> unique(["loss", "", "loss"])
+    ['loss', 'column_2', 'loss.1']
+    """
     found: list[str] = []
     for name in names:
         fresh, count = name or f"column_{len(found) + 1}", 1
@@ -84,48 +62,44 @@ def unique(names: Sequence[str]) -> list[str]:
     return found
 
 
-def read_json_lines(text: str) -> Cells | None:
-    """Objects, one a line, or in a list; nested ones by names with a point between."""
-    objects = list(_objects(text))
-    if not objects:
+def read_json(text: str) -> Cells | None:
+    """Objects, one a line or in a list, nested ones by names with a point between; or one object
+    with a list for each column, as Keras's history has it. None for what is none of these.
+    """
+    if text.lstrip()[:1] not in ("{", "["):
+        first = next((line for line in text.splitlines() if line.startswith("{")), None)
+        if first is None or not isinstance(_loaded(first), dict):
+            return None
+    whole = _loaded(text)
+    if isinstance(whole, list):
+        objects = [row for row in whole if isinstance(row, dict)]
+    elif isinstance(whole, dict):
+        return _history(whole)
+    else:
+        rows = (_loaded(line) for line in text.splitlines() if line.strip())
+        objects = [row for row in rows if isinstance(row, dict)]
+    return cells_of(dict(_flat(row)) for row in objects) if objects else None
+
+
+def _history(columns: Mapping[str, Any]) -> Cells | None:
+    """From {"loss": [...], "val_loss": [...]}, which may lie under a name of its own."""
+    lists = {name: column for name, column in columns.items() if isinstance(column, list)}
+    if not lists:
+        inner = [value for value in columns.values() if isinstance(value, dict)]
+        return _history(inner[0]) if len(inner) == 1 else None
+    longest = max(len(column) for column in lists.values())
+    cells = Cells(longest)
+    for name, column in lists.items():
+        if all(not isinstance(cell, list | dict) for cell in column):
+            add_column(cells, name, [*column, *[None] * (longest - len(column))])
+    return cells if cells.values else None
+
+
+def _loaded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
         return None
-    cells = Cells([])
-    for i, row in enumerate(objects):
-        values = {}
-        for name, value in _flat(row):
-            if name not in cells.blanks and name not in cells.names:
-                cells.names.append(name)
-            found = number_of(value)
-            if value is None:
-                cells.blanks.setdefault(name, []).append(i)
-            elif found is not None and not (isinstance(value, str) and not _is_number_text(value)):
-                values[name] = found
-            else:
-                cells.texts.setdefault(name, str(value))
-        cells.rows.append(values)
-    return cells
-
-
-def _is_number_text(value: str) -> bool:
-    return number_of(value) is not None
-
-
-def _objects(text: str) -> Iterator[Mapping[str, Any]]:
-    stripped = text.lstrip()
-    if stripped.startswith("["):
-        try:
-            found = json.loads(stripped)
-        except ValueError:
-            return
-        yield from (row for row in found if isinstance(row, dict))
-        return
-    for line in text.splitlines():
-        try:
-            found = json.loads(line) if line.strip() else None
-        except ValueError:
-            continue
-        if isinstance(found, dict):
-            yield found
 
 
 def _flat(row: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

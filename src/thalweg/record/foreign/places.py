@@ -1,0 +1,97 @@
+"""Where in a run a line of text stands: the many ways in which loops print epoch and batch.
+
+Each is a pattern whose groups have the names of counters; what it matched is taken out of the line.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+
+_PATTERNS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        # Train Epoch: 1 [640/60000 (1%)]
+        r"epoch:?\s*(?P<epoch>\d+)\s*\[\s*(?P<part>\d+)/\s*(?P<whole>\d+)\s*\(\s*\d+(?:\.\d+)?%\)\]",
+        # Epoch: [0][10/391]   Epoch(train)  [1][ 50/7330]
+        r"epoch(?:\(\w+\))?:?\s*\[(?P<epoch>\d+)\](?:\s*\[\s*(?P<batch>\d+)/\s*(?P<batches>\d+)\])?",
+        # Epoch [1/5], Step [100/600]
+        r"epoch:?\s*\[\s*(?P<epoch>\d+)\s*/\s*\d+\],?\s*(?:step|batch|iter\w*):?"
+        r"\s*\[\s*(?P<batch>\d+)\s*/\s*(?P<batches>\d+)\]",
+        # Epoch [1/5]
+        r"epoch:?\s*\[\s*(?P<epoch>\d+)\s*/\s*\d+\]",
+        # Epoch 3:  52%|#####     | 26/50 [00:01<00:01, 20.1it/s
+        r"epoch:?\s*(?P<epoch>\d+)(?:/\d+)?:?\s*\d+%\|[^|]*\|\s*(?P<batch>\d+)/(?P<batches>\d+)",
+        # epoch 001:    100 / 5000 loss=...
+        r"epoch\s+(?P<epoch>\d+):\s+(?P<batch>\d+)\s*/\s*(?P<batches>\d+)\b",
+        # [1,   200] loss: 0.135
+        r"^\s*\[\s*(?P<epoch>\d+),\s*(?P<batch>\d+)\s*\]",
+        #  45%|####      | 450/1000 [00:10<00:12, 44.7it/s
+        r"\d+%\|[^|]*\|\s*(?P<bar>\d+)/(?P<bar_of>\d+)\s*",
+        # 313/313 [======] - 1s 2ms/step - loss: ...
+        r"^\s*(?P<keras>\d+)/(?P<keras_of>\d+)\s*(?:[━\[=>.\-\]]+\s*)?(?=.*\d(?:s|ms|us)/(?:step|epoch))",
+    )
+)
+
+_STAMP = re.compile(
+    r"(?:(?P<day>\d{4}[-/]\d\d[-/]\d\d)[ T]|(?P<month>\d\d)/(?P<date>\d\d)[ ]|\b)"
+    r"(?P<h>\d\d):(?P<m>\d\d):(?P<s>\d\d)(?P<f>[.,]\d{1,6})?(?:Z|[+-]\d\d:?\d\d)?(?=[\]\s,|:-]|$)"
+)
+_SOURCE = re.compile(r"^[\w/.\-]+\.py[:\s]*\d*\]?")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """counters: by name; stamp: seconds on the line's clock, or None; rest: the line without both
+
+    is_part: the line is a progress bar amid an epoch
+    """
+
+    counters: dict[str, float]
+    stamp: float | None
+    rest: str
+    is_part: bool = False
+
+
+def place_of(line: str) -> Place:
+    """The counters of a line.
+
+    >>> place_of("Epoch: [2][10/391] Loss 2.3").counters
+    {'epoch': 2.0, 'batch': 10.0, 'batches': 391.0}
+    """
+    stamp, rest = _stamp(line)
+    for pattern in _PATTERNS:
+        match = pattern.search(rest)
+        if match:
+            found = {name: float(text) for name, text in match.groupdict().items() if text}
+            rest = f"{rest[: match.start()]} {rest[match.end() :]}"
+            return _placed(found, stamp, rest)
+    return Place({}, stamp, rest)
+
+
+def _placed(found: dict[str, float], stamp: float | None, rest: str) -> Place:
+    if "part" in found:
+        share = found["part"] / max(found["whole"], 1.0)
+        return Place({"epoch": found["epoch"] + share}, stamp, rest)
+    if "keras" in found:
+        return Place({}, stamp, rest, found["keras"] < found["keras_of"])
+    return Place(found, stamp, rest)
+
+
+def _stamp(line: str) -> tuple[float | None, str]:
+    """A time at the head of a line in seconds, from some day on; and the line without it."""
+    match = _STAMP.search(line[:60])
+    if not match:
+        return None, line
+    seconds = 3600.0 * int(match["h"]) + 60 * int(match["m"]) + int(match["s"])
+    seconds += float((match["f"] or ".0").replace(",", "."))
+    if match["day"] or match["month"]:
+        day = match["day"] or f"2000/{match['month']}/{match['date']}"
+        try:
+            day = datetime.strptime(day.replace("-", "/"), "%Y/%m/%d").toordinal()
+        except ValueError:
+            return None, line
+        seconds += 86_400.0 * day
+    rest = line[match.end() :].lstrip(" ]|:-")
+    return seconds, f"{line[: match.start()].rstrip(' [')} {_SOURCE.sub('', rest)}"
