@@ -19,7 +19,7 @@ from thalweg.health.codes import CODES, Code
 from thalweg.health.words import SPELLED, Run, advice
 
 FOLDER = Path(__file__).parent
-AT_HAND = "the model at hand (thalweg.monitor looks at it)"
+AT_HAND = "the model at hand, by thalweg.monitor"
 """What a check needs that no log can serve."""
 
 
