@@ -103,7 +103,8 @@ def index(found: Mapping[str, Page]) -> str:
         MADE,
         "",
         "What `thalweg diagnose` and the verdict of a run can say. `thalweg explain TW104` prints",
-        "its page in the terminal. A finding of severity `act` makes a run unhealthy (exit code 3).",
+        "its page in the terminal. A finding of severity `act` makes a run unhealthy (exit code",
+        "3).",
     ]
     for start, rows in groupby(found.values(), key=lambda page: page.row.code[:3]):
         lines += ["", f"## {GROUPS[start]}", "", "| code | name | severity | needs |"]

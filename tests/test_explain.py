@@ -226,13 +226,14 @@ def test_uses_are_commands_that_there_are():
 
 
 WORDS_OF_A_REPORT = """
-momentum, nesterov, learning rate, warm-up, cosine, batch size, epoch, step, gradient,
-gradient norm, clipping, weight decay, EMA, validation loss, overfitting, plateau, perplexity, bits per byte,
-accuracy, balanced accuracy, AUC, calibration error, temperature, r2, rmse, pinball, quantile,
-baseline, seed, horizon, accumulate, precision, bf16, fp16, loss scale, guard, rollback, checkpoint,
-patience, label smoothing, focal, dropout, resmlp, transformer, context, layer decay, freeze,
-forgetting, importance, fold, stratified, leakage, drift, confusion, interval, worst rows, verdict,
-healthy, finding, confidence, evidence, not checked, decision tree, naive Bayes, trigram, deviations
+momentum, nesterov, learning rate, warm-up, cosine, batch size, epoch, step, gradient, gradient
+norm, clipping, weight decay, EMA, validation loss, overfitting, plateau, perplexity, bits per
+byte, accuracy, balanced accuracy, AUC, calibration error, temperature, r2, rmse, pinball,
+quantile, baseline, seed, horizon, accumulate, precision, bf16, fp16, loss scale, guard,
+rollback, checkpoint, patience, label smoothing, focal, dropout, resmlp, transformer, context,
+layer decay, freeze, forgetting, importance, fold, stratified, leakage, drift, confusion,
+interval, worst rows, verdict, healthy, finding, confidence, evidence, not checked, decision
+tree, naive Bayes, trigram, deviations
 """
 
 
