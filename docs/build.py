@@ -1,7 +1,8 @@
 """Write what the docs say twice from the one place where it stands: `python docs/build.py`.
 
 docs/defaults.md and the settings come from the code; the README's file map from the first line of
-every file; parts of docs/optimizers.md from the rules. A test fails when one is out of date.
+every file; parts of docs/optimizers.md from the rules; docs/findings and docs/glossary.md from what
+`thalweg explain` says. A test fails when one is out of date.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
+import build_findings
 import build_optimizers
 
 from thalweg.jobs import defaults
@@ -121,4 +123,5 @@ def filled(text: str, parts: dict[str, str]) -> str:
 if __name__ == "__main__":
     DEFAULTS.write_text(defaults_page(), encoding="utf-8")
     OPTIMIZERS.write_text(optimizers_page(OPTIMIZERS.read_text(encoding="utf-8")), encoding="utf-8")
+    build_findings.write()
     README.write_text(readme_with_map(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -23,6 +23,7 @@ from cyclopts import (
     convert,
 )
 
+from thalweg.cli.explain import explain
 from thalweg.cli.output import print_json, print_scores, size_text
 from thalweg.errors import ThalwegError, UsageError
 from thalweg.jobs import defaults
@@ -356,6 +357,8 @@ def _text_of(said: Mapping[str, Any], *, brief: bool, several: bool) -> str:
     text = _job("diagnose", "as_text")(said)
     return f"{said['source']['path']}\n{text}" if several else text
 
+
+app.command(explain)
 
 runs = App(name="runs", help="List the runs, oldest first, or delete one.")
 app.command(runs)
