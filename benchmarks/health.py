@@ -172,8 +172,10 @@ def text_of(report: dict[str, Any]) -> str:
         if isinstance(row, dict) and "share" in row
     ]
     faults = [
-        [row["fault"], row["strength"], *(str(row[k]) for k in ("runs", "any", "first", "named"))]
-        + [" ".join(f"{code}:{count}" for code, count in row["said"].items())]
+        [
+            *(str(row[k]) for k in ("fault", "strength", "runs", "any", "first", "named")),
+            " ".join(f"{code}:{count}" for code, count in row["said"].items()),
+        ]
         for row in report["faults"]
     ]
     others = [

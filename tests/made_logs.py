@@ -16,10 +16,9 @@ STEPS = 600
 def log_of(settings: Mapping[str, Any] | None = None, **columns: Any) -> Log:
     """Columns by role: arrays, one value a step; or (steps, values)."""
     log = Log("made", "csv", settings=settings or {}, rows=STEPS)
-    for role, values in columns.items():
-        name = role.replace("__", ":")
-        steps, values = values if isinstance(values, tuple) else (None, values)
-        steps = np.arange(1.0, len(values) + 1) if steps is None else steps
+    for name, column in columns.items():
+        is_pair = isinstance(column, tuple)
+        steps, values = column if is_pair else (np.arange(1.0, len(column) + 1), column)
         log.series[name] = Series(name, np.asarray(steps, float), np.asarray(values, float))
     return log
 

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from thalweg.draw.diagnosis import as_brief, as_post_mortem, as_text
 from thalweg.errors import DataError, RunError
 from thalweg.health.against import differing, partings, sentence
@@ -16,7 +14,7 @@ from thalweg.health.diagnosis import diagnose
 from thalweg.jobs.results import verdict_object
 from thalweg.record import read
 from thalweg.record.as_log import as_log
-from thalweg.record.foreign import Columns, Log, Series, find_logs, read_logs
+from thalweg.record.foreign import Columns, Log, find_logs, read_logs
 from thalweg.record.foreign.log import LOSS, VALIDATION
 from thalweg.record.foreign.open import STDIN
 from thalweg.state import folder as files
@@ -111,17 +109,6 @@ def curves_of(log: Log) -> dict[str, list[list[float]]]:
         for role in (LOSS, VALIDATION)
         if (series := log.get(role)) is not None
     }
-
-
-def thinned(series: Series, count: int = 100) -> list[list[float]]:
-    """The first, lowest and highest point of each part of a series; what is not finite stays."""
-    size = max(1, len(series) // count)
-    kept: list[int] = []
-    for begin in range(0, len(series), size):
-        part = series.values[begin : begin + size]
-        finite = np.nan_to_num(part, nan=np.inf)
-        kept += sorted({begin, begin + int(finite.argmin()), begin + int(finite.argmax())})
-    return [[float(series.steps[i]), float(series.values[i])] for i in kept]
 
 
 def said_of(log: Log, verdict: Verdict) -> dict[str, Any]:

@@ -29,6 +29,17 @@ class Series:
     def __len__(self) -> int:
         return len(self.steps)
 
+    def thinned(self, count: int = 100) -> list[list[float]]:
+        """[step, value] of the first, lowest and highest of each of so many parts; what is not
+        finite counts as highest.
+        """
+        size = max(1, len(self) // count)
+        kept: list[int] = []
+        for begin in range(0, len(self), size):
+            part = np.nan_to_num(self.values[begin : begin + size], nan=np.inf)
+            kept += sorted({begin, begin + int(part.argmin()), begin + int(part.argmax())})
+        return [[float(self.steps[i]), float(self.values[i])] for i in kept]
+
     @classmethod
     def of(cls, name: str, points: Iterable[tuple[float, float]]) -> Series:
         """From (step, value), in the order in which they were written."""
