@@ -43,7 +43,7 @@ def nonfinite(view: View) -> Suspicion | None:
             "nonfinite",
             since,
             0.97 if is_broken else 0.7,
-            f"{name} is not finite {how}, first at {view.name(series.steps[bad[0]])}; {before}",
+            f"{name} is not finite {how}, first at {view.name(float(series.steps[bad[0]]))}; {before}",
             {"count": len(bad), "rows": len(values), "first": float(series.steps[bad[0]])},
             severity="act" if is_broken else "warn",
         )

@@ -105,7 +105,7 @@ def _several(path: str, found: list[Path]) -> str:
 def curves_of(log: Log) -> dict[str, list[list[float]]]:
     """The losses as points to draw: [step, value], at most some 200, extremes kept."""
     return {
-        role: thinned(series)
+        role: series.thinned()
         for role in (LOSS, VALIDATION)
         if (series := log.get(role)) is not None
     }
