@@ -136,7 +136,8 @@ def _log(
     points = _points(cells, now.steps, now.names)
     roles = roles_in(points, columns, source)
     now = by_rows(cells, now, roles.get(LOSS, ""))
-    log = Log(source, format, tool, unit=now.unit, rows=cells.num_rows, notes=[*now.notes])
+    unit = "epoch" if tool == "keras" and now.unit == "row" and not now.notes else now.unit
+    log = Log(source, format, tool, unit=unit, rows=cells.num_rows, notes=[*now.notes])
     fill(log, _points(cells, now.steps, now.names), columns)
     if is_whole and format in ("csv", "jsonl"):
         _uncover_blanks(log, cells, now.steps)

@@ -45,13 +45,14 @@ _SOURCE = re.compile(r"^[\w/.\-]+\.py[:\s]*\d*\]?")
 class Place:
     """counters: by name; stamp: seconds on the line's clock, or None; rest: the line without both
 
-    is_part: the line is a progress bar amid an epoch
+    is_part: a bar of Keras's amid an epoch; is_bar: any other bar, which repeats what it showed
     """
 
     counters: dict[str, float]
     stamp: float | None
     rest: str
     is_part: bool = False
+    is_bar: bool = False
 
 
 def place_of(line: str) -> Place:
@@ -66,17 +67,17 @@ def place_of(line: str) -> Place:
         if match:
             found = {name: float(text) for name, text in match.groupdict().items() if text}
             rest = f"{rest[: match.start()]} {rest[match.end() :]}"
-            return _placed(found, stamp, rest)
+            return _placed(found, stamp, rest, "%|" in match[0])
     return Place({}, stamp, rest)
 
 
-def _placed(found: dict[str, float], stamp: float | None, rest: str) -> Place:
+def _placed(found: dict[str, float], stamp: float | None, rest: str, is_bar: bool) -> Place:
     if "part" in found:
         share = found["part"] / max(found["whole"], 1.0)
         return Place({"epoch": found["epoch"] + share}, stamp, rest)
     if "keras" in found:
         return Place({}, stamp, rest, found["keras"] < found["keras_of"])
-    return Place(found, stamp, rest)
+    return Place(found, stamp, rest, is_bar=is_bar)
 
 
 def _stamp(line: str) -> tuple[float | None, str]:

@@ -49,13 +49,17 @@ _BEFORE |= {"entropy", "validation", "loss", "step", "iter", "iteration", "epoch
 
 @dataclass(slots=True)
 class _Reading:
-    """What was read so far; is_part: of each row, whether it stands amid an epoch's bar"""
+    """What was read so far; is_part: of each row, whether it stands amid an epoch's bar
+
+    pending: counters of a line without values, for those after it; shown: values of the last bar
+    """
 
     rows: list[dict[str, float]] = field(default_factory=list)
     stamps: list[float] = field(default_factory=list)
     is_part: list[bool] = field(default_factory=list)
     pending: dict[str, float] = field(default_factory=dict)
     longest_bar: float = 0.0
+    shown: dict[str, float] = field(default_factory=dict)
 
 
 def read_lines(text: str) -> Cells | None:
@@ -85,6 +89,11 @@ def _read(reading: _Reading, place: Place) -> None:
         step = counters.pop("bar")
         counters |= {"step": step} if is_steps else {}
     values = dict(pairs(place.rest))
+    if place.is_bar:
+        is_old = 0.0 in (place.counters.get("batch"), place.counters.get("bar"))
+        fresh = {} if is_old else {n: v for n, v in values.items() if reading.shown.get(n) != v}
+        reading.shown |= values
+        values = fresh
     told = {name for name in values if named(name).is_counter or named(name).is_epoch}
     is_row = any(_says(name) for name in values)
     if not is_row:

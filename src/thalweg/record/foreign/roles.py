@@ -93,6 +93,7 @@ _RIVALS = {"d", "g", "disc", "gen", "discriminator", "generator", "critic", "act
 def _loss_points(row: Named) -> int:
     points = 40 - len(row.words) - 6 * row.has(SMOOTHED) - 12 * row.has(PARTS)
     points += 2 * row.has({"step", "total"}) - 4 * row.has(EPOCHS) - 5 * row.has({"batch"})
+    points -= 8 * row.has({"vs"})
     return points - 15 * (row.has(FAINT) and not row.has(LOSSES))
 
 

@@ -90,6 +90,6 @@ def _from_clock(name: str, points: Points) -> Series | None:
 def _series(name: str, points: Points) -> Series | None:
     found = points.series(name)
     is_time = np.isfinite(found.values) & (found.values >= 0)
-    if is_time.sum() < 1:
+    if not found.values[is_time].any():
         return None
     return Series(name, found.steps[is_time], found.values[is_time])

@@ -6,6 +6,7 @@ is stated twice with different values, and nothing tells which of them trained t
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -87,11 +88,12 @@ def in_our_words(values: Mapping[str, Any]) -> dict[str, Any]:
         text = None if isinstance(value, bool) or value is None else _in_ours(own, str(value))
         if text:
             found[own] = text
-    found |= _halves(rows)
+    found |= _switches(rows)
     if 0 < found.get("warmup", 0) < 1:
         share = found.pop("warmup")
         found |= {"warmup": round(share * found["steps"])} if "steps" in found else {}
-    return {name: value for name, value in found.items() if name == "clip" or value not in (0, -1)}
+    kept = ("clip", "nan_filter", "weight_decay")
+    return {name: value for name, value in found.items() if name in kept or value not in (0, -1)}
 
 
 def _spelled(name: str) -> tuple[str, ...]:
@@ -134,7 +136,7 @@ def _stated(
 def _number(value: Any) -> float | int | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value if abs(value) < 1e15 else None
+    return value if math.isfinite(value) else None
 
 
 def _in_ours(own: str, text: str) -> str:
@@ -149,9 +151,11 @@ def _in_ours(own: str, text: str) -> str:
     return re.sub(r"(_(torch|hf|fused|bnb|8bit|anyprecision|apex|xla))+$", "", word)
 
 
-def _halves(rows: Mapping[tuple[str, ...], Any]) -> dict[str, str]:
-    """Precision where switches tell it: bf16, fp16, use_amp."""
-    for name, word in (("bf16", "bf16"), ("fp16", "fp16")):
-        if any(parts and parts[-1] == name and value is True for parts, value in rows.items()):
-            return {"precision": word}
-    return {}
+def _switches(rows: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
+    """What is told by truths: a precision; and whether the log hides what is not finite."""
+    is_on = {parts[-1]: value for parts, value in rows.items() if parts and value in (True, False)}
+    halves = [name for name in ("bf16", "fp16") if is_on.get(name)]
+    found: dict[str, Any] = {"precision": halves[0]} if halves else {}
+    if "logging_nan_inf_filter" in is_on:
+        found["nan_filter"] = bool(is_on["logging_nan_inf_filter"])
+    return found
