@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from foreign_kit import GENUINE, curve, read
 
+from foreign_kit import GENUINE, curve, read
 from thalweg.record.foreign import find_logs
 
 TRAINER = ("loss", "validation_loss", "lr", "gradient_norm", "seconds")

@@ -6,13 +6,15 @@ import json
 
 import numpy as np
 import pytest
+
 from foreign_kit import GENUINE, read, written
 
 HEALTHY = ("healthy", "bf16", "accumulated", "by_heart")
 
 
 @pytest.mark.parametrize(
-    ("name", "since", "count", "before"), [("nan_by_itself", 10, 11, "1.961"), ("nan_at_once", 2, 19, "")]
+    ("name", "since", "count", "before"),
+    [("nan_by_itself", 10, 11, "1.961"), ("nan_at_once", 2, 19, "")],
 )
 def test_a_run_that_died_by_itself_is_seen_to_be_dead(name, since, count, before):
     log = read(GENUINE / "huggingface" / name)
@@ -30,7 +32,9 @@ def test_a_run_that_died_by_itself_is_seen_to_be_dead(name, since, count, before
 
 
 def test_what_the_trainer_printed_is_uncovered_too():
-    assert np.isnan(read(GENUINE / "huggingface/nan_by_itself.txt").series["loss"].values).sum() == 11
+    assert (
+        np.isnan(read(GENUINE / "huggingface/nan_by_itself.txt").series["loss"].values).sum() == 11
+    )
 
 
 @pytest.mark.parametrize("name", HEALTHY)
@@ -74,7 +78,9 @@ def test_hidden(tmp_path, losses, norms, evals):
 
 @pytest.mark.parametrize(("losses", "norms", "evals"), SHOWN.values(), ids=SHOWN)
 def test_shown(tmp_path, losses, norms, evals):
-    np.testing.assert_array_equal(state(tmp_path, losses, norms, evals).series["loss"].values, losses)
+    np.testing.assert_array_equal(
+        state(tmp_path, losses, norms, evals).series["loss"].values, losses
+    )
 
 
 def test_the_arguments_of_the_run_are_read_without_running_them():

@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
+from thalweg.record.foreign.names import EPOCHS, STEPS, TRAIN, named
+
 _PATTERNS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
@@ -66,9 +68,15 @@ def place_of(line: str) -> Place:
         match = pattern.search(rest)
         if match:
             found = {name: float(text) for name, text in match.groupdict().items() if text}
+            found = {} if "bar" in found and _is_other(rest[: match.start()]) else found
             rest = f"{rest[: match.start()]} {rest[match.end() :]}"
             return _placed(found, stamp, rest, "%|" in match[0])
     return Place({}, stamp, rest)
+
+
+def _is_other(title: str) -> bool:
+    """Does the text before a bar tell that it is none of the training's? ("Map:", "Evaluating:")"""
+    return bool(title.strip()) and not named(title).has(TRAIN | EPOCHS | STEPS)
 
 
 def _placed(found: dict[str, float], stamp: float | None, rest: str, is_bar: bool) -> Place:

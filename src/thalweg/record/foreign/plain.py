@@ -17,6 +17,7 @@ from thalweg.record.foreign.names import HELD, LOSSES, METRICS, SMOOTHED, TEST, 
 from thalweg.record.foreign.places import Place, place_of
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_WRAPPED = re.compile(r"\b(?:tensor|(?:np|numpy|jnp)\.\w+|[Aa]rray)\(")
 _BACK = re.compile(r"\x08+")
 _NUMBER = re.compile(
     r"(?<![\w.@])(?P<number>[-+]?(?:(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
@@ -94,18 +95,19 @@ def _read(reading: _Reading, place: Place) -> None:
         fresh = {} if is_old else {n: v for n, v in values.items() if reading.shown.get(n) != v}
         reading.shown |= values
         values = fresh
-    told = {name for name in values if named(name).is_counter or named(name).is_epoch}
-    is_row = any(_says(name) for name in values)
-    if not is_row:
-        reading.pending |= {**counters, **{name: values[name] for name in told}}
+    if not any(_says(name) for name in values):
+        reading.pending |= counters | {name: v for name, v in values.items() if _counts(name)}
         return
-    own = counters | {name: values[name] for name in told}
-    row = (own or dict(reading.pending)) | values
-    if own and not any(named(name).is_epoch for name in own):
-        row |= {name: v for name, v in reading.pending.items() if named(name).is_epoch}
+    row = counters | values
+    kinds = {named(name).is_epoch for name in row if _counts(name)}
+    row |= {n: v for n, v in reading.pending.items() if named(n).is_epoch not in kinds}
     reading.rows.append(row)
     reading.stamps.append(np.nan if place.stamp is None else place.stamp)
     reading.is_part.append(place.is_part)
+
+
+def _counts(name: str) -> bool:
+    return named(name).is_counter or named(name).is_epoch
 
 
 def _says(name: str) -> bool:
@@ -132,7 +134,7 @@ def _pairs(line: str) -> Iterator[tuple[str, float]]:
         factor, number = _SPEEDS[speed[2]], float(speed[1])
         if factor or number:
             yield "seconds per it", factor * number if factor else 1.0 / number
-    part, end = "", 0
+    part, end, line = "", 0, _WRAPPED.sub("", line)
     for match in _NUMBER.finditer(line):
         chunk = line[end : match.start()]
         name = _name(chunk)
@@ -168,8 +170,8 @@ def _name(chunk: str) -> str:
         while first and _is_before(words[first - 1]):
             first -= 1
         words = words[first:]
-    known = named(" ".join(words))
-    return " ".join(words).lower() if is_told or known.has(_NOUNS) or known.is_loss else ""
+    last = named(words[-1])
+    return " ".join(words).lower() if is_told or last.has(_NOUNS) or last.is_loss else ""
 
 
 def _is_before(word: str) -> bool:
