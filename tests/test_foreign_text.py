@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from foreign_kit import curve, read, written
+from thalweg.errors import DataError
 
 MEGATRON = (
     " iteration {0:8d}/  500000 | consumed samples: {1:12d} | elapsed time per iteration (ms): "
@@ -199,8 +200,6 @@ def test_what_is_no_number_stays_none(tmp_path, word):
 
 
 def test_prose_is_no_log(tmp_path):
-    from thalweg.errors import DataError
-
     prose = "The loss of 3 ships was a cost to 40 owners.\nIn 1912, another loss, of 1 ship.\n" * 3
     for words in (prose, "numpy==2.0\ntorch>=2.13\n", "Usage: train.py --loss mse --steps 100\n"):
         with pytest.raises(DataError):

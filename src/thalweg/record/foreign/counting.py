@@ -91,8 +91,10 @@ def _over_epochs(cells: Cells, steps: np.ndarray, epochs: np.ndarray) -> np.ndar
         return steps
     if np.sum(np.diff(epochs) > 0) > 2 * len(falls) + 1:
         return steps
-    per_epoch = np.nanmax(cells.values[BATCHES]) if BATCHES in cells.values else steps.max()
-    return (epochs - epochs.min()) * max(per_epoch, steps.max()) + steps
+    rises = np.diff(steps)
+    told = np.nanmax(cells.values[BATCHES]) if BATCHES in cells.values else 0.0
+    seen = steps.max() - steps.min() + np.min(rises[rises > 0], initial=steps.max())
+    return (epochs - epochs.min()) * (told if told > steps.max() else seen) + steps
 
 
 def _counts(steps: np.ndarray) -> bool:

@@ -16,6 +16,7 @@ _LINE = re.compile(
     r"^\s*(?:Overriding:\s*)?(?:--)?([A-Za-z_][\w\- .]{0,60}?)\s*[:=]\s*(\S[^=:]*?)\s*$"
 )
 
+_ITEM = "-"
 MOST_LINES = 2_000
 """Lines at the head of a log in which its arguments may stand."""
 
@@ -56,14 +57,13 @@ def read_yaml(text: str) -> dict[str, Any]:
         match = _PAIR.match(re.sub(r"\s+#.*$|^#.*$", "", line))
         if not match:
             continue
-        indent = len(match[1]) + len(match[2] or "")
-        while open_names and open_names[-1][0] >= indent:
+        while open_names and open_names[-1][0] >= len(match[1]):
             open_names.pop()
+        path = [name for _, name in open_names]
         value = re.sub(r"^(?:!\S+|&\S+)\s*", "", match[4] or "")
-        name = ".".join([*(name for _, name in open_names), match[3]])
-        if value and not match[2]:
-            found[name] = scalar(value)
-        open_names.append((indent, f"{match[3]}[]" if match[2] else match[3]))
+        if value and not match[2] and _ITEM not in path:
+            found[".".join([*path, match[3]])] = scalar(value)
+        open_names.append((len(match[1]), _ITEM if match[2] else match[3]))
     return found
 
 

@@ -63,7 +63,7 @@ _SCHEDULES = (
     *(("linear", "linear"), ("const", "constant"), ("step", "step")),
 )
 _PRECISIONS = (
-    *((r"bf(loat)?16-true", "bf16-weights"), (r".*bf(loat)?16.*", "bf16")),
+    *((r"bf(loat)?16-(true|weights)", "bf16-weights"), (r".*bf(loat)?16.*", "bf16")),
     *((r".*(fp|float)16.*|16(-\w+)?|half", "fp16"), (r".*(fp|float)32.*|32(-\w+)?|no", "float32")),
 )
 
