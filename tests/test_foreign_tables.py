@@ -179,6 +179,16 @@ def test_a_run_that_ended_early_in_a_wide_table_is_short(tmp_path):
     assert [len(log.series["loss"]) for log in logs] == [12, 8]
 
 
+def test_an_export_of_one_tag_has_its_name_in_the_files(tmp_path):
+    rows = [f"{1.7e9 + i},{10 * i},{1 / (1 + i)}" for i in range(5)]
+    text = "\n".join(["Wall time,Step,Value", *rows])
+    log = read(written(tmp_path, "run-a-tag-loss_train.csv", text))
+    assert curve(log, "loss")[1] == (10, 0.5)
+    np.testing.assert_allclose(log.series["seconds"].values, 0.1)
+    with pytest.raises(DataError, match="names a loss"):
+        read(written(tmp_path, "run-a-tag-accuracy.csv", text))
+
+
 def test_any_table_of_numbers_is_no_log(tmp_path):
     rows = [f"{i},{i},{i},cat" for i in range(20)]
     with pytest.raises(DataError, match="names a loss"):

@@ -191,6 +191,36 @@ def test_times_at_the_head_of_lines_tell_seconds_a_step(tmp_path):
     np.testing.assert_allclose(seconds.values, 0.1)
 
 
+BOTH = {
+    "a title line": "Epoch {0}\nloss: {1}  [   64/60000]\nTest Error: \n Avg loss: {2}\n",
+    "set after the word": "iter {0} | loss train: {1}, val: {2} | iter time: 9.0 ms (step)\n",
+    "set before the number": "Epoch {0}/24\ntrain Loss: {1} Acc: 0.7\nval Loss: {2} Acc: 0.9\n",
+    "at the end": "[{0}]\ttrain-logloss:{1}\teval-logloss:{2}\n",
+    "of two sets": "[{0}]\ttraining's binary_logloss: {1}\tvalid_1's binary_logloss: {2}\n",
+    "short": "{0} val {2}\n{0} train {1}\n",
+    "lines of results": "Training - Epoch: {0} Avg loss: {1}\nValidation - Epoch: {0} Avg loss: {2}\n",
+    "camel case": "step {0} trainLoss={1} valLoss={2}\n",
+}
+
+
+@pytest.mark.parametrize("form", BOTH.values(), ids=BOTH)
+def test_losses_on_two_sets_are_told_apart(tmp_path, form):
+    lines = "".join(form.format(i, 1.0 / i, 2.0 / i) for i in range(1, 6))
+    log = read(written(tmp_path, "log.txt", lines))
+    np.testing.assert_allclose(log.series["loss"].values, [1 / i for i in range(1, 6)])
+    np.testing.assert_allclose(log.series["validation_loss"].values, [2 / i for i in range(1, 6)])
+    assert log.unit != "row"
+
+
+def test_lines_before_the_first_that_counts_lie_before_it(tmp_path):
+    lines = [
+        f"{{'loss': {1 / i}, 'epoch': 0.01}}\n 1%|█ | {i + 1}/300 [00:20<50:00, 10.1s/it]"
+        for i in range(1, 5)
+    ]
+    log = read(written(tmp_path, "log.txt", "\n".join(lines)))
+    assert log.series["loss"].steps.tolist() == [1, 2, 3, 4]
+
+
 @pytest.mark.parametrize("word", ["nan", "NaN", "inf", "-inf"])
 def test_what_is_no_number_stays_none(tmp_path, word):
     lines = text("step {0}: loss {1:.3f}") + f"step 50: loss {word}\nstep 60: loss {word}\n"

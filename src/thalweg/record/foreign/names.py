@@ -13,7 +13,7 @@ TRAIN = {"train", "training", "trn", "fit"}
 HELD = {"val", "valid", "validation", "eval", "evaluation", "dev", "holdout", "heldout", "vali"}
 TEST = {"test", "testing", "tst"}
 
-LOSSES = {"loss", "losses", "nll", "xent", "crossentropy", "perte"}
+LOSSES = {"loss", "losses", "nll", "xent", "crossentropy", "logloss"}
 FAINT = {"objective", "cost", "criterion", "bpb", "bpc", "ce", "bce", "elbo"}
 """Words of a loss where no column has one of the others."""
 
@@ -21,7 +21,7 @@ STEPS = {"step", "steps", "iteration", "iterations", "iter", "iters", "it", "upd
 STEPS |= {"batch", "batches", "minibatch"}
 EPOCHS = {"epoch", "epochs", "ep"}
 TIMES = {"time", "times", "runtime", "seconds", "second", "secs", "sec", "duration", "timestamp"}
-TIMES |= {"clock", "wall", "walltime", "elapsed", "ms", "dt", "ups"}
+TIMES |= {"clock", "wall", "walltime", "elapsed", "ms", "dt", "ups", "timing"}
 
 PARTS = {"aux", "auxiliary", "kl", "reg", "regularization", "penalty", "z", "balance", "router"}
 PARTS |= {"commitment", "entropy", "value", "policy", "decay", "adv", "perceptual"}

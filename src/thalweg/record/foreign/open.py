@@ -81,6 +81,7 @@ def read_text(
         cells = reader(text)
         if cells is None or not cells.values:
             continue
+        cells = _with_tag(cells, path)
         runs = parts_of_table(cells, strict=True) if format == "csv" and not columns.given else []
         if runs:
             return [_of_part(source, part.name, part.cells, columns, part.loss) for part in runs]
@@ -96,6 +97,16 @@ def read_text(
     if runs:
         return [_of_part(source, part.name, part.cells, columns, part.loss) for part in runs]
     raise DataError(f"{source} is no log that is known: no column or line in it names a loss")
+
+
+def _with_tag(cells: Cells, path: Path | None) -> Cells:
+    """An export of one tag, whose column is just "Value": the tag stands in the file's name."""
+    if path is None or {name.lower() for name in cells.names} != {"wall time", "step", "value"}:
+        return cells
+    tag = path.stem.rpartition("tag-")[2]
+    names = {name: tag if name.lower() == "value" else name for name in cells.names}
+    values = {names[name]: column for name, column in cells.values.items()}
+    return replace(cells, values=values, has={names[n]: has for n, has in cells.has.items()})
 
 
 def _is_told(name: str) -> bool:

@@ -16,6 +16,8 @@ _PATTERNS = tuple(
     for pattern in (
         # Train Epoch: 1 [640/60000 (1%)]
         r"epoch:?\s*(?P<epoch>\d+)\s*\[\s*(?P<part>\d+)/\s*(?P<whole>\d+)\s*\(\s*\d+(?:\.\d+)?%\)\]",
+        # Train: 0 [  50/1251 (  4%)]
+        r"train:\s*(?P<epoch>\d+)\s*\[\s*(?P<batch>\d+)/\s*(?P<batches>\d+)\s*\(\s*\d+%\)\]",
         # Epoch: [0][10/391]   Epoch(train)  [1][ 50/7330]
         r"epoch(?:\(\w+\))?:?\s*\[(?P<epoch>\d+)\](?:\s*\[\s*(?P<batch>\d+)/\s*(?P<batches>\d+)\])?",
         # Epoch [1/5], Step [100/600]
@@ -29,6 +31,10 @@ _PATTERNS = tuple(
         r"epoch\s+(?P<epoch>\d+):\s+(?P<batch>\d+)\s*/\s*(?P<batches>\d+)\b",
         # [1,   200] loss: 0.135
         r"^\s*\[\s*(?P<epoch>\d+),\s*(?P<batch>\d+)\s*\]",
+        # [12]  train-logloss:0.65
+        r"^\s*\[(?P<step>\d+)\]\s",
+        # loss: 2.303494  [   64/60000]
+        r"\[\s*(?P<done>\d+)/\s*(?P<all>\d+)\]\s*$",
         #  45%|####      | 450/1000 [00:10<00:12, 44.7it/s
         r"\d+%\|[^|]*\|\s*(?P<bar>\d+)/(?P<bar_of>\d+)\s*",
         # 313/313 [======] - 1s 2ms/step - loss: ...
@@ -83,6 +89,8 @@ def _placed(found: dict[str, float], stamp: float | None, rest: str, is_bar: boo
     if "part" in found:
         share = found["part"] / max(found["whole"], 1.0)
         return Place({"epoch": found["epoch"] + share}, stamp, rest)
+    if "done" in found:
+        return Place({"share": found["done"] / max(found["all"], 1.0)}, stamp, rest)
     if "keras" in found:
         return Place({}, stamp, rest, found["keras"] < found["keras_of"])
     return Place(found, stamp, rest, is_bar=is_bar)

@@ -91,7 +91,8 @@ _RIVALS = {"d", "g", "disc", "gen", "discriminator", "generator", "critic", "act
 
 
 def _loss_points(row: Named) -> int:
-    points = 40 - len(row.words) - 6 * row.has(SMOOTHED) - 12 * row.has(PARTS)
+    is_part = row.has(PARTS - {"entropy"} if row.has({"cross"}) else PARTS)
+    points = 40 - len(row.words) - 6 * row.has(SMOOTHED) - 12 * is_part
     points += 2 * row.has({"step", "total"}) - 4 * row.has(EPOCHS) - 5 * row.has({"batch"})
     points -= 8 * row.has({"vs"})
     return points - 15 * (row.has(FAINT) and not row.has(LOSSES))
@@ -131,6 +132,7 @@ def _scale_points(row: Named) -> int:
 
 def _skipped_points(row: Named) -> int:
     is_count = row.has({"iterations", "steps", "step", "iters", "updates", "batches"})
+    is_count = is_count or len(row.words) == 1
     return 40 - len(row.words) if row.has({"skipped", "skips"}) and is_count else 0
 
 
