@@ -198,7 +198,7 @@ BOTH = {
     "at the end": "[{0}]\ttrain-logloss:{1}\teval-logloss:{2}\n",
     "of two sets": "[{0}]\ttraining's binary_logloss: {1}\tvalid_1's binary_logloss: {2}\n",
     "short": "{0} val {2}\n{0} train {1}\n",
-    "lines of results": "Training - Epoch: {0} Avg loss: {1}\nValidation - Epoch: {0} Avg loss: {2}\n",
+    "lines of results": "Training - Epoch: {0} Loss: {1}\nValidation - Epoch: {0} Loss: {2}\n",
     "camel case": "step {0} trainLoss={1} valLoss={2}\n",
 }
 
