@@ -27,9 +27,10 @@ class Code:
 
 
 _LIVE = ""
-_LOSS = "a training loss"
-_BOTH = "training and validation losses"
+_LOSS = "training loss"
+_BOTH = "validation loss beside a training loss"
 _NORM = "gradient norms"
+_EVERY = "training loss of every step"
 
 CODES = {
     row.code: row
@@ -90,7 +91,7 @@ CODES = {
             "check that inputs and targets belong together and that the loss reaches the weights; "
             "try to overfit 16 samples: a model that cannot has a bug, not a bad setting; then "
             "{other_lr}",
-            "a training loss, and the number of classes or an accuracy",
+            _LOSS,
         ),
         Code(
             "TW105",
@@ -150,7 +151,7 @@ CODES = {
             "act",
             "weight the classes {class_weights}, and watch balanced accuracy or recall instead of "
             "accuracy",
-            "accuracies beside balanced accuracies, or predictions",
+            "balanced accuracy beside an accuracy",
         ),
         Code(
             "TW205",
@@ -166,7 +167,7 @@ CODES = {
             "batches in an order that matters",
             "act",
             "shuffle the samples each epoch {shuffle}",
-            "a training loss at every step over several epochs",
+            _EVERY,
         ),
         Code(
             "TW207",
@@ -174,7 +175,7 @@ CODES = {
             "the same batches again and again",
             "act",
             "check the sampler: each epoch must see every sample {shuffle}",
-            "a training loss at every step",
+            _EVERY,
         ),
         Code(
             "TW208",
@@ -191,7 +192,7 @@ CODES = {
             "forgetting of the earlier task",
             "act",
             "{lower_lr}, freeze the lower layers, or mix in samples of the earlier task",
-            "a score on the earlier task",
+            "score on the earlier task",
         ),
         # ---------------------------------------------------- the model
         Code(
@@ -199,9 +200,9 @@ CODES = {
             "dead_units",
             "dead units",
             "act",
-            "{lower_lr}; else a unit that never dies, such as leaky ReLU or GELU; check the biases' "
-            "initial values",
-            "shares of dead units",
+            "{lower_lr}; else a unit that never dies, such as leaky ReLU or GELU; check the "
+            "biases at the start",
+            "share of dead units",
         ),
         Code(
             "TW302",
@@ -210,7 +211,7 @@ CODES = {
             "act",
             "smaller initial weights, normalised inputs, a normalisation between layers; or units "
             "that do not saturate",
-            "shares of saturated units",
+            "share of saturated units",
         ),
         Code(
             "TW303",
@@ -293,9 +294,8 @@ CODES = {
             "skipped_steps",
             "steps skipped for overflow",
             "act",
-            "use bf16 instead of fp16 {precision}, or look for what overflows: the loss scale falls "
-            "without end",
-            "loss scales or counts of skipped steps",
+            "use bf16 instead of fp16 {precision}, or look for what overflows",
+            "loss scale or count of skipped steps",
         ),
         Code(
             "TW403",
@@ -303,7 +303,7 @@ CODES = {
             "run cut short",
             "warn",
             "{resume}",
-            "the planned number of steps",
+            "number of planned steps",
         ),
         Code(
             "TW404",

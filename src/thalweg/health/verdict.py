@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from thalweg.health.codes import DIVERGENCE, NON_FINITE, NON_FINITE_AT_ONCE
 from thalweg.health.improvement import best_of, improvements
@@ -16,6 +17,10 @@ STILL = 0.25
 """A run whose last improvement lies within this share of its evaluations, counted from the end, was
 improving.
 """
+
+
+HARMLESS = {"TW201"}
+SAID_BY_THE_END = {"TW001", "TW002", "TW004"}
 
 
 def judge(
@@ -46,6 +51,24 @@ def judge(
         return _out_of_budget(reason, evaluations, watched, kept)
     count = "1 evaluation" if len(evaluations) == 1 else f"{len(evaluations)} evaluations"
     return Verdict("unknown", f"{reason}, after {count}{kept}")
+
+
+def with_findings(verdict: Verdict, seen: Verdict) -> Verdict:
+    """The verdict on a run of ours with what the detectors saw in its curves.
+
+    What the guard ended is said already. A rise of the validation loss costs nothing where the best
+    weights were kept: it is told as a warning.
+    """
+    known = {each.code for each in verdict.findings}
+    more = [
+        replace(each, severity="warn") if each.code in HARMLESS else each
+        for each in seen.findings
+        if each.code not in known and not (known and each.code in SAID_BY_THE_END)
+    ]
+    missing = (*verdict.not_checkable, *seen.not_checkable)
+    return replace(
+        verdict, findings=(*verdict.findings, *more), not_checkable=tuple(dict.fromkeys(missing))
+    )
 
 
 def _cause(end: Event, events: Sequence[Event]) -> Event:

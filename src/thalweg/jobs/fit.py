@@ -15,6 +15,7 @@ from thalweg.jobs.finetuning import begun_settings, path_of
 from thalweg.jobs.folded import Folds
 from thalweg.jobs.folds import begin_folds
 from thalweg.jobs.interrupt import stop_on_signals
+from thalweg.jobs.live import Live
 from thalweg.jobs.opening import opening_lines
 from thalweg.jobs.place import Place, opened
 from thalweg.jobs.plan import FitPlan, plan_of
@@ -197,7 +198,9 @@ def _train(
                 descent.progress.steps,
             )
         )
+        live = Live(place.written, progress.say)
         for step in descent:
+            live.see(step)
             if waited is None:
                 waited = clock.seconds
                 progress.say(f"first step {waited:.1f} s after the start")

@@ -159,7 +159,7 @@ def _together(settings: Settings, folder: Folder | None, runs: Sequence[Run]) ->
 
 def _verdict(runs: Sequence[Run]) -> Verdict:
     """That of the first fold that went wrong, else of the last; which one is said."""
-    wrong = [i for i, run in enumerate(runs) if run.verdict.healthy is False]
+    wrong = [i for i, run in enumerate(runs) if run.verdict.state == "diverging"]
     number = wrong[0] if wrong else len(runs) - 1
     verdict = runs[number].verdict
     return replace(verdict, sentence=f"fold {number + 1}: {verdict.sentence}")

@@ -121,14 +121,14 @@ def run_resume(
         )
     data = old.check_data(data)
     old.check_held()
-    known = _with_own_schema(old, Settings.of({**old.chosen, **old.objects}))
+    known = with_own_schema(old, Settings.of({**old.chosen, **old.objects}))
     asked = changed(old.chosen, wish.settings)  # what cannot be set is refused before data is read
     settings = replace(Settings.of({**asked, **old.objects}), out=out, name=wish.name)
     progress, clock = open_progress(quiet=quiet), Clock(owns_process=owns_process)
     try:
         progress.say(f"reading {name_of(data)}" if is_stored(data) else "preparing the data")
         study = study_of(data, replace(known, by=settings.by), progress.say)
-        settings, change = _change(old, wish, settings, len(study.train))
+        settings, change = change_of(old, wish, settings, len(study.train))
         plan = plan_of(study, settings, owns_process=owns_process)
         with plan.machine.applied(), _place(old, wish, change, out) as place:
             descent = plan.descend(place, exact=exact, change=change)
@@ -179,14 +179,16 @@ def _folds(
     return go_on_with_folds(folder, settings, train, quiet=quiet)
 
 
-def _with_own_schema(old: Old, settings: Settings) -> Settings:
+def with_own_schema(old: Old, settings: Settings) -> Settings:
     """The settings of the data; a schema that was given is by now the run's own."""
     own = old.folder.path / SCHEMA
     is_given = settings.schema is not None or settings.init is not None
     return replace(settings, schema=str(own)) if is_given and own.is_file() else settings
 
 
-def _change(old: Old, wish: Wish, settings: Settings, rows: int) -> tuple[Settings, Change | None]:
+def change_of(
+    old: Old, wish: Wish, settings: Settings, rows: int
+) -> tuple[Settings, Change | None]:
     """The settings to go on with, and what they change; None where nothing is."""
     if wish.is_plain:
         return settings, _begun_before(old)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from thalweg.draw.report import render
-from thalweg.health.verdict import judge
+from thalweg.health.diagnosis import diagnose
+from thalweg.health.verdict import judge, with_findings
 from thalweg.jobs.finetuning import fine_tuning_of
 from thalweg.jobs.mattered import mattered
 from thalweg.jobs.place import Place
@@ -23,6 +24,7 @@ from thalweg.jobs.results import (
 from thalweg.jobs.run import Run
 from thalweg.jobs.schema_file import schema_text
 from thalweg.loop.descent import Descent
+from thalweg.record.as_log import as_log
 from thalweg.state import folder as files
 from thalweg.state.folder import Folder
 from thalweg.state.weights import save_weights
@@ -78,6 +80,9 @@ def score(
         watched=task.watched,
         phases=tuple(task.phases),
     )
+    if not task.phases:
+        seen = diagnose(as_log(place.written.history(), "this run"))
+        verdict = with_findings(verdict, seen)
     sets = {"validation": task.validation, "test": study.test}
     sights = Sights(task, sets, {"validation": best_values(descent)})
     choose_temperature(task, sights)

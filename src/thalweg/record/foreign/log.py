@@ -47,6 +47,7 @@ class Log:
     settings: what is known of the run, in our words where there are such: batch_size, clip, ...
     rows: lines or records that were read; notes: what reading it took, a line each
     checkpoints: path of each that lies beside it, by its step; the last ones
+    facts: of the model itself, by name, where one was at hand (`probes.structure`)
     """
 
     source: str
@@ -58,6 +59,7 @@ class Log:
     rows: int = 0
     notes: list[str] = field(default_factory=list)
     checkpoints: Mapping[int, str] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def get(self, role: str) -> Series | None:
         """The series of a role; None where the log has none."""

@@ -1,0 +1,208 @@
+"""FaultBench: what `thalweg.health` says of some 1,600 runs of which it is known what is wrong.
+
+    make faultbench-data                     the runs, once
+    python -m benchmarks.health              tables of the tuning tasks
+    python -m benchmarks.health --held-out   of the others: what is reported
+
+Baselines of the field look at the same columns (`benchmarks/healthbench/baselines.py`).
+"""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.facts import RESULTS, machine, table, write_json
+from benchmarks.healthbench.baselines import BASELINES
+from benchmarks.healthbench.exact import interval
+from benchmarks.healthbench.store import load
+from thalweg.health.diagnosis import diagnose
+
+BINS = ((0.0, 0.6), (0.6, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 1.01))
+"""Of confidence: a bin with fewer than 60 findings is merged with its neighbour."""
+LEAST = 60
+
+
+@dataclass
+class Row:
+    """One run and what was said of it. findings: (code, severity, confidence), the first first."""
+
+    meta: dict[str, Any]
+    findings: list[tuple[str, str, float]]
+    state: str
+    others: dict[str, bool] = field(default_factory=dict)
+
+    @property
+    def is_healthy(self) -> bool:
+        return self.meta["status"] == "healthy"
+
+    @property
+    def codes(self) -> list[str]:
+        return [code for code, _, _ in self.findings]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Diagnose the stored runs, print the tables, write the JSON."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.health", description=__doc__)
+    parser.add_argument("--held-out", action="store_true")
+    parser.add_argument("--tasks", nargs="+", default=None)
+    parser.add_argument("--show", default="", help="name each run of this fault, or 'healthy'")
+    parser.add_argument("--to", type=Path, default=None)
+    asked = parser.parse_args(arguments)
+    rows = list(diagnosed(asked.tasks or (), "held-out" if asked.held_out else "tuning"))
+    if not rows:
+        print("there are no runs yet: make faultbench-data", file=sys.stderr)
+        return 1
+    report = summary(rows)
+    print(text_of(report))
+    if asked.show:
+        print("\n".join(shown(rows, asked.show)))
+    if asked.to is not None or asked.held_out:
+        name = "health-held-out.json" if asked.held_out else "health.json"
+        facts = {"schema": 1, "machine": machine(threads=1), **report}
+        write_json(facts, asked.to or RESULTS / name)
+    return 0
+
+
+def diagnosed(tasks: Sequence[str], part: str) -> Iterable[Row]:
+    """Every run that counts: healthy ones, and faults that did harm."""
+    for meta, log in load(tasks, part=part, only=("healthy", "fault")):
+        verdict = diagnose(log)
+        said = [(each.code, each.severity, each.confidence) for each in verdict.findings]
+        others = {name: rule(log) for name, rule in BASELINES.items()}
+        yield Row(meta, said, verdict.state, others)
+
+
+def summary(rows: Sequence[Row]) -> dict[str, Any]:
+    """The figures of the issue, each with its exact interval."""
+    healthy = [row for row in rows if row.is_healthy]
+    faulty = [row for row in rows if not row.is_healthy]
+    acts = [row for row in healthy if any(severity == "act" for _, severity, _ in row.findings)]
+    alarms = [row for row in healthy if row.findings]
+    hard = [row for row in healthy if row.meta["hard"]]
+    found = [row for row in faulty if row.findings]
+    first = [row for row in faulty if row.codes and row.codes[0] in row.meta["codes"]]
+    named = [row for row in faulty if set(row.codes) & set(row.meta["codes"])]
+    return {
+        "healthy_alarm": rate(len(alarms), len(healthy)),
+        "healthy_act": rate(len(acts), len(healthy)),
+        "hard_healthy_alarm": rate(sum(bool(row.findings) for row in hard), len(hard)),
+        "recall": rate(len(found), len(faulty)),
+        "cause_first": rate(len(first), len(faulty)),
+        "cause_named": rate(len(named), len(faulty)),
+        "calibration": calibration(rows),
+        "false_codes": dict(Counter(code for row in healthy for code in row.codes).most_common()),
+        "faults": by_fault(faulty),
+        "baselines": {
+            name: {
+                "healthy_alarm": rate(sum(row.others[name] for row in healthy), len(healthy)),
+                "recall": rate(sum(row.others[name] for row in faulty), len(faulty)),
+            }
+            for name in BASELINES
+        },
+    }
+
+
+def rate(count: int, of: int) -> dict[str, Any]:
+    """count / of, with its exact 95% interval (Clopper and Pearson)."""
+    low, high = interval(count, of)
+    return {
+        "count": count,
+        "of": of,
+        "share": round(count / of, 4) if of else None,
+        "low": round(low, 4),
+        "high": round(high, 4),
+    }
+
+
+def calibration(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Of findings said with so much confidence, how many were right: a true code of that run."""
+    said = [
+        (confidence, code in row.meta["codes"])
+        for row in rows
+        for code, _, confidence in row.findings
+    ]
+    bins: list[list[tuple[float, bool]]] = []
+    for low, high in BINS:
+        part = [each for each in said if low <= each[0] < high]
+        if bins and (len(part) < LEAST or len(bins[-1]) < LEAST):
+            bins[-1] += part
+        else:
+            bins.append(part)
+    return [
+        {
+            "said": round(sum(c for c, _ in part) / len(part), 3),
+            **rate(sum(is_right for _, is_right in part), len(part)),
+        }
+        for part in bins
+        if part
+    ]
+
+
+def by_fault(faulty: Sequence[Row]) -> list[dict[str, Any]]:
+    """Recall and cause of each fault, mild and strong."""
+    names = sorted({(row.meta["fault"], row.meta["run"]["strength"]) for row in faulty})
+    rows = []
+    for fault, strength in names:
+        part = [
+            r for r in faulty if (r.meta["fault"], r.meta["run"]["strength"]) == (fault, strength)
+        ]
+        rows.append(
+            {
+                "fault": fault,
+                "strength": strength,
+                "runs": len(part),
+                "any": sum(bool(row.findings) for row in part),
+                "first": sum(bool(r.codes) and r.codes[0] in r.meta["codes"] for r in part),
+                "named": sum(bool(set(row.codes) & set(row.meta["codes"])) for row in part),
+                "said": dict(Counter(row.codes[0] for row in part if row.codes).most_common(4)),
+            }
+        )
+    return rows
+
+
+def text_of(report: dict[str, Any]) -> str:
+    """Tables."""
+    figures = [
+        [name, f"{row['count']}/{row['of']}", f"{100 * (row['share'] or 0):.1f}%"]
+        for name, row in report.items()
+        if isinstance(row, dict) and "share" in row
+    ]
+    faults = [
+        [row["fault"], row["strength"], *(str(row[k]) for k in ("runs", "any", "first", "named"))]
+        + [" ".join(f"{code}:{count}" for code, count in row["said"].items())]
+        for row in report["faults"]
+    ]
+    others = [
+        [name, *(f"{100 * (row[k]['share'] or 0):.1f}%" for k in ("healthy_alarm", "recall"))]
+        for name, row in report["baselines"].items()
+    ]
+    bins = [
+        [f"{row['said']:.2f}", f"{row['share']:.2f}", str(row["of"])]
+        for row in report["calibration"]
+    ]
+    return "\n\n".join(
+        (
+            table(["figure", "count", "share"], figures),
+            table(["said with", "right", "findings"], bins),
+            f"false on healthy runs: {report['false_codes']}",
+            table(["fault", "strength", "runs", "any", "first", "named", "said first"], faults),
+            table(["baseline", "false alarms", "recall"], others),
+        )
+    )
+
+
+def shown(rows: Sequence[Row], which: str) -> Iterable[str]:
+    """Each run of a fault, or each false alarm, by name."""
+    for row in rows:
+        is_asked = row.meta["fault"] == which or (which == "healthy" and row.is_healthy)
+        if is_asked and (which != "healthy" or row.findings):
+            codes = " ".join(f"{c}({p:.2f})" for c, _, p in row.findings) or "-"
+            yield f"{row.meta['name']}  {row.meta['hard'] or ''}  {codes}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

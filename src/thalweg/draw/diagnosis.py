@@ -1,0 +1,144 @@
+"""A diagnosis as text: verdict, curve, findings, and what could not be checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from textwrap import wrap
+from typing import Any
+
+from thalweg.draw.plot import plot
+from thalweg.strict import strict
+
+LETTERS = "ABCDEFGHIJ"
+"""What marks a finding on the curve."""
+
+WIDTH = 96
+
+
+def as_text(said: Mapping[str, Any]) -> str:
+    """The whole of one log."""
+    verdict, source = said["verdict"], said["source"]
+    lines = [*_folded(f"{verdict['state']}: {verdict['sentence']}", "")]
+    lines += ["", *_curve(said)]
+    for letter, finding in zip(LETTERS, verdict["findings"], strict=False):
+        lines += ["", *_finding(letter, finding, source)]
+    if "against" in said:
+        lines += ["", *_against(said["against"])]
+    if "tries" in said:
+        lines += ["", *_tries(said["tries"])]
+    notes = [f"note: {note}" for note in source["notes"]]
+    lines += ["", *(line for note in notes for line in _folded(note, "  "))] if notes else []
+    if verdict["not_checkable"]:
+        lines += ["", "not checked:"]
+        for each in verdict["not_checkable"]:
+            lines += _folded(each, "  ")
+    return "\n".join(lines)
+
+
+def _curve(said: Mapping[str, Any]) -> list[str]:
+    """The training loss, else that of validation, with the findings' letters below."""
+    for role, points in said["curves"].items():
+        marks = {
+            each["since_step"]: letter
+            for letter, each in zip(LETTERS, said["verdict"]["findings"], strict=False)
+        }
+        drawn = plot(points, marks)
+        if drawn:
+            columns = said["source"]["columns"]
+            return [f"{columns.get(role, role)} ({said['source']['path']})", *drawn]
+    return []
+
+
+def _finding(letter: str, finding: Mapping[str, Any], source: Mapping[str, Any]) -> list[str]:
+    """Name, since when, how sure; the evidence; what to change."""
+    sure = f"{100 * finding['confidence']:.0f}% sure"
+    unit = source.get("unit", "step")
+    head = (
+        f"{letter}  {finding['code']} {finding['name']} ({finding['severity']}), since {unit} "
+        f"{finding['since_step']:,}, {sure}"
+    )
+    advice = f"to change: {finding['advice']}"
+    return [
+        head,
+        *_folded(str(finding["evidence"].get("says", "")), "   "),
+        *_folded(advice, "   "),
+        f"   more: thalweg explain {finding['code']}",
+    ]
+
+
+def _against(said: Mapping[str, Any]) -> list[str]:
+    """Where it parts from a good log."""
+    lines = _folded(f"against {said['path']}: {said['sentence']}", "")
+    for name, (mine, theirs) in said["settings"].items():
+        lines.append(f"   {name}: {mine}, there {theirs}")
+    return lines
+
+
+def _tries(said: Mapping[str, Any]) -> list[str]:
+    """What each change did, the best first."""
+    lines = [f"tried, {said['steps']:,} steps each from step {said['from_step']:,}:"]
+    for row in said["tries"]:
+        loss = row.get("validation_loss")
+        if loss is None:
+            lines += _folded(f"{row['change']}: {row['error']}", "   ")
+            continue
+        gain = row["better_by"]
+        beside = "" if not row["settings"] or gain is None else f"  ({-100 * gain:+.1f}%)"
+        lines.append(f"   {row['change']:<32} validation loss {loss:.4g}{beside}")
+    return lines
+
+
+def _folded(text: str, indent: str) -> list[str]:
+    return wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent)
+
+
+def as_brief(said: Mapping[str, Any]) -> str:
+    """To paste to a colleague or a chat assistant: settings, curves, verdict, open questions."""
+    verdict, source = said["verdict"], said["source"]
+    settings = json.dumps(strict(source["settings"]))
+    parts = [
+        f"# Training run {source['path']}",
+        f"Format {source['format']}, {source['rows']:,} rows; tool {source['tool'] or 'unknown'}.",
+        f"Settings: {settings if source['settings'] else 'not known'}",
+    ]
+    for role, points in said["curves"].items():
+        shown = " ".join(f"{step:g}:{value:.4g}" for step, value in points)
+        parts.append(f"{role} (step:value, extremes kept): {shown}")
+    parts.append(f"Verdict of thalweg diagnose: {verdict['state']}: {verdict['sentence']}")
+    for each in verdict["findings"]:
+        parts.append(
+            f"- {each['code']} {each['name']} ({each['severity']}) since {each['since_step']}, "
+            f"{100 * each['confidence']:.0f}% sure: {each['evidence'].get('says', '')}. "
+            f"Suggested: {each['advice']}"
+        )
+    open_ = verdict["not_checkable"]
+    parts += ["Open, because the log does not say:"] if open_ else []
+    parts += [f"- {each}" for each in open_]
+    return "\n".join(parts)
+
+
+def as_post_mortem(said: Mapping[str, Any]) -> str:
+    """The timeline, the verdict and what the run cost."""
+    verdict, cost = said["verdict"], said["cost"]
+    lines = [f"what happened in {said['run']}", ""]
+    for row in said["timeline"]:
+        head = f"  step {row['step']:>8,}  {row['kind']:<10} "
+        lines += wrap(row["text"], WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
+    lines += ["", *_folded(f"{verdict['state']}: {verdict['sentence']}", "")]
+    for letter, finding in zip(LETTERS, verdict["findings"], strict=False):
+        lines += ["", *_finding(letter, finding, {})]
+    lines += ["", *_folded(_spent(cost), "")]
+    return "\n".join(lines)
+
+
+def _spent(cost: Mapping[str, Any]) -> str:
+    text = f"{cost['steps']:,} steps took {cost['seconds']:.4g} s"
+    if cost["best_step"] is None:
+        return f"{text}; nothing was evaluated, so no step is known to be the best"
+    after = cost["after_best"]
+    share = 100 * after["share_of_seconds"]
+    return (
+        f"{text}; the best evaluation was at step {cost['best_step']:,}, and {after['steps']:,} "
+        f"steps and {after['seconds']:.4g} s ({share:.0f}%) came after it"
+    )

@@ -1,0 +1,193 @@
+"""Numbers that break: not finite, diverging, spikes, exploding gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from thalweg.health.curve import MAD, Curve
+from thalweg.health.view import Suspicion, View, number
+from thalweg.record.foreign.log import LOSS, NORM, VALIDATION
+
+IN_A_ROW = 3
+"""Values that are not finite at the end of a series: it has broken for good."""
+
+RISE = 0.3
+"""A loss that has lost this share of its progress for good has diverged."""
+
+Z, FACTOR, WINDOW = 8.0, 2.0, 64
+"""A spike: so many robust deviations of the log loss above those before it, and so many times."""
+
+GROWN = 30.0
+"""A gradient's norm that is so many times what it was has exploded, where the loss suffers."""
+
+
+def nonfinite(view: View) -> Suspicion | None:
+    """NaN or infinity in a loss or in the gradient's norm."""
+    for role, name in ((LOSS, "the loss"), (VALIDATION, "the validation loss"), (NORM, "the norm")):
+        series = view.log.get(role)
+        bad = np.flatnonzero(~np.isfinite(series.values)) if series is not None else []
+        if series is None or not len(bad):
+            continue
+        values = series.values
+        tail = len(values) - 1 - (np.flatnonzero(np.isfinite(values)).max(initial=-1))
+        is_broken = tail >= min(IN_A_ROW, len(values)) or len(bad) > 0.2 * len(values)
+        if role == NORM and not is_broken:
+            continue  # a loss scaler overflows now and then, and skips the step
+        since = float(series.steps[len(values) - tail] if tail else series.steps[bad[0]])
+        before = _before(view, since)
+        how = "from there on" if is_broken and tail else f"at {len(bad):,} of {len(values):,} rows"
+        return Suspicion(
+            "nonfinite",
+            since,
+            0.97 if is_broken else 0.7,
+            f"{name} is not finite {how}, first at {view.name(series.steps[bad[0]])}; {before}",
+            {"count": len(bad), "rows": len(values), "first": float(series.steps[bad[0]])},
+            severity="act" if is_broken else "warn",
+        )
+    return None
+
+
+def _before(view: View, since: float) -> str:
+    """What went ahead of it, in words."""
+    for role, name in ((NORM, "gradient's norm"), (LOSS, "loss")):
+        series = view.log.get(role)
+        if series is None:
+            continue
+        is_earlier = (series.steps < since) & np.isfinite(series.values)
+        values = series.values[is_earlier]
+        if len(values) < 4:
+            continue
+        usual, last = np.median(values), float(np.max(values[-max(3, len(values) // 20) :]))
+        if usual > 0 and last > 5 * usual:
+            return f"before it the {name} had grown from {number(usual)} to {number(last)}"
+    main = view.main
+    if main is None or not np.any(main.raw_t < since):
+        return "it was so from the first value on"
+    return (
+        "it came at once: nothing had grown before it, as with a value in the data or an overflow"
+    )
+
+
+def divergence(view: View) -> Suspicion | None:
+    """The loss rises and stays up: what was learnt is lost again, or it never fell."""
+    curve = view.main
+    if curve is None or len(curve) < 5:
+        return None
+    rise = curve.last - curve.best
+    floor = 4 * curve.error + 2 * curve.noise / max(1, len(curve) // 20) ** 0.5
+    best = curve.calm[curve.best_at]
+    if rise <= max(floor, 1e-9 * abs(best)):
+        return None
+    progress = max(curve.progress, 4 * curve.error)
+    late = curve.part(0.9, 1.0)
+    stays = float(np.mean(late > best + 0.5 * rise))
+    worse_than_start = curve.last > curve.first + max(floor, 0.1 * abs(curve.first))
+    share = rise / progress
+    if stays < 0.8 or (share < RISE and not worse_than_start) or _is_restart(view, curve):
+        return None
+    since = _leaves(curve)
+    text = (
+        f"the loss rose from {number(best)} at {view.name(curve.t[curve.best_at])} to "
+        f"{number(curve.last)} at the end and stayed there"
+    )
+    if worse_than_start:
+        text += f", above the {number(curve.first)} that it began with"
+    return Suspicion(
+        "divergence",
+        since,
+        0.95 if worse_than_start or share > 0.7 else 0.8,
+        text,
+        {"best": float(best), "last": curve.last, "first": curve.first, "lost": round(share, 3)},
+    )
+
+
+def _leaves(curve: Curve) -> float:
+    """The step at which the curve last left the neighbourhood of its best."""
+    best = curve.calm[curve.best_at]
+    near = np.flatnonzero(curve.calm <= best + 0.1 * (curve.last - best))
+    return float(curve.t[min(len(curve) - 1, near[-1] + 1)])
+
+
+def _is_restart(view: View, curve: Curve) -> bool:
+    """Did the rate rise again since the best point, as a schedule of cycles has it?"""
+    rates = view.lr_at(curve.t)
+    if rates is None:
+        return False
+    at_best = rates[curve.best_at]
+    later = rates[curve.best_at :]
+    return bool(
+        later.max() > 3 * max(at_best, 1e-300)
+        and rates.max() <= 1.05 * rates[: curve.best_at + 1].max()
+    )
+
+
+def spikes(view: View) -> Suspicion | None:
+    """The loss jumps far beyond what it does from row to row, and comes back."""
+    found: list[tuple[float, float, float]] = []
+    for curve in (view.loss, view.validation):
+        if curve is not None:
+            found += _spikes_of(curve)
+    if not found:
+        return None
+    _, z, factor = max(found, key=lambda row: row[1])
+    steps = [row[0] for row in found]
+    shown = ", ".join(f"{each:,.10g}" for each in steps[:5]) + (", ..." if len(steps) > 5 else "")
+    times = "once" if len(steps) == 1 else f"{len(steps)} times"
+    return Suspicion(
+        "spikes",
+        steps[0],
+        min(0.95, 0.7 + 0.02 * (z - Z)),
+        f"the loss jumped {times} and came back (at {view.log.unit} {shown}); the largest to "
+        f"{factor:.3g} times what it was, {z:.0f} robust deviations",
+        {"steps": steps[:50], "largest_z": round(z, 1), "largest_factor": round(factor, 2)},
+    )
+
+
+def _spikes_of(curve: Curve) -> list[tuple[float, float, float]]:
+    """(step, deviations, factor) of each jump that came back."""
+    v = curve.raw_v
+    if len(v) < 24 or v.min() <= 0:
+        return []
+    logs = np.log(v)
+    window = min(WINDOW, max(12, len(v) // 6))
+    least = curve.best + 0.1 * max(curve.progress, 1e-12)
+    found = []
+    i = window
+    while i < len(v):
+        before = logs[i - window : i]
+        middle = np.median(before)
+        spread = max(MAD * np.median(np.abs(before - middle)), 0.02)
+        z, factor = (logs[i] - middle) / spread, float(np.exp(logs[i] - middle))
+        if z > Z and factor > FACTOR and v[i] > least:
+            after = logs[i + 1 : i + 1 + window]
+            back = np.flatnonzero(after < middle + max(3 * spread, np.log(1.3)))
+            if len(back):
+                found.append((float(curve.raw_t[i]), float(z), factor))
+                i += 1 + int(back[0])
+        i += 1
+    return found
+
+
+def exploding_gradient(view: View) -> Suspicion | None:
+    """The gradient's norm grows by orders while the loss suffers."""
+    norm, loss = view.norm, view.main
+    if norm is None or loss is None or len(norm) < 12:
+        return None
+    usual = float(np.median(norm.part(0.0, 0.3)))
+    late = float(np.median(norm.part(0.9, 1.0)))
+    largest = float(norm.raw_v.max())
+    if usual <= 0:
+        return None
+    lost = (loss.last - loss.best) / max(loss.progress, 4 * loss.error, 1e-12)
+    grown = late / usual
+    if grown < GROWN or lost < RISE:
+        return None
+    since = float(norm.t[np.flatnonzero(norm.v > 5 * usual)[0]])
+    return Suspicion(
+        "exploding_gradient",
+        since,
+        0.85,
+        f"the gradient's norm grew from {number(usual)} to {number(late)} (at most "
+        f"{number(largest)}) while the loss rose from {number(loss.best)} to {number(loss.last)}",
+        {"usual": usual, "late": late, "largest": largest},
+    )

@@ -1,0 +1,161 @@
+"""A log in, a verdict out: every detector looks, and what they say is put in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from thalweg.health import breaks, descent, fitting, layers, running
+from thalweg.health.codes import BY_KEY, Code
+from thalweg.health.state import state_of
+from thalweg.health.view import Detector, Suspicion, View
+from thalweg.health.words import Run, advice
+from thalweg.record.foreign.log import LOSS, NORM, VALIDATION, Log
+from thalweg.types import Finding, Verdict
+
+DETECTORS: tuple[Detector, ...] = (
+    breaks.nonfinite,
+    breaks.divergence,
+    breaks.exploding_gradient,
+    breaks.spikes,
+    layers.dead_units,
+    layers.saturated_units,
+    layers.vanishing_gradient,
+    descent.stuck_at_chance,
+    running.skipped_steps,
+    running.schedule_fault,
+    descent.weight_decay_too_strong,
+    descent.lr_too_high,
+    descent.lr_too_low,
+    fitting.label_noise,
+    fitting.unshuffled,
+    fitting.repeated_batches,
+    fitting.class_imbalance,
+    fitting.overfitting,
+    fitting.forgetting,
+    descent.plateau,
+    running.truncated,
+    running.stalled_throughput,
+)
+"""In the order in which causes come before effects."""
+
+HIDES = {
+    "nonfinite": {"divergence", "plateau", "truncated", "lr_too_high"},
+    "divergence": {"plateau", "lr_too_high", "overfitting"},
+    "stuck_at_chance": {"plateau", "lr_too_low", "underfitting"},
+    "overfitting": {"plateau"},
+    "lr_too_high": {"plateau", "spikes"},
+    "lr_too_low": {"plateau", "underfitting"},
+}
+"""What is not said beside a finding that is surer: it would be the same thing once more."""
+
+
+def diagnose(log: Log) -> Verdict:
+    """What is wrong with the run of this log, and what could not be checked.
+
+    >>> from thalweg.record.foreign.log import Log, Series
+    >>> rows = [(step, 2.0 if step < 60 else float("nan")) for step in range(100)]
+    >>> log = Log("mine", "csv", series={"loss": Series.of("loss", rows)})
+    >>> diagnose(log).findings[0].code
+    'TW001'
+    """
+    view = View(log)
+    said = [found for detector in DETECTORS if (found := detector(view)) is not None]
+    kept = _kept(said)
+    findings = tuple(finding_of(view, each) for each in kept)
+    state, sentence = state_of(view, kept)
+    return Verdict(state, sentence, findings, tuple(not_checkable(view)))
+
+
+def _kept(said: Sequence[Suspicion]) -> list[Suspicion]:
+    """The surest first; what one of them hides left out."""
+    kept: list[Suspicion] = []
+    for each in sorted(said, key=_weight):
+        if not any(each.key in HIDES.get(other.key, ()) for other in kept):
+            kept.append(each)
+    return kept
+
+
+def _weight(each: Suspicion) -> tuple[bool, float]:
+    return _severity(each) == "warn", -each.confidence
+
+
+def _severity(each: Suspicion) -> str:
+    return each.severity or BY_KEY[each.key].severity
+
+
+def finding_of(view: View, each: Suspicion) -> Finding:
+    """A suspicion with its row of the table, in the words of the log's tool."""
+    row = BY_KEY[each.key]
+    return Finding(
+        code=row.code,
+        name=row.name,
+        severity=each.severity or row.severity,
+        since_step=round(each.since),
+        confidence=round(each.confidence, 2),
+        evidence={"says": each.says, **each.evidence},
+        advice=advice(row, _run(view), **each.gaps),
+    )
+
+
+def _run(view: View) -> Run:
+    """What advice hangs on."""
+    best = "the best evaluation"
+    curve = view.validation or view.loss
+    if curve is not None and len(curve) > 1:
+        best = view.name(curve.t[curve.best_at])
+    settings = dict(view.log.settings)
+    if "lr" not in settings and view.lr is not None:
+        settings["lr"] = float(view.lr.values.max())
+    return Run(view.log.tool, settings, best, _checkpoint(view))
+
+
+def _checkpoint(view: View) -> str:
+    """The last checkpoint that lies beside the log from before things went wrong, in words."""
+    curve = view.validation or view.loss
+    if curve is None or not view.log.checkpoints:
+        return ""
+    best = float(curve.t[curve.best_at])
+    good = [step for step in view.log.checkpoints if step <= best]
+    return f"{view.log.checkpoints[max(good)]}" if good else ""
+
+
+def not_checkable(view: View) -> list[str]:
+    """Which checks this log says too little for, and what it lacks: a line each."""
+    lacks: dict[str, list[Code]] = {}
+    for row in BY_KEY.values():
+        missing = _missing(view, row)
+        if missing:
+            lacks.setdefault(missing, []).append(row)
+    return [f"{missing}: {', '.join(row.name for row in rows)}" for missing, rows in lacks.items()]
+
+
+def _missing(view: View, row: Code) -> str:
+    """What the log lacks for this check, in words; empty where it has it."""
+    if not row.needs:
+        return "" if view.log.facts else "only with the model at hand, by thalweg.monitor"
+    return "" if _HAS[row.needs](view) else f"no {row.needs} in the log"
+
+
+def _any(prefix: str) -> Callable[[View], bool]:
+    return lambda view: any(name.startswith(prefix) for name in view.log.series)
+
+
+_HAS: dict[str, Callable[[View], bool]] = {
+    "training loss": lambda view: view.main is not None,
+    "validation loss beside a training loss": lambda view: (
+        {LOSS, VALIDATION} <= set(view.log.series)
+    ),
+    "training loss of every step": lambda view: fitting.residuals(view) is not None,
+    "gradient norms": _any(NORM),
+    "learning rates": lambda view: view.lr is not None,
+    "balanced accuracy beside an accuracy": _any("validation_balanced_accuracy"),
+    "score on the earlier task": _any("earlier_accuracy"),
+    "number of planned steps": lambda view: view.number("steps") is not None,
+    "gradient norms of the layers": _any("gradient_norm:"),
+    "norms of the parameters": _any("parameter_norm"),
+    "share of dead units": _any("dead:"),
+    "share of saturated units": _any("saturated:"),
+    "times of the steps": _any("seconds"),
+    "loss scale or count of skipped steps": _any("loss_scale"),
+}
+"""By what a row of the table needs: does the log have it?"""

@@ -1,0 +1,75 @@
+"""What the layers show, where their numbers were recorded: dead, saturated, without a gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from thalweg.health.view import Suspicion, View, number
+from thalweg.record.foreign.log import Series
+
+GONE = 0.9
+"""A layer of which this share of units gives nothing is dead, or saturated."""
+
+FADED = 1e-4
+"""A gradient that arrives at the first layers at this share of what the last ones get."""
+
+
+def dead_units(view: View) -> Suspicion | None:
+    """A layer most of whose units are zero for every sample."""
+    return _gone(view, "dead:", "dead_units", "give zero for every sample")
+
+
+def saturated_units(view: View) -> Suspicion | None:
+    """A layer most of whose units sit at the flat ends of their curve."""
+    return _gone(view, "saturated:", "saturated_units", "sit at the flat ends of their curve")
+
+
+def _gone(view: View, prefix: str, key: str, words: str) -> Suspicion | None:
+    worst: tuple[float, str, Series] | None = None
+    for name, series in _of(view, prefix):
+        share = float(np.median(series.values[-3:]))
+        if worst is None or share > worst[0]:
+            worst = (share, name, series)
+    if worst is None or worst[0] < GONE:
+        return None
+    share, name, series = worst
+    since = float(series.steps[np.flatnonzero(series.values >= 0.9 * share)[0]])
+    first = float(series.values[0])
+    return Suspicion(
+        key,
+        since,
+        min(0.95, 0.7 + 2.5 * (share - GONE)),
+        f"{100 * share:.0f}% of the units of {name} {words} ({100 * first:.0f}% at the start)",
+        {"layer": name, "share": share, "first_share": first},
+    )
+
+
+def vanishing_gradient(view: View) -> Suspicion | None:
+    """The first layers get next to nothing of the gradient that the last ones get."""
+    norms = [
+        (name, float(np.median(series.values)))
+        for name, series in _of(view, "gradient_norm:")
+        if name.endswith("weight") and len(series) and np.isfinite(series.values).all()
+    ]
+    norms = [(name, norm) for name, norm in norms if norm > 0]  # what is frozen has none
+    if len(norms) < 4:
+        return None
+    first, last = norms[0], norms[-1]
+    if first[1] > FADED * last[1]:
+        return None
+    return Suspicion(
+        "vanishing_gradient",
+        0.0,
+        0.85,
+        f"the gradient of {first[0]} is {number(first[1])}, that of {last[0]} {number(last[1])}: "
+        "next to nothing arrives at the first layers",
+        {"first_layer": first[0], "first": first[1], "last_layer": last[0], "last": last[1]},
+    )
+
+
+def _of(view: View, prefix: str) -> Iterator[tuple[str, Series]]:
+    for name, series in view.log.series.items():
+        if name.startswith(prefix) and len(series):
+            yield name.removeprefix(prefix), series

@@ -1,0 +1,180 @@
+"""How the run was run: schedules, plans, the clock, steps that were skipped."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from thalweg.health.curve import Curve
+from thalweg.health.view import Suspicion, View, number
+
+DECAYED = 0.03
+"""A rate below this share of its largest has been decayed."""
+
+
+def schedule_fault(view: View) -> Suspicion | None:
+    """The rate came down too early, never came down or up as planned, or jumped back up."""
+    series, curve = view.lr, view.main
+    if series is None or curve is None or len(series) < 12 or len(curve) < 12:
+        return None
+    rates = np.nan_to_num(series.values)
+    return (
+        _too_early(view, series.steps, rates, curve)
+        or _restarted(view, series.steps, rates)
+        or _per_epoch(view, series.steps, rates)
+    )
+
+
+def _too_early(view: View, steps: np.ndarray, rates: np.ndarray, curve: Curve) -> Suspicion | None:
+    """Decayed in the first half, while the loss was still falling."""
+    low = rates < DECAYED * rates.max()
+    if not low[-1]:
+        return None
+    high = np.flatnonzero(~low)
+    since = float(steps[min(len(steps) - 1, high[-1] + 1)])
+    share = (since - steps[0]) / max(curve.raw_t[-1] - steps[0], 1.0)
+    if share > 0.6:
+        return None
+    before = curve.v[curve.t < since]
+    after = curve.v[curve.t >= since]
+    if len(before) < 3 or len(after) < 4:
+        return None
+    half = max(1, len(before) // 2)
+    falling = float(np.median(before[:half]) - np.median(before[-half:]))
+    still = float(np.median(after[: max(1, len(after) // 4)]) - curve.last)
+    if falling < 4 * curve.error or still > 0.25 * falling:
+        return None
+    return Suspicion(
+        "schedule_fault",
+        since,
+        0.8,
+        f"the rate was below {100 * DECAYED:.0f}% of its largest from {view.name(since)} on, after "
+        f"{100 * share:.0f}% of the run, while the loss was still falling; since then it went from "
+        f"{number(float(after[0]))} to {number(curve.last)} only",
+        {"since": since, "share_of_run": round(share, 3)},
+        gaps={
+            "schedule": "let the schedule last as long as the run: its length is counted in steps "
+            "(or epochs) of its own, and it was stepped more often than that"
+        },
+    )
+
+
+def _restarted(view: View, steps: np.ndarray, rates: np.ndarray) -> Suspicion | None:
+    """One jump up by a factor, after the rate had come down for long, with no other like it."""
+    before, after = rates[:-1], rates[1:]
+    jumps = np.flatnonzero((after > 2.5 * before) & (before > 0) & (before < 0.4 * rates.max()))
+    warm = int(np.argmax(rates))
+    jumps = jumps[(jumps > warm) | (before[jumps] < 0.4 * np.maximum.accumulate(rates)[jumps])]
+    falls_back = np.flatnonzero(after < 0.2 * before)
+    if len(jumps) == 1 and jumps[0] > 5:
+        at = float(steps[jumps[0] + 1])
+        low, high = float(before[jumps[0]]), float(after[jumps[0]])
+    elif len(falls_back) == 1 and rates[-1] > rates[falls_back[0] + 1] and falls_back[0] > 5:
+        at = float(steps[falls_back[0] + 1])
+        low, high = float(before[falls_back[0]]), float(after[falls_back[0]])
+        if after[falls_back[0]] > 0.1 * rates.max() or not _rises_after(rates, falls_back[0] + 1):
+            return None
+    else:
+        return None
+    return Suspicion(
+        "schedule_fault",
+        at,
+        0.75,
+        f"the rate jumps from {number(low)} to {number(high)} at {view.name(at)}, once: the "
+        "schedule began anew",
+        {"since": at, "from": low, "to": high},
+        gaps={"schedule": "restore the scheduler's state with the model's when a run is resumed"},
+    )
+
+
+def _rises_after(rates: np.ndarray, at: int) -> bool:
+    """Is it a warm-up that begins again?"""
+    later = rates[at:]
+    return len(later) > 3 and later[min(len(later) - 1, 3)] > later[0]
+
+
+def _per_epoch(view: View, steps: np.ndarray, rates: np.ndarray) -> Suspicion | None:
+    """A schedule that should have come to its end and has hardly begun."""
+    planned = view.number("steps")
+    name = str(view.log.settings.get("schedule") or "")
+    if planned is None or steps[-1] < 0.9 * planned:
+        return None
+    warmup = view.number("warmup") or 0.0
+    ended = rates[-1] / rates.max()
+    is_decay = any(word in name for word in ("cosine", "linear", "one", "poly"))
+    late = rates[int(0.8 * len(rates))]
+    still_rises = warmup > 0 and steps[-1] > 1.5 * warmup and rates[-1] > 1.05 * late
+    if not ((is_decay and ended > 0.5) or still_rises):
+        return None
+    changes = int(np.count_nonzero(np.diff(rates)))
+    return Suspicion(
+        "schedule_fault",
+        float(steps[0]),
+        0.85,
+        f"the schedule ({name or 'a warm-up'}) should have come to its end, and the rate is still "
+        f"{100 * ended:.0f}% of its largest; it changed {changes} times in {len(steps):,} rows",
+        {"end_share": round(float(ended), 3), "changes": changes},
+        gaps={
+            "schedule": "step the scheduler once a step, not once an epoch, where its length is "
+            "counted in steps"
+        },
+    )
+
+
+def truncated(view: View) -> Suspicion | None:
+    """The run ended well before the steps that were planned."""
+    planned, curve = view.number("steps"), view.main
+    if planned is None or curve is None or view.log.unit != "step":
+        return None
+    done = view.end / planned
+    if done > 0.9 or view.log.settings.get("patience"):
+        return None
+    return Suspicion(
+        "truncated",
+        view.end,
+        0.9,
+        f"the log ends at {view.name(view.end)} of {planned:,.0f}, {100 * done:.0f}% of the plan",
+        {"end": view.end, "planned": planned},
+    )
+
+
+def stalled_throughput(view: View) -> Suspicion | None:
+    """A step takes much longer than it did, and goes on to."""
+    curve = Curve.of(view.log.get("seconds"))
+    if curve is None or len(curve.raw_v) < 40:
+        return None
+    values = curve.raw_v
+    size = max(5, len(values) // 20)
+    parts = [np.median(part) for part in np.array_split(values, max(4, len(values) // size))]
+    usual = float(np.median(parts[: max(2, len(parts) // 2)]))
+    late = float(np.median(parts[-max(2, len(parts) // 5) :]))
+    slow = np.array(parts) > 2.0 * usual
+    if usual <= 0 or late < 2.0 * usual or slow[-max(2, len(parts) // 5) :].mean() < 0.8:
+        return None
+    first = int(np.flatnonzero(slow)[0])
+    since = float(curve.raw_t[min(len(values) - 1, first * len(values) // len(parts))])
+    return Suspicion(
+        "stalled_throughput",
+        since,
+        0.85,
+        f"a step takes {number(late)} s where it took {number(usual)} s in the first half",
+        {"usual_seconds": usual, "late_seconds": late},
+    )
+
+
+def skipped_steps(view: View) -> Suspicion | None:
+    """The loss scale falls without end: every step overflows and is skipped."""
+    curve = Curve.of(view.log.get("loss_scale"))
+    if curve is None or len(curve) < 4:
+        return None
+    fallen = curve.first / max(curve.raw_v[-1], 1e-300)
+    if fallen < 2**10 or curve.raw_v[-1] > curve.raw_v.min():
+        return None
+    since = float(curve.t[np.flatnonzero(curve.v < curve.first)[0]])
+    return Suspicion(
+        "skipped_steps",
+        since,
+        0.9,
+        f"the loss scale fell from {number(curve.first)} to {number(float(curve.raw_v[-1]))} and "
+        "did not recover: at each halving a step was skipped",
+        {"first": curve.first, "last": float(curve.raw_v[-1])},
+    )

@@ -1,0 +1,133 @@
+"""What detectors look at, worked out once for all of them; and what they say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from thalweg.health.curve import Curve
+from thalweg.record.foreign.log import LOSS, LR, NORM, VALIDATION, Log, Series
+
+FEW = 12
+"""Points below which a curve has no shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """What a detector says. key: of the table's row; since: the step; confidence: 0 to 1;
+    says: one clause with this run's numbers; evidence: these numbers by name; gaps: of the remedy;
+    severity: where it is not the row's own
+    """
+
+    key: str
+    since: float
+    confidence: float
+    says: str
+    evidence: Mapping[str, Any]
+    gaps: Mapping[str, str] = field(default_factory=dict)
+    severity: Literal["warn", "act"] | None = None
+
+
+class View:
+    """A log through the eyes of detectors."""
+
+    def __init__(self, log: Log):
+        self.log = log
+
+    @cached_property
+    def loss(self) -> Curve | None:
+        """The training loss; that of evaluations, where the other was logged for a part only."""
+        curve, whole = Curve.of(self.log.get(LOSS)), Curve.of(self.log.get("train_loss"))
+        if curve is None or whole is None or curve.raw_t[-1] > 0.5 * whole.raw_t[-1]:
+            return curve
+        return whole
+
+    @cached_property
+    def validation(self) -> Curve | None:
+        """The validation loss."""
+        return Curve.of(self.log.get(VALIDATION))
+
+    @cached_property
+    def fit(self) -> Curve | None:
+        """The loss on training samples as the validation loss is measured, without dropout, where
+        it was logged; else the training loss.
+        """
+        for name in ("train_eval_loss", "train_loss"):
+            series = self.log.get(name)
+            if series is not None and np.isfinite(series.values).sum() >= 5:
+                return Curve.of(series)
+        return self.loss
+
+    @cached_property
+    def norm(self) -> Curve | None:
+        """The gradient's norm."""
+        return Curve.of(self.log.get(NORM))
+
+    @cached_property
+    def lr(self) -> Series | None:
+        """The learning rate, where it was logged and is ever above zero."""
+        series = self.log.get(LR)
+        if series is None or not len(series) or not np.nanmax(series.values) > 0:
+            return None
+        return series
+
+    def lr_at(self, steps: np.ndarray) -> np.ndarray | None:
+        """The rate at these steps, from the log, else from the settings; None: not known."""
+        if self.lr is not None:
+            return np.interp(steps, self.lr.steps, np.nan_to_num(self.lr.values))
+        rate = self.number("lr")
+        constant = self.log.settings.get("schedule") in (None, "constant", "none")
+        return None if rate is None or not constant else np.full(len(steps), rate)
+
+    def number(self, name: str) -> float | None:
+        """A setting, where it is a finite number."""
+        value = self.log.settings.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        return float(value) if math.isfinite(value) else None
+
+    @cached_property
+    def main(self) -> Curve | None:
+        """The loss that says how the descent goes: of training, else of validation."""
+        return self.loss if self.loss is not None else self.validation
+
+    @cached_property
+    def is_shaped(self) -> bool:
+        """Are there points enough to speak of a shape?"""
+        return self.main is not None and len(self.main) >= FEW
+
+    @cached_property
+    def chance(self) -> float | None:
+        """The loss of one who knows nothing but the number of classes, where that is known."""
+        classes = self.number("num_classes")
+        loss = self.log.settings.get("loss")
+        if classes is None or classes < 2 or loss not in (None, "cross_entropy"):
+            return None
+        return math.log(classes)
+
+    @cached_property
+    def end(self) -> float:
+        """The last step of any of the losses."""
+        ends = [series.steps[-1] for role in (LOSS, VALIDATION) if (series := self._rows(role))]
+        return float(max(ends, default=0.0))
+
+    def _rows(self, role: str) -> Series | None:
+        series = self.log.get(role)
+        return series if series is not None and len(series) else None
+
+    def name(self, step: float) -> str:
+        """A step in words: "step 1,200", "epoch 3"."""
+        return f"{self.log.unit} {step:,.10g}"
+
+
+Detector = Callable[[View], Suspicion | None]
+
+
+def number(value: float) -> str:
+    """A measured number as it is read: four digits."""
+    return f"{value:.4g}"

@@ -1,0 +1,144 @@
+"""diagnose: what is wrong with a run of ours, or with the run of another tool's log; no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from thalweg.draw.diagnosis import as_brief, as_post_mortem, as_text
+from thalweg.errors import DataError, RunError
+from thalweg.health.against import differing, partings, sentence
+from thalweg.health.diagnosis import diagnose
+from thalweg.jobs.results import verdict_object
+from thalweg.record import read
+from thalweg.record.as_log import as_log
+from thalweg.record.foreign import Columns, Log, Series, find_logs, read_logs
+from thalweg.record.foreign.log import LOSS, VALIDATION
+from thalweg.record.foreign.open import STDIN
+from thalweg.state import folder as files
+from thalweg.state.folder import find
+from thalweg.types import Verdict
+
+__all__ = ["Columns", "as_brief", "as_post_mortem", "as_text", "diagnose_path", "logs_of"]
+
+MOST_LISTED = 60
+"""Logs of a folder that are listed by name."""
+
+
+def diagnose_path(
+    path: str, columns: Columns, *, out: str, every: bool, against: str | None = None
+) -> list[dict[str, Any]]:
+    """An object for each run that `path` holds.
+
+    every: all of them; else it must be one; against: a good log of the same, to say where they part
+    Raises DataError for what is no log and for a folder that holds several, RunError for a run of
+    ours that cannot be read.
+    """
+    good = None if against is None else next(logs_of(against, columns, out=out, every=False))
+    logs = logs_of(path, columns, out=out, every=every)
+    return [{**said_of(log, diagnose(log)), **_beside(log, good)} for log in logs]
+
+
+def _beside(log: Log, good: Log | None) -> dict[str, Any]:
+    """Where a log parts from a good one."""
+    if good is None:
+        return {}
+    parts = partings(log, good)
+    differ = differing(log.settings, good.settings)
+    said = {
+        "path": good.source,
+        "sentence": sentence(parts, good),
+        "partings": [dataclasses.asdict(part) for part in parts],
+        "settings": {name: list(pair) for name, pair in differ.items()},
+    }
+    return {"against": said}
+
+
+def logs_of(path: str, columns: Columns, *, out: str, every: bool) -> Iterator[Log]:
+    """The logs of a run of ours, of a file, a folder or standard input."""
+    own = None if path == STDIN else _own(path, out)
+    if own is not None:
+        yield own
+        return
+    found = find_logs(path)
+    if len(found) > 1 and not every:
+        raise DataError(_several(path, found))
+    logs = [log for file in found for log in _read(file, path if len(found) == 1 else "", columns)]
+    if len(logs) > 1 and not every:
+        raise DataError(
+            f"{path} holds {len(logs)} runs, one in each column: diagnose each with --all, or name "
+            "one with --loss-column"
+        )
+    yield from logs
+
+
+def _own(path: str, out: str) -> Log | None:
+    """A run of ours; None where the path is none."""
+    try:
+        folder = find(path, out)
+    except RunError:
+        if Path(path).exists():
+            return None
+        raise DataError(
+            f"{path} does not exist: it is neither a run, here or in {out}, nor a log"
+        ) from None
+    if not (folder.path / files.RECORD).exists():
+        return None
+    return as_log(read(folder.path), str(folder.path))
+
+
+def _read(file: Path, named: str, columns: Columns) -> list[Log]:
+    return read_logs(file, named or str(file), columns)
+
+
+def _several(path: str, found: list[Path]) -> str:
+    names = [str(file.relative_to(path)) for file in found[:MOST_LISTED]]
+    more = f" and {len(found) - MOST_LISTED} more" if len(found) > MOST_LISTED else ""
+    return (
+        f"{path} holds {len(found)} logs: diagnose each with --all, or name one of "
+        f"{', '.join(names)}{more}"
+    )
+
+
+def curves_of(log: Log) -> dict[str, list[list[float]]]:
+    """The losses as points to draw: [step, value], at most some 200, extremes kept."""
+    return {
+        role: thinned(series)
+        for role in (LOSS, VALIDATION)
+        if (series := log.get(role)) is not None
+    }
+
+
+def thinned(series: Series, count: int = 100) -> list[list[float]]:
+    """The first, lowest and highest point of each part of a series; what is not finite stays."""
+    size = max(1, len(series) // count)
+    kept: list[int] = []
+    for begin in range(0, len(series), size):
+        part = series.values[begin : begin + size]
+        finite = np.nan_to_num(part, nan=np.inf)
+        kept += sorted({begin, begin + int(finite.argmin()), begin + int(finite.argmax())})
+    return [[float(series.steps[i]), float(series.values[i])] for i in kept]
+
+
+def said_of(log: Log, verdict: Verdict) -> dict[str, Any]:
+    """The object of a log: its source and the verdict on it."""
+    return {
+        "schema": 1,
+        "command": "diagnose",
+        "source": {
+            "path": log.source,
+            "format": log.format,
+            "tool": log.tool or None,
+            "rows": log.rows,
+            "unit": log.unit,
+            "columns": {role: series.name for role, series in log.series.items()},
+            "settings": dict(log.settings),
+            "notes": list(log.notes),
+        },
+        "verdict": verdict_object(verdict),
+        "curves": curves_of(log),
+    }

@@ -1,0 +1,54 @@
+"""The verdict on a run while it goes: said each time that it changes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from thalweg.health.diagnosis import diagnose
+from thalweg.record import Memory, Record
+from thalweg.record.as_log import as_log
+from thalweg.types import Step, Verdict
+
+SHARE = 0.02
+"""Of the time that has passed, at most this much goes into looking."""
+
+EARLY = {"TW102", "TW103", "TW403"}
+"""Findings that only the whole of a run can bear: it has not ended yet."""
+
+
+class Live:
+    """Looks at evaluations, where looking was cheap so far; `tell` hears of what is new.
+
+    It reports and does nothing else. `seconds` is what it took.
+    """
+
+    def __init__(self, record: Record | Memory, tell: Callable[[str], None]):
+        self._record, self._tell = record, tell
+        self._begun = time.perf_counter()
+        self._said: set[str] = set()
+        self.seconds = 0.0
+
+    def see(self, step: Step) -> None:
+        """Look, where the step brought an evaluation and the time is there."""
+        if step.evaluation is None:
+            return
+        now = time.perf_counter()
+        if self.seconds > SHARE * (now - self._begun):
+            return
+        verdict = diagnose(as_log(self._record.history(), "this run"))
+        self._report(verdict, step.number)
+        self.seconds += time.perf_counter() - now
+
+    def _report(self, verdict: Verdict, number: int) -> None:
+        """One line for each finding that was not there at the last look; and for one that went."""
+        new = {each.code: each for each in verdict.findings if each.code not in EARLY}
+        for code in sorted(new.keys() - self._said):
+            each = new[code]
+            self._tell(
+                f"step {number:,}: {each.name} ({code}, {100 * each.confidence:.0f}% sure): "
+                f"{each.evidence['says']}; {each.advice}"
+            )
+        for code in sorted(self._said - new.keys()):
+            self._tell(f"step {number:,}: {code} is no longer seen")
+        self._said = set(new)

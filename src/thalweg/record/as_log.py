@@ -1,0 +1,36 @@
+"""A run of ours as a log: the same value that the readers of other tools' logs make."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from thalweg.record.foreign.log import LOSS, LR, NORM, VALIDATION, Log, Series
+from thalweg.record.history import History
+
+_OWN = {LOSS: "loss", LR: "lr", NORM: "gradient_norm"}
+_MORE = ("update_norm", "parameter_norm", "loss_scale", "clip_factor")
+
+
+def as_log(history: History, source: str) -> Log:
+    """Series by role; settings as they were asked for. What was not measured is left out."""
+    log = Log(source, "thalweg", tool="thalweg", rows=len(history.steps["number"]))
+    numbers = np.asarray(history.steps["number"].data, dtype=np.float64)
+    for role, name in {**_OWN, **{name: name for name in _MORE}}.items():
+        column = history.steps[name]
+        is_there = ~np.ma.getmaskarray(column)
+        if is_there.any():
+            log.series[role] = Series(name, numbers[is_there], column.data[is_there])
+    seconds = np.asarray(history.steps["seconds"].data, dtype=np.float64)
+    log.series["seconds"] = Series("seconds", numbers, seconds)
+    for split in dict.fromkeys(row.split for row in history.evaluations):
+        rows = [row for row in history.evaluations if row.split == split]
+        for name in rows[0].values:
+            points = [(row.number, row.values[name]) for row in rows if name in row.values]
+            is_main = split == "validation" and name == "loss"
+            log.series[VALIDATION if is_main else f"{split}_{name}"] = Series.of(name, points)
+    log.settings = {name: value for name, value in history.settings.items() if value is not None}
+    if history.damage:
+        log.notes.append(history.damage)
+    if history.num_thinned:
+        log.notes.append(f"{history.num_thinned:,} points were left out by the record")
+    return log

@@ -1,0 +1,71 @@
+"""Detectors on curves of known shape: each fault is named, and no healthy shape is."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from made_logs import FAULTY, HEALTHY, falling, log_of, noisy, plain
+from thalweg.health.codes import BY_KEY, CODES
+from thalweg.health.diagnosis import DETECTORS, diagnose
+from thalweg.health.words import SPELLED, Run, advice
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_nothing_is_said_of_a_healthy_shape(name):
+    verdict = diagnose(HEALTHY[name]())
+    assert [(each.code, each.evidence["says"]) for each in verdict.findings] == []
+    assert verdict.healthy is True
+
+
+@pytest.mark.parametrize(("make", "code"), FAULTY.values(), ids=FAULTY)
+def test_a_fault_is_named(make, code):
+    verdict = diagnose(make())
+    assert code in [each.code for each in verdict.findings]
+    assert verdict.healthy is not True or CODES[code].severity == "warn"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_noise_alone_is_no_finding(seed):
+    curve = falling(last=0.5)
+    verdict = diagnose(log_of(loss=noisy(curve, 0.15, seed), gradient_norm=noisy(1 + curve, 0.3)))
+    assert verdict.findings == ()
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_too_few_rows_are_unknown(count):
+    verdict = diagnose(log_of(loss=falling()[:count]))
+    assert (verdict.state, verdict.healthy) == ("unknown", None)
+
+
+def test_a_log_without_a_loss_is_unknown():
+    assert diagnose(log_of(lr=np.ones(50))).state == "unknown"
+
+
+def test_sentences_hold_the_runs_own_numbers():
+    one, other = (diagnose(plain(loss=noisy(falling(first)))).sentence for first in (2.3, 9.1))
+    assert one != other
+
+
+def test_every_remedy_can_be_said_in_every_tools_words():
+    for row in CODES.values():
+        for tool in SPELLED:
+            text = advice(row, Run(tool, {"lr": 0.3, "batch_size": 32, "clip": 1.0}))
+            assert text
+            assert not set("{}") & set(text)
+
+
+def test_rows_and_keys_are_one_to_one():
+    assert len(BY_KEY) == len(CODES)
+    assert all(row.code.startswith("TW") for row in CODES.values())
+    assert len(set(DETECTORS)) == len(DETECTORS)
+
+
+def test_steps_at_which_a_loss_is_nan_are_told():
+    loss = noisy(falling())
+    loss[400:] = math.nan
+    finding = diagnose(log_of(loss=loss)).findings[0]
+    assert finding.since_step == 401
+    assert finding.evidence["count"] == 200
