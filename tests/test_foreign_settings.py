@@ -66,7 +66,12 @@ KNOWN = {
         {"lr": 0.1, "clip": 0.0, "precision": "bf16-weights", "schedule": "wsd"},
     ),
     "a share of the steps": ({"warmup_steps": 0.1, "max_steps": 50}, {"warmup": 5, "steps": 50}),
-    "classes": ({"num_classes": 10}, {"classes": 10}),
+    "classes": ({"model": {"num_classes": 10}}, {"num_classes": 10}),
+    "a loss": ({"criterion": "torch.nn.MSELoss"}, {"loss": "mse"}),
+    "patience": (
+        {"stop": {"patience": 5}, "scheduler": {"patience": 2}},
+        {"patience": 5},
+    ),
 }
 UNKNOWN = {
     "of an evaluation": {"val_dataloader": {"batch_size": 256}, "eval_batch_size": 8},
@@ -140,7 +145,7 @@ def test_files_beside_a_log(tmp_path, name, text):
 def test_a_models_config_tells_only_its_classes(tmp_path):
     config = {"model_type": "bert", "dtype": "float16", "id2label": {"0": "a", "1": "b", "2": "c"}}
     written(tmp_path, "config.json", json.dumps(config))
-    assert read(written(tmp_path, "log.csv", falling())).settings == {"classes": 3}
+    assert read(written(tmp_path, "log.csv", falling())).settings == {"num_classes": 3}
 
 
 @pytest.mark.parametrize("text", ["{", "\x00\x01", "[[[[", "lr: &a *a\n: :\n", "lr = [", "- - -"])

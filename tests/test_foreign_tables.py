@@ -20,7 +20,7 @@ val/loss_epoch Validation|Loss valLoss eval/cross_entropy"""
 RATES = "lr learning_rate lr-Adam lr-AdamW/pg1 optimizer/lr/0 Learning|Rate lr/pg0"
 NORMS = "grad_norm gnorm gradient_norm grad/total grad|norm grad_2.0_norm_total"
 NONE = """test_loss best_loss min_val_loss loss_weight num_losses lr_scale grad_norm/layer1
-param_norm lr_decay time gpu_mem eta accuracy epoch"""
+weight_norm lr_decay time gpu_mem eta accuracy epoch"""
 ROLES = {"loss": LOSSES, "validation_loss": HELD, "lr": RATES, "gradient_norm": NORMS}
 
 
@@ -42,6 +42,7 @@ METRICS = {
     "train/accuracy": ("train", "accuracy"),
     "Acc@1": ("train", "accuracy"),
     "eval_f1": ("validation", "f1"),
+    "val_balanced_accuracy": ("validation", "balanced_accuracy"),
     "test/wer": ("test", "wer"),
     "validation/mean_average_precision": ("validation", "average_precision"),
     "metrics/mAP50(B)": ("train", "map"),
@@ -115,6 +116,24 @@ def test_a_perplexity_beside_a_loss_is_a_metric(tmp_path):
 def test_bits_beside_nats_are_no_validation_loss(tmp_path):
     log = read(written(tmp_path, "log.csv", falling(header="step,loss,val_bpb")))
     assert set(log.series) == {"loss", "validation_bpb"}
+
+
+def test_a_training_loss_of_evaluations_stands_beside_that_of_the_steps(tmp_path):
+    rows = [f"{i},{1 / i},," if i % 5 else f"{i},{1 / i},{2 / i},{3 / i}" for i in range(1, 41)]
+    text = "\n".join(["step,loss,train/loss,validation/loss", *rows])
+    log = read(written(tmp_path, "log.csv", text))
+    names = {role: log.series[role].name for role in log.series}
+    assert names == {
+        "loss": "loss",
+        "train_loss": "train/loss",
+        "validation_loss": "validation/loss",
+    }
+
+
+def test_norms_of_parameters_and_of_gradients_are_told_apart(tmp_path):
+    log = read(written(tmp_path, "log.csv", falling(header="step,loss,params norm,grad norm")))
+    assert log.series["parameter_norm"].name == "params norm"
+    assert log.series["gradient_norm"].name == "grad norm"
 
 
 BLANK = "step,loss,grad_norm,lr\n1,2.0,1.0,0.1\n2,1.5,1.0,0.1\n3,,,0.1\n4,,,0.1\n"

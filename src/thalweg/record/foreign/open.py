@@ -17,7 +17,7 @@ from thalweg.record.foreign.cells import Cells
 from thalweg.record.foreign.counting import by_rows, counted
 from thalweg.record.foreign.events import log_of_events
 from thalweg.record.foreign.filtered import uncover
-from thalweg.record.foreign.log import LOSS, VALIDATION, Log, Series
+from thalweg.record.foreign.log import LOSS, TRAIN, VALIDATION, Log, Series
 from thalweg.record.foreign.names import METRICS, named
 from thalweg.record.foreign.nested import read_arguments
 from thalweg.record.foreign.parts import Columns, column_named, fill, roles_in
@@ -167,7 +167,7 @@ def _points(cells: Cells, steps: np.ndarray, aside: tuple[str, ...]) -> dict[str
 
 def _uncover_blanks(log: Log, cells: Cells, steps: np.ndarray) -> None:
     """Values that are no numbers, where a tool leaves their cells blank."""
-    for role in (LOSS, VALIDATION):
+    for role in (LOSS, VALIDATION, TRAIN):
         series = log.get(role)
         lost = lost_rows(cells, series.name) if series and series.name in cells.has else []
         at = np.unique(steps[lost]) if len(lost) else np.zeros(0)

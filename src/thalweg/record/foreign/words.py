@@ -35,11 +35,12 @@ NUMBERS = {
     "weight_decay": ("weight_decay", "wd", "weightdecay"),
     "steps": (
         *("steps", "max_steps", "max_iters", "total_steps", "num_train_steps", "train_iters"),
-        *("max_train_steps", "num_steps", "num_iterations", "total_optimization_steps"),
+        *("max_train_steps", "num_iterations", "total_optimization_steps"),
         *("max_update",),
     ),
     "epochs": ("epochs", "num_train_epochs", "max_epochs", "num_epochs", "n_epochs", "nb_epochs"),
-    "classes": ("classes", "num_classes", "n_classes", "num_labels", "nb_classes", "nc"),
+    "num_classes": ("num_classes", "n_classes", "num_labels", "nb_classes", "nc"),
+    "patience": ("patience", "early_stopping_patience", "early_stop_patience"),
 }
 TEXTS = {
     "schedule": (
@@ -47,10 +48,12 @@ TEXTS = {
         *("lr_decay_style", "lr_schedule", "scheduler_type"),
     ),
     "optimizer": ("optimizer", "optim", "opt", "optimizer_name"),
+    "loss": ("loss", "criterion", "loss_fn", "loss_function", "loss_name"),
     "precision": ("precision", "mixed_precision", "dtype", "amp_dtype", "torch_dtype"),
 }
 """Our word for a setting, and those of other tools; the first of a file that is known counts."""
 
+_NOT_OF_SCHEDULES = {"lr", "patience", "steps", "epochs"}
 _NONE = {"none", "null", "", "~", "off", "false"}
 _KIND = {"name", "type", "_target_", "class_path", "class_name", "kind", "target"}
 _OTHERS = HELD | TEST | {"predict", "inference", "generation", "teacher", "discriminator", "finder"}
@@ -62,6 +65,7 @@ _SCHEDULES = (
     *(("poly", "polynomial"), ("wsd", "wsd"), ("warmup_stable", "wsd"), ("exp", "exponential")),
     *(("linear", "linear"), ("const", "constant"), ("step", "step")),
 )
+_LOSSES = ((r".*cross_?entropy.*|x?ce|nll.*", "cross_entropy"), (r".*mse.*|l2|squared.*", "mse"))
 _PRECISIONS = (
     *((r"bf(loat)?16-(true|weights)", "bf16-weights"), (r".*bf(loat)?16.*", "bf16")),
     *((r".*(fp|float)16.*|16(-\w+)?|half", "fp16"), (r".*(fp|float)32.*|32(-\w+)?|no", "float32")),
@@ -123,7 +127,11 @@ def _stated(
         is_kind = own in TEXTS and len(parts) > 1 and parts[-1] in _KIND
         name = ("", *(parts[:-1] if is_kind else parts))[-1]
         aside = {word for part in parts[:-1] for word in named(part).words}
-        if name not in words or aside & _OTHERS or (own == "lr" and "scheduler" in aside):
+        if (
+            name not in words
+            or aside & _OTHERS
+            or (own in _NOT_OF_SCHEDULES and "scheduler" in aside)
+        ):
             continue
         if value is not None or is_none:
             yield (
@@ -148,6 +156,8 @@ def _in_ours(own: str, text: str) -> str:
         return next((ours for part, ours in _SCHEDULES if part in word), word)
     if own == "precision":
         return next((ours for like, ours in _PRECISIONS if re.fullmatch(like, word)), "")
+    if own == "loss":
+        return next((ours for like, ours in _LOSSES if re.fullmatch(like, word)), word)
     return re.sub(r"(_(torch|hf|fused|bnb|8bit|anyprecision|apex|xla))+$", "", word)
 
 
