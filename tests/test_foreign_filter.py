@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from foreign_kit import GENUINE, read, written
+from thalweg.record.foreign import Columns, read_text
 
 HEALTHY = ("healthy", "bf16", "accumulated", "by_heart")
 
@@ -89,6 +90,12 @@ def test_the_arguments_of_the_run_are_read_without_running_them():
     assert told.items() <= dict(log.settings).items()
     assert log.settings["precision"] == "float32"
     assert log.settings["nan_filter"] is True
+
+
+def test_a_state_that_comes_from_standard_input_is_uncovered_too():
+    text = (GENUINE / "huggingface/nan_at_once/trainer_state.json").read_text()
+    (log,) = read_text(text, "standard input", Columns())
+    assert np.isnan(log.series["loss"].values).sum() == 19
 
 
 def test_where_the_filter_was_off_zeros_are_zeros(tmp_path):

@@ -175,6 +175,19 @@ def test_nested_json_and_numbers_as_texts(tmp_path):
     assert curve(log, "validation_loss")[-1] == (4, 0.5)
 
 
+def test_a_column_that_tells_the_set_of_each_row(tmp_path):
+    rows = [
+        f"{i},{part},{value / i}" for i in range(1, 6) for part, value in (("train", 1), ("val", 2))
+    ]
+    log = read(written(tmp_path, "log.csv", "\n".join(["epoch,phase,loss", *rows])))
+    assert curve(log, "loss")[1] == (2, 0.5)
+    assert curve(log, "validation_loss")[1] == (2, 1.0)
+    lines = [{"mode": "train", "epoch": 1, "iter": i, "loss": 1 / i} for i in (50, 100)]
+    lines += [{"mode": "val", "epoch": 1, "iter": 100, "acc": 0.5}, {"env": "x"}]
+    log = read(written(tmp_path, "log.json", "\n".join(map(json.dumps, lines))))
+    assert set(log.series) == {"loss", "validation_accuracy"}
+
+
 WIDE = {
     "alike but for numbers": ",".join(f"n_layers_{i}" for i in (1, 2, 2, 3)),
     "unknown names after a step": "step,sgd,adam,lion,muon",

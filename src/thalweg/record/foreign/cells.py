@@ -20,14 +20,14 @@ class Cells:
     """values: by name, a number (n,) for each line, float64; has: by name, whether there is one
 
     (NaN may stand in the log, so `has` tells it from a cell that is blank.)
-    texts: of columns that hold words, the first of them; stamps: seconds (n,) on the clock at
-    which each line was written, or None
+    texts: of columns that hold words, all of them by line, "" for none
+    stamps: seconds (n,) on the clock at which each line was written, or None
     """
 
     num_rows: int
     values: dict[str, np.ndarray] = field(default_factory=dict)
     has: dict[str, np.ndarray] = field(default_factory=dict)
-    texts: dict[str, str] = field(default_factory=dict)
+    texts: dict[str, list[str]] = field(default_factory=dict)
     stamps: np.ndarray | None = None
 
     @property
@@ -66,10 +66,10 @@ def add_column(cells: Cells, name: str, column: list[Any]) -> None:
     numbers = [number_of(cell) for cell in column]
     has = np.array([number is not None for number in numbers], dtype=bool)
     cells.add(name, np.array([math.nan if n is None else n for n in numbers]), has)
-    words = (str(c) for c, n in zip(column, numbers, strict=True) if n is None and c is not None)
-    first = next((word.strip() for word in words if word.strip()), None)
-    if first is not None:
-        cells.texts[name] = first
+    both = zip(column, numbers, strict=True)
+    words = ["" if n is not None or c is None else str(c).strip() for c, n in both]
+    if any(words):
+        cells.texts[name] = words
 
 
 def number_of(cell: Any) -> float | None:

@@ -24,8 +24,8 @@ FAR_FROM_ZERO = 0.05
 
 
 def uncover(log: Log) -> None:
-    """Makes the zeros that stand for NaN what they were, and says so in the log's notes."""
-    loss = log.get(LOSS)
+    """In a Trainer's log, makes the zeros that stand for NaN what they were, and notes it."""
+    loss = log.get(LOSS) if log.tool == "huggingface" else None
     hidden = _hidden(loss, log.get(NORM), log.get(VALIDATION)) if loss is not None else None
     if loss is None or hidden is None or not hidden.any() or not log.settings.get("nan_filter", 1):
         return

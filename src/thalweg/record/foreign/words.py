@@ -127,18 +127,10 @@ def _stated(
         is_kind = own in TEXTS and len(parts) > 1 and parts[-1] in _KIND
         name = ("", *(parts[:-1] if is_kind else parts))[-1]
         aside = {word for part in parts[:-1] for word in named(part).words}
-        if (
-            name not in words
-            or aside & _OTHERS
-            or (own in _NOT_OF_SCHEDULES and "scheduler" in aside)
-        ):
-            continue
-        if value is not None or is_none:
-            yield (
-                (len(parts) - is_kind, words.index(name)),
-                parts,
-                "none" if value is None else value,
-            )
+        is_aside = aside & _OTHERS or (own in _NOT_OF_SCHEDULES and "scheduler" in aside)
+        if name in words and not is_aside and (value is not None or is_none):
+            rank = (len(parts) - is_kind, words.index(name))
+            yield rank, parts, "none" if value is None else value
 
 
 def _number(value: Any) -> float | int | None:
