@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -54,15 +55,13 @@ def cells_of(rows: Iterable[Mapping[str, Any]]) -> Cells:
     return cells
 
 
-def add_column(cells: Cells, name: str, column: list[Any]) -> None:
+def add_column(cells: Cells, name: str, column: Sequence[Any]) -> None:
     """One column of any objects: numbers, texts that are numbers, times, or words."""
-    try:
-        values = np.array(column, dtype=np.float64)
-        if not any(cell is None or isinstance(cell, bool) for cell in column):
+    if {type(None), bool}.isdisjoint(map(type, column)):
+        with suppress(TypeError, ValueError):
+            values = np.array(column, dtype=np.float64)
             cells.add(name, values, np.ones(len(values), dtype=bool))
             return
-    except (TypeError, ValueError):
-        pass
     numbers = [number_of(cell) for cell in column]
     has = np.array([number is not None for number in numbers], dtype=bool)
     cells.add(name, np.array([math.nan if n is None else n for n in numbers]), has)
@@ -83,6 +82,8 @@ def number_of(cell: Any) -> float | None:
     if isinstance(cell, int | float):
         return float(cell)
     bare = str(cell).strip().strip("\"'")
+    if not bare:
+        return None
     if bare.lower() in NOT_NUMBERS:
         return math.nan
     if bare.startswith("tensor("):

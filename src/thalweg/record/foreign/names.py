@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 _WORD = re.compile(r"mAP|[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _WHOLE = re.compile(r"(?<![a-z])(?:f1|r2|l1|l2|top[15])(?![a-z\d])", re.IGNORECASE)
@@ -87,7 +87,7 @@ class Named:
         return self.has(TIMES)
 
 
-@cache
+@lru_cache(maxsize=8192)
 def named(name: str) -> Named:
     """A column's name by its words, in lower case; digits apart, but for f1 and its like."""
     words: list[str] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from thalweg.record.foreign.cells import number_of
 from thalweg.record.foreign.names import HELD, LOSSES, METRICS, SMOOTHED, TEST, TIMES, TRAIN, named
@@ -66,12 +67,10 @@ def _pairs(line: str, part: str) -> Iterator[tuple[str, float]]:
             yield "seconds per it", factor * number if factor else 1.0 / number
     end, before, is_trained = 0, "", False
     for match in _NUMBER.finditer(line):
-        chunk = line[end : match.start()]
-        name = _name(chunk)
+        name, words = _name(line[end : match.start()])
         if not name and not match["number"][-1].isdigit() and match["number"][-1] != ".":
             continue  # "number of nan iterations"
         end = match.end()
-        words = [word for word in named(chunk).words if word in SETS]
         is_trained |= bool(TRAIN & set(words))
         part = words[-1] if words and not ("_" in name and named(name).has(SETS)) else part
         if name in SETS and named(before).is_loss:
@@ -86,10 +85,14 @@ def _pairs(line: str, part: str) -> Iterator[tuple[str, float]]:
             yield _in_set(name, part, is_time) + unit, value
 
 
-def _name(chunk: str) -> str:
-    """What the text before a number calls it; empty where it is no name.
+@lru_cache(maxsize=4096)
+def _name(chunk: str) -> tuple[str, tuple[str, ...]]:
+    """What the text before a number calls it, empty where it is no name; and the sets it names."""
+    return _name_in(chunk), tuple(word for word in named(chunk).words if word in SETS)
 
-    Before a colon or an equals sign between bars all words count; else the last one, with those
+
+def _name_in(chunk: str) -> str:
+    """Before a colon or an equals sign between bars all words count; else the last one, with those
     before it that people put before such.
     """
     bare = re.sub(r"([:=])\s*[\[(]+$", r"\1", chunk.rstrip().rstrip("\"'"))
@@ -117,6 +120,7 @@ def _is_before(word: str) -> bool:
     return bool(set(named(word).words) & _BEFORE) and len(named(word).words) <= 2
 
 
+@lru_cache(maxsize=4096)
 def _in_set(name: str, part: str, is_time: bool) -> str:
     """A metric, a loss or another set's time with the set that the words before it told."""
     row = named(name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -92,10 +93,12 @@ def _counters(reading: _Reading, place: Place) -> dict[str, float]:
     return counters
 
 
+@lru_cache(maxsize=4096)
 def _counts(name: str) -> bool:
     return named(name).is_counter or named(name).is_epoch
 
 
+@lru_cache(maxsize=4096)
 def _says(name: str) -> bool:
     row = named(name)
     is_other = row.has({"lr", "gnorm", "skipped"}) or {"grad", "norm"} <= {*row.words}

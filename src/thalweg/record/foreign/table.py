@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from thalweg.record.foreign.cells import Cells, add_column, cells_of, number_of
@@ -25,13 +26,12 @@ def read_delimited(text: str) -> Cells | None:
     header = [name.strip().strip("\"'") for name in rows.pop(0)]
     if all(number_of(cell) is not None for cell in header) or not _is_table(header, rows):
         return None
-    rows = [row for row in rows if [cell.strip() for cell in row] != header]
+    first = header[0]
+    rows = [row for row in rows if row[0].strip() != first or [c.strip() for c in row] != header]
     cells = Cells(len(rows))
-    for i, name in enumerate(unique(header)):
-        column: list[Any] = [row[i].strip() or None if i < len(row) else None for row in rows]
-        if delimiter == ";":
-            column = [_point_for_comma(cell) for cell in column]
-        add_column(cells, name, column)
+    for name, column in zip(unique(header), zip_longest(*rows), strict=False):
+        commas = delimiter == ";"
+        add_column(cells, name, [_point_for_comma(c) for c in column] if commas else column)
     return cells
 
 
