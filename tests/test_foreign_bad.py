@@ -180,3 +180,12 @@ def test_tensors_of_one_number_are_scalars(dtype):
 def test_tensors_of_more_numbers_are_none():
     with pytest.raises(DataError, match="no column"):
         read(GENUINE / "events/dtypes", loss="loss/vector")
+
+
+LONG = ["1", "1,", " ", "a=", "loss:", "loss 1 ", "1%|", "[1/", "{", '"', ";", "Namespace("]
+
+
+@pytest.mark.parametrize("part", LONG)
+def test_endless_lines_are_refused_at_once(tmp_path, part):
+    with pytest.raises(DataError):
+        read(written(tmp_path, "log.txt", "loss" + part * 100_000))

@@ -19,6 +19,9 @@ from thalweg.record.foreign.places import Place, place_of
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _BACK = re.compile(r"\x08+")
+MOST_LETTERS = 4_000
+"""Of a line; a longer one is no line of a loop."""
+
 _TITLE = re.compile(r"^\W*([A-Za-z]+)(?:\s\w+)?:\s*$")
 
 
@@ -43,7 +46,7 @@ def read_lines(text: str) -> Cells | None:
     """None where no line tells a loss, a metric, a learning rate or a norm."""
     reading = _Reading()
     for line in _BACK.sub("\n", _CONTROL.sub("", text)).splitlines():
-        if line.strip():
+        if line.strip() and len(line) <= MOST_LETTERS:
             _read(reading, place_of(line))
     keep = ~np.array(reading.is_part, dtype=bool)
     if not any(not part and _has_loss(row) for row, part in zip(reading.rows, ~keep, strict=True)):
