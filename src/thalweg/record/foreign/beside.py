@@ -72,7 +72,7 @@ def _read(file: Path) -> dict[str, Any]:
 def _of_model(values: dict[str, Any]) -> dict[str, Any]:
     """A model's own config tells how many classes it has, and nothing of its training."""
     labels = [name for name in values if name.startswith("id2label.")]
-    return {"classes": len(labels)} if labels else {}
+    return {"num_classes": len(labels)} if labels else {}
 
 
 def step_of(name: str) -> int | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -20,14 +21,14 @@ class Cells:
     """values: by name, a number (n,) for each line, float64; has: by name, whether there is one
 
     (NaN may stand in the log, so `has` tells it from a cell that is blank.)
-    texts: of columns that hold words, the first of them; stamps: seconds (n,) on the clock at
-    which each line was written, or None
+    texts: of columns that hold words, all of them by line, "" for none
+    stamps: seconds (n,) on the clock at which each line was written, or None
     """
 
     num_rows: int
     values: dict[str, np.ndarray] = field(default_factory=dict)
     has: dict[str, np.ndarray] = field(default_factory=dict)
-    texts: dict[str, str] = field(default_factory=dict)
+    texts: dict[str, list[str]] = field(default_factory=dict)
     stamps: np.ndarray | None = None
 
     @property
@@ -54,22 +55,20 @@ def cells_of(rows: Iterable[Mapping[str, Any]]) -> Cells:
     return cells
 
 
-def add_column(cells: Cells, name: str, column: list[Any]) -> None:
+def add_column(cells: Cells, name: str, column: Sequence[Any]) -> None:
     """One column of any objects: numbers, texts that are numbers, times, or words."""
-    try:
-        values = np.array(column, dtype=np.float64)
-        if not any(cell is None or isinstance(cell, bool) for cell in column):
+    if {type(None), bool}.isdisjoint(map(type, column)):
+        with suppress(TypeError, ValueError):
+            values = np.array(column, dtype=np.float64)
             cells.add(name, values, np.ones(len(values), dtype=bool))
             return
-    except (TypeError, ValueError):
-        pass
     numbers = [number_of(cell) for cell in column]
     has = np.array([number is not None for number in numbers], dtype=bool)
     cells.add(name, np.array([math.nan if n is None else n for n in numbers]), has)
-    words = (str(c) for c, n in zip(column, numbers, strict=True) if n is None and c is not None)
-    first = next((word.strip() for word in words if word.strip()), None)
-    if first is not None:
-        cells.texts[name] = first
+    both = zip(column, numbers, strict=True)
+    words = ["" if n is not None or c is None else str(c).strip() for c, n in both]
+    if any(words):
+        cells.texts[name] = words
 
 
 def number_of(cell: Any) -> float | None:
@@ -83,6 +82,8 @@ def number_of(cell: Any) -> float | None:
     if isinstance(cell, int | float):
         return float(cell)
     bare = str(cell).strip().strip("\"'")
+    if not bare:
+        return None
     if bare.lower() in NOT_NUMBERS:
         return math.nan
     if bare.startswith("tensor("):

@@ -80,8 +80,18 @@ def _filled(cells: Cells, names: tuple[str, ...]) -> np.ndarray:
         steps = np.where(np.isnan(steps), cells.values[name], steps)
     last = np.maximum.accumulate(np.where(np.isnan(steps), -1, np.arange(len(steps))))
     known = steps[np.maximum(last, 0)] if len(steps) else steps
-    first = steps[~np.isnan(steps)][:1]
-    return np.where(last >= 0, known, first[0] if len(first) else np.nan)
+    return np.where(last >= 0, known, _before(steps))
+
+
+def _before(steps: np.ndarray) -> np.ndarray:
+    """For lines before the first that counts: as many steps earlier as lie between two counts."""
+    at = np.flatnonzero(~np.isnan(steps))
+    if not len(at):
+        return steps
+    rises = np.diff(steps[at])
+    between = np.min(rises[rises > 0], initial=np.inf)
+    lines = at[0] - np.arange(len(steps))
+    return np.maximum(steps[at[0]] - lines * (between if np.isfinite(between) else 0.0), 0.0)
 
 
 def _over_epochs(cells: Cells, steps: np.ndarray, epochs: np.ndarray) -> np.ndarray:
@@ -91,8 +101,10 @@ def _over_epochs(cells: Cells, steps: np.ndarray, epochs: np.ndarray) -> np.ndar
         return steps
     if np.sum(np.diff(epochs) > 0) > 2 * len(falls) + 1:
         return steps
-    per_epoch = np.nanmax(cells.values[BATCHES]) if BATCHES in cells.values else steps.max()
-    return (epochs - epochs.min()) * max(per_epoch, steps.max()) + steps
+    rises = np.diff(steps)
+    told = np.nanmax(cells.values[BATCHES]) if BATCHES in cells.values else 0.0
+    seen = steps.max() - steps.min() + np.min(rises[rises > 0], initial=steps.max())
+    return (epochs - epochs.min()) * (told if told > steps.max() else seen) + steps
 
 
 def _counts(steps: np.ndarray) -> bool:

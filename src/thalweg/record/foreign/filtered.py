@@ -9,7 +9,8 @@ that is dead looks as if it had learnt everything. A loss of exactly 0 is read a
 - they do so from a value that was nowhere near 0, and no norm was logged that says otherwise.
 
 A loss that falls to 0 by and by (texts learnt by heart, rounded to four digits) is left as it is,
-and so is one that is 0 from the first line on (a policy's) beside norms that are finite.
+and so is one that is 0 from the first line on (a policy's) beside norms that are finite, and all
+where the run's settings say that the filter was off.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ FAR_FROM_ZERO = 0.05
 
 
 def uncover(log: Log) -> None:
-    """Makes the zeros that stand for NaN what they were, and says so in the log's notes."""
-    loss = log.get(LOSS)
+    """In a Trainer's log, makes the zeros that stand for NaN what they were, and notes it."""
+    loss = log.get(LOSS) if log.tool == "huggingface" else None
     hidden = _hidden(loss, log.get(NORM), log.get(VALIDATION)) if loss is not None else None
-    if loss is None or hidden is None or not hidden.any():
+    if loss is None or hidden is None or not hidden.any() or not log.settings.get("nan_filter", 1):
         return
     log.series[LOSS] = Series(loss.name, loss.steps, np.where(hidden, np.nan, loss.values))
     first, count = loss.steps[hidden][0], int(hidden.sum())

@@ -10,7 +10,7 @@ from thalweg.errors import DataError
 from thalweg.record.foreign import tensorboard, trainer_state
 from thalweg.record.foreign.beside import step_of
 from thalweg.record.foreign.events import sets_in
-from thalweg.record.foreign.open import STDIN, read_text
+from thalweg.record.foreign.open import STDIN, parsed
 from thalweg.record.foreign.parts import Columns
 from thalweg.record.foreign.texts import text_of
 
@@ -75,6 +75,6 @@ def _last_state(folder: Path) -> Path | None:
 def _is_log(file: Path) -> bool:
     try:
         text = text_of(file, _HEAD)
-        return bool(read_text(text, str(file), Columns(), file, strict=True))
+        return bool(parsed(text, str(file), Columns(), file, strict=True))
     except DataError:
         return False

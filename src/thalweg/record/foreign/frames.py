@@ -9,7 +9,7 @@ import struct
 
 import numpy as np
 
-_LONGEST_CHECKED = 2048
+_LONGEST_CHECKED = 1 << 14
 """Bytes of data beyond which a frame holds no scalar, and is not checked."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 _WORD = re.compile(r"mAP|[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _WHOLE = re.compile(r"(?<![a-z])(?:f1|r2|l1|l2|top[15])(?![a-z\d])", re.IGNORECASE)
@@ -13,7 +13,7 @@ TRAIN = {"train", "training", "trn", "fit"}
 HELD = {"val", "valid", "validation", "eval", "evaluation", "dev", "holdout", "heldout", "vali"}
 TEST = {"test", "testing", "tst"}
 
-LOSSES = {"loss", "losses", "nll", "xent", "crossentropy", "perte"}
+LOSSES = {"loss", "losses", "nll", "xent", "crossentropy", "logloss"}
 FAINT = {"objective", "cost", "criterion", "bpb", "bpc", "ce", "bce", "elbo"}
 """Words of a loss where no column has one of the others."""
 
@@ -21,7 +21,7 @@ STEPS = {"step", "steps", "iteration", "iterations", "iter", "iters", "it", "upd
 STEPS |= {"batch", "batches", "minibatch"}
 EPOCHS = {"epoch", "epochs", "ep"}
 TIMES = {"time", "times", "runtime", "seconds", "second", "secs", "sec", "duration", "timestamp"}
-TIMES |= {"clock", "wall", "walltime", "elapsed", "ms", "dt", "ups"}
+TIMES |= {"clock", "wall", "walltime", "elapsed", "ms", "dt", "ups", "timing"}
 
 PARTS = {"aux", "auxiliary", "kl", "reg", "regularization", "penalty", "z", "balance", "router"}
 PARTS |= {"commitment", "entropy", "value", "policy", "decay", "adv", "perceptual"}
@@ -87,7 +87,7 @@ class Named:
         return self.has(TIMES)
 
 
-@cache
+@lru_cache(maxsize=8192)
 def named(name: str) -> Named:
     """A column's name by its words, in lower case; digits apart, but for f1 and its like."""
     words: list[str] = []

@@ -16,6 +16,9 @@ _LINE = re.compile(
     r"^\s*(?:Overriding:\s*)?(?:--)?([A-Za-z_][\w\- .]{0,60}?)\s*[:=]\s*(\S[^=:]*?)\s*$"
 )
 
+_COMMENT = re.compile(r"(?:^|(?<=\s))#.*$")
+_ITEM = "-"
+MOST_LETTERS = 4_000
 MOST_LINES = 2_000
 """Lines at the head of a log in which its arguments may stand."""
 
@@ -53,17 +56,16 @@ def read_yaml(text: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     open_names: list[tuple[int, str]] = []
     for line in text.splitlines():
-        match = _PAIR.match(re.sub(r"\s+#.*$|^#.*$", "", line))
+        match = _PAIR.match(_COMMENT.sub("", line[:MOST_LETTERS]))
         if not match:
             continue
-        indent = len(match[1]) + len(match[2] or "")
-        while open_names and open_names[-1][0] >= indent:
+        while open_names and open_names[-1][0] >= len(match[1]):
             open_names.pop()
+        path = [name for _, name in open_names]
         value = re.sub(r"^(?:!\S+|&\S+)\s*", "", match[4] or "")
-        name = ".".join([*(name for _, name in open_names), match[3]])
-        if value and not match[2]:
-            found[name] = scalar(value)
-        open_names.append((indent, f"{match[3]}[]" if match[2] else match[3]))
+        if value and not match[2] and _ITEM not in path:
+            found[".".join([*path, match[3]])] = scalar(value)
+        open_names.append((len(match[1]), _ITEM if match[2] else match[3]))
     return found
 
 
@@ -74,7 +76,7 @@ def read_arguments(text: str) -> dict[str, Any]:
     {'lr': 0.1, 'optim': 'adam', 'clip': None}
     """
     found: dict[str, Any] = {}
-    for line in text.splitlines()[:MOST_LINES]:
+    for line in (line for line in text.splitlines()[:MOST_LINES] if len(line) <= MOST_LETTERS):
         for call in _NAMESPACE.finditer(line):
             found |= {name: scalar(value) for name, value in _ARGUMENT.findall(call[1])}
         match = _DOTTED.match(line) or _LINE.match(line)

@@ -17,14 +17,15 @@ from thalweg.record.foreign.cells import Cells
 from thalweg.record.foreign.counting import by_rows, counted
 from thalweg.record.foreign.events import log_of_events
 from thalweg.record.foreign.filtered import uncover
-from thalweg.record.foreign.log import LOSS, VALIDATION, Log, Series
+from thalweg.record.foreign.log import LOSS, TRAIN, VALIDATION, Log, Series
 from thalweg.record.foreign.names import METRICS, named
 from thalweg.record.foreign.nested import read_arguments
 from thalweg.record.foreign.parts import Columns, column_named, fill, roles_in
 from thalweg.record.foreign.points import Points
+from thalweg.record.foreign.sets import by_set
 from thalweg.record.foreign.texts import standard_input, text_of
 from thalweg.record.foreign.tools import tool_of
-from thalweg.record.foreign.wide import parts_of_table
+from thalweg.record.foreign.wide import Part, parts_of_table
 from thalweg.record.foreign.words import in_our_words
 
 STDIN = "-"
@@ -49,7 +50,7 @@ def read_logs(path: Path, source: str, columns: Columns) -> list[Log]:
     if tensorboard.MARK in path.name or (is_folder and any(path.rglob(f"*{tensorboard.MARK}*"))):
         logs = [log_of_events(path, source, columns)]
     else:
-        logs = read_text(text_of(path), source, columns, path)
+        logs = parsed(text_of(path), source, columns, path)
     folder = path if is_folder else path.parent
     if logs[0].format == "trainer_state":
         folder = trainer_state.run_of(path)
@@ -57,23 +58,33 @@ def read_logs(path: Path, source: str, columns: Columns) -> list[Log]:
     for log in logs:
         log.settings = {**beside, **log.settings}
         log.checkpoints = checkpoints
-        if log.tool == "huggingface":
-            uncover(log)
+        uncover(log)
     return logs
 
 
-def read_text(
+def read_text(text: str, source: str, columns: Columns) -> list[Log]:
+    """The runs of a log that is text, with the settings that it states itself.
+
+    Raises DataError as read_logs does.
+    """
+    logs = parsed(text, source, columns)
+    for log in logs:
+        uncover(log)
+    return logs
+
+
+def parsed(
     text: str, source: str, columns: Columns, path: Path | None = None, *, strict: bool = False
 ) -> list[Log]:
-    """The runs of a log that is text. strict: what only might be a table of losses is none.
+    """The runs of a text as they stand there. strict: what only might be a table of losses is none.
 
-    Raises DataError as read_logs does; settings are those that the text itself holds.
+    Raises DataError as read_logs does.
     """
     if not text.strip():
         raise DataError(f"{source} is empty: there is nothing in it")
     state = trainer_state.read_state(text) if text.lstrip()[:1] == "{" else None
     if state is not None:
-        log = _log(source, "trainer_state", state[0], columns, tool="huggingface")
+        log = _log(source, "trainer_state", state[0], columns, "huggingface")
         log.settings = state[1]
         return [log]
     tables = []
@@ -81,21 +92,31 @@ def read_text(
         cells = reader(text)
         if cells is None or not cells.values:
             continue
-        runs = parts_of_table(cells, strict=True) if format == "csv" and not columns.given else []
+        cells = by_set(_with_tag(cells, path))
+        is_table = format == "csv"
+        runs = parts_of_table(cells, strict=True) if is_table and not columns.given else []
         if runs:
-            return [_of_part(source, part.name, part.cells, columns, part.loss) for part in runs]
+            return _runs(source, runs, columns)
         if columns.given or any(_is_told(name) for name in cells.names):
-            tool = tool_of(format, cells.names, path, text[:_HEAD] if format == "text" else "")
-            log = _log(source, format, cells, columns, tool=tool)
-            log.settings = _stated(cells, text if format == "text" else "")
-            if path is None and tool == "huggingface":
-                uncover(log)
+            head = text[:_HEAD] if format == "text" else ""
+            log = _log(source, format, cells, columns, tool_of(format, cells.names, path, head))
+            log.settings = _stated(cells, head)
             return [log]
-        tables += [cells] if format == "csv" else []
+        tables += [cells] if is_table else []
     runs = parts_of_table(tables[0], strict=strict) if tables else []
     if runs:
-        return [_of_part(source, part.name, part.cells, columns, part.loss) for part in runs]
+        return _runs(source, runs, columns)
     raise DataError(f"{source} is no log that is known: no column or line in it names a loss")
+
+
+def _with_tag(cells: Cells, path: Path | None) -> Cells:
+    """An export of one tag, whose column is just "Value": the tag stands in the file's name."""
+    if path is None or {name.lower() for name in cells.names} != {"wall time", "step", "value"}:
+        return cells
+    tag = path.stem.rpartition("tag-")[2]
+    names = {name: tag if name.lower() == "value" else name for name in cells.names}
+    values = {names[name]: column for name, column in cells.values.items()}
+    return replace(cells, values=values, has={names[n]: has for n, has in cells.has.items()})
 
 
 def _is_told(name: str) -> bool:
@@ -106,7 +127,7 @@ def _is_told(name: str) -> bool:
 
 def _stated(cells: Cells, text: str) -> dict[str, Any]:
     """Settings that stand in every line, or in the lines of a text before the first loss."""
-    lines = text[:_HEAD].splitlines()
+    lines = text.splitlines()
     first = next((i for i, line in enumerate(lines) if plain.tells_loss(line)), len(lines))
     found = in_our_words(read_arguments("\n".join(lines[:first])))
     for name in cells.names:
@@ -116,10 +137,14 @@ def _stated(cells: Cells, text: str) -> dict[str, Any]:
     return found
 
 
-def _of_part(source: str, run: str, cells: Cells, columns: Columns, loss: str | None) -> Log:
-    """One run of a table that holds several."""
-    own = replace(columns, loss=columns.loss or loss)
-    return _log(f"{source}, column {run}", "csv", cells, own, is_whole=False)
+def _runs(source: str, parts: list[Part], columns: Columns) -> list[Log]:
+    """The runs of a table that holds several."""
+    found = []
+    for part in parts:
+        own = replace(columns, loss=columns.loss or part.loss)
+        name = f"{source}, column {part.name}"
+        found.append(_log(name, "csv", part.cells, own, is_whole=False))
+    return found
 
 
 def _log(
@@ -127,8 +152,8 @@ def _log(
     format: str,
     cells: Cells,
     columns: Columns,
-    *,
     tool: str = "",
+    *,
     is_whole: bool = True,
 ) -> Log:
     step = columns.step and column_named(columns.step, cells.names, source)
@@ -136,7 +161,8 @@ def _log(
     points = _points(cells, now.steps, now.names)
     roles = roles_in(points, columns, source)
     now = by_rows(cells, now, roles.get(LOSS, ""))
-    log = Log(source, format, tool, unit=now.unit, rows=cells.num_rows, notes=[*now.notes])
+    unit = "epoch" if tool == "keras" and now.unit == "row" and not now.notes else now.unit
+    log = Log(source, format, tool, unit=unit, rows=cells.num_rows, notes=[*now.notes])
     fill(log, _points(cells, now.steps, now.names), columns)
     if is_whole and format in ("csv", "jsonl"):
         _uncover_blanks(log, cells, now.steps)
@@ -155,7 +181,7 @@ def _points(cells: Cells, steps: np.ndarray, aside: tuple[str, ...]) -> dict[str
 
 def _uncover_blanks(log: Log, cells: Cells, steps: np.ndarray) -> None:
     """Values that are no numbers, where a tool leaves their cells blank."""
-    for role in (LOSS, VALIDATION):
+    for role in (LOSS, VALIDATION, TRAIN):
         series = log.get(role)
         lost = lost_rows(cells, series.name) if series and series.name in cells.has else []
         at = np.unique(steps[lost]) if len(lost) else np.zeros(0)

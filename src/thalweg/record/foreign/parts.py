@@ -9,10 +9,16 @@ from difflib import get_close_matches
 import numpy as np
 
 from thalweg.errors import DataError
-from thalweg.record.foreign.log import LOSS, LR, SECONDS, VALIDATION, Log
+from thalweg.record.foreign.log import LOSS, LR, SECONDS, TRAIN, VALIDATION, Log
 from thalweg.record.foreign.names import named
 from thalweg.record.foreign.points import Points, said_of
-from thalweg.record.foreign.roles import metric_of, parts_of, roles_of, test_loss
+from thalweg.record.foreign.roles import (
+    evaluated_loss,
+    metric_of,
+    parts_of,
+    roles_of,
+    test_loss,
+)
 from thalweg.record.foreign.seconds import seconds_of
 
 _BITS = {"bpb", "bpc"}
@@ -65,6 +71,9 @@ def fill(log: Log, points: dict[str, Points], columns: Columns) -> None:
     for role, name in roles.items():
         log.series[role] = points[name].series(name)
     _add_up(log, points, roles, columns)
+    evaluated = evaluated_loss({name: len(rows) for name, rows in points.items()}, roles)
+    if evaluated is not None:
+        log.series[TRAIN] = points[evaluated].series(evaluated)
     main = roles.get(LOSS) or roles.get(VALIDATION)
     if main is None:
         raise DataError(f"{log.source} is no log that is known: nothing in it names a loss")

@@ -9,11 +9,15 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
+from thalweg.record.foreign.names import EPOCHS, STEPS, TRAIN, named
+
 _PATTERNS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         # Train Epoch: 1 [640/60000 (1%)]
         r"epoch:?\s*(?P<epoch>\d+)\s*\[\s*(?P<part>\d+)/\s*(?P<whole>\d+)\s*\(\s*\d+(?:\.\d+)?%\)\]",
+        # Train: 0 [  50/1251 (  4%)]
+        r"train:\s*(?P<epoch>\d+)\s*\[\s*(?P<batch>\d+)/\s*(?P<batches>\d+)\s*\(\s*\d+%\)\]",
         # Epoch: [0][10/391]   Epoch(train)  [1][ 50/7330]
         r"epoch(?:\(\w+\))?:?\s*\[(?P<epoch>\d+)\](?:\s*\[\s*(?P<batch>\d+)/\s*(?P<batches>\d+)\])?",
         # Epoch [1/5], Step [100/600]
@@ -27,6 +31,10 @@ _PATTERNS = tuple(
         r"epoch\s+(?P<epoch>\d+):\s+(?P<batch>\d+)\s*/\s*(?P<batches>\d+)\b",
         # [1,   200] loss: 0.135
         r"^\s*\[\s*(?P<epoch>\d+),\s*(?P<batch>\d+)\s*\]",
+        # [12]  train-logloss:0.65
+        r"^\s*\[(?P<step>\d+)\]\s",
+        # loss: 2.303494  [   64/60000]
+        r"\[\s*(?P<done>\d+)/\s*(?P<all>\d+)\]\s*$",
         #  45%|####      | 450/1000 [00:10<00:12, 44.7it/s
         r"\d+%\|[^|]*\|\s*(?P<bar>\d+)/(?P<bar_of>\d+)\s*",
         # 313/313 [======] - 1s 2ms/step - loss: ...
@@ -45,13 +53,14 @@ _SOURCE = re.compile(r"^[\w/.\-]+\.py[:\s]*\d*\]?")
 class Place:
     """counters: by name; stamp: seconds on the line's clock, or None; rest: the line without both
 
-    is_part: the line is a progress bar amid an epoch
+    is_part: a bar of Keras's amid an epoch; is_bar: any other bar, which repeats what it showed
     """
 
     counters: dict[str, float]
     stamp: float | None
     rest: str
     is_part: bool = False
+    is_bar: bool = False
 
 
 def place_of(line: str) -> Place:
@@ -65,18 +74,26 @@ def place_of(line: str) -> Place:
         match = pattern.search(rest)
         if match:
             found = {name: float(text) for name, text in match.groupdict().items() if text}
+            found = {} if "bar" in found and _is_other(rest[: match.start()]) else found
             rest = f"{rest[: match.start()]} {rest[match.end() :]}"
-            return _placed(found, stamp, rest)
+            return _placed(found, stamp, rest, "%|" in match[0])
     return Place({}, stamp, rest)
 
 
-def _placed(found: dict[str, float], stamp: float | None, rest: str) -> Place:
+def _is_other(title: str) -> bool:
+    """Does the text before a bar tell that it is none of the training's? ("Map:", "Evaluating:")"""
+    return bool(title.strip()) and not named(title).has(TRAIN | EPOCHS | STEPS)
+
+
+def _placed(found: dict[str, float], stamp: float | None, rest: str, is_bar: bool) -> Place:
     if "part" in found:
         share = found["part"] / max(found["whole"], 1.0)
         return Place({"epoch": found["epoch"] + share}, stamp, rest)
+    if "done" in found:
+        return Place({"share": found["done"] / max(found["all"], 1.0)}, stamp, rest)
     if "keras" in found:
         return Place({}, stamp, rest, found["keras"] < found["keras_of"])
-    return Place(found, stamp, rest)
+    return Place(found, stamp, rest, is_bar=is_bar)
 
 
 def _stamp(line: str) -> tuple[float | None, str]:

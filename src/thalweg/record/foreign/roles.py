@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from thalweg.record.foreign.log import LOSS, LR, NORM, SCALE, SKIPPED, VALIDATION
+from thalweg.record.foreign.log import LOSS, LR, NORM, PARAMETERS, SCALE, SKIPPED, VALIDATION
 from thalweg.record.foreign.names import (
     EPOCHS,
     FAINT,
@@ -44,6 +44,17 @@ def test_loss(names: Mapping[str, int]) -> str | None:
     return min(fit, key=lambda row: len(row.words)).name if fit else None
 
 
+def evaluated_loss(counts: Mapping[str, int], roles: Mapping[str, str]) -> str | None:
+    """The column of a loss on training samples that is measured as often as the validation loss,
+    beside the loss of the steps; None where there is none.
+    """
+    if LOSS not in roles or VALIDATION not in roles or named(roles[LOSS]).has(TRAIN):
+        return None
+    often = counts[roles[VALIDATION]]
+    fit = [n for n in counts if _train_points(named(n)) > 0 and named(n).has(TRAIN)]
+    return next((n for n in fit if abs(counts[n] - often) <= 0.1 * often), None)
+
+
 def metric_of(name: str, part: str = "train") -> tuple[str, str] | None:
     """(set, metric) of a column that is a metric: ("validation", "accuracy"); None of others.
 
@@ -57,6 +68,8 @@ def metric_of(name: str, part: str = "train") -> tuple[str, str] | None:
     metric = METRICS[known[-1]]
     if metric == "precision" and row.has({"average"}):
         metric = "average_precision"
+    if metric == "accuracy" and row.has({"balanced"}):
+        metric = "balanced_accuracy"
     return "train" if row.has(TRAIN) else part, metric
 
 
@@ -91,8 +104,10 @@ _RIVALS = {"d", "g", "disc", "gen", "discriminator", "generator", "critic", "act
 
 
 def _loss_points(row: Named) -> int:
-    points = 40 - len(row.words) - 6 * row.has(SMOOTHED) - 12 * row.has(PARTS)
+    is_part = row.has(PARTS - {"entropy"} if row.has({"cross"}) else PARTS)
+    points = 40 - len(row.words) - 6 * row.has(SMOOTHED) - 12 * is_part
     points += 2 * row.has({"step", "total"}) - 4 * row.has(EPOCHS) - 5 * row.has({"batch"})
+    points -= 8 * row.has({"vs"})
     return points - 15 * (row.has(FAINT) and not row.has(LOSSES))
 
 
@@ -123,6 +138,12 @@ def _norm_points(row: Named) -> int:
     return 10 if row.words == ("norm",) else 0
 
 
+def _parameters_points(row: Named) -> int:
+    is_all = row.has({"param", "params", "parameter", "parameters"}) and row.has({"norm"})
+    is_other = row.has({"grad", "gradient", "update", "layer", "ratio", "loss"})
+    return 40 - len(row.words) if is_all and not is_other and len(row.words) <= 3 else 0
+
+
 def _scale_points(row: Named) -> int:
     is_scale = row.has({"scale", "scaler"}) and row.has({"loss", "grad", "scaler", "amp"})
     return 40 - len(row.words) if is_scale else 0
@@ -130,6 +151,7 @@ def _scale_points(row: Named) -> int:
 
 def _skipped_points(row: Named) -> int:
     is_count = row.has({"iterations", "steps", "step", "iters", "updates", "batches"})
+    is_count = is_count or len(row.words) == 1
     return 40 - len(row.words) if row.has({"skipped", "skips"}) and is_count else 0
 
 
@@ -138,6 +160,7 @@ _POINTS: dict[str, Callable[[Named], int]] = {
     LOSS: _train_points,
     LR: _rate_points,
     NORM: _norm_points,
+    PARAMETERS: _parameters_points,
     SCALE: _scale_points,
     SKIPPED: _skipped_points,
 }

@@ -33,7 +33,7 @@ def seconds_of(columns: Mapping[str, Points], loss: str | None) -> Series | None
     rows = [named(name) for name in columns]
     fit = [row for row in rows if row.is_time and (not row.has(_OF_PART) or row.has(_CLOCKS))]
     fit = [row for row in fit if not row.has(HELD | TEST | {"eta", "tok", "accumulated"})]
-    for row in sorted(fit, key=_order):
+    for row in sorted(fit, key=lambda row: (*_order(row), -len(columns[row.name]))):
         found = _told(row, columns[row.name])
         if found is not None:
             return found
@@ -43,10 +43,10 @@ def seconds_of(columns: Mapping[str, Points], loss: str | None) -> Series | None
     return _from_clock("clock", Points(points.steps, points.clock))
 
 
-def _order(row: Named) -> tuple[bool, bool, int]:
+def _order(row: Named) -> tuple[bool, bool]:
     """What tells a step's time first, then what tells less of it."""
     is_step = row.has(STEPS | {"dt"}) and not row.has(EPOCHS)
-    return (not is_step, row.has(_CLOCKS | {"train"}), len(row.words))
+    return (not is_step, row.has(_CLOCKS | {"train"}))
 
 
 def _told(row: Named, points: Points) -> Series | None:
@@ -71,7 +71,9 @@ def _is_clock(row: Named, values: np.ndarray) -> bool:
     rises = np.diff(values[np.isfinite(values)])
     if row.has({"timestamp", "wall", "walltime", "clock"}):
         return True
-    return len(values) >= 4 and bool(np.mean(rises > 0) > 0.95) and values[-1] > values[0] * 2
+    least = 3 if row.has(_CLOCKS) else 4
+    rising = len(values) >= least and bool(np.mean(rises > 0) > 0.95)
+    return rising and values[-1] > values[0] * 2
 
 
 def _from_clock(name: str, points: Points) -> Series | None:
@@ -90,6 +92,6 @@ def _from_clock(name: str, points: Points) -> Series | None:
 def _series(name: str, points: Points) -> Series | None:
     found = points.series(name)
     is_time = np.isfinite(found.values) & (found.values >= 0)
-    if is_time.sum() < 1:
+    if not found.values[is_time].any():
         return None
     return Series(name, found.steps[is_time], found.values[is_time])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from thalweg.record.foreign.cells import Cells, add_column, cells_of, number_of
 
+MOST_COLUMNS = 2_000
 _DELIMITERS = (",", "\t", ";", "|")
 
 
@@ -23,15 +25,15 @@ def read_delimited(text: str) -> Cells | None:
     except csv.Error:
         return None
     header = [name.strip().strip("\"'") for name in rows.pop(0)]
-    if all(number_of(cell) is not None for cell in header) or not _is_table(header, rows):
+    is_header = len(header) <= MOST_COLUMNS and any(number_of(cell) is None for cell in header)
+    if not is_header or not _is_table(header, rows):
         return None
-    rows = [row for row in rows if [cell.strip() for cell in row] != header]
+    first = header[0]
+    rows = [row for row in rows if row[0].strip() != first or [c.strip() for c in row] != header]
     cells = Cells(len(rows))
-    for i, name in enumerate(unique(header)):
-        column: list[Any] = [row[i].strip() or None if i < len(row) else None for row in rows]
-        if delimiter == ";":
-            column = [_point_for_comma(cell) for cell in column]
-        add_column(cells, name, column)
+    for name, column in zip(unique(header), zip_longest(*rows), strict=False):
+        commas = delimiter == ";"
+        add_column(cells, name, [_point_for_comma(c) for c in column] if commas else column)
     return cells
 
 
@@ -53,13 +55,13 @@ def unique(names: Sequence[str]) -> list[str]:
     >>> unique(["loss", "", "loss"])
     ['loss', 'column_2', 'loss.1']
     """
-    found: list[str] = []
-    for name in names:
-        fresh, count = name or f"column_{len(found) + 1}", 1
+    found: dict[str, None] = {}
+    for i, name in enumerate(names, start=1):
+        fresh, count = name or f"column_{i}", 1
         while fresh in found:
             fresh, count = f"{name}.{count}", count + 1
-        found.append(fresh)
-    return found
+        found[fresh] = None
+    return list(found)
 
 
 def read_json(text: str) -> Cells | None:

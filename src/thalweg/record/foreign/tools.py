@@ -54,11 +54,12 @@ def _has_suffixes(e: _Evidence) -> bool:
 
 
 def _is_keras_table(e: _Evidence) -> bool:
-    if not e.is_table or not {"epoch", "loss"} <= e.names or "step" in e.names:
+    """A column, and the same with val_ before it; in a history no column counts the epochs."""
+    if not e.is_table or "loss" not in e.names or "step" in e.names:
         return False
     metrics = {name.removeprefix("val_") for name in e.names - _KERAS_OWN}
     is_paired = all({name, f"val_{name}"} <= e.names for name in metrics)
-    return is_paired and (bool(metrics) or "val_loss" in e.names)
+    return is_paired and ("val_loss" in e.names or ("epoch" in e.names and bool(metrics)))
 
 
 _SIGNS: tuple[tuple[str, Callable[[_Evidence], bool]], ...] = (

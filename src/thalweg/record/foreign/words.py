@@ -6,6 +6,7 @@ is stated twice with different values, and nothing tells which of them trained t
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -34,11 +35,12 @@ NUMBERS = {
     "weight_decay": ("weight_decay", "wd", "weightdecay"),
     "steps": (
         *("steps", "max_steps", "max_iters", "total_steps", "num_train_steps", "train_iters"),
-        *("max_train_steps", "num_steps", "num_iterations", "total_optimization_steps"),
+        *("max_train_steps", "num_iterations", "total_optimization_steps"),
         *("max_update",),
     ),
     "epochs": ("epochs", "num_train_epochs", "max_epochs", "num_epochs", "n_epochs", "nb_epochs"),
-    "classes": ("classes", "num_classes", "n_classes", "num_labels", "nb_classes", "nc"),
+    "num_classes": ("num_classes", "n_classes", "num_labels", "nb_classes", "nc"),
+    "patience": ("patience", "early_stopping_patience", "early_stop_patience"),
 }
 TEXTS = {
     "schedule": (
@@ -46,10 +48,12 @@ TEXTS = {
         *("lr_decay_style", "lr_schedule", "scheduler_type"),
     ),
     "optimizer": ("optimizer", "optim", "opt", "optimizer_name"),
+    "loss": ("loss", "criterion", "loss_fn", "loss_function", "loss_name"),
     "precision": ("precision", "mixed_precision", "dtype", "amp_dtype", "torch_dtype"),
 }
 """Our word for a setting, and those of other tools; the first of a file that is known counts."""
 
+_NOT_OF_SCHEDULES = {"lr", "patience", "steps", "epochs"}
 _NONE = {"none", "null", "", "~", "off", "false"}
 _KIND = {"name", "type", "_target_", "class_path", "class_name", "kind", "target"}
 _OTHERS = HELD | TEST | {"predict", "inference", "generation", "teacher", "discriminator", "finder"}
@@ -61,8 +65,9 @@ _SCHEDULES = (
     *(("poly", "polynomial"), ("wsd", "wsd"), ("warmup_stable", "wsd"), ("exp", "exponential")),
     *(("linear", "linear"), ("const", "constant"), ("step", "step")),
 )
+_LOSSES = ((r".*cross_?entropy.*|x?ce|nll.*", "cross_entropy"), (r".*mse.*|l2|squared.*", "mse"))
 _PRECISIONS = (
-    *((r"bf(loat)?16-true", "bf16-weights"), (r".*bf(loat)?16.*", "bf16")),
+    *((r"bf(loat)?16-(true|weights)", "bf16-weights"), (r".*bf(loat)?16.*", "bf16")),
     *((r".*(fp|float)16.*|16(-\w+)?|half", "fp16"), (r".*(fp|float)32.*|32(-\w+)?|no", "float32")),
 )
 
@@ -87,11 +92,12 @@ def in_our_words(values: Mapping[str, Any]) -> dict[str, Any]:
         text = None if isinstance(value, bool) or value is None else _in_ours(own, str(value))
         if text:
             found[own] = text
-    found |= _halves(rows)
+    found |= _switches(rows)
     if 0 < found.get("warmup", 0) < 1:
         share = found.pop("warmup")
         found |= {"warmup": round(share * found["steps"])} if "steps" in found else {}
-    return {name: value for name, value in found.items() if name == "clip" or value not in (0, -1)}
+    kept = ("clip", "nan_filter", "weight_decay")
+    return {name: value for name, value in found.items() if name in kept or value not in (0, -1)}
 
 
 def _spelled(name: str) -> tuple[str, ...]:
@@ -121,20 +127,16 @@ def _stated(
         is_kind = own in TEXTS and len(parts) > 1 and parts[-1] in _KIND
         name = ("", *(parts[:-1] if is_kind else parts))[-1]
         aside = {word for part in parts[:-1] for word in named(part).words}
-        if name not in words or aside & _OTHERS or (own == "lr" and "scheduler" in aside):
-            continue
-        if value is not None or is_none:
-            yield (
-                (len(parts) - is_kind, words.index(name)),
-                parts,
-                "none" if value is None else value,
-            )
+        is_aside = aside & _OTHERS or (own in _NOT_OF_SCHEDULES and "scheduler" in aside)
+        if name in words and not is_aside and (value is not None or is_none):
+            rank = (len(parts) - is_kind, words.index(name))
+            yield rank, parts, "none" if value is None else value
 
 
 def _number(value: Any) -> float | int | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value if abs(value) < 1e15 else None
+    return value if math.isfinite(value) else None
 
 
 def _in_ours(own: str, text: str) -> str:
@@ -146,12 +148,16 @@ def _in_ours(own: str, text: str) -> str:
         return next((ours for part, ours in _SCHEDULES if part in word), word)
     if own == "precision":
         return next((ours for like, ours in _PRECISIONS if re.fullmatch(like, word)), "")
+    if own == "loss":
+        return next((ours for like, ours in _LOSSES if re.fullmatch(like, word)), word)
     return re.sub(r"(_(torch|hf|fused|bnb|8bit|anyprecision|apex|xla))+$", "", word)
 
 
-def _halves(rows: Mapping[tuple[str, ...], Any]) -> dict[str, str]:
-    """Precision where switches tell it: bf16, fp16, use_amp."""
-    for name, word in (("bf16", "bf16"), ("fp16", "fp16")):
-        if any(parts and parts[-1] == name and value is True for parts, value in rows.items()):
-            return {"precision": word}
-    return {}
+def _switches(rows: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
+    """What is told by truths: a precision; and whether the log hides what is not finite."""
+    is_on = {parts[-1]: value for parts, value in rows.items() if parts and value in (True, False)}
+    halves = [name for name in ("bf16", "fp16") if is_on.get(name)]
+    found: dict[str, Any] = {"precision": halves[0]} if halves else {}
+    if "logging_nan_inf_filter" in is_on:
+        found["nan_filter"] = bool(is_on["logging_nan_inf_filter"])
+    return found
