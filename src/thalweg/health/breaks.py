@@ -39,12 +39,13 @@ def nonfinite(view: View) -> Suspicion | None:
         since = float(series.steps[len(values) - tail] if tail else series.steps[bad[0]])
         before = _before(view, since)
         how = "from there on" if is_broken and tail else f"at {len(bad):,} of {len(values):,} rows"
+        first = float(series.steps[bad[0]])
         return Suspicion(
             "nonfinite",
             since,
             0.97 if is_broken else 0.7,
-            f"{name} is not finite {how}, first at {view.name(float(series.steps[bad[0]]))}; {before}",
-            {"count": len(bad), "rows": len(values), "first": float(series.steps[bad[0]])},
+            f"{name} is not finite {how}, first at {view.name(first)}; {before}",
+            {"count": len(bad), "rows": len(values), "first": first},
             severity="act" if is_broken else "warn",
         )
     return None

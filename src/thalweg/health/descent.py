@@ -41,8 +41,7 @@ def _thrown_up(view: View, curve: Curve) -> Suspicion | None:
     if series is None or times < THROWN:
         return None
     first = float(series.values[0])
-    learnt = view.chance if view.chance is not None else first
-    if view.main is None or view.main.last < 0.7 * learnt:
+    if view.main is None or view.main.last < _no_use(view, first):
         return None
     highest = times * first
     return Suspicion(
@@ -53,6 +52,11 @@ def _thrown_up(view: View, curve: Curve) -> Suspicion | None:
         f"the run, and is {number(curve.last)} at the end: the first steps were far too long",
         {"first": first, "highest": highest, "last": curve.last},
     )
+
+
+def _no_use(view: View, first: float) -> float:
+    """The loss from which on a run is no good: much of chance, or the first one."""
+    return 0.7 * view.chance if view.chance is not None else 0.95 * first
 
 
 def blowup(view: View) -> float:

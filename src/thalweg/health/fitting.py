@@ -31,7 +31,7 @@ def overfitting(view: View) -> Suspicion | None:
     if holds and share < FAR:
         return None
     after = curve.v[i:]
-    if len(after) < 3 or float(np.mean(after[len(after) // 2 :] > best + 0.5 * excess)) < 0.8:
+    if len(after) < 3 or float(np.mean(after[len(after) // 2 :] > best + 0.3 * excess)) < 0.8:
         return None
     known = [each for each in (train, view.loss) if each is not None]
     if known and not any(_falls_after(each, curve.t[i]) for each in known):
