@@ -1,0 +1,1 @@
+"""Many short training runs, healthy and with a planted fault, as the columns that a log holds."""

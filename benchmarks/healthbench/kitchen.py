@@ -1,0 +1,96 @@
+"""The table of recipes: what is tried on every task, and a recipe filled in for one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from benchmarks.healthbench.recipes import TASKS, Recipe, Task
+
+
+@dataclass(frozen=True)
+class Row:
+    """scale: of the task's rate for the optimizer; length: of its steps; batch: 0 is the task's
+
+    shape: changes of the task's network; more: fields of `Recipe` as they are
+    """
+
+    name: str
+    optimizer: str
+    schedule: str
+    scale: float = 1.0
+    length: float = 1.0
+    batch: int = 0
+    shape: Mapping[str, Any] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_held_out(self) -> bool:
+        """Of an optimizer family that tuning tasks do not have."""
+        return self.optimizer in ("lion", "muon")
+
+
+BATCH_NORM, LAYER_NORM = {"norm": "batch"}, {"norm": "layer"}
+DEEP = {"depth": 4, "norm": "batch"}
+
+ROWS = (
+    Row("sgd-constant", "sgd", "constant", 0.5),
+    Row("sgd-cosine", "sgd", "cosine", more={"weight_decay": 1e-4}),
+    Row("sgd-step-clip", "sgd", "step", more={"clip": 1.0}, length=1.2),
+    Row("sgd-cycle-norm", "sgd", "one_cycle", shape=BATCH_NORM, batch=64),
+    Row("sgd-deep-norm", "sgd", "cosine", shape=DEEP, length=0.8),
+    Row("adam-constant", "adam", "constant", 0.5, length=0.8),
+    Row("adam-linear-small", "adam", "linear", 0.5, batch=16),
+    Row("adam-tanh", "adam", "cosine", shape={"activation": "tanh"}),
+    Row("adam-half", "adam", "cosine", more={"precision": "fp16", "clip": 1.0, "warmup": 0.05}),
+    Row("adamw-warm-norm", "adamw", "cosine", shape=LAYER_NORM, more={"warmup": 0.1}),
+    Row(
+        *("adamw-dropout", "adamw", "cosine"),
+        shape={"dropout": 0.2, "activation": "gelu"},
+        more={"weight_decay": 0.05},
+    ),
+    Row(
+        *("adamw-wide", "adamw", "one_cycle", 1.5),
+        batch=128,
+        shape={"width": 96},
+        more={"clip": 1.0, "weight_decay": 0.01},
+    ),
+    Row("rmsprop-constant", "rmsprop", "constant", 0.5),
+    Row("rmsprop-deep-norm", "rmsprop", "step", 0.5, shape=DEEP),
+    Row("adagrad-constant", "adagrad", "constant"),
+    Row("adagrad-large", "adagrad", "constant", 1.5, batch=256, shape={"dropout": 0.1}, length=0.7),
+    Row("lion-cosine", "lion", "cosine", more={"weight_decay": 0.1}),
+    Row("lion-step-norm", "lion", "step", shape=LAYER_NORM, batch=64),
+    Row("muon-warm", "muon", "linear", more={"warmup": 0.1, "clip": 1.0}),
+)
+
+
+def recipe_of(task: Task, row: Row) -> Recipe:
+    """The row with the task's rate, steps, batch size and network."""
+    recipe = Recipe(
+        *(row.name, row.optimizer, task.rates[row.optimizer] * row.scale, row.schedule),
+        batch_size=row.batch or task.batch_size,
+        steps=round(task.steps * row.length),
+        shape=replace(task.shape, **row.shape),
+        **row.more,
+    )
+    return _spoken(recipe) if task.family == "language" else recipe
+
+
+def _spoken(recipe: Recipe) -> Recipe:
+    """A language model with layers that normalise is a transformer; it has no batch norm."""
+    if recipe.shape.norm == "none" and recipe.shape.activation == "relu":
+        return recipe
+    return recipe.shaped(norm="layer", body="attention", depth=min(recipe.shape.depth, 2))
+
+
+RECIPES: dict[str, dict[str, Recipe]] = {
+    task.name: {
+        row.name: recipe_of(task, row)
+        for row in ROWS
+        if task.part == "held-out" or not row.is_held_out
+    }
+    for task in TASKS.values()
+}
+"""By task and name."""

@@ -1,0 +1,141 @@
+"""Which runs there are: their names, in the order in which they are made, and how each is built."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import chain, zip_longest
+from typing import Any
+
+import numpy as np
+
+from benchmarks.healthbench.kitchen import RECIPES
+from benchmarks.healthbench.planted import FAULTS, HARD, MID, START, Planted
+from benchmarks.healthbench.program import Program, programmed
+from benchmarks.healthbench.recipes import TASKS
+from benchmarks.healthbench.sets import data_of
+
+SEEDS, HARD_RUNS, FAULT_RUNS = 5, 2, 1
+"""Healthy runs of a recipe; runs of a task with something hard; of a fault, strength and time."""
+
+USUAL = "usual"
+
+
+@dataclass(frozen=True)
+class Run:
+    """planted: a fault, something hard, or "usual"; strength: mild, strong or none; when: the onset
+
+    number: tells runs apart that are alike in all else but the seed
+    """
+
+    task: str
+    recipe: str
+    planted: str = USUAL
+    strength: str = "none"
+    when: str = START
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        parts = (self.task, self.recipe, self.planted, self.strength, self.when, str(self.seed))
+        return ".".join(parts)
+
+    @property
+    def twin(self) -> Run:
+        """The same without what is planted."""
+        return Run(self.task, self.recipe, seed=self.seed)
+
+    @property
+    def row(self) -> Planted | None:
+        """What is planted."""
+        return FAULTS.get(self.planted) or HARD.get(self.planted)
+
+    def drawn(self) -> np.random.Generator:
+        """The run's own chance, by its name."""
+        return np.random.default_rng(zlib.crc32(self.name.encode()))
+
+
+def runs(tasks: Iterable[str], only: str | None = None) -> list[Run]:
+    """In turns: a share of each task's healthy, hard and faulty runs, then the next share; twins
+    before the runs that are set beside them
+    """
+    of_tasks = [list(_of_task(task, only)) for task in tasks]
+    turns = (run for turn in zip_longest(*of_tasks) for run in turn if run is not None)
+    return list(dict.fromkeys(each for run in turns for each in (run.twin, run)))
+
+
+def _of_task(task: str, only: str | None) -> Iterator[Run]:
+    kinds = (_usual(task), _planted(task, FAULTS), _planted(task, HARD))
+    lists = [list(kind) for kind in kinds]
+    longest = max(map(len, lists))
+    places = sorted(
+        (place / len(each), which, place)
+        for which, each in enumerate(lists)
+        for place in range(len(each))
+        if longest
+    )
+    for _, which, place in places:
+        run = lists[which][place]
+        if only is None or run.planted == only:
+            yield run
+
+
+def _usual(task: str) -> Iterator[Run]:
+    for seed in range(SEEDS):
+        for recipe in RECIPES[task]:
+            yield Run(task, recipe, seed=seed)
+
+
+def _planted(task: str, rows: dict[str, Planted]) -> Iterator[Run]:
+    """A recipe and a seed are drawn among those that the row can be planted in."""
+    for number in range(FAULT_RUNS if rows is FAULTS else HARD_RUNS):
+        found = [list(_of_row(task, row, number)) for row in rows.values()]
+        yield from (run for run in chain.from_iterable(zip_longest(*found)) if run)
+
+
+def _of_row(task: str, row: Planted, number: int) -> Iterator[Run]:
+    able = [recipe for recipe in RECIPES[task].values() if row.needs(TASKS[task], recipe)]
+    if not able:
+        return
+    key = f"{task}.{row.name}.{number}"
+    random = np.random.default_rng(zlib.crc32(key.encode()))
+    for when in row.when:
+        for strength in ("strong", "mild"):
+            if getattr(row, strength):
+                recipe = able[random.integers(len(able))]
+                seed = int(random.integers(SEEDS))
+                yield Run(task, recipe.name, row.name, strength, when, seed)
+
+
+def built(run: Run) -> tuple[Program, dict[str, Any]]:
+    """The program of a run, and what is known of it before it has run."""
+    task, recipe, data = TASKS[run.task], RECIPES[run.task][run.recipe], data_of(run.task)
+    random, row, amount = run.drawn(), run.row, 0.0
+    chance_loss = data.chance_loss
+    if row is not None:
+        amount = float(random.choice(getattr(row, run.strength)))
+        recipe, data = row.recipe(recipe, amount), row.data(data, amount, random)
+
+    program = programmed(task, recipe, data, run.seed, random)
+    if run.when == MID:
+        program.onset = int(recipe.steps * random.uniform(0.3, 0.6))
+    if row is not None:
+        row.plant(program, amount)
+    return program, {
+        "run": asdict(run),
+        "name": run.name,
+        "kind": data.kind,
+        "part": task.part,
+        "family": task.family,
+        "num_classes": data.num_outputs if data.kind != "numbers" else None,
+        "chance_loss": chance_loss,
+        "fault": run.planted if row is not None and row.is_fault else None,
+        "hard": run.planted if row is not None and not row.is_fault else None,
+        "amount": amount,
+        "onset": program.onset,
+        "steps_per_epoch": program.steps_per_epoch,
+        "recipe": asdict(program.recipe),
+        "notes": program.notes,
+    }

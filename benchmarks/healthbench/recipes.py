@@ -1,0 +1,159 @@
+"""How a run is trained: optimizer, rate, schedule, batch, network; what is tried on each task."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+import thalweg
+from benchmarks.healthbench.models import Bag, Convnet, Language, Layers, Shape
+from benchmarks.healthbench.sets import Data
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of a run. lr: the peak; warmup and the decay's length in shares of the run.
+
+    steps: planned; accumulate: batches to an update; precision: fp32, bf16 (weights too) or fp16
+    """
+
+    name: str
+    optimizer: str
+    lr: float
+    schedule: str
+    batch_size: int
+    steps: int
+    shape: Shape = field(default_factory=Shape)
+    weight_decay: float = 0.0
+    clip: float | None = None
+    warmup: float = 0.0
+    label_smoothing: float = 0.0
+    accumulate: int = 1
+    precision: str = "fp32"
+
+    def shaped(self, **changes: Any) -> Recipe:
+        """Another network, the rest as it is."""
+        return replace(self, shape=replace(self.shape, **changes))
+
+
+@dataclass(frozen=True)
+class Task:
+    """family: of its network; part: tuning or held-out; steps: of a usual run
+
+    rates: by optimizer, the lowest whose final validation loss is within 2% of the best of a grid
+    of factors of about three, constant, at the usual shape and batch size, one seed
+    (`python -m benchmarks.healthbench.grid`)
+    """
+
+    name: str
+    family: str
+    part: str
+    steps: int
+    rates: Mapping[str, float]
+    batch_size: int = 32
+    shape: Shape = field(default_factory=Shape)
+
+    def network(self, data: Data, shape: Shape) -> nn.Module:
+        """Fresh, by torch's random state."""
+        if self.family == "convnet":
+            return Convnet(data.num_outputs, shape)
+        if self.family == "bag":
+            return Bag(data.num_outputs, shape)
+        if self.family == "language":
+            return Language(data.num_outputs, shape)
+        inputs = data.train.x.shape[1]
+        return Layers(inputs, data.num_outputs, shape, is_residual=self.family == "residual")
+
+
+def _rates(sgd: float, adam: float, rmsprop: float, adagrad: float, **more: float):
+    return {"sgd": sgd, "adam": adam, "adamw": adam, "rmsprop": rmsprop, "adagrad": adagrad} | more
+
+
+NORMED = Shape(norm="batch")
+
+TASKS = {
+    row.name: row
+    for row in (
+        Task("digits", "layers", "tuning", 500, _rates(0.03, 3e-3, 1e-3, 0.03)),
+        Task("letter", "layers", "tuning", 800, _rates(0.1, 1e-2, 1e-2, 0.1), 64),
+        Task("spam", "layers", "tuning", 500, _rates(0.01, 1e-3, 1e-3, 0.01)),
+        Task("mnist", "convnet", "tuning", 400, _rates(0.03, 1e-2, 3e-3, 0.1), shape=NORMED),
+        Task("diamonds", "layers", "tuning", 600, _rates(0.01, 3e-3, 1e-3, 0.03), 64),
+        Task(
+            *("phoneme", "layers", "held-out", 600),
+            _rates(0.03, 3e-3, 3e-3, 0.03, lion=1e-3, muon=3e-3),
+        ),
+        Task(
+            *("fashion", "convnet", "held-out", 400),
+            _rates(0.03, 3e-3, 3e-3, 0.03, lion=1e-3, muon=3e-3),
+            shape=NORMED,
+        ),
+        Task(
+            *("fortunes", "bag", "held-out", 400),
+            _rates(0.1, 3e-3, 1e-2, 0.03, lion=1e-3, muon=3e-3),
+        ),
+        Task(
+            *("shakespeare", "language", "held-out", 400),
+            _rates(0.3, 3e-3, 3e-3, 0.03, lion=3e-3, muon=1e-2),
+            shape=Shape(depth=1),
+        ),
+        Task(
+            *("cancer", "residual", "held-out", 300),
+            _rates(3e-3, 3e-4, 3e-4, 3e-3, lion=1e-4, muon=1e-3),
+            shape=Shape(depth=6, width=32),
+        ),
+    )
+}
+
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": partial(torch.optim.SGD, momentum=0.9),
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "rmsprop": torch.optim.RMSprop,
+    "adagrad": torch.optim.Adagrad,
+    "lion": thalweg.Lion,
+    "muon": partial(thalweg.Muon, adjust_lr_fn="match_rms_adamw", ns_bf16=False),
+}
+"""Lion and Muon on held-out tasks alone: a family that no detector was tuned on."""
+
+
+def optimizer_of(recipe: Recipe, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """The recipe's; without decay where it names none. Muon's vectors are AdamW's."""
+    groups: list[Any] = list(parameters)
+    if recipe.optimizer == "muon":
+        vectors, matrices = ([p for p in groups if (p.dim() > 1) == is_it] for is_it in (0, 1))
+        groups = [{"params": matrices, "use_muon": True}, {"params": vectors, "use_muon": False}]
+    make = OPTIMIZERS[recipe.optimizer]
+    return make(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
+
+
+def factor(schedule: str, at: float, warmup: float = 0.0) -> float:
+    """Of the peak rate, at a share of the run in 0..1."""
+    if at < warmup:
+        return max(at / warmup, 1e-3)
+    at = (at - warmup) / (1 - warmup)
+    return SCHEDULES[schedule](at)
+
+
+def _one_cycle(at: float) -> float:
+    if at < 0.3:
+        return 0.04 + 0.96 * (1 - math.cos(math.pi * at / 0.3)) / 2
+    return (1 + math.cos(math.pi * (at - 0.3) / 0.7)) / 2 + 1e-4
+
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda at: 1.0,
+    "cosine": lambda at: (1 + math.cos(math.pi * at)) / 2,
+    "linear": lambda at: 1 - at,
+    "step": lambda at: 1.0 if at < 0.5 else 0.2 if at < 0.75 else 0.04,
+    "one_cycle": _one_cycle,
+    "cyclic": lambda at: 0.1 + 0.9 * abs(1 - (6 * at) % 2),
+    "restarts": lambda at: 0.05 + 0.95 * (1 + math.cos(math.pi * ((4 * at) % 1))) / 2,
+}
