@@ -11,8 +11,9 @@ A run without a fault is healthy where
 Finals are medians of three evaluations. A fault counts where its run is harmed: its final
 validation loss is more than 3 spreads above that of the twin, which is the run without the fault of
 the same task, recipe and seed. A spread is the standard deviation over the seeds of the twin's
-recipe, but at least 2% of the loss. Faults of another kind have rules of their own (`RULES`). All
-others are "neither"; faults whose twin is missing are "no twin".
+recipe, as far as they are healthy, but at least 2% of the loss. Faults of another kind have rules
+of their own (`RULES`). All others are "neither"; faults whose twin is missing or not healthy are
+"no twin".
 """
 
 from __future__ import annotations
@@ -64,8 +65,9 @@ class Standing:
         self._best = float(np.quantile(finite, 0.1)) if finite else np.nan
         self._finals: dict[str, list[tuple[float, float]]] = defaultdict(list)
         for row in usual:
-            pair = row["outcome"]["honest_loss"], error_of(row)
-            self._finals[row["run"]["recipe"]].append(pair)
+            if self.is_healthy(row, row):
+                pair = row["outcome"]["honest_loss"], error_of(row)
+                self._finals[row["run"]["recipe"]].append(pair)
 
     def verdict(self, row: Meta, twin: Meta | None) -> dict[str, Any]:
         """Of a run."""
@@ -75,7 +77,7 @@ class Standing:
                 "status": "healthy" if is_healthy else "neither",
                 **{"harm": 0.0, "harm_error": 0.0, "is_effective": False, "codes": []},
             }
-        if twin is None:
+        if twin is None or not self.is_healthy(twin, twin):
             return {"status": "no twin", "harm": np.nan, "is_effective": False, "codes": codes(row)}
 
         harm, harm_error = self.harms(row, twin)

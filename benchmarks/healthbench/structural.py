@@ -15,13 +15,13 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks.healthbench.structures import bugs, plain, tricky, weights
+from benchmarks.healthbench.structures import bugs, odd, plain, tricky, weights
 from benchmarks.healthbench.structures.parts import Built, Structure
 
 
 def structures() -> Iterator[Structure]:
     """All of them: those with codes have a bug, the others are sound."""
-    for module in (bugs, weights, plain, tricky):
+    for module in (bugs, weights, plain, tricky, odd):
         for row in module.ROWS:
             yield Structure(row.name, row.codes, _seeded(row))
 
