@@ -13,7 +13,7 @@ BENCH := $(VENV)-bench
 JOBS ?= 2
 TESTS := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: demo test types check exams faults format clean
+.PHONY: demo test types check exams faults faultbench-data format clean
 .DEFAULT_GOAL := demo
 
 demo: $(RUNTIME)
@@ -35,6 +35,9 @@ exams: $(TOOLS)
 
 faults: $(BENCH)/ready
 	$(BENCH)/bin/python -m benchmarks.faults $(FAULTS)
+
+faultbench-data: $(BENCH)/ready
+	$(BENCH)/bin/python -m benchmarks.health_data $(FAULTBENCH)
 
 format: $(TOOLS)
 	$(BIN)/ruff format .
