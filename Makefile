@@ -37,10 +37,10 @@ faults: $(BENCH)/ready
 	$(BENCH)/bin/python -m benchmarks.faults $(FAULTS)
 
 faultbench-data: $(BENCH)/ready
-	$(BENCH)/bin/python -m benchmarks.health_data $(FAULTS)
+	$(BENCH)/bin/python -m benchmarks.health_data $(FAULTBENCH)
 
 faultbench: $(BENCH)/ready
-	$(BENCH)/bin/python -m benchmarks.health $(FAULTS)
+	$(BENCH)/bin/python -m benchmarks.health $(FAULTBENCH)
 
 format: $(TOOLS)
 	$(BIN)/ruff format .

@@ -12,8 +12,9 @@ Finals are medians of three evaluations. A fault counts where its run is harmed:
 validation loss is more than 3 spreads above that of the twin, which is the run without the fault of
 the same task, recipe and seed. A spread is the standard deviation over the seeds of the twin's
 recipe, as far as they are healthy, but at least 2% of the loss. Faults of another kind have rules
-of their own (`RULES`). All others are "neither"; faults whose twin is missing or not healthy are
-"no twin".
+of their own (`RULES`); bugs in a program's structure, leaks and what is wrong with the machine
+count by definition, whatever their harm. All others are "neither"; faults that need a twin and have
+none, or one that is not healthy, are "no twin".
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ plateau: the final training loss in terms of the twin's
 
 
 def judged(metas: Iterable[Meta]) -> list[Meta]:
-    """The same runs of one task, each with status, harm, harm_error, is_effective and codes."""
+    """The same runs of one task, each with status, codes, is_effective, rule (by which it is or is
+    not), harm in spreads of the loss and harm_error in spreads of the error (NaN without a twin).
+    """
     rows = list(metas)
     usual = {_key(row): row for row in rows if _is_usual(row)}
     task = Standing(list(usual.values()))
@@ -76,18 +79,19 @@ class Standing:
             return {
                 "status": "healthy" if is_healthy else "neither",
                 **{"harm": 0.0, "harm_error": 0.0, "is_effective": False, "codes": []},
+                "rule": "",
             }
-        if twin is None or not self.is_healthy(twin, twin):
-            return {"status": "no twin", "harm": np.nan, "is_effective": False, "codes": codes(row)}
-
-        harm, harm_error = self.harms(row, twin)
         planted = FAULTS[row["fault"]]
-        is_effective = RULES[planted.rule](row, twin, harm)
-        return {
-            "status": "fault" if is_effective else "neither",
-            **{"harm": harm, "harm_error": harm_error, "is_effective": is_effective},
-            "codes": codes(row),
-        }
+        found = {"rule": planted.rule, "codes": codes(row), "is_effective": False}
+        harm = harm_error = np.nan
+        if twin is not None and self.is_healthy(twin, twin):
+            harm, harm_error = self.harms(row, twin)
+        elif planted.rule in AGAINST_TWIN:
+            return found | {"status": "no twin", "harm": harm, "harm_error": harm}
+
+        is_effective = RULES[planted.rule](row, twin or row, harm)
+        found |= {"harm": harm, "harm_error": harm_error, "is_effective": is_effective}
+        return found | {"status": "fault" if is_effective else "neither"}
 
     def is_healthy(self, row: Meta, twin: Meta | None) -> bool:
         """By the rules at the head of this file."""
@@ -169,6 +173,8 @@ def _by_honest(row: Meta, twin: Meta, harm: float) -> bool:
     how = row["outcome"]
     return not how["final_loss"] > 0.8 * how["honest_loss"]
 
+
+AGAINST_TWIN = ("harm", "plateau")
 
 RULES: dict[str, Callable[[Meta, Meta, float], bool]] = {
     "harm": _by_harm,

@@ -113,7 +113,6 @@ def built(run: Run) -> tuple[Program, dict[str, Any]]:
     """The program of a run, and what is known of it before it has run."""
     task, recipe, data = TASKS[run.task], RECIPES[run.task][run.recipe], data_of(run.task)
     random, row, amount = run.drawn(), run.row, 0.0
-    chance_loss = data.chance_loss
     if row is not None:
         amount = float(random.choice(getattr(row, run.strength)))
         recipe, data = row.recipe(recipe, amount), row.data(data, amount, random)
@@ -130,7 +129,7 @@ def built(run: Run) -> tuple[Program, dict[str, Any]]:
         "part": task.part,
         "family": task.family,
         "num_classes": data.num_outputs if data.kind != "numbers" else None,
-        "chance_loss": chance_loss,
+        "chance_loss": program.data.chance_loss,
         "fault": run.planted if row is not None and row.is_fault else None,
         "hard": run.planted if row is not None and not row.is_fault else None,
         "amount": amount,

@@ -96,12 +96,14 @@ TASKS = {
         ),
         Task(
             *("fortunes", "bag", "held-out", 400),
-            _rates(0.1, 3e-3, 1e-2, 0.03, lion=1e-3, muon=3e-3),
+            _rates(0.1, 1e-2, 1e-2, 0.1, lion=3e-3, muon=1e-2),
+            shape=Shape(width=32),
         ),
         Task(
-            *("shakespeare", "language", "held-out", 400),
-            _rates(0.3, 3e-3, 3e-3, 0.03, lion=3e-3, muon=1e-2),
-            shape=Shape(depth=1),
+            *("shakespeare", "language", "held-out", 320),
+            _rates(0.3, 1e-2, 3e-3, 0.03, lion=3e-3, muon=1e-2),
+            batch_size=16,
+            shape=Shape(depth=1, width=48),
         ),
         Task(
             *("cancer", "residual", "held-out", 300),

@@ -155,7 +155,7 @@ SETS: dict[str, Callable[[], Data]] = {
     "phoneme": partial(known, "phoneme", 4000, 1200),
     "fashion": partial(pictures, "fashion", 4000, 1000),
     "fortunes": partial(fortunes, 5000, 1000),
-    "shakespeare": partial(shakespeare, 20000, 100),
+    "shakespeare": partial(shakespeare, 20000, 64),
     "cancer": partial(cancer, 380, 189),
 }
 

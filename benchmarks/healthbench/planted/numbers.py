@@ -59,7 +59,7 @@ def zero_by_zero(program: Program, _: float) -> None:
 
 
 def spikes(program: Program, amount: float) -> None:
-    """Corrupted batches at random steps: inputs many times as large, or wrong labels."""
+    """Corrupted batches at random steps: wrong labels, and inputs many times as large."""
     num_spikes = 2 if amount < 20 else 6
     first = max(program.end // 5, 60)
     steps = program.random.choice(range(first, program.end - 5), num_spikes, replace=False)
@@ -69,9 +69,10 @@ def spikes(program: Program, amount: float) -> None:
     def change(step: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         if step not in steps:
             return x, y
-        if x.is_floating_point():
-            return x * amount, y
-        return x.roll(1, 0), (y + 1) % program.data.num_outputs
+        if program.data.kind == "numbers":
+            return x * amount, y.roll(1, 0)
+        wrong = (y + 1) % program.data.num_outputs
+        return (x * amount if x.is_floating_point() else x), wrong
 
     program.changes.append(change)
 
