@@ -32,6 +32,8 @@ VANISHED = 1e-5
 """Gradients by weights, of the first layers by the last ones."""
 
 COLLAPSED = 1e-5
+GROWN = 1e4
+"""How far samples differ, and how much outputs grow over the layers, at the outermost."""
 
 EMPTY = Setup((), 0, 0, 0, False, (), (), "")
 
@@ -202,7 +204,7 @@ def _by_depth(setup: Setup, step: StepFacts) -> list[tuple[int, float]]:
 def collapsed(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
     """The last layer gives every sample the same, though it does not begin with zeros."""
     step = steps[0] if steps else None
-    if step is None or step.outputs_differ is None or not step.ran:
+    if step is None or step.outputs_differ is None or not step.ran or step.loss is None:
         return
     last = step.ran[-1]
     zero = {weight.module for weight in setup.weights if weight.initial == "zero"}
@@ -213,6 +215,17 @@ def collapsed(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
         text = f"samples differ by {short(step.outputs_differ)} of the output's size: the signal "
         text += f"fades over {len(step.ran)} layers"
         yield made("TW005", step.number, 0.75, text, numbers={"differ": step.outputs_differ})
+
+
+def grown(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """Outputs that grow from layer to layer as the weights were drawn."""
+    drawn = {weight.module for weight in setup.weights if weight.initial == "drawn"}
+    ran = [each for each in steps[0].ran if each.module in drawn and each.rms > 0] if steps else []
+    if len(ran) > 1 and ran[-1].rms > GROWN * ran[0].rms:
+        first, last = short(ran[0].rms), short(ran[-1].rms)
+        text = f"outputs grow from {first} ('{ran[0].module}') to {last} ('{ran[-1].module}') "
+        text += f"over {len(ran)} layers"
+        yield made("TW303", 1, 0.8, text, numbers={"first": ran[0].rms, "last": ran[-1].rms})
 
 
 def _is_one(step: StepFacts) -> bool:

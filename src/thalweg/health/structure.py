@@ -13,6 +13,7 @@ from thalweg.health.pairing import masked, pairing
 from thalweg.health.signals import (
     collapsed,
     dead_units,
+    grown,
     inputs,
     no_normalisation,
     saturated_units,
@@ -23,6 +24,9 @@ from thalweg.health.updates import cut, lost_updates, no_zero_grad, zeroed_too_e
 from thalweg.types import Finding
 
 Steps = Sequence[StepFacts]
+CAUSES = ("TW301", "TW302", "TW303", "TW305")
+"""What makes a signal vanish, so that it need not be said as well."""
+
 Check = Callable[[Setup, Steps], Iterator[Finding]]
 
 LARGE_GAIN, VERY_LARGE_GAIN, SMALL_GAIN = 30.0, 100.0, 1e-4
@@ -47,7 +51,9 @@ def structural(setup: Setup, steps: Steps = ()) -> list[Finding]:
     >>> structural(Setup((), 0, 0, 0, False, (), (), ""))
     []
     """
-    return [finding for check in CHECKS for finding in check(setup, steps)]
+    found = [finding for check in CHECKS for finding in check(setup, steps)]
+    is_explained = any(f.code in CAUSES and f.severity == "act" for f in found)
+    return [f for f in found if f.code != "TW005" or not is_explained]
 
 
 # ------------------------------------------------------------ who holds which weight
@@ -216,7 +222,8 @@ CHECKS: tuple[Check, ...] = (
     dead_units,
     saturated_units,
     vanishing,
-    collapsed,
+    grown,
     no_normalisation,
+    collapsed,
 )
 """Every check, in the order in which their findings are told."""

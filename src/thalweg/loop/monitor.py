@@ -59,7 +59,7 @@ def _safe(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(method)
     def guarded(self: Monitor, *args: Any, **kwargs: Any) -> Any:
-        if self._is_silent:
+        if self.fault:
             return None
         began = time.perf_counter()
         try:
@@ -74,7 +74,9 @@ def _safe(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Monitor:
-    """See `monitor`. number: steps seen so far; findings: what is wrong, oldest first"""
+    """See `monitor`. number: steps seen so far; findings: what is wrong, oldest first; fault:
+    what went wrong in here, so that it stopped looking, or ""
+    """
 
     def __init__(
         self,
@@ -92,7 +94,7 @@ class Monitor:
         self._tell = tell
         self._alert = alert
         self._share = share
-        self._is_silent = False
+        self.fault = ""
         self._handles: list[Any] = []
         self._cost = Cost()
         self._columns = Columns(self._settings())
@@ -298,7 +300,7 @@ class Monitor:
     def _end(self, *, is_whole: bool) -> None:
         """The last look, and what looking has cost."""
         self._judge_end()
-        if self._tell is not None and not self._is_silent and self.number:
+        if self._tell is not None and not self.fault and self.number:
             self._tell(f"monitor: {self.number:,} steps, {self._cost}")
 
     @_safe
@@ -329,8 +331,8 @@ class Monitor:
                 self._alert.send(finding)
 
     def _give_up(self, error: Exception) -> None:
-        self._is_silent = True
-        text = f"the monitor stopped looking: {type(error).__name__}: {error}"
+        self.fault = f"{type(error).__name__}: {error}"
+        text = f"the monitor stopped looking: {self.fault}"
         try:
             self._stop()
             if self._tell is not None:

@@ -207,7 +207,7 @@ def is_compiled(model: nn.Module) -> bool:
         return False
     kind = sys.modules["torch._dynamo"].OptimizedModule
     own = {id(m) for m in model.modules()}
-    wrappers = [m for m in gc.get_objects() if isinstance(m, kind)]
+    wrappers: list[Any] = [m for m in gc.get_objects() if issubclass(type(m), kind)]
     return any(id(m) in own or id(m._orig_mod) in own for m in wrappers)
 
 
