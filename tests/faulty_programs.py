@@ -5,6 +5,9 @@ from __future__ import annotations
 import copy
 
 import torch
+from torch import nn
+from torch.nn import functional
+
 from looked_at import (
     adam,
     by,
@@ -20,8 +23,6 @@ from looked_at import (
     train,
     values,
 )
-from torch import nn
-from torch.nn import functional
 
 # ------------------------------------------------------------ loss and last layer
 

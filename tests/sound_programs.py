@@ -6,6 +6,9 @@ import copy
 from itertools import chain
 
 import torch
+from torch import nn
+from torch.nn import functional
+
 from looked_at import (
     adam,
     at_most_warned,
@@ -22,8 +25,6 @@ from looked_at import (
     train,
     values,
 )
-from torch import nn
-from torch.nn import functional
 
 
 def trained(net: nn.Module) -> nn.Module:
@@ -441,7 +442,6 @@ def adapters():
     net = trained(mlp())
     for i in (0, 2, 4):
         net[i] = LowRank(net[i])
-    net = net
     trainable = [p for p in net.parameters() if p.requires_grad]
     return train(net, optimizer=torch.optim.AdamW(trainable))
 

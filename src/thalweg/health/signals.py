@@ -214,11 +214,13 @@ def collapsed(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
     if step.outputs_differ < COLLAPSED and is_fed and fresh and not is_known and not _is_one(step):
         text = f"samples differ by {short(step.outputs_differ)} of the output's size: the signal "
         text += f"fades over {len(step.ran)} layers"
-        yield made("TW005", step.number, 0.75, text, numbers={"differ": step.outputs_differ})
+        code = "TW303" if zero else "TW005"
+        text += f", of which {len(zero)} begin with zeros" if zero else ""
+        yield made(code, step.number, 0.75, text, numbers={"differ": step.outputs_differ})
 
 
 def grown(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
-    """Outputs that grow from layer to layer as the weights were drawn."""
+    """Outputs that grow, or fade, from layer to layer as the weights were drawn."""
     drawn = {weight.module for weight in setup.weights if weight.initial == "drawn"}
     ran = [each for each in steps[0].ran if each.module in drawn and each.rms > 0] if steps else []
     if len(ran) > 1 and ran[-1].rms > GROWN * ran[0].rms:
@@ -226,6 +228,11 @@ def grown(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
         text = f"outputs grow from {first} ('{ran[0].module}') to {last} ('{ran[-1].module}') "
         text += f"over {len(ran)} layers"
         yield made("TW303", 1, 0.8, text, numbers={"first": ran[0].rms, "last": ran[-1].rms})
+    elif len(ran) > 2 and max(ran[-1].rms, ran[-2].rms) * GROWN < ran[0].rms:
+        first, last = short(ran[0].rms), short(ran[-1].rms)
+        text = f"outputs fade from {first} ('{ran[0].module}') to {last} ('{ran[-1].module}') "
+        text += f"over {len(ran)} layers"
+        yield made("TW005", 1, 0.8, text, numbers={"first": ran[0].rms, "last": ran[-1].rms})
 
 
 def _is_one(step: StepFacts) -> bool:

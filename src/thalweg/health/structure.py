@@ -102,7 +102,7 @@ def not_held(setup: Setup, steps: Steps) -> Iterator[Finding]:
         yield made("TW307", 1, 0.97, text, numbers=numbers, remedy=REBUILT)
         return
     text = f"{named(missing)} get gradients, and no optimizer holds them"
-    fresh = [weight for weight in missing if weight.inputs and weight.initial]
+    fresh = [weight for weight in missing if weight.initial]
     if fresh:
         sure = 0.9 if is_downstream(fresh, setup, steps) else 0.75
         yield made("TW307", 1, sure, text, numbers=numbers)

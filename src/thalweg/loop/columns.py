@@ -38,7 +38,7 @@ class Columns:
         if not isinstance(loss, Tensor):
             self._losses.append((at, float(loss)))
         elif loss.device.type == "cpu":
-            self._losses.append((at, loss.item()))
+            self._losses.append((at, loss.detach().item()))
         else:
             self._pending.append((at, loss.detach()))
             if len(self._pending) >= BLOCK:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from typing import Any
 
@@ -30,6 +30,7 @@ from thalweg.loop.columns import Columns
 from thalweg.loop.cost import Cost
 from thalweg.probes.gradients import sample
 from thalweg.probes.probe import Probe, total_norm
+from thalweg.probes.quiet import Ear, may_look
 from thalweg.probes.structure import Watch
 from thalweg.record.foreign.log import Log
 from thalweg.types import Finding, Verdict
@@ -59,7 +60,7 @@ def _safe(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(method)
     def guarded(self: Monitor, *args: Any, **kwargs: Any) -> Any:
-        if self.fault:
+        if self.fault or not may_look():
             return None
         began = time.perf_counter()
         try:
@@ -154,8 +155,18 @@ class Monitor:
         known = {finding.code for finding in self.findings}
         found = (*self.findings, *(f for f in read.findings if f.code not in known))
         words = "; ".join(str(f.evidence.get("what", f.name)) for f in found)
+        missing = (*self._not_seen(), *read.not_checkable)
         sentence = words or read.sentence or f"nothing was found in {self.number:,} steps"
-        return Verdict(read.state, sentence, found, read.not_checkable)
+        return Verdict(read.state, sentence, found, missing)
+
+    def _not_seen(self) -> Iterator[str]:
+        """What could not be looked at, and why."""
+        if self.fault:
+            yield f"all that came after the monitor's own fault: {self.fault}"
+        if self.number and not any(step.loss for step in self._steps):
+            yield "whether loss and last layer belong together: no loss with a graph was shown"
+        if self.number and not any(step.ran for step in self._steps):
+            yield "what flows through the model: it is compiled, or its modules were not called"
 
     @property
     def overhead(self) -> Cost:
@@ -176,19 +187,15 @@ class Monitor:
         last = self._optimizers[-1]
         self._handles.append(last.register_step_post_hook(self._after_step))
         if not isinstance(self._model, nn.TransformerEncoderLayer):  # a hook costs it its fast path
-            before = self._model.register_forward_pre_hook(self._before_forward, with_kwargs=True)
-            self._handles.append(before)
-            self._output_hook = self._model.register_forward_hook(self._after_forward)
+            before, after = Ear(self._before_forward), Ear(self._after_forward)
+            self._output_hook = self._model.register_forward_hook(after)
             self._handles.append(self._output_hook)
+            handle = self._model.register_forward_pre_hook(before, with_kwargs=True)
+            self._handles.append(handle)
         self._cost.begin()
 
-    def _before_forward(self, model: nn.Module, args: Any, kwargs: Any) -> None:
-        if torch.compiler.is_compiling():
-            return
-        self._saw_input(model, args, kwargs)
-
     @_safe
-    def _saw_input(self, model: nn.Module, args: Any, kwargs: Any) -> None:
+    def _before_forward(self, model: nn.Module, args: Any, kwargs: Any) -> None:
         if torch.is_grad_enabled():
             self._num_loose = 0
             if self._watch is not None:
@@ -198,12 +205,8 @@ class Monitor:
             if self._num_loose == LOOSE and not self._is_mode_told:
                 self._add([evaluated_in_training(self._setup, self.number, LOOSE, is_told=False)])
 
-    def _after_forward(self, model: nn.Module, args: Any, output: Any) -> None:
-        if not torch.compiler.is_compiling():
-            self._saw_output(output)
-
     @_safe
-    def _saw_output(self, output: Any) -> None:
+    def _after_forward(self, model: nn.Module, args: Any, output: Any) -> None:
         if self._watch is not None and torch.is_grad_enabled():
             self._watch.saw_output(output)
 
@@ -258,10 +261,9 @@ class Monitor:
     def _end_watch(self) -> None:
         if self._watch is not None:
             self._cost.hooks(self._watch.seconds)
-            with_flow = self._watch.sees_flow
             self._watch.stop()
+            self._probe = self._watch.as_probe()
             self._watch = None
-            self._probe = Probe(self._model, self._optimizers, with_flow=with_flow)
             self._output_hook.remove()
 
     def _judge(self) -> None:

@@ -7,7 +7,7 @@ their fast paths. It sees every module of the process and looks at those that it
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from thalweg.facts import Columns, Ran
 from thalweg.probes.loss_graph import PASSING, below, kind_of
+from thalweg.probes.quiet import Ear, may_look
 
 UNITS = {"Relu": "relu", "Tanh": "tanh", "Sigmoid": "sigmoid", "ThresholdBackward": "relu"}
 THROUGH = PASSING | {"MaxPool2DWithIndices", "MaxPool1D", "AvgPool2D", "Mul", "Mean", "MaxPool2D"}
@@ -30,12 +31,23 @@ CLOSE = 0.01
 
 
 class Flow:
-    """Watches the forward passes of a step. modules: those that hold weights, by id, with names."""
+    """Watches the forward passes of a step.
 
-    def __init__(self, modules: dict[int, str], outsiders: Iterable[nn.Module]):
-        self._modules = modules
+    modules: those that hold weights, by name; outsiders: others, of which it is told whether they
+    ran; one_by_one: a hook on each instead of the global one, of which compiled modules complain
+    """
+
+    def __init__(
+        self,
+        modules: Mapping[str, nn.Module],
+        outsiders: Iterable[nn.Module] = (),
+        *,
+        one_by_one: bool = False,
+    ):
+        self._modules = {id(module): name for name, module in modules.items()}
+        self._each = list(modules.values()) if one_by_one else []
         self._outsiders = {id(module): False for each in outsiders for module in each.modules()}
-        self._handle: Any = None
+        self._handles: list[Any] = []
         self.seconds = 0.0
         self.clear()
 
@@ -48,14 +60,15 @@ class Flow:
 
     def start(self) -> None:
         """Begin to watch."""
-        if self._handle is None:
-            self._handle = register_module_forward_hook(self._look, with_kwargs=True)
+        if not self._handles:
+            each = [module.register_forward_hook(Ear(self._look)) for module in self._each]
+            self._handles = each or [register_module_forward_hook(self._look)]
 
     def stop(self) -> None:
-        """Take the hook away."""
-        if self._handle is not None:
-            self._handle.remove()
-            self._handle = None
+        """Take the hooks away."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
 
     def saw_input(self, args: Any) -> None:
         """What the whole model is given: data, which need no graph."""
@@ -71,8 +84,8 @@ class Flow:
 
     # ------------------------------------------------------------ one module
 
-    def _look(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        if torch.compiler.is_compiling():
+    def _look(self, module: nn.Module, args: Any, output: Any) -> None:
+        if not may_look():
             return
         if id(module) in self._outsiders:
             self._outsiders[id(module)] = torch.is_grad_enabled()
@@ -81,7 +94,7 @@ class Flow:
             return
         began = time.perf_counter()
         try:
-            self._note(name, module, next(tensors_of((args, kwargs)), None), output)
+            self._note(name, module, next(tensors_of(args), None), output)
         except Exception:  # a probe must not end what it looks at
             self.stop()
         self.seconds += time.perf_counter() - began

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from thalweg.facts import Moved
+from thalweg.probes.quiet import may_look
 
 MOST_JUDGED = 8
 """Parameters by which it is told whether gradients are zeroed."""
@@ -86,7 +87,7 @@ class Gradients:
 
         def heard(tensor: Tensor) -> None:
             nonlocal is_deaf
-            if is_deaf:
+            if is_deaf or not may_look():
                 return
             began = time.perf_counter()
             try:

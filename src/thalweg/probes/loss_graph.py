@@ -80,6 +80,7 @@ MOST_IN_HEAD = 200
 def read_loss(loss: Tensor, names: Mapping[int, str]) -> LossGraph:
     """names: of the weights by id. A loss without a graph reaches nothing.
 
+    >>> import torch
     >>> net = torch.nn.Linear(3, 2)
     >>> x, y = torch.randn(4, 3), torch.tensor([0, 1, 1, 0])
     >>> loss = torch.nn.functional.cross_entropy(net(x).softmax(1), y)

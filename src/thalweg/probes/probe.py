@@ -17,7 +17,8 @@ _norms = torch._foreach_norm  # pyright: ignore[reportPrivateImportUsage]
 
 
 class Probe:
-    """Looks at one step each time it is started. with_flow: at what flows through the model too
+    """Looks at one step each time it is started. with_flow: at what flows through the model too;
+    one_by_one: as of `Flow`
 
     >>> net = nn.Linear(2, 1)
     >>> optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
@@ -37,13 +38,14 @@ class Probe:
         optimizers: Sequence[torch.optim.Optimizer],
         *,
         with_flow: bool = True,
+        one_by_one: bool = False,
     ):
         own = owners(model)
         self._model = model
         self._optimizers = list(optimizers)
         self._trained = [(own[id(p)][0], p) for p in model.parameters() if p.requires_grad]
-        modules = {id(module): name for _, name, module in own.values()}
-        self._flow = Flow(modules, []) if with_flow else None
+        modules = {name: module for _, name, module in own.values()}
+        self._flow = Flow(modules, one_by_one=one_by_one) if with_flow else None
         self._before: list[tuple[str, nn.Parameter, Tensor]] = []
         self._gradients: dict[str, float] = {}
 

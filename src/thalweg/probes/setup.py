@@ -118,7 +118,7 @@ def weight_of(
 ) -> Weight:
     """A parameter as it begins."""
     inputs, units = fans(p, module)
-    is_matrix = inputs > 0 and p.numel() > 1 and p.device.type != "meta"
+    is_matrix = (inputs > 0 or is_table(p, module)) and p.numel() > 1 and p.device.type != "meta"
     values = some(p) if is_matrix else None
     return Weight(
         name=name,
@@ -131,7 +131,7 @@ def weight_of(
         inputs=inputs,
         units=units,
         initial="" if values is None else initial(values),
-        gain=1.0 if values is None else gain(values, inputs),
+        gain=gain(values, inputs) if values is not None and inputs else 1.0,
     )
 
 
@@ -142,6 +142,11 @@ def fans(p: Tensor, module: nn.Module) -> tuple[int, int]:
     if isinstance(module, nn.modules.conv._ConvTransposeNd):
         return p.shape[0] * p[0, 0].numel(), p.shape[1]
     return p[0].numel(), p.shape[0]
+
+
+def is_table(p: Tensor, module: nn.Module) -> bool:
+    """Is it an embedding's? It has no inputs, and may be large."""
+    return isinstance(module, nn.Embedding) and p.ndim > 1
 
 
 def some(p: Tensor) -> Tensor:

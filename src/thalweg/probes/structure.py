@@ -21,6 +21,7 @@ from thalweg.probes.flow import Flow, tensors_of
 from thalweg.probes.gradients import Gradients
 from thalweg.probes.loss_graph import read_loss
 from thalweg.probes.outsiders import find_outsiders
+from thalweg.probes.probe import Probe
 from thalweg.probes.setup import held_by, other_optimizers, owners, rates_of, setup
 from thalweg.probes.targets import Output
 
@@ -53,9 +54,12 @@ class Watch:
         self._own = owners(model)
         self._names = {i: name for i, (name, _, _) in self._own.items()}
         self._beside = find_outsiders(model)
-        modules = {id(module): name for _, name, module in self._own.values()}
+        modules = {name: module for _, name, module in self._own.values()}
         beside = [found.module for found in self._beside if found.module is not None]
-        self._flow = None if is_compiled(model) else Flow(modules, beside)
+        compiled = compiled_modules()
+        is_compiled = any(is_part(each, model) for each in compiled)
+        self._one_by_one = bool(compiled)
+        self._flow = None if is_compiled else Flow(modules, beside, one_by_one=self._one_by_one)
         named = {self._names[id(p)]: p for p in model.parameters() if id(p) in self._names}
         held = {weight.name for weight in self.setup.weights if weight.is_held}
         self._gradients = Gradients(named, held)
@@ -64,10 +68,16 @@ class Watch:
         self._targets: Targets | None = None
         self._number = 0
 
-    @property
-    def sees_flow(self) -> bool:
-        """Are forward passes looked at? A compiled model's are not: it would compile anew."""
-        return self._flow is not None
+    def as_probe(self) -> Probe:
+        """What looks at later steps. A compiled model's flow is not looked at: it would compile
+        anew.
+        """
+        return Probe(
+            self._model,
+            self._optimizers,
+            with_flow=self._flow is not None,
+            one_by_one=self._one_by_one,
+        )
 
     def start(self) -> None:
         """Put the hooks on."""
@@ -199,16 +209,19 @@ class Watch:
         )
 
 
-def is_compiled(model: nn.Module) -> bool:
-    """Is the model, a part of it, or a wrapper around it compiled?"""
-    if any(m._compiled_call_impl is not None for m in model.modules()):
-        return True
+def compiled_modules() -> list[nn.Module]:
+    """Every compiled module of the process; looks at every object once a compiler was loaded."""
     if "torch._dynamo" not in sys.modules:
-        return False
-    kind = sys.modules["torch._dynamo"].OptimizedModule
-    own = {id(m) for m in model.modules()}
-    wrappers: list[Any] = [m for m in gc.get_objects() if issubclass(type(m), kind)]
-    return any(id(m) in own or id(m._orig_mod) in own for m in wrappers)
+        return []
+    wrapper = sys.modules["torch._dynamo"].OptimizedModule
+    found = [o for o in gc.get_objects() if issubclass(type(o), nn.Module)]
+    return [m for m in found if isinstance(m, wrapper) or m._compiled_call_impl is not None]
+
+
+def is_part(compiled: Any, model: nn.Module) -> bool:
+    """Is a compiled module the model's, or the model one of its own?"""
+    own = {id(module) for module in model.modules()}
+    return id(compiled) in own or any(id(module) in own for module in compiled.modules())
 
 
 def keeps_master(optimizer: torch.optim.Optimizer) -> bool:
