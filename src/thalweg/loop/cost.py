@@ -42,8 +42,8 @@ class Cost:
         return seconds
 
     def hooks(self, seconds: float) -> None:
-        """What hooks have taken in all, since they were made."""
-        self._hooks = max(self._hooks, seconds)
+        """What hooks have taken, which is not in `own`."""
+        self._hooks += seconds
 
     def mark(self) -> None:
         self._marked = self.own + self._hooks

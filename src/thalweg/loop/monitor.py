@@ -11,7 +11,6 @@ with thalweg.monitor(model, optimizer) as monitor:
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
@@ -26,11 +25,12 @@ from thalweg.health.made import made
 from thalweg.health.signals import evaluated_in_training, trained_in_evaluation, units_later
 from thalweg.health.structure import structural
 from thalweg.loop.alerts import Alert
-from thalweg.loop.columns import Columns
+from thalweg.loop.columns import Columns, settings_of
 from thalweg.loop.cost import Cost
+from thalweg.loop.told import Told, say
 from thalweg.probes.gradients import sample
 from thalweg.probes.probe import Probe, total_norm
-from thalweg.probes.quiet import Ear, may_look
+from thalweg.probes.quiet import Ear, may_look, remove
 from thalweg.probes.structure import Watch
 from thalweg.record.foreign.log import Log
 from thalweg.types import Finding, Verdict
@@ -44,15 +44,13 @@ WATCHED = 2
 EVERY = 100
 """Steps between two probes at the least, once the first hundred are over."""
 
+MOST_COMPARED = 64
+"""Parameters by which it is told whether anything moved."""
+
 LOOSE = 3
 """Passes without gradients in a row that look like an evaluation."""
 
 STEP = "call optimizer.step() after loss.backward()"
-
-
-def say(text: str) -> None:
-    """A line on stderr."""
-    print(f"thalweg: {text}", file=sys.stderr)
 
 
 def _safe(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -60,7 +58,7 @@ def _safe(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(method)
     def guarded(self: Monitor, *args: Any, **kwargs: Any) -> Any:
-        if self.fault or not may_look():
+        if self.fault or torch.compiler.is_compiling() or (self._is_cuda and not may_look()):
             return None
         began = time.perf_counter()
         try:
@@ -75,8 +73,8 @@ def _safe(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Monitor:
-    """See `monitor`. number: steps seen so far; findings: what is wrong, oldest first; fault:
-    what went wrong in here, so that it stopped looking, or ""
+    """See `monitor`. number: steps seen so far; fault: what went wrong in here, so that it
+    stopped looking, or ""
     """
 
     def __init__(
@@ -89,16 +87,16 @@ class Monitor:
         share: float,
     ):
         self.number = 0
-        self.findings: list[Finding] = []
         self._model = model
         self._optimizers = list(optimizers)
-        self._tell = tell
-        self._alert = alert
+        self._told = Told(tell, alert)
         self._share = share
         self.fault = ""
         self._handles: list[Any] = []
+        self._first_hooks: list[Any] = []
+        self._is_cuda = any(not p.is_cpu for p in model.parameters())
         self._cost = Cost()
-        self._columns = Columns(self._settings())
+        self._columns = Columns(settings_of(self._optimizers[0]))
         self._watch: Watch | None = None
         self._setup = Setup((), 0, 0, 0, False, (), (), "")
         self._steps: list[StepFacts] = []
@@ -112,6 +110,11 @@ class Monitor:
         self._is_norm_cheap = False
         self._begun: list[tuple[Tensor, Tensor]] = []
 
+    @property
+    def findings(self) -> list[Finding]:
+        """What is wrong, oldest first."""
+        return self._told.findings
+
     # ------------------------------------------------------------ what the user calls
 
     def __enter__(self) -> Monitor:
@@ -119,10 +122,9 @@ class Monitor:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:
-        self._end(is_whole=kind is None)
+        self._end()
         self._stop()
-        if self._alert is not None:
-            self._alert.close()
+        self._close()
 
     @_safe
     def __call__(self, loss: Tensor | float) -> None:
@@ -141,7 +143,7 @@ class Monitor:
         if self._num_loose and not self._is_mode_told:
             found = evaluated_in_training(self._setup, self.number, self._num_loose, is_told=True)
             self._is_mode_told = True
-            self._add([found])
+            self._told.add([found])
         self._num_loose = 0
 
     @property
@@ -183,27 +185,34 @@ class Monitor:
         self._judge()
         self._watch.start()
         for optimizer in self._optimizers:
-            self._handles.append(optimizer.register_step_pre_hook(self._before_step))
+            self._first_hooks.append(optimizer.register_step_pre_hook(self._before_step))
         last = self._optimizers[-1]
         self._handles.append(last.register_step_post_hook(self._after_step))
         if not isinstance(self._model, nn.TransformerEncoderLayer):  # a hook costs it its fast path
             before, after = Ear(self._before_forward), Ear(self._after_forward)
-            self._output_hook = self._model.register_forward_hook(after)
-            self._handles.append(self._output_hook)
-            handle = self._model.register_forward_pre_hook(before, with_kwargs=True)
-            self._handles.append(handle)
+            self._first_hooks.append(self._model.register_forward_hook(after))
+            handle = self._model.register_forward_pre_hook(before)
+            (self._handles if self._setup.sensitive else self._first_hooks).append(handle)
         self._cost.begin()
 
+    def _before_forward(self, model: nn.Module, args: Any) -> None:
+        if self._watch is None and torch.is_grad_enabled():
+            self._num_loose = 0
+        else:
+            self._saw_input(model, args)
+
     @_safe
-    def _before_forward(self, model: nn.Module, args: Any, kwargs: Any) -> None:
+    def _saw_input(self, model: nn.Module, args: Any) -> None:
         if torch.is_grad_enabled():
             self._num_loose = 0
             if self._watch is not None:
-                self._watch.saw_input((args, kwargs))
+                self._watch.saw_input(args)
         elif model.training and self._setup.sensitive:
             self._num_loose += 1
             if self._num_loose == LOOSE and not self._is_mode_told:
-                self._add([evaluated_in_training(self._setup, self.number, LOOSE, is_told=False)])
+                self._told.add(
+                    [evaluated_in_training(self._setup, self.number, LOOSE, is_told=False)]
+                )
 
     @_safe
     def _after_forward(self, model: nn.Module, args: Any, output: Any) -> None:
@@ -214,21 +223,22 @@ class Monitor:
     def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         if self._watch is not None:
             self._watch.before_step(optimizer)
-        elif self._is_probing and self._probe is not None and optimizer is self._optimizers[-1]:
+        elif self._is_probing and self._probe is not None:
             self._probe.before_step()
-        if self._is_norm_cheap and optimizer is self._optimizers[-1]:
-            self._columns.saw_norm(total_norm(self._optimizers))
-        if not self._model.training and self._watch is None:
-            self._saw_evaluation_mode()
 
     @_safe
     def _after_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         self.number += 1
-        seconds = self._cost.step(is_start=self.number <= WATCHED)
+        seconds = self._cost.step(is_start=self.number <= WATCHED + 1)
         self._columns.step(self.number, self._optimizers[0].param_groups[0]["lr"], seconds)
         if self._watch is not None:
             self._look_after_step(self._watch)
-        elif self._is_probing:
+            return
+        if self._is_norm_cheap:
+            self._columns.saw_norm(total_norm(self._optimizers))
+        if not self._model.training:
+            self._saw_evaluation_mode()
+        if self._is_probing:
             self._finish_probe()
         elif self.number + 1 >= self._next_probe:
             self._start_probe()
@@ -264,15 +274,15 @@ class Monitor:
             self._watch.stop()
             self._probe = self._watch.as_probe()
             self._watch = None
-            self._output_hook.remove()
+            remove(self._first_hooks)
 
     def _judge(self) -> None:
-        self._add(structural(self._setup, self._steps))
+        self._told.add(structural(self._setup, self._steps))
 
     def _saw_evaluation_mode(self) -> None:
         if self._setup.sensitive and not self._is_mode_told:
             self._is_mode_told = True
-            self._add([trained_in_evaluation(self._setup, self.number + 1)])
+            self._told.add([trained_in_evaluation(self._setup, self.number)])
 
     # ------------------------------------------------------------ later steps
 
@@ -281,31 +291,38 @@ class Monitor:
             self._is_probing = True
             self._cost.mark()
             self._probe.start()
+            last = self._optimizers[-1]
+            self._first_hooks.append(last.register_step_pre_hook(self._before_step))
 
     def _finish_probe(self) -> None:
         """Take the probe in, and set the next one as far off as this one's cost asks for."""
         assert self._probe is not None
         facts, updates = self._probe.after_step(self.number)
         self._is_probing = False
+        remove(self._first_hooks)
         self._columns.probe(facts, updates)
         if self._last_probe is not None:
-            self._add(list(units_later(self._last_probe, facts)))
+            self._told.add(list(units_later(self._last_probe, facts)))
         self._last_probe = facts
         if diagnose is not None:
-            self._add(list(diagnose(self.log).findings))
+            self._told.add(list(diagnose(self.log).findings))
         self._cost.hooks(self._probe.seconds)
         taken = self._cost.since_mark()
         away = self._cost.steps_for(taken, self._share)
         self._next_probe = self.number + max(min(self.number, EVERY), away)
         self._is_norm_cheap = self._cost.is_cheap(total_norm, self._optimizers, self._share)
 
-    def _end(self, *, is_whole: bool) -> None:
-        """The last look, and what looking has cost."""
-        self._judge_end()
-        if self._tell is not None and not self.fault and self.number:
-            self._tell(f"monitor: {self.number:,} steps, {self._cost}")
+    @_safe
+    def _close(self) -> None:
+        self._told.close()
 
     @_safe
+    def _end(self) -> None:
+        """The last look, and what looking has cost."""
+        self._judge_end()
+        if self.number:
+            self._told.say(f"monitor: {self.number:,} steps, {self._cost}")
+
     def _judge_end(self) -> None:
         if self.number == 0 and self._num_losses > 1:
             watch = self._watch
@@ -314,62 +331,27 @@ class Monitor:
                 text = (
                     f"{self._num_losses} losses came with gradients, and no weight was ever moved"
                 )
-                self._add([made("TW307", 1, 0.95, text, remedy=STEP)])
+                self._told.add([made("TW307", 1, 0.95, text, remedy=STEP)])
 
     # ------------------------------------------------------------ findings, faults
-
-    def _add(self, found: Sequence[Finding]) -> None:
-        """Keep what is new; tell it, and send it where it needs an act."""
-        for finding in found:
-            key = finding.code, finding.severity
-            known = {(f.code, f.severity) for f in self.findings}
-            if key in known or (finding.code, "act") in known:
-                continue
-            self.findings = [f for f in self.findings if f.code != finding.code]
-            self.findings.append(finding)
-            if self._tell is not None:
-                self._tell(in_words(finding))
-            if self._alert is not None:
-                self._alert.send(finding)
 
     def _give_up(self, error: Exception) -> None:
         self.fault = f"{type(error).__name__}: {error}"
         text = f"the monitor stopped looking: {self.fault}"
         try:
             self._stop()
-            if self._tell is not None:
-                self._tell(text)
+            self._told.say(text)
         except Exception:
             return
 
     def _stop(self) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        remove(self._handles)
+        remove(self._first_hooks)
         self._begun.clear()
         for looking in (self._watch, self._probe):
             if looking is not None:
                 looking.stop()
         self._watch = self._probe = None
-
-    def _settings(self) -> dict[str, Any]:
-        group = self._optimizers[0].param_groups[0]
-        known = {"optimizer": type(self._optimizers[0]).__name__.lower()}
-        for name in ("lr", "weight_decay"):
-            if isinstance(group.get(name), int | float):
-                known[name] = group[name]
-        return known
-
-
-MOST_COMPARED = 64
-"""Parameters by which it is told whether anything moved."""
-
-
-def in_words(finding: Finding) -> str:
-    """ "step 1: TW308 gradients that are never zeroed (95%): ...; try: ..." """
-    what = finding.evidence.get("what", finding.name)
-    sure = f"{finding.code} {finding.name} ({finding.confidence:.0%} sure)"
-    return f"step {finding.since_step}: {sure}: {what}. Try: {finding.advice}"
 
 
 def monitor(

@@ -16,7 +16,7 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from thalweg.facts import Columns, Ran
 from thalweg.probes.loss_graph import PASSING, below, kind_of
-from thalweg.probes.quiet import Ear, may_look
+from thalweg.probes.quiet import Ear, may_look, remove
 
 UNITS = {"Relu": "relu", "Tanh": "tanh", "Sigmoid": "sigmoid", "ThresholdBackward": "relu"}
 THROUGH = PASSING | {"MaxPool2DWithIndices", "MaxPool1D", "AvgPool2D", "Mul", "Mean", "MaxPool2D"}
@@ -66,9 +66,7 @@ class Flow:
 
     def stop(self) -> None:
         """Take the hooks away."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        remove(self._handles)
 
     def saw_input(self, args: Any) -> None:
         """What the whole model is given: data, which need no graph."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from thalweg.facts import Moved
-from thalweg.probes.quiet import may_look
+from thalweg.probes.quiet import may_look, remove
 
 MOST_JUDGED = 8
 """Parameters by which it is told whether gradients are zeroed."""
@@ -71,9 +71,7 @@ class Gradients:
 
     def stop(self) -> None:
         """Take the hooks away, and let go of every tensor."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        remove(self._handles)
         self._arrived.clear()
         self._before.clear()
         self._gradients.clear()

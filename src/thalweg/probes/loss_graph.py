@@ -84,8 +84,8 @@ def read_loss(loss: Tensor, names: Mapping[int, str]) -> LossGraph:
     >>> net = torch.nn.Linear(3, 2)
     >>> x, y = torch.randn(4, 3), torch.tensor([0, 1, 1, 0])
     >>> loss = torch.nn.functional.cross_entropy(net(x).softmax(1), y)
-    >>> read_loss(loss, {id(net.weight): "weight"}).links[0].before
-    'softmax'
+    >>> [link.before for link in read_loss(loss, {id(net.weight): "weight"}).links]
+    ['log_softmax', 'softmax']
     """
     value = float(loss.detach().float().sum())
     if loss.grad_fn is None:

@@ -51,11 +51,12 @@ class Probe:
 
     @property
     def seconds(self) -> float:
-        """What the hooks have taken."""
+        """What the hooks have taken since `start`."""
         return 0.0 if self._flow is None else self._flow.seconds
 
     def start(self) -> None:
         if self._flow is not None:
+            self._flow.seconds = 0.0
             self._flow.start()
 
     def stop(self) -> None:

@@ -33,3 +33,10 @@ class Ear:
 
     def __reduce__(self) -> tuple[type[Ear], tuple[()]]:
         return Ear, ()
+
+
+def remove(handles: list[Any]) -> None:
+    """Take hooks away."""
+    for handle in handles:
+        handle.remove()
+    handles.clear()
