@@ -17,7 +17,7 @@ import thalweg
 SOURCE = Path(thalweg.__file__).parent
 
 FLOORS = (
-    ("types", "errors", "version", "strict", "cache", "keys"),
+    ("types", "facts", "errors", "version", "strict", "cache", "keys"),
     ("rules", "schedules", "guard"),
     ("backends", "record", "scale"),
     ("optim", "state", "tasks", "probes", "health", "draw"),
@@ -32,6 +32,7 @@ FLOORS = (
 
 OUTSIDE = {
     "types": "",
+    "facts": "",
     "errors": "",
     "version": "",
     "strict": "",

@@ -62,6 +62,7 @@ _HOMES = {
     "linear": "schedules",
     "load": "jobs.load",
     "load_state": "loop.saved",
+    "monitor": "loop.monitor",
     "muon_groups": "optim",
     "one_cycle": "schedules",
     "plateau": "schedules",
@@ -92,6 +93,7 @@ if TYPE_CHECKING:
     from thalweg.loop.linesearch import Armijo, BarzilaiBorwein
     from thalweg.loop.minimize import minimize
     from thalweg.loop.minimum import Minimum
+    from thalweg.loop.monitor import monitor
     from thalweg.loop.sampler import Sampler
     from thalweg.loop.saved import load_state, save
     from thalweg.loop.stopping import budget, converged, reached

@@ -1,0 +1,204 @@
+"""What a probe tells of a model: plain numbers and names, so that health never sees a tensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Initial = Literal["", "zero", "constant", "drawn"]
+"""How a weight began: all zero, all alike, drawn at random and never trained, or otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A parameter as it stands before the first step; one that is tied counts once.
+
+    module, kind: the module that holds it and that one's class; inputs, units: of its matrix, 0
+    where it is none; gain: its variance x inputs, about 0.3 to 2 for a usual initialisation;
+    is_held: by the optimizers that are watched; is_held_elsewhere: by another one
+    """
+
+    name: str
+    module: str
+    kind: str
+    size: int
+    dtype: str
+    is_trainable: bool
+    is_held: bool
+    is_held_elsewhere: bool = False
+    inputs: int = 0
+    units: int = 0
+    initial: Initial = ""
+    gain: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outsider:
+    """Weights that work beside the model: a module or tensor that sits in a plain attribute.
+
+    where: the attribute; size: of its trainable weights; is_held: by some optimizer
+    has_gradient: a backward pass reached it; ran: its forward was called in the first step
+    """
+
+    where: str
+    size: int
+    is_held: bool
+    has_gradient: bool = False
+    ran: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """The model and its optimizers before the first step.
+
+    foreign: weights that the optimizers hold and the model does not, in this many tensors;
+    foreign_reached: a backward pass reached some; num_masters: those with a twin of a narrower type
+    in the model
+    sensitive: modules that act otherwise in training, such as dropout and batch norm
+    """
+
+    weights: tuple[Weight, ...]
+    foreign: int
+    foreign_tensors: int
+    num_masters: int
+    foreign_reached: bool
+    outsiders: tuple[Outsider, ...]
+    sensitive: tuple[str, ...]
+    optimizer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A module that holds weights, as it first ran in a step.
+
+    order: 1 for the first; mode: is it in training mode; with_grad: was a graph recorded
+    rows: samples (and places) that went in; width: of what went in
+    unit: "relu", "tanh" or "sigmoid" where that made its input; dead: the share of its inputs that
+    were 0 for all rows; saturated: the share of values within 1% of a bound
+    rms: of its output; spread: how far rows differ in it, as a share of rms
+    cut_from: the module whose output came in without its graph; "?": not known which
+    """
+
+    module: str
+    kind: str
+    order: int
+    mode: bool
+    with_grad: bool
+    rows: int
+    width: int
+    unit: str = ""
+    dead: float = 0.0
+    saturated: float = 0.0
+    rms: float = 1.0
+    spread: float = 1.0
+    cut_from: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What goes into the first layer, by column (or channel).
+
+    largest, smallest: root mean squares of the columns, constant ones left out, and their places;
+    off_centre: the largest |mean| / standard deviation, and its place; row_norm: the median over
+    samples; num_nonfinite: values
+    """
+
+    module: str
+    count: int
+    largest: float
+    largest_at: int
+    smallest: float
+    smallest_at: int
+    off_centre: float
+    off_centre_at: int
+    row_norm: float
+    num_nonfinite: int
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A loss, and what stands before it: "cross_entropy" before "softmax".
+
+    width: how many classes or values the loss takes of a sample; dim: of the softmax, where it is
+    not over the classes, else None; spread: a broadcast between model and loss, "(8, 1) to (8, 8)"
+    """
+
+    loss: str
+    before: str
+    width: int = 0
+    dim: int | None = None
+    spread: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """The targets of a squared loss, found again from its gradient.
+
+    are_whole: they are whole numbers; num_distinct of them; lowest, highest; rarest: the count of
+    the rarest by that of an even share; outputs: how many the model gives for a sample;
+    out_low, out_high: the bounds of what the last layer can give
+    """
+
+    are_whole: bool
+    num_distinct: int
+    lowest: float
+    highest: float
+    rarest: float
+    outputs: int
+    num: int
+
+
+@dataclass(frozen=True, slots=True)
+class LossGraph:
+    """What the graph of a loss says.
+
+    value: of the loss; reached: names of the weights that it depends on; depth: layers on the
+    shortest way from the loss to its farthest weight; outputs_finite: were the model's outputs
+    """
+
+    value: float
+    links: tuple[Link, ...]
+    reached: frozenset[str]
+    depth: int
+    is_normalised: bool
+    depth_of: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A weight over one step of the optimizer.
+
+    norm: of the weight; gradient: its norm, None where there is none; arrived: the largest norm
+    that a backward pass brought since the step before; changed: the share of the elements with a
+    gradient that the step changed; lost_at_peak: the share that would be lost to rounding at the
+    schedule's highest rate
+    """
+
+    name: str
+    norm: float
+    gradient: float | None
+    arrived: float | None
+    changed: float | None = None
+    lost_at_peak: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StepFacts:
+    """One watched step. number: from 1; lr: the largest of the groups; peak: the schedule's base
+    rate; stale: the share of the judged weights whose gradient still held that of the step before;
+    is_training: the model's mode
+    """
+
+    number: int
+    moved: tuple[Moved, ...]
+    ran: tuple[Ran, ...]
+    columns: Columns | None
+    lr: float
+    peak: float
+    stale: float | None
+    is_training: bool
+    outputs_finite: bool | None = None
+    outputs_differ: float | None = None
+    loss: LossGraph | None = None
+    targets: Targets | None = None
+    keeps_master: bool = False

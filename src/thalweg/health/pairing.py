@@ -1,0 +1,183 @@
+"""Do the loss and the last layer belong together? And does any label count?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from thalweg.facts import Link, Setup, StepFacts, Targets
+from thalweg.health.made import made, short
+from thalweg.types import Finding
+
+RAW = "give the loss the last layer's output as it is, and apply the {} only to predict"
+LOGS = "give it log-probabilities: torch.nn.functional.log_softmax, or use cross_entropy instead"
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A loss behind a layer that it does not go with. text: what happens; pairing: what to do"""
+
+    text: str
+    pairing: str
+    confidence: float = 0.95
+    is_sure: bool = True
+
+
+_SQUASHED = "cross_entropy applies softmax itself: behind a {0} its probabilities stay nearly even"
+_TWICE = "binary_cross_entropy_with_logits applies the sigmoid itself: behind a {0} it is confined"
+
+PAIRS = {
+    ("log_softmax", "softmax"): Pair(_SQUASHED, RAW, 0.97),
+    ("log_softmax", "sigmoid"): Pair(_SQUASHED, RAW, 0.92),
+    ("log_softmax", "log_sigmoid"): Pair(_SQUASHED, RAW, 0.8),
+    ("log_softmax", "tanh"): Pair(_SQUASHED, RAW, 0.6, is_sure=False),
+    ("log_softmax", "relu"): Pair(
+        "a relu stands before cross_entropy: classes below 0 are all alike and get no gradient",
+        RAW,
+        0.6,
+        is_sure=False,
+    ),
+    ("nll", "softmax"): Pair("nll_loss takes log-probabilities and gets probabilities", LOGS, 0.97),
+    ("nll", "sigmoid"): Pair("nll_loss takes log-probabilities and gets a sigmoid", LOGS, 0.95),
+    ("nll", "layer"): Pair("nll_loss takes log-probabilities and gets raw outputs", LOGS, 0.95),
+    ("nll", "relu"): Pair("nll_loss takes log-probabilities and gets a relu", LOGS, 0.95),
+    ("nll", "tanh"): Pair("nll_loss takes log-probabilities and gets a tanh", LOGS, 0.9),
+    ("bce_with_logits", "sigmoid"): Pair(_TWICE, RAW, 0.97),
+    ("bce_with_logits", "softmax"): Pair(_TWICE, RAW, 0.95),
+    ("bce_with_logits", "log_softmax"): Pair(_TWICE, RAW, 0.85),
+    ("bce_with_logits", "log_sigmoid"): Pair(_TWICE, RAW, 0.9),
+    ("bce_with_logits", "relu"): Pair(_TWICE, RAW, 0.8),
+    ("bce_with_logits", "tanh"): Pair(_TWICE, RAW, 0.6, is_sure=False),
+    ("bce", "clamp"): Pair(
+        "binary_cross_entropy takes probabilities and gets values that are cut off at 0 and 1",
+        "use binary_cross_entropy_with_logits on the raw output",
+        0.75,
+    ),
+    ("bce", "relu"): Pair(
+        "binary_cross_entropy takes probabilities and gets a relu",
+        "use binary_cross_entropy_with_logits on the raw output",
+        0.85,
+    ),
+    ("bce", "layer"): Pair(
+        "binary_cross_entropy takes probabilities and gets raw outputs",
+        "use binary_cross_entropy_with_logits",
+        0.9,
+    ),
+    ("kl_div", "softmax"): Pair("kl_div takes log-probabilities and gets a softmax", LOGS, 0.85),
+    ("ctc", "softmax"): Pair("ctc_loss takes log-probabilities and gets a softmax", LOGS, 0.95),
+    ("ctc", "layer"): Pair("ctc_loss takes log-probabilities and gets raw outputs", LOGS, 0.9),
+}
+"""By the loss and what stands right before it; what is not here is taken to be meant."""
+
+BOUNDS = {
+    "sigmoid": (0.0, 1.0),
+    "softmax": (0.0, 1.0),
+    "tanh": (-1.0, 1.0),
+    "relu": (0.0, math.inf),
+}
+"""What a last layer can give."""
+
+REACH = 0.05
+FEWEST_TARGETS, MOST_CLASSES = 16, 100
+
+
+def pairing(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """One finding per loss, the surest."""
+    loss = steps[0].loss if steps else None
+    if loss is None:
+        return
+    found = [finding for link in loss.links for finding in _of(link, steps[0].targets)]
+    if found:
+        yield max(found, key=lambda finding: finding.confidence)
+
+
+def _of(link: Link, targets: Targets | None) -> Iterator[Finding]:
+    numbers = {"loss": link.loss, "last_layer": link.before, "width": link.width}
+    pair = PAIRS.get((link.loss, link.before))
+    if pair is not None:
+        text, what = pair.text.format(link.before), pair.pairing.format(link.before)
+        severity = "act" if pair.is_sure else "warn"
+        yield made(
+            "TW305", 1, pair.confidence, text, numbers=numbers, severity=severity, pairing=what
+        )
+    if link.spread:
+        text = f"the model's output is spread from {link.spread}: each is compared with all others'"
+        what = "give output and target one shape, such as output.squeeze(1) or target.unsqueeze(1)"
+        yield made("TW305", 1, 0.93, text, numbers=numbers, pairing=what)
+    if link.width == 1 and (link.loss, link.before) != ("log_softmax", "log_softmax"):
+        yield from _one_class(link, numbers)
+    if link.dim == 0:
+        text = f"the {link.before} before {link.loss} runs over the samples, not over the classes"
+        yield made("TW305", 1, 0.9, text, numbers=numbers, pairing="use dim=1 (or -1)")
+    if link.loss == "squared" and targets is not None:
+        yield from _squared(link, targets)
+
+
+def _one_class(link: Link, numbers: dict) -> Iterator[Finding]:
+    is_softmax = link.before == "softmax" and link.loss in ("bce", "squared")
+    if link.loss == "log_softmax" or is_softmax:
+        text = "a softmax over one class is always 1, whatever the model gives"
+        what = "give the model one output a class, or use binary_cross_entropy_with_logits with one"
+        yield made("TW305", 1, 0.95, text, numbers=numbers, pairing=what)
+
+
+def _squared(link: Link, targets: Targets) -> Iterator[Finding]:
+    """Class numbers taken for amounts, or targets out of the last layer's reach."""
+    low, high = BOUNDS.get(link.before, (-math.inf, math.inf))
+    room = REACH * (min(high, 1e6) - max(low, -1e6))
+    numbers = {"lowest": targets.lowest, "highest": targets.highest, "last_layer": link.before}
+    if link.before == "relu":
+        room = REACH * (targets.highest - targets.lowest)
+    if targets.lowest < low - room or targets.highest > high + room:
+        text = (
+            f"the targets go from {short(targets.lowest)} to {short(targets.highest)}, and a "
+            f"{link.before} gives {short(low)} to {short(high)} only"
+        )
+        what = "leave the last layer without it, or scale the targets to its range"
+        yield made("TW305", 1, 0.93, text, numbers=numbers, pairing=what)
+    elif is_class_ids(targets):
+        text = (
+            f"a squared loss on the whole numbers 0 to {targets.highest:.0f}, about equally many "
+            "of each: they look like class numbers"
+        )
+        what = (
+            f"for classes, give the model {targets.num_distinct} outputs and use cross_entropy; "
+            "amounts are right as they are"
+        )
+        yield made("TW305", 1, 0.7, text, numbers=numbers, pairing=what)
+
+
+def is_class_ids(targets: Targets) -> bool:
+    """Whole numbers 0 to K - 1, all there, none rare: amounts are hardly ever so."""
+    count = targets.num_distinct
+    is_full = round(targets.lowest) == 0 and round(targets.highest) == count - 1
+    enough = targets.num >= max(FEWEST_TARGETS, 4 * count)
+    is_even = targets.rarest > 0.4 and enough
+    return targets.are_whole and 3 <= count <= MOST_CLASSES and is_full and is_even
+
+
+def masked(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """No label counts: the mean over none is NaN, the sum over none 0."""
+    facts = [step for step in steps if step.loss is not None and is_of_classes(step)]
+    if facts and facts[0].loss is not None and math.isnan(facts[0].loss.value):
+        if facts[0].outputs_finite:
+            text = "the loss is NaN while every output of the model is finite"
+            yield made("TW310", facts[0].number, 0.9, text, numbers={"loss": "nan"})
+        return
+    zero = [s for s in facts[:2] if s.loss is not None and s.loss.value == 0 and has_no_gradient(s)]
+    if len(zero) == 2:
+        text = "the loss and every gradient were exactly 0 in the first two steps"
+        yield made("TW310", zero[0].number, 0.8, text, numbers={"loss": 0.0})
+
+
+def is_of_classes(step: StepFacts) -> bool:
+    """Is there a cross-entropy over two classes or more?"""
+    links = step.loss.links if step.loss is not None else ()
+    return any(link.loss in ("nll", "log_softmax") and link.width != 1 for link in links)
+
+
+def has_no_gradient(step: StepFacts) -> bool:
+    """Were all gradients that came exactly 0?"""
+    arrived = [moved.arrived for moved in step.moved if moved.arrived is not None]
+    return bool(arrived) and max(arrived) == 0

@@ -1,0 +1,121 @@
+"""Does the loss reach the weights, and does the optimizer's step? Gradients and updates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from thalweg.facts import Moved, Ran, Setup, StepFacts, Weight
+from thalweg.health.made import made, named
+from thalweg.types import Finding
+
+LOST = 0.9
+"""The share of updates that may be lost to rounding before it is said."""
+
+NARROW = ("bfloat16", "float16")
+
+ORDER = "the order of a step is: optimizer.zero_grad(), loss.backward(), optimizer.step()"
+
+
+def cut(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """Weights whose module ran, and which the loss does not reach."""
+    if not steps:
+        return
+    step = steps[0]
+    arrived = {moved.name for moved in step.moved if moved.arrived is not None}
+    ran = {each.module: each for each in step.ran if each.rows}
+    silent = [w for w in setup.weights if w.is_trainable and w.is_held and w.name not in arrived]
+    silent = [weight for weight in silent if weight.module in ran]
+    if not arrived or not silent:
+        return
+    blocked = [weight for weight in silent if not ran[weight.module].with_grad]
+    open_ones = [weight for weight in silent if ran[weight.module].with_grad]
+    training = [weight for weight in blocked if ran[weight.module].mode]
+    if training:
+        text = f"{named(training)} ran without a graph (torch.no_grad) and got no gradient"
+        yield made("TW309", 1, 0.75, text, numbers=_numbers(training))
+    if open_ones:
+        yield _cut_or_unused(open_ones, setup, step, arrived)
+
+
+def _cut_or_unused(
+    silent: Sequence[Weight], setup: Setup, step: StepFacts, arrived: set[str]
+) -> Finding:
+    consumer = _consumer(silent, setup, step, arrived)
+    if consumer is None:
+        text = f"{named(silent)} ran and got no gradient: the loss does not use what they give"
+        return made("TW309", 1, 0.4, text, numbers=_numbers(silent), severity="warn")
+    sure = 0.8 if consumer.cut_from == "?" else 0.95
+    text = f"{named(silent)} got no gradient: '{consumer.module}' took their output without a graph"
+    return made("TW309", 1, sure, text, numbers=_numbers(silent))
+
+
+def _consumer(
+    silent: Sequence[Weight], setup: Setup, step: StepFacts, arrived: set[str]
+) -> Ran | None:
+    """A module that got a gradient, and whose input came without a graph from the silent ones."""
+    alive = {weight.module for weight in setup.weights if weight.name in arrived}
+    modules = {weight.module for weight in silent}
+    first = min(ran.order for ran in step.ran if ran.module in modules)
+    for ran in step.ran:
+        is_after = ran.order > first and ran.module in alive
+        if is_after and (ran.cut_from == "?" or ran.cut_from in modules):
+            return ran
+    return None
+
+
+def _numbers(weights: Sequence[Weight]) -> dict[str, object]:
+    return {
+        "modules": list(dict.fromkeys(weight.module for weight in weights)),
+        "weights": sum(weight.size for weight in weights),
+    }
+
+
+# ------------------------------------------------------------ the order of a step
+
+
+def zeroed_too_early(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """Gradients that came and were gone when the optimizer looked."""
+    held = {weight.name for weight in setup.weights if weight.is_held}
+    for step in steps[:2]:
+        moved = [each for each in step.moved if each.name in held and each.arrived]
+        came = [m for m in moved if m.arrived is not None and math.isfinite(m.arrived)]
+        if came and not any(m.gradient for m in step.moved if m.name in held):
+            text = f"{len(came)} gradients came with loss.backward() and were 0 at optimizer.step()"
+            yield made("TW307", step.number, 0.95, text, numbers={"came": len(came)}, remedy=ORDER)
+            return
+
+
+def no_zero_grad(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """The gradient of a step still holds that of the step before."""
+    stale = next((step for step in steps if step.stale == 1.0), None)
+    if stale is not None:
+        number = stale.number
+        text = f"at step {number} the gradients still held those of step {number - 1}"
+        yield made("TW308", number, 0.95, text, numbers={"share": 1.0})
+
+
+# ------------------------------------------------------------ rounding
+
+
+def lost_updates(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """Weights in 16 bits that a step leaves as they were, now and at the schedule's peak."""
+    if not steps or steps[0].keeps_master or steps[0].lr == 0:
+        return
+    narrow = {w.name: w for w in setup.weights if w.dtype in NARROW and w.is_held}
+    moved = [m for m in steps[0].moved if m.name in narrow and m.changed is not None]
+    size = sum(narrow[m.name].size for m in moved)
+    if not size:
+        return
+    lost = _total(moved, narrow, lambda m: 1 - (m.changed or 0.0)) / size
+    later = _total(moved, narrow, lambda m: m.lost_at_peak) / size
+    is_warming = steps[0].lr < 0.5 * steps[0].peak
+    if lost >= LOST and (not is_warming or later >= LOST):
+        kind = narrow[moved[0].name].dtype
+        text = f"{lost:.0%} of the weights in {kind} were left as they were by the first step"
+        yield made("TW401", 1, 0.9, text, numbers={"lost": lost, "dtype": kind, "lr": steps[0].lr})
+
+
+def _total(moved: Sequence[Moved], weights: dict[str, Weight], value: Any) -> float:
+    return sum(weights[m.name].size * value(m) for m in moved)

@@ -1,0 +1,395 @@
+"""Monitor: health beside anyone's own loop, in two lines. It looks and never decides.
+
+with thalweg.monitor(model, optimizer) as monitor:
+    for x, y in batches:
+        loss = loss_of(model(x), y)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        monitor(loss)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from thalweg.errors import UsageError
+from thalweg.facts import Setup, StepFacts
+from thalweg.health.made import made
+from thalweg.health.signals import evaluated_in_training, trained_in_evaluation, units_later
+from thalweg.health.structure import structural
+from thalweg.loop.alerts import Alert
+from thalweg.loop.columns import Columns, settings_of
+from thalweg.loop.cost import Cost
+from thalweg.loop.told import Told, say
+from thalweg.probes.gradients import sample
+from thalweg.probes.probe import Probe, total_norm
+from thalweg.probes.quiet import Ear, may_look, remove
+from thalweg.probes.structure import Watch
+from thalweg.record.foreign.log import Log
+from thalweg.types import Finding, Verdict
+
+diagnose: Callable[[Log], Verdict] | None = None
+"""What reads the curves. To join it: `from thalweg.health.diagnosis import diagnose` instead."""
+
+WATCHED = 2
+"""Steps whose structure is looked at."""
+
+EVERY = 100
+"""Steps between two probes at the least, once the first hundred are over."""
+
+MOST_COMPARED = 64
+"""Parameters by which it is told whether anything moved."""
+
+LOOSE = 3
+"""Passes without gradients in a row that look like an evaluation."""
+
+STEP = "call optimizer.step() after loss.backward()"
+
+
+def _safe(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Timed, and silent for good from its first fault on: nothing here may end a training."""
+
+    @wraps(method)
+    def guarded(self: Monitor, *args: Any, **kwargs: Any) -> Any:
+        if self.fault or torch.compiler.is_compiling() or (self._is_cuda and not may_look()):
+            return None
+        began = time.perf_counter()
+        try:
+            return method(self, *args, **kwargs)
+        except Exception as error:
+            self._give_up(error)
+            return None
+        finally:
+            self._cost.own += time.perf_counter() - began
+
+    return guarded
+
+
+class Monitor:
+    """See `monitor`. number: steps seen so far; fault: what went wrong in here, so that it
+    stopped looking, or ""
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizers: Sequence[torch.optim.Optimizer],
+        *,
+        tell: Callable[[str], None] | None,
+        alert: Alert | None,
+        share: float,
+    ):
+        self.number = 0
+        self._model = model
+        self._optimizers = list(optimizers)
+        self._told = Told(tell, alert)
+        self._share = share
+        self.fault = ""
+        self._handles: list[Any] = []
+        self._first_hooks: list[Any] = []
+        self._is_cuda = any(not p.is_cpu for p in model.parameters())
+        self._cost = Cost()
+        self._columns = Columns(settings_of(self._optimizers[0]))
+        self._watch: Watch | None = None
+        self._setup = Setup((), 0, 0, 0, False, (), (), "")
+        self._steps: list[StepFacts] = []
+        self._probe: Probe | None = None
+        self._is_probing = False
+        self._next_probe = 2 * WATCHED
+        self._last_probe: StepFacts | None = None
+        self._num_loose = 0
+        self._num_losses = 0
+        self._is_mode_told = False
+        self._is_norm_cheap = False
+        self._begun: list[tuple[Tensor, Tensor]] = []
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What is wrong, oldest first."""
+        return self._told.findings
+
+    # ------------------------------------------------------------ what the user calls
+
+    def __enter__(self) -> Monitor:
+        self._begin()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:
+        self._end()
+        self._stop()
+        self._close()
+
+    @_safe
+    def __call__(self, loss: Tensor | float) -> None:
+        """The loss of a batch; before or after its backward pass and the step, with its graph
+        where it has one.
+        """
+        self._num_losses += 1
+        self._columns.saw_loss(loss)
+        if self._watch is not None and isinstance(loss, Tensor) and loss.grad_fn:
+            self._look_at(loss)
+
+    @_safe
+    def evaluation(self, **values: float) -> None:
+        """Tell of an evaluation: `monitor.evaluation(loss=0.3, accuracy=0.9)`."""
+        self._columns.evaluation(self.number, values)
+        if self._num_loose and not self._is_mode_told:
+            found = evaluated_in_training(self._setup, self.number, self._num_loose, is_told=True)
+            self._is_mode_told = True
+            self._told.add([found])
+        self._num_loose = 0
+
+    @property
+    def log(self) -> Log:
+        """What was seen so far, as a log that detectors and `thalweg diagnose` read."""
+        return self._columns.log()
+
+    def verdict(self) -> Verdict:
+        """What can be said so far: of the structure, and of the curves where they can be read."""
+        read = diagnose(self.log) if diagnose is not None else Verdict("unknown", "")
+        known = {finding.code for finding in self.findings}
+        found = (*self.findings, *(f for f in read.findings if f.code not in known))
+        words = "; ".join(str(f.evidence.get("what", f.name)) for f in found)
+        missing = (*self._not_seen(), *read.not_checkable)
+        sentence = words or read.sentence or f"nothing was found in {self.number:,} steps"
+        return Verdict(read.state, sentence, found, missing)
+
+    def _not_seen(self) -> Iterator[str]:
+        """What could not be looked at, and why."""
+        if self.fault:
+            yield f"all that came after the monitor's own fault: {self.fault}"
+        if self.number and not any(step.loss for step in self._steps):
+            yield "whether loss and last layer belong together: no loss with a graph was shown"
+        if self.number and not any(step.ran for step in self._steps):
+            yield "what flows through the model: it is compiled, or its modules were not called"
+
+    @property
+    def overhead(self) -> Cost:
+        """What looking has cost: `share` of the steps' time, `microseconds` a step, `start`."""
+        return self._cost
+
+    # ------------------------------------------------------------ hooks
+
+    @_safe
+    def _begin(self) -> None:
+        self._watch = Watch(self._model, self._optimizers)
+        self._setup = self._watch.setup
+        self._begun = [(p, sample(p)) for p in list(self._model.parameters())[:MOST_COMPARED]]
+        self._judge()
+        self._watch.start()
+        for optimizer in self._optimizers:
+            self._first_hooks.append(optimizer.register_step_pre_hook(self._before_step))
+        last = self._optimizers[-1]
+        self._handles.append(last.register_step_post_hook(self._after_step))
+        if not isinstance(self._model, nn.TransformerEncoderLayer):  # a hook costs it its fast path
+            before, after = Ear(self._before_forward), Ear(self._after_forward)
+            self._first_hooks.append(self._model.register_forward_hook(after))
+            handle = self._model.register_forward_pre_hook(before)
+            (self._handles if self._setup.sensitive else self._first_hooks).append(handle)
+        self._cost.begin()
+
+    def _before_forward(self, model: nn.Module, args: Any) -> None:
+        if self._watch is None and torch.is_grad_enabled():
+            self._num_loose = 0
+        else:
+            self._saw_input(model, args)
+
+    @_safe
+    def _saw_input(self, model: nn.Module, args: Any) -> None:
+        if torch.is_grad_enabled():
+            self._num_loose = 0
+            if self._watch is not None:
+                self._watch.saw_input(args)
+        elif model.training and self._setup.sensitive:
+            self._num_loose += 1
+            if self._num_loose == LOOSE and not self._is_mode_told:
+                self._told.add(
+                    [evaluated_in_training(self._setup, self.number, LOOSE, is_told=False)]
+                )
+
+    @_safe
+    def _after_forward(self, model: nn.Module, args: Any, output: Any) -> None:
+        if self._watch is not None and torch.is_grad_enabled():
+            self._watch.saw_output(output)
+
+    @_safe
+    def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        if self._watch is not None:
+            self._watch.before_step(optimizer)
+        elif self._is_probing and self._probe is not None:
+            self._probe.before_step()
+
+    @_safe
+    def _after_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        self.number += 1
+        seconds = self._cost.step(is_start=self.number <= WATCHED + 1)
+        self._columns.step(self.number, self._optimizers[0].param_groups[0]["lr"], seconds)
+        if self._watch is not None:
+            self._look_after_step(self._watch)
+            return
+        if self._is_norm_cheap:
+            self._columns.saw_norm(total_norm(self._optimizers))
+        if not self._model.training:
+            self._saw_evaluation_mode()
+        if self._is_probing:
+            self._finish_probe()
+        elif self.number + 1 >= self._next_probe:
+            self._start_probe()
+
+    # ------------------------------------------------------------ the first steps
+
+    def _look_at(self, loss: Tensor) -> None:
+        """The graph of a loss: of the step to come, or of the one that was just made."""
+        watch = self._watch
+        assert watch is not None
+        last = self._steps[-1] if self._steps else None
+        if last is not None and last.loss is None and not watch.has_arrived:
+            self._steps[-1] = watch.late_loss(last, loss)
+            self._judge()
+            if self.number >= WATCHED:
+                self._end_watch()
+        else:
+            watch.saw_loss(loss)
+
+    def _look_after_step(self, watch: Watch) -> None:
+        step = watch.after_step()
+        self._steps.append(step)
+        if step.number == 1:
+            self._setup = watch.with_others()
+        self._judge()
+        is_complete = step.loss is not None or self._num_losses == 0
+        if step.number > WATCHED or (step.number == WATCHED and is_complete):
+            self._end_watch()
+
+    def _end_watch(self) -> None:
+        if self._watch is not None:
+            self._cost.hooks(self._watch.seconds)
+            self._watch.stop()
+            self._probe = self._watch.as_probe()
+            self._watch = None
+            remove(self._first_hooks)
+
+    def _judge(self) -> None:
+        self._told.add(structural(self._setup, self._steps))
+
+    def _saw_evaluation_mode(self) -> None:
+        if self._setup.sensitive and not self._is_mode_told:
+            self._is_mode_told = True
+            self._told.add([trained_in_evaluation(self._setup, self.number)])
+
+    # ------------------------------------------------------------ later steps
+
+    def _start_probe(self) -> None:
+        if self._probe is not None:
+            self._is_probing = True
+            self._cost.mark()
+            self._probe.start()
+            last = self._optimizers[-1]
+            self._first_hooks.append(last.register_step_pre_hook(self._before_step))
+
+    def _finish_probe(self) -> None:
+        """Take the probe in, and set the next one as far off as this one's cost asks for."""
+        assert self._probe is not None
+        facts, updates = self._probe.after_step(self.number)
+        self._is_probing = False
+        remove(self._first_hooks)
+        self._columns.probe(facts, updates)
+        if self._last_probe is not None:
+            self._told.add(list(units_later(self._last_probe, facts)))
+        self._last_probe = facts
+        if diagnose is not None:
+            self._told.add(list(diagnose(self.log).findings))
+        self._cost.hooks(self._probe.seconds)
+        taken = self._cost.since_mark()
+        away = self._cost.steps_for(taken, self._share)
+        self._next_probe = self.number + max(min(self.number, EVERY), away)
+        self._is_norm_cheap = self._cost.is_cheap(total_norm, self._optimizers, self._share)
+
+    @_safe
+    def _close(self) -> None:
+        self._told.close()
+
+    @_safe
+    def _end(self) -> None:
+        """The last look, and what looking has cost."""
+        self._judge_end()
+        if self.number:
+            self._told.say(f"monitor: {self.number:,} steps, {self._cost}")
+
+    def _judge_end(self) -> None:
+        if self.number == 0 and self._num_losses > 1:
+            watch = self._watch
+            is_still = all(torch.equal(sample(p), before) for p, before in self._begun)
+            if watch is not None and watch.has_arrived and is_still:
+                text = (
+                    f"{self._num_losses} losses came with gradients, and no weight was ever moved"
+                )
+                self._told.add([made("TW307", 1, 0.95, text, remedy=STEP)])
+
+    # ------------------------------------------------------------ findings, faults
+
+    def _give_up(self, error: Exception) -> None:
+        self.fault = f"{type(error).__name__}: {error}"
+        text = f"the monitor stopped looking: {self.fault}"
+        try:
+            self._stop()
+            self._told.say(text)
+        except Exception:
+            return
+
+    def _stop(self) -> None:
+        remove(self._handles)
+        remove(self._first_hooks)
+        self._begun.clear()
+        for looking in (self._watch, self._probe):
+            if looking is not None:
+                looking.stop()
+        self._watch = self._probe = None
+
+
+def monitor(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
+    *,
+    tell: Callable[[str], None] | None = say,
+    alert: Alert | str | None = None,
+    share: float = 0.01,
+) -> Monitor:
+    """Look at a loop of one's own, beside any torch optimizer, and say what is wrong with it.
+
+    optimizer: or several, in the order in which they step
+    tell: where sentences go, by default stderr; alert: an address or a command, see `Alert`
+    share: of the time of the steps that later looks may take, 0 to 1; those at the start come on
+    top
+    Nothing of the training is changed: the numbers are the same, to the bit, with and without. A
+    fault inside is told once, and the monitor is silent from then on. Raises UsageError for
+    settings out of range.
+
+    >>> import torch, thalweg
+    >>> net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Softmax(dim=1))
+    >>> optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    >>> with thalweg.monitor(net, optimizer, tell=None) as monitor:
+    ...     for _ in range(3):
+    ...         x, y = torch.randn(8, 4), torch.randint(3, (8,))
+    ...         loss = torch.nn.functional.cross_entropy(net(x), y)
+    ...         loss.backward()
+    ...         optimizer.step()
+    ...         optimizer.zero_grad()
+    ...         monitor(loss)
+    >>> [finding.code for finding in monitor.findings], monitor.verdict().healthy
+    (['TW305'], False)
+    """
+    optimizers = [optimizer] if isinstance(optimizer, torch.optim.Optimizer) else list(optimizer)
+    if not optimizers or not all(isinstance(o, torch.optim.Optimizer) for o in optimizers):
+        raise UsageError("monitor takes a torch optimizer, or a sequence of them")
+    if not 0 <= share <= 1:
+        raise UsageError(f"share is {share!r}: it must be from 0 to 1")
+    sent = Alert(alert) if isinstance(alert, str) else alert
+    return Monitor(model, optimizers, tell=tell, alert=sent, share=share)

@@ -1,0 +1,261 @@
+"""What a loss is made of, read from its graph: which loss, what stands before it, how deep it goes.
+
+A graph keeps its shape after the backward pass, when its tensors are gone; so it does not matter
+whether the loss is shown before or after.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from thalweg.facts import Link, LossGraph
+
+LOSSES = {
+    "NllLoss": "nll",
+    "NllLoss2D": "nll",
+    "BinaryCrossEntropyWithLogits": "bce_with_logits",
+    "BinaryCrossEntropy": "bce",
+    "MseLoss": "squared",
+    "HuberLoss": "squared",
+    "SmoothL1Loss": "squared",
+    "CtcLoss": "ctc",
+    "CudnnCtcLoss": "ctc",
+}
+"""Nodes that are losses."""
+
+PASSING = {
+    *(
+        "View",
+        "UnsafeView",
+        "ReshapeAlias",
+        "Alias",
+        "Squeeze",
+        "Unsqueeze",
+        "Transpose",
+        "Permute",
+    ),
+    *("T", "Slice", "Index", "Select", "Clone", "ToCopy", "MaskedSelect", "Gather", "AsStrided"),
+    *("Unbind", "Split", "SplitWithSizes", "Cat", "Stack", "Contiguous", "IndexSelect", "Expand"),
+    *("Detach", "CopyBackwards", "Narrow", "Chunk", "NativeDropout", "Unflatten", "Flatten"),
+}
+"""Nodes that change no value."""
+
+LAYERS = {
+    *("Addmm", "Mm", "Convolution", "MkldnnConvolution", "CudnnConvolution", "Linear", "Baddbmm"),
+    *("MkldnnLinear", "MkldnnRnnLayer", "CudnnRnn", "Embedding", "EmbeddingBag", "ThnnConv2D"),
+    *("SlowConv2D", "ConvDepthwise2D", "MiopenConvolution", "Trilinear"),
+}
+"""Nodes that hold a weight."""
+
+UNITS = {
+    "Softmax": "softmax",
+    "LogSoftmax": "log_softmax",
+    "Sigmoid": "sigmoid",
+    "LogSigmoid": "log_sigmoid",
+    "Tanh": "tanh",
+    "Relu": "relu",
+    "Log": "log",
+    "Clamp": "clamp",
+    "ClampMin": "clamp",
+    "Softplus": "softplus",
+    "Exp": "exp",
+    "Hardtanh": "clamp",
+    "HardtanhBackward": "clamp",
+    "ThresholdBackward": "relu",
+}
+"""Nodes that say what a last layer is, in words."""
+
+NORMALISED = re.compile(r"Norm|Rsqrt|Std|Var(?!iable)")
+SELF_NORMALISED = re.compile(r"^Elu|^Sin$|^Cos$")
+
+MOST_NODES = 50_000
+MOST_IN_HEAD = 200
+
+
+def read_loss(loss: Tensor, names: Mapping[int, str]) -> LossGraph:
+    """names: of the weights by id. A loss without a graph reaches nothing.
+
+    >>> import torch
+    >>> net = torch.nn.Linear(3, 2)
+    >>> x, y = torch.randn(4, 3), torch.tensor([0, 1, 1, 0])
+    >>> loss = torch.nn.functional.cross_entropy(net(x).softmax(1), y)
+    >>> [link.before for link in read_loss(loss, {id(net.weight): "weight"}).links]
+    ['log_softmax', 'softmax']
+    """
+    value = float(loss.detach().float().sum())
+    if loss.grad_fn is None:
+        return LossGraph(value, (), frozenset(), 0, False)
+    depths, kinds = depths_of(loss.grad_fn)
+    depth_of = {names[i]: depth for i, depth in depths.items() if i in names}
+    is_normalised = any(NORMALISED.search(kind) or SELF_NORMALISED.search(kind) for kind in kinds)
+    return LossGraph(
+        value=value,
+        links=tuple(links_of(loss.grad_fn)),
+        reached=frozenset(depth_of),
+        depth=max(depth_of.values(), default=0),
+        is_normalised=is_normalised,
+        depth_of=tuple(depth_of.items()),
+    )
+
+
+def kind_of(node: Any) -> str:
+    """ "NllLossBackward0" is "NllLoss"; a function of one's own keeps its whole name."""
+    name = node.name()
+    return re.sub(r"Backward\d+$", "", name) if name[-1].isdigit() else name
+
+
+def below(node: Any) -> list[Any]:
+    """The nodes that a node was computed from."""
+    return [following for following, _ in node.next_functions if following is not None]
+
+
+def depths_of(root: Any) -> tuple[dict[int, int], set[str]]:
+    """The least number of layers between the loss and each leaf, by its id; kinds of nodes seen."""
+    depths: dict[int, int] = {}
+    kinds: set[str] = set()
+    seen: set[Any] = set()
+    waiting = deque([(root, 0)])
+    while waiting and len(seen) < MOST_NODES:
+        node, depth = waiting.popleft()
+        if node in seen:
+            continue
+        seen.add(node)
+        kind = kind_of(node)
+        kinds.add(kind)
+        if hasattr(node, "variable"):
+            depths.setdefault(id(node.variable), depth)
+        elif kind in LAYERS:
+            waiting.extend((following, depth + 1) for following in below(node))
+        else:
+            waiting.extendleft((following, depth) for following in below(node))
+    return depths, kinds
+
+
+# ------------------------------------------------------------ the head
+
+
+def links_of(root: Any) -> Iterator[Link]:
+    """Every loss between the root and the first layers below it, with what stands before it."""
+    for node in head_of(root):
+        kind = kind_of(node)
+        loss = LOSSES.get(kind)
+        if loss is not None:
+            yield link(loss, *first_below(node))
+        elif kind == "LogSoftmax":
+            yield Link("log_softmax", name_of(first_below(node)[0]), width_of(node), dim_of(node))
+        elif kind == "Sub":
+            yield from difference(node)
+
+
+def head_of(root: Any) -> Iterator[Any]:
+    """The nodes from the loss down to the first layers, nearest first."""
+    seen: set[Any] = set()
+    waiting = deque([root])
+    while waiting and len(seen) < MOST_IN_HEAD:
+        node = waiting.popleft()
+        if node in seen or kind_of(node) in LAYERS or hasattr(node, "variable"):
+            continue
+        seen.add(node)
+        yield node
+        waiting.extend(below(node))
+
+
+def first_below(node: Any) -> tuple[Any, str]:
+    """The first node below that changes values, and a broadcast on the way."""
+    spread = ""
+    nodes = below(node)
+    while len(nodes) == 1 and kind_of(nodes[0]) in PASSING:
+        here = nodes[0]
+        nodes = below(here)
+        if kind_of(here) == "Expand" and nodes:
+            spread = spread or broadcast(shape_of(nodes[0]), shape_of(here))
+    return (nodes[0] if nodes else None), spread
+
+
+def broadcast(small: tuple[int, ...], large: tuple[int, ...]) -> str:
+    """ "(8, 1) to (8, 8)" where a shape was spread over another's samples."""
+    is_square = len(large) == 2 and large[0] == large[1] > 1
+    is_column = small in ((large[0], 1), (large[0],), (1, large[-1])) if is_square else False
+    return f"{small} to {large}" if is_column else ""
+
+
+def link(loss: str, node: Any, spread: str) -> Link:
+    """What stands before a loss; of a log, what it is taken of."""
+    name = name_of(node)
+    if name == "log" or (loss == "nll" and name in ("clamp", "other")):
+        inner = node
+        for _ in range(4):
+            inner = first_below(inner)[0] if inner is not None else None
+            if name_of(inner) in ("softmax", "sigmoid"):
+                name = "log"
+    dim = dim_of(node) if name in ("softmax", "log_softmax") else None
+    return Link(loss, name, width_of(node), dim, spread)
+
+
+def name_of(node: Any) -> str:
+    """A unit's name; "layer" for a weight's own output, "other" for what is not known."""
+    if node is None:
+        return "other"
+    kind = kind_of(node)
+    return UNITS.get(kind, "layer" if kind in LAYERS or is_biased(node) else "other")
+
+
+def is_biased(node: Any) -> bool:
+    """Is it a layer's bias being added?"""
+    kinds = [kind_of(each) for each in below(node)] if kind_of(node) == "Add" else []
+    is_bias = any(hasattr(each, "variable") for each in below(node)) if kinds else False
+    return is_bias and any(kind in LAYERS or kind in PASSING for kind in kinds)
+
+
+def shape_of(node: Any) -> tuple[int, ...]:
+    """Of what the node gave."""
+    return tuple(int(n) for n in node._input_metadata[0].shape) if node._input_metadata else ()
+
+
+def width_of(node: Any) -> int:
+    """How many classes or values of a sample a node gives: its second dimension."""
+    shape = shape_of(node) if node is not None else ()
+    return shape[1] if len(shape) > 1 else 0
+
+
+def dim_of(node: Any) -> int | None:
+    """The dimension of a softmax of two dimensions where that is the samples'; else None."""
+    shape = shape_of(node)
+    dim = getattr(node, "_saved_dim", None)
+    if dim is None or len(shape) != 2:
+        return None
+    dim = dim - 2**64 if dim >= 2**63 else dim
+    return 0 if dim in (0, -2) and shape[1] > 1 else None
+
+
+def difference(node: Any) -> Iterator[Link]:
+    """A difference that was spread over the samples, or `kl_div` of what is no logarithm."""
+    nodes = below(node)
+    if len(nodes) != 1:
+        return
+    spread = broadcast(shape_of(nodes[0]), shape_of(node))
+    if spread:
+        yield Link("difference", name_of(nodes[0]), 0, None, spread)
+    inner = nodes[0]
+    is_weighted = kind_of(inner) == "Mul" and len(below(inner)) == 1
+    if is_weighted and name_of(below(inner)[0]) == "softmax":
+        yield Link("kl_div", "softmax", width_of(below(inner)[0]))
+
+
+def squared_outputs(loss: Tensor) -> tuple[Any, bool] | None:
+    """The node whose output a squared loss takes as it is, and is the loss a mean; else None."""
+    node = loss.grad_fn
+    while node is not None and kind_of(node) in ("Mul", "Div") and len(below(node)) == 1:
+        node = below(node)[0]
+    if node is None or kind_of(node) != "MseLoss":
+        return None
+    is_mean = getattr(node, "_saved_reduction", 1) == 1
+    node = below(node)[0]
+    while kind_of(node) in ("Alias", "View", "Squeeze", "Unsqueeze", "ReshapeAlias"):
+        node = below(node)[0]
+    return node, is_mean

@@ -1,0 +1,88 @@
+"""Weights that a model uses and does not own: in plain lists, dictionaries and attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from torch import Tensor, nn
+
+MOST_ITEMS = 256
+"""Items of a container that are looked at."""
+
+DEPTH = 3
+"""Containers and plain objects within each other."""
+
+OWN = {"_parameters", "_buffers", "_modules", "__dict__"}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What sits beside the model. where: the attribute; module: None for a bare tensor"""
+
+    where: str
+    module: nn.Module | None
+    parameters: tuple[Tensor, ...]
+
+
+def find_outsiders(model: nn.Module) -> list[Found]:
+    """Modules and trainable tensors that attributes hold and the model does not.
+
+    Only `vars` are read: no property runs. Attributes of one kind in one list are one finding.
+
+    >>> net = nn.Sequential(nn.Linear(2, 2))
+    >>> net.more = [nn.Linear(2, 2), nn.Linear(2, 2)]
+    >>> [(each.where, len(each.parameters)) for each in find_outsiders(net)]
+    [('more', 4)]
+    """
+    known = {id(m) for m in model.modules()} | {id(p) for p in model.parameters()}
+    found: dict[str, list[Any]] = {}
+    for name, module in model.named_modules():
+        for key, value in vars(module).items():
+            if key in OWN or key.startswith("_forward") or key.startswith("_backward"):
+                continue
+            where = f"{name}.{key}" if name else key
+            for item in _inside(value, DEPTH, set()):
+                if id(item) not in known:
+                    known.add(id(item))
+                    found.setdefault(where, []).append(item)
+    joined = (_joined(where, items) for where, items in found.items())
+    return [each for each in joined if each.parameters]
+
+
+def _inside(value: Any, depth: int, seen: set[int]) -> Iterator[Any]:
+    """Modules and trainable leaves in a value, its containers and plain objects."""
+    if isinstance(value, nn.Module):
+        yield value
+    elif isinstance(value, Tensor):
+        if value.requires_grad and (value.is_leaf or _is_moved(value)):
+            yield value
+    elif depth > 0 and id(value) not in seen:
+        seen.add(id(value))
+        for item in _items(value):
+            yield from _inside(item, depth - 1, seen)
+
+
+def _is_moved(tensor: Tensor) -> bool:
+    """Is it a parameter that `.to` or `.cuda` has made a computed tensor of?"""
+    node = tensor.grad_fn
+    return node is not None and node.name().startswith(("ToCopy", "CopyBackwards"))
+
+
+def _items(value: Any) -> list[Any]:
+    if isinstance(value, list | tuple | set):
+        return list(islice(value, MOST_ITEMS))
+    if isinstance(value, dict):  # another mapping may read from a disk
+        return list(islice(value.values(), MOST_ITEMS))
+    is_plain = hasattr(value, "__dict__") and not isinstance(value, type) and not callable(value)
+    home = type(value).__module__.partition(".")[0]
+    return list(vars(value).values())[:MOST_ITEMS] if is_plain and home != "torch" else []
+
+
+def _joined(where: str, items: list[Any]) -> Found:
+    modules = [item for item in items if isinstance(item, nn.Module)]
+    parameters = [p for m in modules for p in m.parameters() if p.requires_grad]
+    parameters += [item for item in items if isinstance(item, Tensor)]
+    return Found(where, modules[0] if modules else None, tuple(parameters))

@@ -1,0 +1,195 @@
+"""A model and its optimizers before the first step: who holds which weight, and how it began."""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from thalweg.facts import Initial, Outsider, Setup, Weight
+from thalweg.probes.outsiders import Found, find_outsiders
+
+STOCHASTIC = (
+    nn.modules.dropout._DropoutNd,
+    nn.modules.batchnorm._BatchNorm,
+)
+"""Modules that act otherwise in training."""
+
+SPREAD_OUT = (nn.Linear, nn.modules.conv._ConvNd, nn.Bilinear)
+"""Modules whose weights have inputs and units."""
+
+LEAST_DRAWN = 64
+"""Values that it takes to tell how a weight was drawn."""
+
+
+def setup(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> Setup:
+    """What can be said before anything ran; costs a pass over the weights.
+
+    >>> net = torch.nn.Linear(8, 8)
+    >>> setup(net, [torch.optim.SGD([net.bias], lr=0.1)]).weights[0].is_held
+    False
+    """
+    own = owners(model)
+    held = held_by(optimizers)
+    strangers = [p for i, p in held.items() if i not in own]
+    weights = tuple(weight_of(p, *own[id(p)], id(p) in held) for p in unique(model))
+    found = find_outsiders(model)
+    beside = {id(p) for outsider in found for p in outsider.parameters}
+    strangers = [p for p in strangers if id(p) not in beside]
+    missing = [p for p in unique(model) if p.requires_grad and id(p) not in held]
+    return Setup(
+        weights=weights,
+        foreign=sum(p.numel() for p in strangers),
+        foreign_tensors=len(strangers),
+        num_masters=num_masters(strangers, missing),
+        foreign_reached=any(p.grad is not None for p in strangers),
+        outsiders=tuple(outsider_of(each, held) for each in found),
+        sensitive=tuple(sensitive(model)),
+        optimizer=type(optimizers[0]).__name__ if optimizers else "",
+    )
+
+
+def unique(model: nn.Module) -> Iterator[nn.Parameter]:
+    """The parameters that hold memory, tied ones once."""
+    for p in model.parameters():
+        if not isinstance(p, nn.parameter.UninitializedParameter):
+            yield p
+
+
+def owners(model: nn.Module) -> dict[int, tuple[str, str, nn.Module]]:
+    """Each parameter's name, its module's name, and the module, by id."""
+    found: dict[int, tuple[str, str, nn.Module]] = {}
+    for module_name, module in model.named_modules():
+        for name, p in module._parameters.items():
+            if p is not None and id(p) not in found:
+                path = f"{module_name}.{name}" if module_name else name
+                found[id(p)] = plain(path), plain(module_name), module
+    return found
+
+
+def plain(name: str) -> str:
+    """A qualified name without what wrappers put into it."""
+    wrappers = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+    return ".".join(part for part in name.split(".") if part not in wrappers)
+
+
+def held_by(optimizers: Iterable[torch.optim.Optimizer]) -> dict[int, Tensor]:
+    """Every parameter of the groups, by id."""
+    return {id(p): p for o in optimizers for g in o.param_groups for p in g["params"]}
+
+
+def other_optimizers(known: Sequence[torch.optim.Optimizer]) -> list[torch.optim.Optimizer]:
+    """Optimizers that are alive and not among the known; looks at every object, some 50 ms."""
+    mine = {id(o) for o in known}
+    kinds = torch.optim.Optimizer
+    return [o for o in gc.get_objects() if issubclass(type(o), kinds) and id(o) not in mine]
+
+
+def num_masters(strangers: list[Tensor], missing: list[nn.Parameter]) -> int:
+    """Strangers in a wide type whose twin in the model is narrow."""
+    narrow = Counter(tuple(p.shape) for p in missing if p.itemsize < 4)
+    wide = Counter(tuple(p.shape) for p in strangers if p.itemsize >= 4)
+    return (narrow & wide).total()
+
+
+def outsider_of(found: Found, held: dict[int, Tensor]) -> Outsider:
+    """What sits beside the model, before anything ran."""
+    size = sum(p.numel() for p in found.parameters)
+    is_held = any(id(p) in held for p in found.parameters)
+    return Outsider(found.where, size, is_held)
+
+
+def sensitive(model: nn.Module) -> Iterator[str]:
+    """Names of the modules that act otherwise in training."""
+    for name, module in model.named_modules():
+        with_dropout = isinstance(module, nn.MultiheadAttention | nn.RNNBase)
+        share = module.dropout if with_dropout else getattr(module, "p", 1.0)
+        if (with_dropout or isinstance(module, STOCHASTIC)) and share > 0:
+            yield plain(name)
+
+
+@torch.no_grad()
+def weight_of(
+    p: nn.Parameter, name: str, module_name: str, module: nn.Module, held: bool
+) -> Weight:
+    """A parameter as it begins."""
+    inputs, units = fans(p, module)
+    is_matrix = (inputs > 0 or is_table(p, module)) and p.numel() > 1 and p.device.type != "meta"
+    values = some(p) if is_matrix else None
+    return Weight(
+        name=name,
+        module=module_name,
+        kind=type(module).__name__,
+        size=p.numel(),
+        dtype=str(p.dtype).removeprefix("torch."),
+        is_trainable=p.requires_grad,
+        is_held=held,
+        inputs=inputs,
+        units=units,
+        initial="" if values is None else initial(values),
+        gain=gain(values, inputs) if values is not None and inputs else 1.0,
+    )
+
+
+def fans(p: Tensor, module: nn.Module) -> tuple[int, int]:
+    """Inputs and units of a weight; zeros where it is no matrix."""
+    if not isinstance(module, SPREAD_OUT) or p.ndim < 2 or not p.is_floating_point():
+        return 0, 0
+    if isinstance(module, nn.modules.conv._ConvTransposeNd):
+        return p.shape[0] * p[0, 0].numel(), p.shape[1]
+    return p[0].numel(), p.shape[0]
+
+
+def is_table(p: Tensor, module: nn.Module) -> bool:
+    """Is it an embedding's? It has no inputs, and may be large."""
+    return isinstance(module, nn.Embedding) and p.ndim > 1
+
+
+def some(p: Tensor) -> Tensor:
+    """At most 256 rows and 1,024 columns of a weight, in float64 on the CPU."""
+    rows = p.detach().flatten(1)
+    steps = -(-rows.shape[0] // 256), -(-rows.shape[1] // 1024)
+    return rows[:: steps[0], :: steps[1]].double().cpu()
+
+
+def initial(rows: Tensor) -> Initial:
+    """How a weight began."""
+    low, high = float(rows.min()), float(rows.max())
+    if low == high:
+        return "zero" if low == 0 else "constant"
+    return "drawn" if is_drawn(rows) else ""
+
+
+def is_drawn(rows: Tensor) -> bool:
+    """Are the elements alike, as drawn from one distribution? Trained weights have strong and weak
+    units and inputs: their mean squares differ by more than chance.
+    """
+    if min(rows.shape) < 4 or rows.numel() < LEAST_DRAWN:
+        return False
+    squares = rows.square()
+    size = float(squares.mean())
+    tail = float(squares.square().mean()) / size**2
+    if tail > 4.5:
+        return False
+    within = []
+    for dim in (0, 1):
+        expected = (tail - 1) / rows.shape[dim]
+        within.append(float((squares.mean(dim) / size).var()) < 2.0 * expected + 1e-6)
+    return all(within)
+
+
+def gain(rows: Tensor, inputs: int) -> float:
+    """Variance x inputs; 0 for a weight that is all zero."""
+    found = float(rows.square().mean()) * inputs
+    return found if math.isfinite(found) else math.inf
+
+
+def rates_of(optimizers: Sequence[torch.optim.Optimizer]) -> tuple[float, float]:
+    """The largest rate of the groups, and of those that a schedule began with."""
+    now = [float(g.get("lr", 0.0)) for o in optimizers for g in o.param_groups]
+    peak = [float(g.get("initial_lr", 0.0)) for o in optimizers for g in o.param_groups]
+    return max(now, default=0.0), max([*now, *peak], default=0.0)

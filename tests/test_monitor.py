@@ -1,0 +1,439 @@
+"""The monitor: it changes nothing, ends nothing, leaves nothing behind, and keeps the columns."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import thalweg
+from looked_at import adam, cross_entropy, deep, mlp, points, tokens
+from sound_models import GPT, Block, conv, next_token
+from thalweg.errors import UsageError
+from thalweg.loop import monitor as monitors
+from thalweg.loop.alerts import Alert
+from thalweg.types import Finding, Verdict
+
+# ------------------------------------------------------------ nothing is changed
+
+
+def pictures():
+    source = torch.Generator().manual_seed(4)
+    for _ in range(30):
+        x = torch.randn(8, 3, 8, 8, generator=source)
+        yield x.to(memory_format=torch.channels_last), torch.randint(4, (8,), generator=source)
+
+
+def of_words(model, x, y):
+    return next_token(model(x), y)
+
+
+WORK: dict[str, Any] = {
+    "mlp": (lambda: mlp(nn.Dropout(0.3)), cross_entropy, lambda: points(steps=30)),
+    "batch norm": (lambda: deep(4, norm=nn.BatchNorm1d), cross_entropy, lambda: points(steps=30)),
+    "language model": (GPT, of_words, lambda: tokens(steps=30)),
+    "convolutions": (
+        lambda: nn.Sequential(conv(3, 8), Block(8), nn.Flatten(), nn.Linear(512, 4)),
+        cross_entropy,
+        pictures,
+    ),
+    "compiled": (
+        lambda: torch.compile(mlp(), backend="eager"),
+        cross_entropy,
+        lambda: points(steps=30),
+    ),
+}
+
+OPTIMIZERS: dict[str, Any] = {
+    "sgd": lambda m: torch.optim.SGD(m.parameters(), lr=0.1, momentum=0.9),
+    "adamw": lambda m: torch.optim.AdamW(m.parameters(), lr=1e-2),
+    "thalweg's": lambda m: thalweg.AdamW(m.parameters(), lr=1e-2),
+}
+
+
+def trained(work: str, optimizer: str, *, share: float | None):
+    """Final weights and the state of torch's generator. share: None is without a monitor"""
+    make, loss_of, batches = WORK[work]
+    torch.manual_seed(1)
+    model = make()
+    steps = OPTIMIZERS[optimizer](model)
+    look = (lambda loss: None) if share is None else None
+    context = thalweg.monitor(model, steps, tell=None, share=share or 0.0)
+    if look is None:
+        look = context.__enter__()
+    for x, y in batches():
+        steps.zero_grad()
+        loss = loss_of(model, x, y)
+        loss.backward()
+        steps.step()
+        look(loss)
+    if share is not None:
+        context.__exit__(None)
+        assert context.fault == ""
+    return [p.detach().clone() for p in model.parameters()], torch.get_rng_state()
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("work", WORK)
+def test_training_is_the_same_to_the_bit(work, optimizer):
+    weights, state = trained(work, optimizer, share=None)
+    looked_at, other = trained(work, optimizer, share=1.0)
+    assert all(torch.equal(a, b) for a, b in zip(weights, looked_at, strict=True))
+    assert torch.equal(state, other)
+
+
+def run(model, *, steps=30, loss_of=cross_entropy, **settings):
+    optimizer = adam(model)
+    with thalweg.monitor(model, optimizer, **{"tell": None, **settings}) as monitor:
+        for x, y in points(steps=steps):
+            optimizer.zero_grad()
+            loss = loss_of(model, x, y)
+            loss.backward()
+            optimizer.step()
+            monitor(loss)
+    return monitor, optimizer
+
+
+# ------------------------------------------------------------ nothing is left behind
+
+
+def num_hooks(model, optimizer) -> int:
+    modules = torch.nn.modules.module
+    own = sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+    of_weights = sum(
+        len(p._backward_hooks or ()) + len(p._post_accumulate_grad_hooks or ())
+        for p in model.parameters()
+    )
+    of_steps = len(optimizer._optimizer_step_pre_hooks) + len(optimizer._optimizer_step_post_hooks)
+    return own + of_weights + of_steps + len(modules._global_forward_hooks)
+
+
+def test_hooks_are_removed():
+    model = mlp()
+    monitor, optimizer = run(model)
+    assert monitor.number == 30
+    assert num_hooks(model, optimizer) == 0
+
+
+def test_hooks_are_removed_when_the_training_fails():
+    model = mlp()
+    optimizer = adam(model)
+    with pytest.raises(KeyError), thalweg.monitor(model, optimizer, tell=None):
+        raise KeyError
+    assert num_hooks(model, optimizer) == 0
+
+
+def test_only_few_hooks_stay_on_after_the_first_steps():
+    model = mlp()
+    optimizer = adam(model)
+    with thalweg.monitor(model, optimizer, tell=None, share=0.0) as monitor:
+        for x, y in points():
+            optimizer.zero_grad()
+            loss = cross_entropy(model, x, y)
+            loss.backward()
+            optimizer.step()
+            monitor(loss)
+        assert num_hooks(model, optimizer) == 1
+
+
+def test_a_copy_and_a_saved_model_have_no_part_in_it():
+    model = mlp()
+    optimizer = adam(model)
+    with thalweg.monitor(model, optimizer, tell=None) as monitor:
+        average = copy.deepcopy(model)
+        torch.save(model, io.BytesIO())
+        average(torch.randn(4, 8)).sum().backward()
+        assert not monitor._watch._gradients.has_arrived
+    assert monitor.fault == ""
+
+
+# ------------------------------------------------------------ nothing is ended
+
+
+@pytest.mark.parametrize("where", ["structural", "units_later", "evaluated_in_training"])
+def test_a_fault_inside_is_told_once_and_ends_nothing(monkeypatch, where):
+    def broken(*args, **more):
+        raise ZeroDivisionError("planted")
+
+    monkeypatch.setattr(monitors, where, broken)
+    told = []
+    model = deep(2, norm=nn.BatchNorm1d)
+    optimizer = adam(model)
+    with thalweg.monitor(model, optimizer, tell=told.append, share=1.0) as monitor:
+        for x, y in points(steps=40):
+            optimizer.zero_grad()
+            loss = cross_entropy(model, x, y)
+            loss.backward()
+            optimizer.step()
+            monitor(loss)
+            with torch.no_grad():
+                model(x)
+            monitor.evaluation(loss=1.0)
+    assert told[-1] == "the monitor stopped looking: ZeroDivisionError: planted"
+    assert sum("planted" in text for text in told) == 1
+    assert num_hooks(model, optimizer) == 0
+    assert "planted" in monitor.verdict().not_checkable[0]
+
+
+def test_a_tell_that_fails_ends_nothing():
+    def tell(text):
+        raise OSError("closed")
+
+    monitor, _ = run(mlp(nn.Softmax(dim=1)), tell=tell)
+    assert monitor.fault == "OSError: closed"
+
+
+def test_gradients_per_sample():
+    model = mlp()
+    own = dict(model.named_parameters())
+
+    def loss_of_one(parameters, x, y):
+        found = torch.func.functional_call(model, parameters, (x[None],))
+        return nn.functional.cross_entropy(found, y[None])
+
+    def loss_of(model, x, y):
+        slopes = torch.func.vmap(torch.func.grad(loss_of_one), in_dims=(None, 0, 0))(own, x, y)
+        assert slopes["0.weight"].shape == (32, 32, 8)
+        return cross_entropy(model, x, y)
+
+    monitor, _ = run(model, loss_of=loss_of)
+    assert monitor.fault == ""
+    assert monitor.findings == []
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_a_traced_model():
+    model = torch.jit.trace(mlp(), torch.randn(2, 8), check_trace=False)
+    monitor, _ = run(model)
+    assert monitor.number == 30
+
+
+# ------------------------------------------------------------ columns
+
+
+def test_the_columns():
+    model = mlp()
+    optimizer = adam(model)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 10, 0.5)
+    losses = []
+    with thalweg.monitor(model, optimizer, tell=None, share=1.0) as monitor:
+        for x, y in points(steps=20):
+            optimizer.zero_grad()
+            loss = cross_entropy(model, x, y)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            monitor(loss)
+            losses.append(float(loss.detach()))
+        monitor.evaluation(loss=0.5, accuracy=0.25)
+    log = monitor.log
+    assert log.series["loss"].values.tolist() == losses
+    assert log.series["loss"].steps.tolist() == list(range(1, 21))
+    assert log.series["lr"].values.tolist() == [1e-3] * 10 + [5e-4] * 10
+    assert log.series["validation_loss"].values.tolist() == [0.5]
+    assert log.series["validation_accuracy"].steps.tolist() == [20]
+    assert len(log.series["seconds"]) == 20
+    assert log.rows == 20
+    assert log.settings == {"optimizer": "adam", "lr": 1e-3, "weight_decay": 0}
+    assert 0 <= log.series["dead/2"].values[0] <= 1
+    assert log.series["gradient_norm/0.weight"].values[0] > 0
+    assert log.series["update_norm/0.weight"].values[0] > 0
+
+
+@pytest.mark.parametrize("at", ["before", "after"])
+def test_the_loss_of_an_accumulated_step_is_the_mean_of_its_batches(at):
+    model = mlp()
+    optimizer = adam(model)
+    with thalweg.monitor(model, optimizer, tell=None) as monitor:
+        for i in range(12):
+            loss = torch.tensor(float(i // 3))
+            if at == "before":
+                monitor(loss)
+            if i % 3 == 2:
+                optimizer.step()
+            if at == "after" and i % 3 == 2:
+                monitor(loss)
+    assert monitor.log.series["loss"].values.tolist() == [0, 1, 2, 3]
+    assert monitor.log.series["loss"].steps.tolist() == [1, 2, 3, 4]
+
+
+def test_numbers_are_taken_for_losses():
+    monitor, _ = run(mlp(nn.Softmax(dim=1)))
+    assert monitor.findings
+    model = mlp(nn.Softmax(dim=1))
+    optimizer = adam(model)
+    with thalweg.monitor(model, optimizer, tell=None) as monitor:
+        for x, y in points():
+            optimizer.zero_grad()
+            loss = cross_entropy(model, x, y)
+            loss.backward()
+            optimizer.step()
+            monitor(loss.item())
+    assert monitor.findings == []
+    assert monitor.verdict().not_checkable[0].startswith("whether loss and last layer")
+
+
+# ------------------------------------------------------------ what it tells
+
+
+def test_the_verdict():
+    monitor, _ = run(mlp(nn.Softmax(dim=1)))
+    verdict = monitor.verdict()
+    assert verdict.healthy is False
+    assert "softmax" in verdict.sentence
+    sound, _ = run(mlp())
+    assert sound.verdict() == Verdict("unknown", "nothing was found in 30 steps")
+
+
+def test_the_curves_join_in(monkeypatch):
+    found = Finding("TW101", "learning rate too high", "act", 7, 0.8, {}, "lower it")
+    seen = []
+
+    def diagnose(log):
+        seen.append(log)
+        return Verdict("diverging", "it grows", (found,), ("leakage",))
+
+    monkeypatch.setattr(monitors, "diagnose", diagnose)
+    monitor, _ = run(mlp(), share=1.0)
+    assert monitor.findings == [found]
+    assert monitor.verdict().state == "diverging"
+    assert monitor.verdict().not_checkable == ("leakage",)
+    assert seen[0].series["loss"].name == "loss"
+
+
+def test_evaluation_mode_left_on_later():
+    model = mlp(nn.Dropout(0.1))
+    optimizer = adam(model)
+    with thalweg.monitor(model, optimizer, tell=None) as monitor:
+        for i, (x, y) in enumerate(points(steps=20), start=1):
+            optimizer.zero_grad()
+            loss = cross_entropy(model, x, y)
+            loss.backward()
+            optimizer.step()
+            monitor(loss)
+            if i == 10:
+                model.eval()
+    assert [(f.code, f.since_step) for f in monitor.findings] == [("TW306", 11)]
+
+
+def test_units_that_die_later():
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with thalweg.monitor(model, optimizer, tell=None, share=1.0) as monitor:
+        for i, (x, y) in enumerate(points(steps=200), start=1):
+            optimizer.zero_grad()
+            loss = cross_entropy(model, x, y)
+            loss.backward()
+            optimizer.step()
+            monitor(loss)
+            if i == 10:
+                nn.init.constant_(model[2].bias, -50.0)
+    assert [f.code for f in monitor.findings] == ["TW301"]
+    assert 10 < monitor.findings[0].since_step < 200
+
+
+def test_what_is_said(capsys):
+    run(mlp(nn.Softmax(dim=1)), tell=monitors.say)
+    first, last = capsys.readouterr().err.splitlines()
+    assert first.startswith(
+        "thalweg: step 1: TW305 loss and last layer that do not belong together"
+    )
+    assert "30 steps, looking took" in last
+
+
+def test_its_own_cost_is_measured():
+    monitor, _ = run(mlp(), steps=300)
+    cost = monitor.overhead
+    assert cost.num_steps == 297
+    assert 0 < cost.share < 1
+    assert 0 < cost.microseconds < 1e4
+    assert cost.start > 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"), [({"share": 2.0}, "share is 2.0"), ({"share": -1.0}, "share is -1.0")]
+)
+def test_settings_out_of_range(settings, text):
+    with pytest.raises(UsageError, match=text):
+        thalweg.monitor(mlp(), adam(mlp()), **settings)
+    with pytest.raises(UsageError, match="torch optimizer"):
+        thalweg.monitor(mlp(), [])
+
+
+def test_the_example_of_the_page_runs(capsys):
+    page = (Path(__file__).parent.parent / "docs" / "monitor.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(block, "monitor.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("unknown: nothing was found in 100 steps []")
+
+
+# ------------------------------------------------------------ alerts
+
+
+class Inbox(BaseHTTPRequestHandler):
+    """Keeps what is posted to it."""
+
+    got: list[Any]
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        type(self).got.append(json.loads(body))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, format, *args):
+        pass
+
+
+@pytest.fixture
+def inbox():
+    Inbox.got = []
+    server = HTTPServer(("127.0.0.1", 0), Inbox)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/", Inbox.got
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_an_alert_is_posted_once(inbox):
+    address, got = inbox
+    run(mlp(nn.Softmax(dim=1)), alert=address)
+    assert [message["finding"]["code"] for message in got] == ["TW305"]
+    assert got[0]["schema"] == 1
+    assert got[0]["finding"]["severity"] == "act"
+
+
+def test_an_alert_is_given_to_a_command(tmp_path):
+    run(mlp(nn.Softmax(dim=1)), alert=f"cat >> '{tmp_path}/alerts.json'")
+    assert json.loads((tmp_path / "alerts.json").read_text())["finding"]["code"] == "TW305"
+
+
+def test_warnings_are_not_alerts():
+    alert = Alert("false")
+    assert not alert.send(Finding("TW304", "deep", "warn", 1, 0.6, {}, ""))
+
+
+@pytest.mark.parametrize("to", ["exit 3", "http://127.0.0.1:9/nobody", "no-such-command-here"])
+def test_an_alert_that_fails_is_no_fault_of_the_training(to):
+    alert = Alert(to, timeout=2.0)
+    monitor, _ = run(mlp(nn.Softmax(dim=1)), alert=alert)
+    assert monitor.fault == ""
+    assert monitor.number == 30
+    assert alert.problem.startswith("not sent: ")
+
+
+def test_a_slow_alert_is_not_waited_for():
+    alert = Alert("sleep 30", timeout=0.2)
+    run(mlp(nn.Softmax(dim=1)), alert=alert)
+    assert "TimeoutExpired" in alert.problem
