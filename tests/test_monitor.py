@@ -291,7 +291,7 @@ def test_the_verdict():
     assert verdict.healthy is False
     assert "softmax" in verdict.sentence
     sound, _ = run(mlp())
-    assert sound.verdict() == Verdict("unknown", "nothing was found in 30 steps")
+    assert sound.verdict().findings == ()
 
 
 def test_the_curves_join_in(monkeypatch):
@@ -302,7 +302,7 @@ def test_the_curves_join_in(monkeypatch):
         seen.append(log)
         return Verdict("diverging", "it grows", (found,), ("leakage",))
 
-    monkeypatch.setattr(monitors, "diagnose", diagnose)
+    monkeypatch.setattr(monitors, "so_far", diagnose)
     monitor, _ = run(mlp(), share=1.0)
     assert monitor.findings == [found]
     assert monitor.verdict().state == "diverging"
@@ -337,8 +337,8 @@ def test_units_that_die_later():
             monitor(loss)
             if i == 10:
                 nn.init.constant_(model[2].bias, -50.0)
-    assert [f.code for f in monitor.findings] == ["TW301"]
-    assert 10 < monitor.findings[0].since_step < 200
+    found = {f.code: f for f in monitor.findings}
+    assert 10 < found["TW301"].since_step < 200
 
 
 def test_what_is_said(capsys):
@@ -373,7 +373,7 @@ def test_the_example_of_the_page_runs(capsys):
     page = (Path(__file__).parent.parent / "docs" / "monitor.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     exec(compile(block, "monitor.md", "exec"), {})
-    assert capsys.readouterr().out.startswith("unknown: nothing was found in 100 steps []")
+    assert capsys.readouterr().out.startswith("finished: training loss went from")
 
 
 # ------------------------------------------------------------ alerts

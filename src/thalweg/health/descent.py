@@ -97,6 +97,8 @@ def _long_steps(view: View, curve: Curve) -> Suspicion | None:
     late = update_ratio(view, late=True)
     if late is None or late < UPDATE_HIGH or _end_rate(view, curve) < 0.2:
         return None
+    if view.validation is None:
+        return None
     jitter, grown = jitter_of(curve), _norm_growth(view)
     is_high = curve.first > 0 and curve.last > 0.35 * curve.first and grown > 1.3
     if late * jitter < RESTLESS_STEPS and not is_high:
@@ -122,6 +124,8 @@ def _norm_growth(view: View) -> float:
 
 def _restless(view: View, curve: Curve) -> Suspicion | None:
     """The loss goes up and down by much of what it fell, at a rate that does not come down."""
+    if view.validation is None:
+        return None  # a training loss moves from batch to batch, whatever the steps are
     jitter = jitter_of(curve)
     if curve.progress <= 0 or jitter < RESTLESS or _end_rate(view, curve) < 0.2:
         return None

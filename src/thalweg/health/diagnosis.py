@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from thalweg.health import breaks, descent, fitting, layers, running
 from thalweg.health.codes import BY_KEY, Code
@@ -46,6 +47,7 @@ HIDES = {
     "label_noise": {"divergence", "plateau"},
     "nonfinite": {"divergence", "plateau", "truncated", "lr_too_high"},
     "divergence": {"plateau", "lr_too_high", "overfitting"},
+    "dead_units": {"stuck_at_chance"},
     "stuck_at_chance": {"plateau", "lr_too_low", "underfitting"},
     "overfitting": {"plateau"},
     "lr_too_high": {"plateau", "spikes"},
@@ -69,6 +71,17 @@ def diagnose(log: Log) -> Verdict:
     findings = tuple(finding_of(view, each) for each in kept)
     state, sentence = state_of(view, kept)
     return Verdict(state, sentence, findings, tuple(not_checkable(view)))
+
+
+def so_far(log: Log) -> Verdict:
+    """`diagnose` of a run that goes on: without what only the whole of one can bear."""
+    verdict = diagnose(log)
+    borne = tuple(each for each in verdict.findings if each.code not in OF_THE_WHOLE)
+    return verdict if borne == verdict.findings else replace(verdict, findings=borne)
+
+
+OF_THE_WHOLE = {"TW102", "TW103", "TW403"}
+"""Slow, standing still, cut short: a run that has just begun looks like it."""
 
 
 def _kept(said: Sequence[Suspicion]) -> list[Suspicion]:

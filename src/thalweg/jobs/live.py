@@ -5,16 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from thalweg.health.diagnosis import diagnose
+from thalweg.health.diagnosis import so_far
 from thalweg.record import Memory, Record
 from thalweg.record.as_log import as_log
 from thalweg.types import Step, Verdict
 
 SHARE = 0.02
 """Of the time that has passed, at most this much goes into looking."""
-
-EARLY = {"TW102", "TW103", "TW403"}
-"""Findings that only the whole of a run can bear: it has not ended yet."""
 
 
 class Live:
@@ -36,13 +33,13 @@ class Live:
         now = time.perf_counter()
         if self.seconds > SHARE * (now - self._begun):
             return
-        verdict = diagnose(as_log(self._record.history(), "this run"))
+        verdict = so_far(as_log(self._record.history(), "this run"))
         self._report(verdict, step.number)
         self.seconds += time.perf_counter() - now
 
     def _report(self, verdict: Verdict, number: int) -> None:
         """One line for each finding that was not there at the last look; and for one that went."""
-        new = {each.code: each for each in verdict.findings if each.code not in EARLY}
+        new = {each.code: each for each in verdict.findings}
         for code in sorted(new.keys() - self._said):
             each = new[code]
             self._tell(

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from thalweg.errors import UsageError
 from thalweg.facts import Setup, StepFacts
+from thalweg.health.diagnosis import so_far
 from thalweg.health.made import made
 from thalweg.health.signals import evaluated_in_training, trained_in_evaluation, units_later
 from thalweg.health.structure import structural
@@ -34,9 +35,6 @@ from thalweg.probes.quiet import Ear, may_look, remove
 from thalweg.probes.structure import Watch
 from thalweg.record.foreign.log import Log
 from thalweg.types import Finding, Verdict
-
-diagnose: Callable[[Log], Verdict] | None = None
-"""What reads the curves. To join it: `from thalweg.health.diagnosis import diagnose` instead."""
 
 WATCHED = 2
 """Steps whose structure is looked at."""
@@ -153,7 +151,7 @@ class Monitor:
 
     def verdict(self) -> Verdict:
         """What can be said so far: of the structure, and of the curves where they can be read."""
-        read = diagnose(self.log) if diagnose is not None else Verdict("unknown", "")
+        read = so_far(self.log)
         known = {finding.code for finding in self.findings}
         found = (*self.findings, *(f for f in read.findings if f.code not in known))
         words = "; ".join(str(f.evidence.get("what", f.name)) for f in found)
@@ -304,8 +302,7 @@ class Monitor:
         if self._last_probe is not None:
             self._told.add(list(units_later(self._last_probe, facts)))
         self._last_probe = facts
-        if diagnose is not None:
-            self._told.add(list(diagnose(self.log).findings))
+        self._told.add(list(so_far(self.log).findings))
         self._cost.hooks(self._probe.seconds)
         taken = self._cost.since_mark()
         away = self._cost.steps_for(taken, self._share)
