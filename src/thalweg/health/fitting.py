@@ -11,6 +11,9 @@ from thalweg.record.foreign.log import LOSS
 SLIGHT, FAR = 0.1, 0.25
 """A validation loss that has risen by this share of its best is slightly, or clearly, past it."""
 
+NEAR = 0.05
+"""Where the best is below this share of the whole fall, a rise is measured by that instead."""
+
 HELD = 0.015
 """An accuracy within so much of its best has held, whatever the loss does."""
 
@@ -24,7 +27,7 @@ def overfitting(view: View) -> Suspicion | None:
     best = float(curve.calm[i])
     excess = curve.last - best
     jitter = max(curve.error, 1e-12)
-    share = excess / max(abs(best), 0.02 * curve.progress, 1e-12)
+    share = excess / max(abs(best), NEAR * view.fall_of(curve), 1e-12)
     if excess < 4 * jitter / max(1, len(curve) // 20) ** 0.5 or share < SLIGHT:
         return None
     holds = _metric_holds(view)
