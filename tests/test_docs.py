@@ -108,7 +108,7 @@ def test_commands_run(wine, capsys):
 
 def test_the_commands_of_the_resume_page_run(wine, capsys):
     lines = [line for block in blocks_of(PAGES["resume.md"], "sh") for line in block.splitlines()]
-    assert len(lines) == 6
+    assert len(lines) == 4
     for line in lines:
         assert main(shlex.split(line)[1:]) in (0, 3)
     listed = capsys.readouterr().out.splitlines()[-2:]
