@@ -23,8 +23,9 @@ from cyclopts import (
     convert,
 )
 
+from thalweg.cli.diagnose import diagnose
 from thalweg.cli.explain import explain
-from thalweg.cli.output import print_json, print_scores, size_text
+from thalweg.cli.output import print_json, print_scores, size_text, warn
 from thalweg.errors import ThalwegError, UsageError
 from thalweg.jobs import defaults
 from thalweg.jobs.settings import Settings
@@ -274,90 +275,7 @@ def report(
     return 0
 
 
-@app.command(name="diagnose")
-def diagnose_logs(
-    path: str,
-    /,
-    *,
-    loss_column: str | None = None,
-    validation_column: str | None = None,
-    step_column: str | None = None,
-    lr_column: str | None = None,
-    every: Annotated[bool, Parameter(name="--all", negative="")] = False,
-    against: str | None = None,
-    follow: Annotated[bool, Parameter(negative="")] = False,
-    tries: Annotated[bool, Parameter(name="--try", negative="")] = False,
-    try_steps: int | None = None,
-    brief: Annotated[bool, Parameter(negative="")] = False,
-    out: _OUT = "runs",
-    json: _JSON = False,
-) -> int:
-    """Say what is wrong with a run, of ours or of another tool's log, and what to change.
-
-    Parameters
-    ----------
-    path:
-        a run; an event file of TensorBoard, a CSV, JSON lines or printed text, trainer_state.json,
-        or a folder of such; or - for standard input
-    loss_column:
-        the column of the training loss, where it is not found by its name
-    validation_column:
-        the column of the validation loss
-    step_column:
-        the column that counts steps
-    lr_column:
-        the column of the learning rate
-    every:
-        each log of a folder, each run of a table
-    against:
-        a good run or log of the same: say where the two part
-    follow:
-        read standard input as it grows, and say the verdict each time that it changes
-    tries:
-        try what is suggested, for a run of ours: some steps of each change from its last good
-        checkpoint, ranked by what they did
-    try_steps:
-        steps of each try; by default a twentieth of the run's, and at least 50
-    brief:
-        a summary to paste: settings, curves, verdict, open questions
-    """
-    columns = _job("diagnose", "Columns")(loss_column, validation_column, step_column, lr_column)
-    if follow:
-        return _follow(path, columns, brief=brief, json=json)
-    said = _job("diagnose", "diagnose_path")(path, columns, out=out, every=every, against=against)
-    if tries:
-        tell = _warn
-        for each in said:
-            run = each["source"]["path"]
-            found = _job("trying", "try_changes")(run, each, out=out, steps=try_steps, tell=tell)
-            each["tries"] = found
-    if json:
-        print_json(said[0] if not every else {"schema": 1, "command": "diagnose", "runs": said})
-    else:
-        print("\n\n".join(_text_of(each, brief=brief, several=len(said) > 1) for each in said))
-    is_unhealthy = any(each["verdict"]["healthy"] is False for each in said)
-    return 3 if is_unhealthy else 0
-
-
-def _follow(path: str, columns: Any, *, brief: bool, json: bool) -> int:
-    if path != _STDIN["-"]:
-        raise UsageError("--follow reads standard input: tail -f LOG | thalweg diagnose - --follow")
-
-    def tell(said: Mapping[str, Any]) -> None:
-        print_json(said) if json else print(_text_of(said, brief=brief, several=False), "\n")
-        sys.stdout.flush()
-
-    last = _job("follow", "follow")(sys.stdin, columns, tell)
-    return 3 if last["verdict"]["healthy"] is False else 0
-
-
-def _text_of(said: Mapping[str, Any], *, brief: bool, several: bool) -> str:
-    if brief:
-        return _job("diagnose", "as_brief")(said)
-    text = _job("diagnose", "as_text")(said)
-    return f"{said['source']['path']}\n{text}" if several else text
-
-
+app.command(diagnose)
 app.command(explain)
 
 runs = App(name="runs", help="List the runs, oldest first, or delete one.")
@@ -397,7 +315,7 @@ def main(words: list[str] | None = None) -> int:
     """Run one command; returns the exit code. A warning is one line, as an error is."""
     os.environ.setdefault(*_FREES_AT_ONCE)
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *place, **more: _warn(str(message))
+        warnings.showwarning = lambda message, *place, **more: warn(str(message))
         return _run(words)
 
 
@@ -424,12 +342,8 @@ def _usage(error: CycloptsError) -> str:
     return f"{text} (thalweg --help shows what there is)"
 
 
-def _warn(message: str) -> None:
-    print(f"thalweg: {' '.join(message.splitlines())}", file=sys.stderr)
-
-
 def _say(message: str, code: int) -> int:
-    _warn(message)
+    warn(message)
     return code
 
 
@@ -444,7 +358,7 @@ def _end(run: Any, json: bool) -> int:
 def _tell_drift(result: Mapping[str, Any]) -> None:
     """A line for each column whose new values differ from those that were trained on."""
     for row in result["drift"]:
-        _warn(f"warning: {row['text']}")
+        warn(f"warning: {row['text']}")
 
 
 def _job(module: str, name: str) -> Any:

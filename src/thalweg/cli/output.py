@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,3 +29,8 @@ def size_text(count: float) -> str:
             return f"{count:.0f} {unit}"
         count /= 1000
     return f"{count:.1f} GB"
+
+
+def warn(message: str) -> None:
+    """One line on standard error."""
+    print(f"thalweg: {' '.join(message.splitlines())}", file=sys.stderr)

@@ -66,10 +66,7 @@ def with_findings(verdict: Verdict, seen: Verdict) -> Verdict:
         for each in seen.findings
         if each.code not in known and not (known and each.code in SAID_BY_THE_END)
     ]
-    missing = (*verdict.not_checkable, *seen.not_checkable)
-    return replace(
-        verdict, findings=(*verdict.findings, *more), not_checkable=tuple(dict.fromkeys(missing))
-    )
+    return replace(verdict, findings=(*verdict.findings, *more))
 
 
 def _cause(end: Event, events: Sequence[Event]) -> Event:
