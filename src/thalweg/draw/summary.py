@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from thalweg.draw import mattered_words
@@ -30,6 +30,9 @@ HEADS = {"regression": ("rmse", ".4g"), "language": ("bits_per_character", ".4g"
 
 NAMES = {"bits_per_character": "bits"}
 
+MOST_SEEN = 3
+"""Findings that are told; the report has all."""
+
 MOST_PARTS = 4
 """Losses of a task of the user's own, or targets, each of which has a line."""
 
@@ -45,11 +48,22 @@ def summary_text(result: Result) -> str:
     lines += [f"  {result['comparison']}"] if result["comparison"] else []
     lines += [f"  {row['sentence']}" for row in map(result.get, SAYINGS) if row]
     lines += [f"  {text}" for text in mattered_words.lines(result)]
+    lines += [f"  {text}" for text in _seen(verdict["findings"])]
     lines += ["", f"trained   {_trained(result)}"]
     lines += [f"data      {_data(result)}"]
     lines += [f"report    {result['run']}/report.html"] if result["run"] else []
     lines += [f"next      {result['next']}"]
     return "\n".join(lines)
+
+
+def _seen(findings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the detectors saw in the curves, a line each; what ended the run is said already."""
+    seen = [each for each in findings if "says" in each["evidence"]]
+    return [
+        f"{each['code']} {each['name']} ({100 * each['confidence']:.0f}% sure): "
+        f"{each['evidence']['says']}"
+        for each in seen[:MOST_SEEN]
+    ]
 
 
 def _rows(result: Result) -> list[tuple[str, str, str]]:
