@@ -7,6 +7,11 @@ import numpy as np
 from thalweg.health.curve import Curve
 from thalweg.health.view import Suspicion, View, number
 
+SLOWER, SLOWER_BRIEF, BRIEF = 2.0, 4.0, 0.02
+"""So many times as long does a step take that has become slow; one below so many seconds, which a
+busy machine alone can double or treble, so many times.
+"""
+
 SHORT = 0.1
 """No run is done after this share of its steps: a rate that has decayed by then came down early."""
 
@@ -155,8 +160,9 @@ def stalled_throughput(view: View) -> Suspicion | None:
     parts = [np.median(part) for part in np.array_split(values, max(4, len(values) // size))]
     usual = float(np.median(parts[: max(2, len(parts) // 2)]))
     late = float(np.median(parts[-max(2, len(parts) // 5) :]))
-    slow = np.array(parts) > 2.0 * usual
-    if usual <= 0 or late < 2.0 * usual or slow[-max(2, len(parts) // 5) :].mean() < 0.8:
+    least = SLOWER if usual > BRIEF else SLOWER_BRIEF
+    slow = np.array(parts) > least * usual
+    if usual <= 0 or late < least * usual or slow[-max(2, len(parts) // 5) :].mean() < 0.8:
         return None
     first = int(np.flatnonzero(slow)[0])
     since = float(curve.raw_t[min(len(values) - 1, first * len(values) // len(parts))])
