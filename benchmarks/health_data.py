@@ -4,9 +4,9 @@
     python -m benchmarks.health_data --only label-noise
     python -m benchmarks.health_data --count                what is there, by task and by fault
 
-About 2,300 runs of 300 to 1,000 steps on ten small tasks with real data: an hour on a quiet core.
-They lie in `$THALWEG_DATA` (else ~/.cache/thalweg-data) in the folder `faultbench`; what is there
-is not made again, and a call that was stopped is taken up by the next one.
+About 2,600 runs of 300 to 1,000 steps on ten small tasks with real data: an hour or so on a quiet
+core. They lie in `$THALWEG_DATA` (else ~/.cache/thalweg-data) in the folder `faultbench`; what is
+there is not made again, and a call that was stopped is taken up by the next one.
 """
 
 from __future__ import annotations

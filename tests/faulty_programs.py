@@ -277,7 +277,7 @@ def zeroed_between_backward_and_step():
 
 @faulty("TW307")
 def never_stepped():
-    return train(mlp(), step=lambda optimizer: None)
+    return train(mlp(), batches=points(steps=12), step=lambda optimizer: None)
 
 
 @faulty("TW308")

@@ -160,7 +160,8 @@ def _row(seed: int, loss: float, **more) -> dict:
     how |= {"final_error": 0.1, "least_error": 0.1, "honest_accuracy": 0.9, "is_finite": True}
     how |= {"dead": 0.0, "saturated": 0.0, "num_missed": 0, "spikes_seen": 0, "earlier_drop": 0}
     run = {"task": "digits", "recipe": "a", "seed": seed, "planted": more.get("fault")}
-    return {"fault": None, "hard": None, "chance_loss": 2.0, "run": run, "outcome": how, **more}
+    known = {"fault": None, "hard": None, "chance_loss": 2.0, "run": run, "outcome": how}
+    return known | {"recipe": {"shape": {"body": "gru"}}} | more
 
 
 def test_a_fault_counts_where_it_harms():

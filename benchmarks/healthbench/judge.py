@@ -4,7 +4,7 @@ A run without a fault is healthy where
 
 - every loss is finite, and
 - it is in reach of the task's best: at least 85% of what the best tenth of the usual runs gained
-  over chance (70% where something hard is planted), and
+  over chance (70% where something hard is planted), among networks of the same body, and
 - it ends at its best: the final validation loss is at most 1.10 x its own least, or at most 1.25 x
   with an accuracy (r2) within 1.5 points of its best.
 
@@ -59,13 +59,20 @@ def _key(row: Meta) -> tuple[str, int]:
     return row["run"]["recipe"], row["run"]["seed"]
 
 
+def _body(row: Meta) -> str:
+    """A transformer is held against transformers."""
+    return row["recipe"]["shape"]["body"]
+
+
 class Standing:
     """What the usual runs of a task say: how good it gets, and how far seeds lie apart."""
 
     def __init__(self, usual: list[Meta]):
-        losses = [row["outcome"]["honest_loss"] for row in usual]
-        finite = [loss for loss in losses if np.isfinite(loss)]
-        self._best = float(np.quantile(finite, 0.1)) if finite else np.nan
+        losses: dict[str, list[float]] = defaultdict(list)
+        for row in usual:
+            if np.isfinite(row["outcome"]["honest_loss"]):
+                losses[_body(row)].append(row["outcome"]["honest_loss"])
+        self._best = {body: float(np.quantile(found, 0.1)) for body, found in losses.items()}
         self._finals: dict[str, list[tuple[float, float]]] = defaultdict(list)
         for row in usual:
             if self.is_healthy(row, row):
@@ -103,7 +110,8 @@ class Standing:
             return how["num_missed"] == 0 and _ends_well(how) and _is_balanced(row, twin)
 
         chance = row["chance_loss"]
-        gain = (chance - how["honest_loss"]) / (chance - self._best)
+        best = self._best.get(_body(row), np.nan)
+        gain = (chance - how["honest_loss"]) / (chance - best)
         is_in_reach = gain >= (REACH if planted is None else REACH_HARD)
         if planted is not None and planted.rule == "honest":
             return is_in_reach

@@ -17,7 +17,7 @@ NUM_WATCHED = 128
 def gradient_norm(model: nn.Module) -> float:
     """Over all parameters, before clipping."""
     grads = [p.grad for p in model.parameters() if p.grad is not None]
-    return float(torch.stack(torch._foreach_norm(grads)).norm()) if grads else 0.0
+    return float(nn.utils.get_total_norm(grads)) if grads else 0.0
 
 
 def score(

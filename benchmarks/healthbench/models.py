@@ -165,4 +165,6 @@ def inner_layers(model: nn.Module) -> Iterator[nn.Linear | nn.Conv2d]:
 
 def head_of(model: nn.Module) -> nn.Linear:
     """The last layer."""
-    return next(m for name, m in reversed(list(model.named_modules())) if name.endswith("head"))
+    *_, head = (m for name, m in model.named_modules() if name.endswith("head"))
+    assert isinstance(head, nn.Linear)
+    return head

@@ -16,8 +16,8 @@ from benchmarks.healthbench.program import Program, programmed
 from benchmarks.healthbench.recipes import TASKS
 from benchmarks.healthbench.sets import data_of
 
-SEEDS, HARD_RUNS, FAULT_RUNS = 5, 2, 1
-"""Healthy runs of a recipe; runs of a task with something hard; of a fault, strength and time."""
+SEEDS = 5
+"""Healthy runs of a recipe."""
 
 USUAL = "usual"
 
@@ -90,8 +90,8 @@ def _usual(task: str) -> Iterator[Run]:
 
 def _planted(task: str, rows: dict[str, Planted]) -> Iterator[Run]:
     """A recipe and a seed are drawn among those that the row can be planted in."""
-    for number in range(FAULT_RUNS if rows is FAULTS else HARD_RUNS):
-        found = [list(_of_row(task, row, number)) for row in rows.values()]
+    for number in range(max(row.num for row in rows.values())):
+        found = [list(_of_row(task, row, number)) for row in rows.values() if number < row.num]
         yield from (run for run in chain.from_iterable(zip_longest(*found)) if run)
 
 

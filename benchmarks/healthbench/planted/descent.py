@@ -153,7 +153,7 @@ FAULTS = (
         high_rate=True,
     ),
     Planted("rate-huge", HIGH, (), (1e4, 1e6), plant=high_rate, when=(START, MID), high_rate=True),
-    Planted("rate-low", ("TW102",), (1 / 30, 1 / 100), (1 / 1000,), recipe=times),
+    Planted("rate-low", ("TW102",), (1 / 30, 1 / 100), (1 / 1000,), recipe=times, num=3),
     Planted(
         *("noise-plateau", ("TW103", "TW101", "TW107"), (2.0,), (4.0,)),
         recipe=noisy,
@@ -174,11 +174,13 @@ FAULTS = (
     Planted(
         *("strong-decay", ("TW106", "TW202", "TW103", "TW104"), (0.1,), (0.5, 1.0)),
         recipe=strong_decay,
+        num=2,
     ),
     Planted(
         *("tiny-batch", ("TW107", "TW101", "TW103"), (2.0,), (1.0,)),
         recipe=tiny_batch,
         needs=without_batch_norm,
+        num=2,
     ),
     Planted(
         *("too-narrow", ("TW202", "TW103"), (2.0,), (1.0,)),

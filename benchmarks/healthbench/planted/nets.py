@@ -133,5 +133,6 @@ FAULTS = (
         *("too-deep", ("TW304", "TW005", "TW104", "TW303"), (12.0,), (20.0,)),
         recipe=very_deep,
         needs=_in_blocks,
+        num=2,
     ),
 )

@@ -139,7 +139,7 @@ FAULTS = (
         rule="nonfinite",
     ),
     Planted("zero-by-zero", ("TW001",), plant=zero_by_zero, when=(MID,), rule="nonfinite"),
-    Planted("spikes", ("TW003",), (8.0, 15.0), (30.0, 100.0), plant=spikes, rule="spikes"),
+    Planted("spikes", ("TW003",), (8.0, 15.0), (30.0, 100.0), plant=spikes, rule="spikes", num=3),
     Planted(
         *("exploding-deep", ("TW004", "TW303", "TW304", "TW002", "TW101"), (2.5,), (4.0,)),
         recipe=deep,
@@ -162,5 +162,6 @@ FAULTS = (
         *("vanishing", ("TW005", "TW104", "TW304", "TW302"), (6.0,), (12.0,)),
         recipe=deep_sigmoid,
         needs=lambda task, recipe: task.family in ("layers", "convnet", "bag"),
+        num=2,
     ),
 )

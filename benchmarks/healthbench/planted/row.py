@@ -52,6 +52,7 @@ class Planted:
     recipe, data, plant: what is changed, of the settings, of the samples, of the program
     when: from the start or from the middle; needs: tasks and recipes on which it can be planted
     rule: by which the run counts as faulty (`judge`); high_rate: the outcome decides the main code
+    num: runs of each task, strength and time; more where the fault is rare among the others
     """
 
     name: str
@@ -65,6 +66,7 @@ class Planted:
     needs: Callable[[Task, Recipe], bool] = anywhere
     rule: Rule = "harm"
     high_rate: bool = False
+    num: int = 1
 
     @property
     def is_fault(self) -> bool:

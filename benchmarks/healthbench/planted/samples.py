@@ -180,6 +180,7 @@ FAULTS = (
         recipe=unchecked,
         data=few,
         rule="rise",
+        num=3,
     ),
     Planted("label-noise", NOISE, (0.2, 0.3), (0.6,), data=noisy_file),
     Planted("label-noise-train", NOISE, (0.3,), (0.6,), data=noisy_train),
@@ -190,6 +191,7 @@ FAULTS = (
         data=imbalanced,
         needs=of_classes,
         rule="missed",
+        num=3,
     ),
     Planted(
         *("duplicates", ("TW205",), (0.7,), (1.0,)),
@@ -199,7 +201,7 @@ FAULTS = (
         rule="honest",
     ),
     Planted("target-leak", ("TW205",), (0.9,), (1.0,), plant=told, rule="definition"),
-    Planted("sorted", ("TW206",), (0.7,), (1.0,), plant=sort, needs=of_batches),
+    Planted("sorted", ("TW206",), (0.7,), (1.0,), plant=sort, needs=of_batches, num=2),
     Planted(
         *("repeated-batches", ("TW207", "TW201"), (5.0, 8.0), (1.0, 2.0)),
         plant=repeat,
@@ -209,11 +211,13 @@ FAULTS = (
         *("unscaled-inputs", ("TW208", "TW101", "TW302", "TW301"), (2.0,), (3.0, 4.0)),
         data=unscaled,
         needs=of_floats,
+        num=2,
     ),
     Planted(
         *("forgetting", ("TW209",), (0.3,), (1.0,)),
         plant=forget,
         needs=of_many_classes,
         rule="forgotten",
+        num=2,
     ),
 )

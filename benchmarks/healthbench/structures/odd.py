@@ -138,7 +138,8 @@ def _two_views(model: nn.Module, batches: list[Batch]) -> Built:
 
 @torch.no_grad()
 def _with_prior(model: nn.Sequential) -> nn.Module:
-    model[-1].bias.copy_(torch.tensor([math.log(0.37), math.log(0.63)]))
+    *_, bias = model.parameters()
+    bias.copy_(torch.tensor([math.log(0.37), math.log(0.63)]))
     return model
 
 

@@ -130,16 +130,17 @@ class Embedded(nn.Module):
 def head_of_zeros() -> Built:
     """The last layer starts at zero: in the first step nothing reaches the others."""
     model = mlp(64, 64, 10)
-    nn.init.zeros_(model[-1].weight)
-    nn.init.zeros_(model[-1].bias)
+    for p in model[-1].parameters():
+        nn.init.zeros_(p)
     return program(model, digits())
 
 
 def branches_of_zeros() -> Built:
     """Every branch of a residual network starts at zero."""
     model = Residual(64, 10, 6)
-    for layer in model.body:
-        nn.init.zeros_(layer[1].weight)
+    for name, p in model.named_parameters():
+        if name.startswith("body") and p.dim() > 1:
+            nn.init.zeros_(p)
     return program(model, digits())
 
 

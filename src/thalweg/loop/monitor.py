@@ -46,6 +46,9 @@ EVERY = 100
 MOST_COMPARED = 64
 """Parameters by which it is told whether anything moved."""
 
+MOST_JOINED = 8
+"""Losses without a step that may be parts of one batch."""
+
 LOOSE = 3
 """Passes without gradients in a row that look like an evaluation."""
 
@@ -325,7 +328,7 @@ class Monitor:
             self._told.say(f"monitor: {self.number:,} steps, {self._cost}")
 
     def _judge_end(self) -> None:
-        if self.number == 0 and self._num_losses > 1:
+        if self.number == 0 and self._num_losses > MOST_JOINED:
             watch = self._watch
             is_still = all(torch.equal(sample(p), before) for p, before in self._begun)
             if watch is not None and watch.has_arrived and is_still:
