@@ -63,7 +63,7 @@ class HuggingFaceCallback(_Base):
         self._wanted = Wanted.of(folder, guard, alert, tell)
         self._session: Session | None = None
         self._wrapped = Wrapped()
-        self._last: tuple[Verdict, list[Finding]] | None = None
+        self._last: Verdict | None = None
         self._loss: Tensor | None = None
         self._norm: Any = None
         self._is_share: bool | None = None
@@ -73,7 +73,7 @@ class HuggingFaceCallback(_Base):
         """What can be said so far, or was said at the end."""
         if self._session is not None:
             return self._session.verdict()
-        return self._last[0] if self._last else Verdict("unknown", "no training has begun")
+        return self._last or Verdict("unknown", "no training has begun")
 
     @property
     def findings(self) -> list[Finding]:
@@ -86,7 +86,7 @@ class HuggingFaceCallback(_Base):
         self._wrapped.undo()
         self._loss = self._norm = None
         if session is not None:
-            self._last = (session.close(), [])
+            self._last = session.close()
 
     # ------------------------------------------------------------ what the trainer calls
 

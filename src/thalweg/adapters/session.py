@@ -188,27 +188,27 @@ class Session:
 
     # ------------------------------------------------------------ what came of it
 
-    @property
-    def findings(self) -> list[Finding]:
-        """What was found so far, in numbers of the whole run's steps."""
+    def _structural(self) -> list[Finding]:
+        """What the monitor saw of the model itself, at steps of the whole run."""
         begun = self._loop.number
         found = [] if self._monitor is None else self._monitor.findings
-        return [replace(each, since_step=each.since_step + begun) for each in found]
+        return [
+            replace(each, since_step=each.since_step + begun)
+            for each in found
+            if "what" in each.evidence
+        ]
 
     def verdict(self) -> Verdict:
-        """Of the structure and of the whole record, earlier attempts included."""
+        """Of the structure, and of the curves of the whole record, earlier attempts included."""
         if self._monitor is None or self._record is None:
-            return Verdict("unknown", "another process looks")
+            return Verdict("unknown", "the first process looks, and this is another one")
         log = _joined(as_log(self._record.history(), str(self._wanted.folder)), self._monitor.log)
         log.settings, log.tool = self._loop.settings, self._loop.tool
-        read, mine = diagnose(log), self.findings
-        known = {finding.code for finding in mine}
-        found = (*mine, *(each for each in read.findings if each.code not in known))
-        words = "; ".join(
-            str(each.evidence.get("what", each.evidence.get("says"))) for each in mine
-        )
+        read, mine = diagnose(log), self._structural()
+        words = [str(each.evidence["what"]) for each in mine]
+        sentence = "; ".join(filter(None, (*words, read.sentence)))
         missing = (*self._monitor.not_seen(), *read.not_checkable)
-        return Verdict(read.state, "; ".join(filter(None, (words, read.sentence))), found, missing)
+        return Verdict(read.state, sentence, (*mine, *read.findings), missing)
 
     def close(self) -> Verdict:
         """End in order or not: the last words, the record closed, no hook left."""
@@ -217,9 +217,10 @@ class Session:
             self._say(event.text)
         if self._record is not None:
             self._record.flush()
-        monitor, known = self._monitor, {each.code for each in self.findings}
+        monitor = self._monitor
         if monitor is not None:
             monitor.__exit__(None)
+        known = set() if monitor is None else {each.code for each in monitor.findings}
         verdict = self.verdict()
         for finding in verdict.findings:
             if finding.code not in known:
