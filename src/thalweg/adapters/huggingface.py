@@ -166,14 +166,15 @@ class HuggingFaceCallback(_Base):
         share = original(*given, **named)
         loss, self._loss = self._loss, None
         if self._session is not None and isinstance(loss, Tensor) and loss.numel() == 1:
-            self._session.saw_loss(share, self._shown(loss, share, trainer))
+            self._session.saw_loss(self._shown(loss, share, trainer))
         return share
 
     def _shown(self, loss: Tensor, share: Tensor, trainer: Any) -> Tensor:
         """A loss that, averaged over the step's micro-batches, is the step's: one that was divided
         by the items of all of them counts so many times.
         """
-        count = trainer.current_gradient_accumulation_steps
+        whole = trainer.args.gradient_accumulation_steps
+        count = getattr(trainer, "current_gradient_accumulation_steps", whole)  # fewer at the end
         if count == 1:
             return loss
         if self._is_share is None and float(share) != 0:

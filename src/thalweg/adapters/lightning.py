@@ -110,7 +110,7 @@ class LightningCallback(_Base):
         scaler, count = scaler_of(trainer), trainer.accumulate_grad_batches
         if scaler is not None:
             loss = loss / scaler.scale(loss.new_ones((), dtype=loss.dtype)).detach()
-        self._session.saw_loss(loss, loss * count if count > 1 else loss)
+        self._session.saw_loss(loss * count if count > 1 else loss)
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         """Gradients are unscaled here, and not clipped yet."""

@@ -106,7 +106,7 @@ class Session:
         is_main = loop.rank == 0
         self._tell = wanted.tell if is_main else None
         mode = self._possible(wanted.guard)
-        self._record = _opened(wanted.folder, loop) if is_main else None
+        self._record = _opened(wanted.folder, loop, self._say) if is_main else None
         self._guard = Beside(
             loop.model,
             loop.optimizers[-1],
@@ -122,9 +122,12 @@ class Session:
     def _possible(self, mode: Mode) -> Mode:
         """The mode of the guard that this loop allows; says so where it is not the one wanted."""
         loop, possible, why = self._loop, mode, ""
-        if loop.is_sharded or len(loop.optimizers) > 1:
-            why = "gradients are sharded" if loop.is_sharded else "there are several optimizers"
-            possible = "off"
+        if loop.is_sharded:
+            why, possible = "gradients are sharded", "off"
+        elif len(loop.optimizers) > 1:
+            why, possible = "there are several optimizers", "off"
+        elif isinstance(loop.optimizers[0], torch.optim.LBFGS):
+            why, possible = "LBFGS takes several gradients a step", "off"
         elif mode == "act" and loop.num_processes > 1:
             why, possible = "there are several processes", "advise"
         if possible != mode:
@@ -152,13 +155,11 @@ class Session:
 
     # ------------------------------------------------------------ what the loop tells
 
-    def saw_loss(self, share: Tensor, shown: Tensor) -> None:
-        """Of a micro-batch. share: its part of the step's loss; shown: what the mean over the
-        micro-batches of a step is the loss of, with its graph
-        """
-        self._guard.saw_loss(share)
+    def saw_loss(self, loss: Tensor) -> None:
+        """Of a micro-batch, with its graph; the mean over those of a step is the step's."""
+        self._guard.saw_loss(loss)
         if self._monitor is not None:
-            self._monitor(shown)
+            self._monitor(loss)
 
     def before_step(self, norm: Tensor | float | None = None) -> None:
         """All gradients stand. norm: theirs before the trainer clipped them, if it has"""
@@ -211,17 +212,27 @@ class Session:
         return Verdict(read.state, sentence, (*mine, *read.findings), missing)
 
     def close(self) -> Verdict:
-        """End in order or not: the last words, the record closed, no hook left."""
-        self._guard.close()
+        """End in order or not: no hook left, the last words, the record closed. Never raises what
+        would end a training that went well.
+        """
+        try:
+            self._guard.close()
+            if self._monitor is not None:
+                self._monitor.__exit__(None)
+            return self._last_words()
+        except Exception as error:
+            self._say(f"the end could not be judged: {type(error).__name__}: {error}")
+            return Verdict("unknown", "the end could not be judged")
+        finally:
+            self._shut()
+
+    def _last_words(self) -> Verdict:
         for event in self._guard.news():
             self._say(event.text)
         if self._record is not None:
             self._record.flush()
-        monitor = self._monitor
-        if monitor is not None:
-            monitor.__exit__(None)
-        known = set() if monitor is None else {each.code for each in monitor.findings}
         verdict = self.verdict()
+        known = set() if self._monitor is None else {each.code for each in self._monitor.findings}
         for finding in verdict.findings:
             if finding.code not in known:
                 self._say(in_words(finding))
@@ -229,11 +240,17 @@ class Session:
                     self._alert.send(finding)
         if self._record is not None:
             self._say(str(verdict))
-            self._record.close()
             self._keep(verdict)
+        return verdict
+
+    def _shut(self) -> None:
+        try:
+            if self._record is not None:
+                self._record.close()
+        except UsageError as error:
+            self._say(str(error))
         if self._alert is not None:
             self._alert.close()
-        return verdict
 
     def _keep(self, verdict: Verdict) -> None:
         if self._wanted.folder is not None:
@@ -241,16 +258,16 @@ class Session:
             Folder(self._wanted.folder).write(files.VERDICT, text)
 
 
-def _opened(place: Path | None, loop: Loop) -> Record | Memory:
+def _opened(place: Path | None, loop: Loop, say: Callable[[str], None]) -> Record | Memory:
     """The record: a new one, or that of the run that goes on. Raises UsageError where there is a
     record already and the training begins anew.
     """
     if place is None:
         return Memory()
     if loop.number and find(place) is not None:
-        record = Record.reopen(place, from_step=loop.number)
+        record = Record.reopen(place, from_step=loop.number, on_error=say)
     else:
-        record = Record(place)
+        record = Record(place, on_error=say)
     kept = {k: v for k, v in loop.settings.items() if isinstance(v, str | int | float | bool)}
     record.facts(settings=kept, environment={"tool": loop.tool, "torch": torch.__version__})
     Folder(place).write_toml(files.SETTINGS, {"schema": 1, "tool": loop.tool, "settings": kept})

@@ -71,18 +71,15 @@ class Beside:
         self._rates = _Rates(optimizer, self._lowering, lambda: self.number + 1)
         self._num_told = 0
         self._began = time.perf_counter()
-        self._forget()
-        self._statistics.keep()
-        self._drain.before_step(number)
-
-    def _forget(self) -> None:
         self._losses: list[Tensor] = []
         self._measured: dict[str, Any] = {}
+        self._statistics.keep()
+        self._drain.before_step(number)
 
     # ------------------------------------------------------------ one step
 
     def saw_loss(self, loss: Tensor) -> None:
-        """A micro-batch's share of the step's loss."""
+        """A micro-batch's; a step's is the mean of its."""
         self._losses.append(loss.detach())
 
     @torch.no_grad()
@@ -95,8 +92,8 @@ class Beside:
         norm = norm_of(gradients) if norm is None else norm
         measured: dict[str, Any] = {"gradient_norm": norm}
         if self._losses:
-            parts = self._losses
-            measured["loss"] = parts[0] if len(parts) == 1 else torch.stack(parts).sum()
+            parts, self._losses = self._losses, []
+            measured["loss"] = parts[0] if len(parts) == 1 else torch.stack(parts).mean()
         if self._scaler is not None:
             one = torch.ones((), device=self._device)
             measured["loss_scale"] = self._scaler.scale(one)
@@ -121,7 +118,7 @@ class Beside:
     def after_step(self, *, samples: int = 0, epoch: float = 0.0) -> Step:
         """The loop has made its update, or would have; what is known of the step."""
         self.number += 1
-        measured = {"loss": math.nan, **self._measured}
+        measured, self._measured = {"loss": math.nan, **self._measured}, {}
         if measured.pop("is_skipped", False):
             self._statistics.undo_if_skipped({"loss": math.nan, "gradient_norm": math.nan})
         now, before = time.perf_counter(), self._began
@@ -135,7 +132,6 @@ class Beside:
             seconds=now - before,
             measures=measures_of(measured),
         )
-        self._forget()
         for event in ended:
             self._drain.tell(event, step)
         self._drain.put(step)
