@@ -92,7 +92,7 @@ def dropout() -> Log:
 def tiny_validation() -> Log:
     curve = falling()
     at, values = evaluations(curve)
-    ragged = values * (1 + 0.1 * np.random.default_rng(4).normal(size=len(values)))
+    ragged = values * (1 + 0.05 * np.random.default_rng(4).normal(size=len(values)))
     return log_of(loss=noisy(curve), validation_loss=(at, ragged))
 
 

@@ -100,7 +100,7 @@ def test_python_examples_run(wine, capsys):
 
 
 def test_commands_run(wine, capsys):
-    assert len(COMMANDS) == 4
+    assert len(COMMANDS) == 6
     for line in COMMANDS:
         assert main(shlex.split(line)[1:]) == 0
     assert (wine / "predictions.csv").is_file()

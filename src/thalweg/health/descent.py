@@ -17,12 +17,12 @@ is usual.
 THROWN = 3.0
 """A loss that rises to so many times its first value was thrown there."""
 
-RESTLESS_STEPS = 4e-4
+RESTLESS_STEPS = 1.5e-4
 """The size of late steps times how far the loss moves between evaluations: above it they are too
-long. Of some 280 healthy runs the largest was 3e-4.
+long. Of some 360 healthy runs the largest was 8e-5.
 """
 
-RESTLESS = 0.08
+RESTLESS = 0.025
 """A loss that moves by this share of all that it fell does not settle."""
 
 
@@ -99,17 +99,17 @@ def _long_steps(view: View, curve: Curve) -> Suspicion | None:
         return None
     if view.validation is None:
         return None
-    jitter, grown = jitter_of(curve), _norm_growth(view)
+    jitter, grown = jitter_of(view, curve), _norm_growth(view)
     is_high = curve.first > 0 and curve.last > 0.35 * curve.first and grown > 1.3
     if late * jitter < RESTLESS_STEPS and not is_high:
         return None
     return Suspicion(
         "lr_too_high",
         float(curve.t[0]),
-        min(0.9, 0.65 + 200 * late * jitter),
+        min(0.9, 0.7 + 400 * late * jitter),
         f"in the last third a step still moves the weights by {100 * late:.2g}% of their size, "
-        f"where 0.1% is usual, and the loss moves by {100 * jitter:.1f}% of its whole fall (from "
-        f"{number(curve.first)} to {number(curve.best)}) from one evaluation to the next",
+        f"where 0.1% is usual, and the loss moves by {100 * jitter:.1f}% of its whole fall "
+        f"({number(view.fall_of(curve))}, to {number(curve.best)}) from one evaluation to the next",
         {"update_ratio": late, "jitter": round(jitter, 4), "norm_growth": round(grown, 3)},
     )
 
@@ -126,23 +126,23 @@ def _restless(view: View, curve: Curve) -> Suspicion | None:
     """The loss goes up and down by much of what it fell, at a rate that does not come down."""
     if view.validation is None:
         return None  # a training loss moves from batch to batch, whatever the steps are
-    jitter = jitter_of(curve)
-    if curve.progress <= 0 or jitter < RESTLESS or _end_rate(view, curve) < 0.2:
+    jitter = jitter_of(view, curve)
+    if view.fall_of(curve) <= 0 or jitter < RESTLESS or _end_rate(view, curve) < 0.2:
         return None
     return Suspicion(
         "lr_too_high",
         float(curve.t[len(curve) // 2]),
-        min(0.9, 0.6 + 2.0 * (jitter - RESTLESS)),
+        min(0.9, 0.65 + 4.0 * (jitter - RESTLESS)),
         f"from one evaluation to the next the loss moves by {100 * jitter:.0f}% of its whole fall "
-        f"(from {number(curve.first)} to {number(curve.best)}), without the rate coming down",
+        f"({number(view.fall_of(curve))}, to {number(curve.best)}), without the rate coming down",
         {"jitter": round(jitter, 4)},
     )
 
 
-def jitter_of(curve: Curve) -> float:
-    """How far neighbouring points of the later half lie apart, as a share of the progress."""
+def jitter_of(view: View, curve: Curve) -> float:
+    """How far neighbouring points of the later half lie apart, as a share of the whole fall."""
     late = curve.v[len(curve) // 2 :]
-    return noise_of(late) / max(curve.progress, 1e-12)
+    return noise_of(late) / max(view.fall_of(curve), 1e-12)
 
 
 def _end_rate(view: View, curve: Curve) -> float:

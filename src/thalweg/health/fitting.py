@@ -11,6 +11,9 @@ from thalweg.record.foreign.log import LOSS
 SLIGHT, FAR = 0.1, 0.25
 """A validation loss that has risen by this share of its best is slightly, or clearly, past it."""
 
+NEAR = 0.05
+"""Where the best is below this share of the whole fall, a rise is measured by that instead."""
+
 HELD = 0.015
 """An accuracy within so much of its best has held, whatever the loss does."""
 
@@ -24,7 +27,7 @@ def overfitting(view: View) -> Suspicion | None:
     best = float(curve.calm[i])
     excess = curve.last - best
     jitter = max(curve.error, 1e-12)
-    share = excess / max(abs(best), 0.02 * curve.progress, 1e-12)
+    share = excess / max(abs(best), NEAR * view.fall_of(curve), 1e-12)
     if excess < 4 * jitter / max(1, len(curve) // 20) ** 0.5 or share < SLIGHT:
         return None
     holds = _metric_holds(view)
@@ -78,7 +81,7 @@ def _never_carried_over(view: View) -> Suspicion | None:
         return None
     learnt = (curve.first - curve.best) / max(abs(curve.first), 1e-12)
     if view.chance is not None:
-        learnt = max(learnt, 1 - curve.best / view.chance) if learnt > 0.05 else learnt
+        learnt = 1 - curve.best / view.chance
     fitted = (train.first - train.last) / train.first
     if learnt > 0.05 or fitted < 0.1 or train.first - train.last < 8 * train.error:
         return None
@@ -108,10 +111,11 @@ def _data_changed(view: View) -> Suspicion | None:
     i = _largest_rise(v, width)
     before, after = v[i - width : i], v[i : i + width]
     low, high = float(np.median(before)), float(np.median(after))
-    spread = MAD * float(np.median(np.abs(before - low)) + np.median(np.abs(after - high)))
+    spreads = [MAD * float(np.median(np.abs(part - np.median(part)))) for part in (before, after)]
+    is_clear = high - low > max(6 * spreads[0], 2 * spreads[1])
     is_sudden = float(np.median(v[i : i + 3])) > low + 0.7 * (high - low)
     stays = curve.last > low + 0.4 * (high - low)
-    if high - low < 3 * spread or high < 1.5 * low or not is_sudden or not stays:
+    if not is_clear or high < 1.5 * low or not is_sudden or not stays:
         return None
     if _rate_changed(view, float(t[i])) or _norm_exploded(view, float(t[i]), width):
         return None

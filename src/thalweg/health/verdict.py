@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Any
 
 from thalweg.health.codes import DIVERGENCE, NON_FINITE, NON_FINITE_AT_ONCE
 from thalweg.health.improvement import best_of, improvements
@@ -118,3 +119,14 @@ def _kept(evaluations: Sequence[Evaluation], watched: Watched) -> str:
         return ""
     value = f"{watched.name} {best.values[watched.name]:.4g}"
     return f"; the best weights, of step {best.number:,} (validation {value}), were kept"
+
+
+def verdict_object(verdict: Verdict) -> dict[str, Any]:
+    """A verdict as it stands in JSON."""
+    return {
+        "state": verdict.state,
+        "healthy": verdict.healthy,
+        "sentence": verdict.sentence,
+        "findings": [asdict(finding) for finding in verdict.findings],
+        "not_checkable": list(verdict.not_checkable),
+    }

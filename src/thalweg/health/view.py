@@ -94,6 +94,11 @@ class View:
         constant = self.log.settings.get("schedule") in (None, "constant", "none")
         return None if rate is None or not constant else np.full(len(steps), rate)
 
+    def fall_of(self, curve: Curve) -> float:
+        """How far a loss came down in all, from the first step on where the other loss tells it."""
+        first = curve.first if self.loss is None else max(curve.first, self.loss.first)
+        return max(0.0, first - curve.best)
+
     def number(self, name: str) -> float | None:
         """A setting, where it is a finite number."""
         value = self.log.settings.get(name)

@@ -11,7 +11,7 @@ from thalweg.draw.diagnosis import as_brief, as_post_mortem, as_text
 from thalweg.errors import DataError, RunError
 from thalweg.health.against import differing, partings, sentence
 from thalweg.health.diagnosis import diagnose
-from thalweg.jobs.results import verdict_object
+from thalweg.health.verdict import verdict_object
 from thalweg.record import read
 from thalweg.record.as_log import as_log
 from thalweg.record.foreign import Columns, Log, find_logs, read_logs

@@ -18,10 +18,10 @@ from thalweg.draw.folds import render_folds
 from thalweg.draw.progress import open_progress
 from thalweg.errors import Preempted, RunError
 from thalweg.health.spread import spread_of
+from thalweg.health.verdict import verdict_object
 from thalweg.jobs.data import checksum_of, data_again
 from thalweg.jobs.folded import Folds
 from thalweg.jobs.load import load
-from thalweg.jobs.results import verdict_object
 from thalweg.jobs.run import Run
 from thalweg.jobs.settings import Settings
 from thalweg.state import folder as files

@@ -7,7 +7,7 @@ from typing import Any
 from thalweg.errors import RunError
 from thalweg.health.aftermath import cost, timeline
 from thalweg.health.diagnosis import diagnose
-from thalweg.jobs.results import verdict_object
+from thalweg.health.verdict import verdict_object
 from thalweg.record import read
 from thalweg.record.as_log import as_log
 from thalweg.state.folder import find

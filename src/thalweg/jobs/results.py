@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from thalweg.health.advice import comparison, next_step
+from thalweg.health.verdict import verdict_object
 from thalweg.jobs.machine import Machine
 from thalweg.loop.descent import Descent
 from thalweg.optim.updater import backend_of
@@ -145,17 +145,6 @@ def _answers(study: Study, task: Task, sights: Sights, metric: str) -> dict[str,
     if reading.link == "quantiles" and seen is not None:
         found["intervals"] = intervals_of(reading, seen)
     return found
-
-
-def verdict_object(verdict: Verdict) -> dict[str, Any]:
-    """A verdict as it stands in JSON."""
-    return {
-        "state": verdict.state,
-        "healthy": verdict.healthy,
-        "sentence": verdict.sentence,
-        "findings": [dataclasses.asdict(finding) for finding in verdict.findings],
-        "not_checkable": list(verdict.not_checkable),
-    }
 
 
 def pictures_of(study: Study, descent: Descent, sights: Sights, *, seed: int) -> dict[str, Any]:
