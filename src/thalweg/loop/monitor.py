@@ -302,6 +302,7 @@ class Monitor:
     def _finish_probe(self) -> None:
         """Take the probe in, and set the next one as far off as this one's cost asks for."""
         assert self._probe is not None
+        began = time.perf_counter()
         facts, updates = self._probe.after_step(self.number)
         self._is_probing = False
         remove(self._first_hooks)
@@ -311,7 +312,7 @@ class Monitor:
         self._last_probe = facts
         self._told.add(list(so_far(self.log).findings))
         self._cost.hooks(self._probe.seconds)
-        taken = self._cost.since_mark()
+        taken = self._cost.since_mark() + time.perf_counter() - began  # what is not in it yet
         away = self._cost.steps_for(taken, self._share)
         self._next_probe = self.number + max(min(self.number, EVERY), away)
         self._is_norm_cheap = self._cost.is_cheap(total_norm, self._optimizers, self._share)
