@@ -18,6 +18,7 @@ from typing import Any
 from benchmarks.facts import RESULTS, machine, table, write_json
 from benchmarks.healthbench.baselines import BASELINES
 from benchmarks.healthbench.exact import interval
+from benchmarks.healthbench.monitored import first_findings
 from benchmarks.healthbench.store import load
 from thalweg.health.diagnosis import diagnose
 
@@ -48,11 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Diagnose the stored runs, print the tables, write the JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.health", description=__doc__)
     parser.add_argument("--held-out", action="store_true")
+    parser.add_argument("--live", action="store_true", help="with the monitor's first steps")
     parser.add_argument("--tasks", nargs="+", default=None)
     parser.add_argument("--show", default="", help="name each run of this fault, or 'healthy'")
     parser.add_argument("--to", type=Path, default=None)
     asked = parser.parse_args(arguments)
-    rows = list(diagnosed(asked.tasks or (), "held-out" if asked.held_out else "tuning"))
+    rows = list(
+        diagnosed(asked.tasks or (), "held-out" if asked.held_out else "tuning", live=asked.live)
+    )
     if not rows:
         print("there are no runs yet: make faultbench-data", file=sys.stderr)
         return 1
@@ -67,11 +71,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def diagnosed(tasks: Sequence[str], part: str) -> Iterable[Row]:
-    """Every run that counts: healthy ones, and faults that did harm."""
+def diagnosed(tasks: Sequence[str], part: str, *, live: bool) -> Iterable[Row]:
+    """Every run that counts: healthy ones, and faults that did harm.
+
+    live: with what the monitor says of its first steps; else of its log alone
+    """
     for meta, log in load(tasks, part=part, only=("healthy", "fault")):
         verdict = diagnose(log)
-        said = [(each.code, each.severity, each.confidence) for each in verdict.findings]
+        found = [*first_findings(meta), *verdict.findings] if live else list(verdict.findings)
+        said = [(each.code, each.severity, each.confidence) for each in found]
         others = {name: rule(log) for name, rule in BASELINES.items()}
         yield Row(meta, said, verdict.state, others)
 

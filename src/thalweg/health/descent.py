@@ -14,6 +14,12 @@ UPDATE_LOW, UPDATE_HIGH = 1e-4, 8e-3
 is usual.
 """
 
+STILL_HIGH = 0.85
+"""A loss above this share of its first value has hardly moved."""
+
+ENOUGH = 100
+"""Steps below which a slow run cannot be told from a short one."""
+
 THROWN = 3.0
 """A loss that rises to so many times its first value was thrown there."""
 
@@ -158,6 +164,8 @@ def lr_too_low(view: View) -> Suspicion | None:
     curve = view.main
     if curve is None or len(curve) < 12:
         return None
+    if curve.last > STILL_HIGH * curve.first and (slow := _tiny_steps(view, curve)) is not None:
+        return slow
     fallen = curve.first - curve.last
     if fallen < 5 * max(curve.error, 1e-12) or curve.first <= 0:
         return None
@@ -165,7 +173,8 @@ def lr_too_low(view: View) -> Suspicion | None:
     left = curve.last / curve.first
     ratio = update_ratio(view)
     is_small = ratio is not None and ratio < UPDATE_LOW
-    if late < 0.25 or not (left > 0.6 or is_small):
+    is_short = view.log.unit == "step" and view.end < ENOUGH
+    if late < 0.25 or not (left > 0.6 or is_small) or (is_short and not is_small):
         return None
     confidence = min(0.95, 0.5 + 0.8 * (late - 0.25) + 0.4 * max(0.0, left - 0.6))
     says = (
@@ -220,18 +229,12 @@ def _ratio(view: View, which: str, *, late: bool) -> float | None:
 def stuck_at_chance(view: View) -> Suspicion | None:
     """The loss has not fallen at all, or no further than to what chance gives."""
     curve = view.main
-    if curve is None or len(curve) < 12 or blowup(view) > THROWN:
+    if curve is None or len(curve) < 12 or _is_early(view, curve) or blowup(view) > THROWN:
         return None
-    fallen = curve.first - curve.last
-    floor = max(3 * curve.error, 0.02 * abs(curve.first))
     chance = view.chance
     at_chance = chance is not None and curve.last > 0.97 * chance and curve.best > 0.95 * chance
-    if not at_chance and fallen > floor:
+    if not at_chance and _has_fallen(view, curve):
         return None
-    if not at_chance and curve.progress > 3 * floor:
-        return None  # it had fallen: it is another matter that it rose again
-    if view.end > 2 * curve.raw_t[-1]:
-        return None  # a log of the first steps alone
     if (slow := _tiny_steps(view, curve)) is not None:
         return slow
     beside = f", where chance gives {number(chance)}" if chance is not None else ""
@@ -245,6 +248,34 @@ def stuck_at_chance(view: View) -> Suspicion | None:
     )
 
 
+def _is_early(view: View, curve: Curve) -> bool:
+    """Is it too early to speak of standing still, or is this a log of the first steps alone?"""
+    return (view.log.unit == "step" and view.end < ENOUGH) or view.end > 2 * curve.raw_t[-1]
+
+
+def _has_fallen(view: View, curve: Curve) -> bool:
+    """Has the loss come down, now or before it rose again, or that of validation?"""
+    fallen, error = fall_between_ends(curve)
+    floor = max(3 * error, 0.02 * abs(curve.first))
+    had_fallen = curve.progress > max(3 * floor, 9 * curve.error)
+    return fallen > floor or had_fallen or _validation_fell(view)
+
+
+def fall_between_ends(curve: Curve) -> tuple[float, float]:
+    """How much lower the last third is than the first tenth, and the error of that."""
+    start, end = curve.part(0.0, 0.1), curve.part(2 / 3, 1.0)
+    error = curve.error * float(np.sqrt(1 / len(start) + 1 / len(end)))
+    return float(np.mean(start) - np.mean(end)), error
+
+
+def _validation_fell(view: View) -> bool:
+    """Did the validation loss come down clearly? It has no noise of batches in it."""
+    curve = view.validation
+    if curve is None or len(curve) < 3:
+        return False
+    return curve.first - curve.last > max(0.05 * abs(curve.first), 4 * curve.error)
+
+
 def _tiny_steps(view: View, curve: Curve) -> Suspicion | None:
     """Nothing has moved, because the steps are far too short for it."""
     ratio = update_ratio(view)
@@ -256,7 +287,7 @@ def _tiny_steps(view: View, curve: Curve) -> Suspicion | None:
         "lr_too_low",
         float(curve.t[0]),
         0.8,
-        f"the loss is where it began ({number(curve.first)}, then {number(curve.last)}), and a "
+        f"the loss has hardly moved ({number(curve.first)}, then {number(curve.last)}), and a "
         f"step moves the weights by {number(ratio)} of their size, where 1e-3 is usual",
         {"update_ratio": ratio},
     )

@@ -1,0 +1,43 @@
+"""What `thalweg.monitor` says of a stored run's first steps: the run is begun again beside it."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import thalweg
+from benchmarks.healthbench.loop import Scaler, evaluation, forward_backward, update
+from benchmarks.healthbench.plan import Run, built
+from thalweg.types import Finding
+
+STEPS = 3
+"""After the second of them stands an evaluation, as later in the run."""
+
+
+def first_findings(meta: dict[str, Any]) -> list[Finding]:
+    """The findings of structure, oldest first."""
+    torch.set_num_threads(1)
+    names = {field.name for field in fields(Run)}
+    program, _ = built(Run(**{name: value for name, value in meta["run"].items() if name in names}))
+    criterion = program.criterion
+    with thalweg.monitor(program.model, program.optimizer, tell=None) as monitor:
+
+        def shown(outputs: Tensor, targets: Tensor) -> Tensor:
+            loss = criterion(outputs, targets)
+            if loss.requires_grad:
+                monitor(loss)
+            return loss
+
+        program.criterion = shown
+        scaler = Scaler() if program.recipe.precision == "fp16" else None
+        for step in range(1, STEPS + 1):
+            for act in program.acts.pop(step, ()):
+                act()
+            forward_backward(program, step)
+            update(program, program.rate(step), scaler)
+            if step == STEPS - 1:
+                evaluation(program)
+    return [each for each in monitor.findings if "says" not in each.evidence]
