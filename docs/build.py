@@ -46,6 +46,7 @@ FOLDERS = (
     ("draw", "floor 3"),
     ("loop", "floor 4"),
     ("jobs", "floor 7"),
+    ("adapters", "floor 8"),
     ("cli", "floor 8"),
 )
 START, END = "<!-- {}: written by docs/build.py -->", "<!-- end of {} -->"

@@ -24,7 +24,9 @@ _HOMES = {
     "ByValue": "optim",
     "DataError": "errors",
     "Guard": "loop.guarded",
+    "HuggingFaceCallback": "adapters.huggingface",
     "Hyper": "rules",
+    "LightningCallback": "adapters.lightning",
     "Lion": "optim",
     "Muon": "optim",
     "NAdam": "optim",
@@ -82,6 +84,8 @@ _HOMES = {
 __all__ = ["__version__", *_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
+    from thalweg.adapters.huggingface import HuggingFaceCallback
+    from thalweg.adapters.lightning import LightningCallback
     from thalweg.draw.schedule import draw_schedule
     from thalweg.errors import DataError, RunError, ThalwegError, UsageError
     from thalweg.jobs.fit import fit

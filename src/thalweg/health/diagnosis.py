@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import inf
 
 from thalweg.health import breaks, descent, fitting, layers, running
 from thalweg.health.codes import BY_KEY, Code
@@ -76,12 +77,14 @@ def diagnose(log: Log) -> Verdict:
 def so_far(log: Log) -> Verdict:
     """`diagnose` of a run that goes on: without what only the whole of one can bear."""
     verdict = diagnose(log)
-    borne = tuple(each for each in verdict.findings if each.code not in OF_THE_WHOLE)
+    end = View(log).end
+    borne = tuple(each for each in verdict.findings if end >= ONLY_AFTER.get(each.code, 0.0))
     return verdict if borne == verdict.findings else replace(verdict, findings=borne)
 
 
-OF_THE_WHOLE = {"TW102", "TW103", "TW403"}
-"""Slow, standing still, cut short: a run that has just begun looks like it."""
+ONLY_AFTER = {"TW102": inf, "TW103": inf, "TW403": inf, "TW104": 100}
+"""Slow, standing still, cut short: a run that goes on looks like it. For its first hundred steps a
+small one looks as if it were stuck at chance."""
 
 
 def _kept(said: Sequence[Suspicion]) -> list[Suspicion]:

@@ -17,10 +17,13 @@ BLOCK = 32
 
 
 class Columns:
-    """Takes in numbers one by one. settings: of the run, as far as they are known"""
+    """Takes in numbers one by one. settings: of the run, as far as they are known; tool: whose
+    words they are
+    """
 
-    def __init__(self, settings: Mapping[str, Any]):
+    def __init__(self, settings: Mapping[str, Any], tool: str = ""):
         self._settings = settings
+        self._tool = tool
         self._points: dict[str, list[tuple[float, float]]] = {}
         self._lrs: list[float] = []
         self._seconds: list[float] = []
@@ -106,7 +109,7 @@ class Columns:
         series["seconds"] = Series.of("seconds", zip(numbers, self._seconds, strict=True))
         kept = {name: values for name, values in series.items() if len(values)}
         rows = max(len(self._lrs), len(series[LOSS]))
-        return Log("monitor", "monitor", series=kept, settings=self._settings, rows=rows)
+        return Log("monitor", "monitor", self._tool, kept, settings=self._settings, rows=rows)
 
 
 def settings_of(optimizer: torch.optim.Optimizer) -> dict[str, Any]:

@@ -12,7 +12,7 @@ with thalweg.monitor(model, optimizer) as monitor:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
@@ -26,6 +26,7 @@ from thalweg.health.made import made
 from thalweg.health.signals import evaluated_in_training, trained_in_evaluation, units_later
 from thalweg.health.structure import structural
 from thalweg.loop.alerts import Alert
+from thalweg.loop.closures import late
 from thalweg.loop.columns import Columns, settings_of
 from thalweg.loop.cost import Cost
 from thalweg.loop.told import Told, say
@@ -75,7 +76,7 @@ def _safe(method: Callable[..., Any]) -> Callable[..., Any]:
 
 class Monitor:
     """See `monitor`. number: steps seen so far; fault: what went wrong in here, so that it
-    stopped looking, or ""
+    stopped looking, or ""; settings, tool: of the run, and whose words they are, if known
     """
 
     def __init__(
@@ -86,6 +87,8 @@ class Monitor:
         tell: Callable[[str], None] | None,
         alert: Alert | None,
         share: float,
+        settings: Mapping[str, Any] | None = None,
+        tool: str = "",
     ):
         self.number = 0
         self._model = model
@@ -97,7 +100,8 @@ class Monitor:
         self._first_hooks: list[Any] = []
         self._is_cuda = any(not p.is_cpu for p in model.parameters())
         self._cost = Cost()
-        self._columns = Columns(settings_of(self._optimizers[0]))
+        known = {**settings_of(self._optimizers[0]), **(settings or {})}
+        self._columns = Columns(known, tool)
         self._watch: Watch | None = None
         self._setup = Setup((), 0, 0, 0, False, (), (), "")
         self._steps: list[StepFacts] = []
@@ -158,11 +162,11 @@ class Monitor:
         known = {finding.code for finding in self.findings}
         found = (*self.findings, *(f for f in read.findings if f.code not in known))
         words = "; ".join(str(f.evidence.get("what", f.name)) for f in found)
-        missing = (*self._not_seen(), *read.not_checkable)
+        missing = (*self.not_seen(), *read.not_checkable)
         sentence = words or read.sentence or f"nothing was found in {self.number:,} steps"
         return Verdict(read.state, sentence, found, missing)
 
-    def _not_seen(self) -> Iterator[str]:
+    def not_seen(self) -> Iterator[str]:
         """What could not be looked at, and why."""
         if self.fault:
             yield f"all that came after the monitor's own fault: {self.fault}"
@@ -186,7 +190,7 @@ class Monitor:
         self._judge()
         self._watch.start()
         for optimizer in self._optimizers:
-            self._first_hooks.append(optimizer.register_step_pre_hook(self._before_step))
+            self._first_hooks.append(optimizer.register_step_pre_hook(late(self._before_step)))
         last = self._optimizers[-1]
         self._handles.append(last.register_step_post_hook(self._after_step))
         if not isinstance(self._model, nn.TransformerEncoderLayer):  # a hook costs it its fast path
@@ -293,11 +297,12 @@ class Monitor:
             self._cost.mark()
             self._probe.start()
             last = self._optimizers[-1]
-            self._first_hooks.append(last.register_step_pre_hook(self._before_step))
+            self._first_hooks.append(last.register_step_pre_hook(late(self._before_step)))
 
     def _finish_probe(self) -> None:
         """Take the probe in, and set the next one as far off as this one's cost asks for."""
         assert self._probe is not None
+        began = time.perf_counter()
         facts, updates = self._probe.after_step(self.number)
         self._is_probing = False
         remove(self._first_hooks)
@@ -307,7 +312,7 @@ class Monitor:
         self._last_probe = facts
         self._told.add(list(so_far(self.log).findings))
         self._cost.hooks(self._probe.seconds)
-        taken = self._cost.since_mark()
+        taken = self._cost.since_mark() + time.perf_counter() - began  # what is not in it yet
         away = self._cost.steps_for(taken, self._share)
         self._next_probe = self.number + max(min(self.number, EVERY), away)
         self._is_norm_cheap = self._cost.is_cheap(total_norm, self._optimizers, self._share)

@@ -49,6 +49,6 @@ class Told:
 
 def in_words(finding: Finding) -> str:
     """ "step 2: TW308 gradients that are never zeroed (95% sure): ... Try: ..." """
-    what = finding.evidence.get("what", finding.name)
+    what = finding.evidence.get("what") or finding.evidence.get("says", finding.name)
     sure = f"{finding.code} {finding.name} ({finding.confidence:.0%} sure)"
     return f"step {finding.since_step}: {sure}: {what}. Try: {finding.advice}"

@@ -30,14 +30,16 @@ class Found:
 def find_outsiders(model: nn.Module) -> list[Found]:
     """Modules and trainable tensors that attributes hold and the model does not.
 
-    Only `vars` are read: no property runs. Attributes of one kind in one list are one finding.
+    Only `vars` are read: no property runs. Attributes of one kind in one list are one finding; what
+    wraps the model's own weights is none.
 
     >>> net = nn.Sequential(nn.Linear(2, 2))
     >>> net.more = [nn.Linear(2, 2), nn.Linear(2, 2)]
     >>> [(each.where, len(each.parameters)) for each in find_outsiders(net)]
     [('more', 4)]
     """
-    known = {id(m) for m in model.modules()} | {id(p) for p in model.parameters()}
+    own = {id(p) for p in model.parameters()}
+    known = {id(m) for m in model.modules()} | own
     found: dict[str, list[Any]] = {}
     for name, module in model.named_modules():
         for key, value in vars(module).items():
@@ -48,7 +50,7 @@ def find_outsiders(model: nn.Module) -> list[Found]:
                 if id(item) not in known:
                     known.add(id(item))
                     found.setdefault(where, []).append(item)
-    joined = (_joined(where, items) for where, items in found.items())
+    joined = (_joined(where, items, own) for where, items in found.items())
     return [each for each in joined if each.parameters]
 
 
@@ -81,8 +83,10 @@ def _items(value: Any) -> list[Any]:
     return list(vars(value).values())[:MOST_ITEMS] if is_plain and home != "torch" else []
 
 
-def _joined(where: str, items: list[Any]) -> Found:
+def _joined(where: str, items: list[Any], own: set[int]) -> Found:
+    """What was found in one place. own: weights that the model has all the same"""
     modules = [item for item in items if isinstance(item, nn.Module)]
     parameters = [p for m in modules for p in m.parameters() if p.requires_grad]
     parameters += [item for item in items if isinstance(item, Tensor)]
-    return Found(where, modules[0] if modules else None, tuple(parameters))
+    others = tuple(p for p in parameters if id(p) not in own)
+    return Found(where, modules[0] if modules else None, others)

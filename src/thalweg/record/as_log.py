@@ -12,8 +12,12 @@ _MORE = ("update_norm", "parameter_norm", "loss_scale", "clip_factor")
 
 
 def as_log(history: History, source: str) -> Log:
-    """Series by role; settings as they were asked for. What was not measured is left out."""
-    log = Log(source, "thalweg", tool="thalweg", rows=len(history.steps["number"]))
+    """Series by role; settings as they were asked for. What was not measured is left out.
+
+    The environment names the tool, where another one's loop was recorded.
+    """
+    tool = str(history.environment.get("tool", "thalweg"))
+    log = Log(source, "thalweg", tool=tool, rows=len(history.steps["number"]))
     numbers = np.asarray(history.steps["number"].data, dtype=np.float64)
     for role, name in {**_OWN, **{name: name for name in _MORE}}.items():
         column = history.steps[name]
