@@ -244,9 +244,9 @@ def test_the_columns():
     assert len(log.series["seconds"]) == 20
     assert log.rows == 20
     assert log.settings == {"optimizer": "adam", "lr": 1e-3, "weight_decay": 0}
-    assert 0 <= log.series["dead/2"].values[0] <= 1
-    assert log.series["gradient_norm/0.weight"].values[0] > 0
-    assert log.series["update_norm/0.weight"].values[0] > 0
+    assert 0 <= log.series["dead:2"].values[0] <= 1
+    assert log.series["gradient_norm:0.weight"].values[0] > 0
+    assert log.series["update_norm:0.weight"].values[0] > 0
 
 
 @pytest.mark.parametrize("at", ["before", "after"])

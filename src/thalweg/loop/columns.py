@@ -71,14 +71,14 @@ class Columns:
     def probe(self, facts: StepFacts, updates: Mapping[str, float]) -> None:
         """What a probe saw, a column for each weight and layer."""
         for moved in facts.moved:
-            self._add(f"gradient_norm/{moved.name}", facts.number, moved.gradient)
-            self._add(f"parameter_norm/{moved.name}", facts.number, moved.norm)
-            self._add(f"update_norm/{moved.name}", facts.number, updates.get(moved.name))
+            self._add(f"gradient_norm:{moved.name}", facts.number, moved.gradient)
+            self._add(f"parameter_norm:{moved.name}", facts.number, moved.norm)
+            self._add(f"update_norm:{moved.name}", facts.number, updates.get(moved.name))
         for ran in facts.ran:
             if ran.unit == "relu":
-                self._add(f"dead/{ran.module}", facts.number, ran.dead)
+                self._add(f"dead:{ran.module}", facts.number, ran.dead)
             elif ran.unit:
-                self._add(f"saturated/{ran.module}", facts.number, ran.saturated)
+                self._add(f"saturated:{ran.module}", facts.number, ran.saturated)
         known = [moved.gradient for moved in facts.moved if moved.gradient is not None]
         if known and not self._norms:
             self._add(NORM, facts.number, math.sqrt(sum(norm * norm for norm in known)))
