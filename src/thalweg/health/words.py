@@ -126,7 +126,7 @@ def _gaps(run: Run) -> dict[str, str]:
 
 
 def _rate(run: Run, value: Any, factor: float, words: str, name: str = "lr") -> str:
-    """ "lower the learning rate (it was 0.3; try --lr 0.03)"."""
+    """Such as: lower the learning rate (it was 0.3; try --lr 0.03)."""
     if not isinstance(value, int | float) or not value > 0:
         return f"{words}{_spelled(run, name, None)}"
     new = value * factor
@@ -149,7 +149,7 @@ def _twice(run: Run, name: str) -> str | None:
 
 
 def _spelled(run: Run, name: str, value: str | None) -> str:
-    """ " (max_grad_norm=1.0)", or nothing where the tool has no word, or no value is known."""
+    """Such as (max_grad_norm=1.0), or nothing where the tool has no word for it."""
     word = _word(run, name, value)
     return f" ({word})" if word else ""
 
@@ -157,6 +157,7 @@ def _spelled(run: Run, name: str, value: str | None) -> str:
 def _word(run: Run, name: str, value: str | None) -> str:
     word = SPELLED.get(run.tool, {}).get(name, "")
     if "{}" in word and value is None:
-        return word.split("=")[0].split(" {")[0].rstrip("{}")
+        bare = word.split("=")[0].split(" {")[0].rstrip("{}")
+        return bare if bare.count("(") == bare.count(")") else ""
     optimizer = str(run.settings.get("optimizer", "adamw"))
     return word.replace("{}", value or "").replace("{optimizer}", optimizer)
