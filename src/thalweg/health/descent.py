@@ -317,11 +317,11 @@ def weight_decay_too_strong(view: View) -> Suspicion | None:
 def plateau(view: View) -> Suspicion | None:
     """The loss stands still for most of the run at much of its first value, the rate still high."""
     curve = view.main
-    if curve is None or len(curve) < 24 or curve.first <= 0 or curve.progress <= 0:
-        return None
+    if curve is None or len(curve) < 24 or view.chance is None or curve.progress <= 0:
+        return None  # where chance is not known, a loss that began well looks like it
     middle = float(np.median(curve.part(0.3, 0.45)))
     gained = middle - curve.last
-    left = curve.last / curve.first
+    left = curve.last / max(view.chance, curve.first)
     if gained > max(4 * curve.error, 0.02 * curve.progress) or left < 0.6:
         return None
     if _end_rate(view, curve) < 0.2:

@@ -50,7 +50,7 @@ HIDES = {
     "divergence": {"plateau", "lr_too_high", "overfitting"},
     "dead_units": {"stuck_at_chance"},
     "stuck_at_chance": {"plateau", "lr_too_low", "underfitting"},
-    "overfitting": {"plateau"},
+    "overfitting": {"plateau", "lr_too_high"},
     "lr_too_high": {"plateau", "spikes"},
     "lr_too_low": {"plateau", "underfitting"},
 }
