@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from thalweg.draw.report import render
-from thalweg.health.diagnosis import diagnose
+from thalweg.health.diagnosis import diagnose, so_far
 from thalweg.health.verdict import judge, with_findings
 from thalweg.jobs.finetuning import fine_tuning_of
 from thalweg.jobs.mattered import mattered
@@ -81,8 +81,8 @@ def score(
         phases=tuple(task.phases),
     )
     if not task.phases:
-        seen = diagnose(as_log(place.written.history(), "this run"))
-        verdict = with_findings(verdict, seen)
+        look = so_far if status == "interrupted" else diagnose
+        verdict = with_findings(verdict, look(as_log(place.written.history(), "this run")))
     sets = {"validation": task.validation, "test": study.test}
     sights = Sights(task, sets, {"validation": best_values(descent)})
     choose_temperature(task, sights)
