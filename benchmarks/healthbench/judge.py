@@ -176,6 +176,11 @@ def _by_rise(row: Meta, twin: Meta, harm: float) -> bool:
     return not how["final_loss"] < RISE * how["least_loss"]
 
 
+def _by_spikes(row: Meta, twin: Meta, harm: float) -> bool:
+    """At least half of those planted stand out of the losses before them."""
+    return 2 * row["outcome"]["spikes_seen"] >= len(row["notes"]["spike_steps"])
+
+
 def _by_honest(row: Meta, twin: Meta, harm: float) -> bool:
     """Duplicates: what is logged is better by a fifth than what is true."""
     how = row["outcome"]
@@ -189,7 +194,7 @@ RULES: dict[str, Callable[[Meta, Meta, float], bool]] = {
     "plateau": _by_plateau,
     "definition": lambda row, twin, harm: True,
     "nonfinite": lambda row, twin, harm: not row["outcome"]["is_finite"],
-    "spikes": lambda row, twin, harm: row["outcome"]["spikes_seen"] > 0,
+    "spikes": _by_spikes,
     "rise": _by_rise,
     "missed": lambda row, twin, harm: row["outcome"]["num_missed"] > 0,
     "honest": _by_honest,

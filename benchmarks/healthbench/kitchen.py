@@ -60,9 +60,9 @@ ROWS = (
     Row("rmsprop-deep-norm", "rmsprop", "step", 0.5, shape=DEEP),
     Row("adagrad-constant", "adagrad", "constant"),
     Row("adagrad-large", "adagrad", "constant", 1.5, batch=256, shape={"dropout": 0.1}, length=0.7),
-    Row("lion-cosine", "lion", "cosine", more={"weight_decay": 0.1}),
+    Row("lion-cosine", "lion", "cosine", 2.5, more={"weight_decay": 0.1}),
     Row("lion-step-norm", "lion", "step", shape=LAYER_NORM, batch=64),
-    Row("muon-warm", "muon", "linear", more={"warmup": 0.1, "clip": 1.0}),
+    Row("muon-warm", "muon", "linear", 2.5, more={"warmup": 0.1, "clip": 1.0}),
 )
 
 
