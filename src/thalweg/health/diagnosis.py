@@ -52,7 +52,7 @@ LESS_SURE = 0.25
 HIDES = {
     "label_noise": {"divergence", "plateau"},
     "nonfinite": {"divergence", "plateau", "truncated", "lr_too_high"},
-    "divergence": {"plateau", "lr_too_high", "overfitting"},
+    "divergence": {"plateau", "overfitting"},
     "dead_units": {"stuck_at_chance"},
     "skipped_steps": {"nonfinite"},
     "all_masked": {"spikes", "repeated_batches"},
@@ -63,7 +63,7 @@ HIDES = {
     "schedule_fault": {"plateau"},
     "stuck_at_chance": {"plateau", "lr_too_low", "underfitting", "label_noise", "overfitting"},
     "overfitting": {"plateau", "lr_too_high"},
-    "lr_too_high": {"plateau", "spikes"},
+    "lr_too_high": {"plateau", "spikes", "divergence"},
     "lr_too_low": {"plateau", "underfitting"},
 }
 """What is not said beside a finding that is surer: it would be the same thing once more."""

@@ -84,18 +84,29 @@ def _metric_holds(view: View) -> bool:
 
 
 def unshuffled(view: View) -> Suspicion | None:
-    """Neighbouring batches resemble each other, as in a file that is sorted."""
+    """Neighbouring batches resemble each other, as in a file that is sorted; or each epoch has the
+    order of the one before.
+    """
     found = residuals(view)
     if found is None:
         return None
     rest, spread = found
-    alike = _autocorrelation(rest, 1)
+    alike, period = _autocorrelation(rest, 1), _period(view, rest)
+    if period is not None and period[0] > FEW_BATCHES:
+        return Suspicion(
+            "unshuffled",
+            0.0,
+            min(0.95, 0.6 + 0.4 * period[1]),
+            f"the loss repeats its ups and downs every {period[0]} steps (correlation "
+            f"{period[1]:.2f}): the batches come in the same order again and again",
+            {"period": period[0], "correlation": round(period[1], 3)},
+        )
     if alike < 0.45 or spread < 0.15 or _autocorrelation(rest, 2) < 0.2:
         return None
     return Suspicion(
         "unshuffled",
         0.0,
-        min(0.95, 0.6 + 0.5 * (alike - 0.5)),
+        min(0.95, 0.65 + 0.5 * (alike - 0.5)),
         f"the losses of neighbouring steps go together (correlation {alike:.2f}, where shuffled "
         "batches have none), and they vary by "
         f"{100 * spread:.0f}% of the loss",
@@ -104,28 +115,47 @@ def unshuffled(view: View) -> Suspicion | None:
 
 
 def repeated_batches(view: View) -> Suspicion | None:
-    """The training loss repeats its ups and downs every so many steps."""
+    """The training loss repeats its ups and downs every few steps."""
     found = residuals(view)
-    if found is None:
-        return None
-    rest, _ = found
-    longest = min(len(rest) // 4, 400)
-    alike = [_autocorrelation(rest, lag) for lag in range(2, longest)]
-    if not alike:
-        return None
-    lag = int(np.argmax(alike)) + 2
-    twice = _autocorrelation(rest, 2 * lag) if 2 * lag < len(rest) // 2 else 0.0
-    if max(alike) < 0.4 or twice < 0.3 or _autocorrelation(rest, 1) > 0.5:
+    period = _period(view, found[0]) if found is not None else None
+    if period is None or period[0] > FEW_BATCHES:
         return None
     return Suspicion(
         "repeated_batches",
         0.0,
-        min(0.95, 0.5 + 0.5 * max(alike)),
-        f"the loss repeats its ups and downs every {lag} steps (correlation {max(alike):.2f}): the "
-        "batches come in the same order again and again",
-        {"period": lag, "correlation": round(max(alike), 3)},
+        min(0.95, 0.5 + 0.5 * period[1]),
+        f"the loss repeats its ups and downs every {period[0]} steps (correlation "
+        f"{period[1]:.2f}): the same few batches are handed out again and again",
+        {"period": period[0], "correlation": round(period[1], 3)},
     )
 
+
+def _period(view: View, rest: np.ndarray) -> tuple[int, float] | None:
+    """After how many steps the losses come again, and their correlation; None: they do not."""
+    epoch = _steps_per_epoch(view)
+    if epoch is not None and FEW_BATCHES < epoch < 0.7 * len(rest):
+        alike = _autocorrelation(rest, epoch)
+        if alike > 0.4:
+            return epoch, alike
+    longest = min(int(0.45 * len(rest)), 400)
+    alike = np.array([_autocorrelation(rest, lag) for lag in range(2, longest)])
+    if not len(alike) or alike.max() < 0.4 or _autocorrelation(rest, 1) > 0.5:
+        return None
+    lag = int(np.flatnonzero(alike > 0.85 * alike.max())[0]) + 2
+    best, twice = float(alike[lag - 2]), 2 * lag
+    if twice < 0.7 * len(rest):
+        return (lag, best) if _autocorrelation(rest, twice) > 0.3 else None
+    return (lag, best) if best > 0.6 else None
+
+
+def _steps_per_epoch(view: View) -> int | None:
+    """From the settings, where they tell both."""
+    steps, epochs = view.number("steps"), view.number("epochs")
+    return round(steps / epochs) if steps and epochs else None
+
+
+FEW_BATCHES = 10
+"""A period of so many steps is no epoch."""
 
 MOST = 20_000
 """Steps whose order is looked at, the last ones."""

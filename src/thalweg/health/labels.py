@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from thalweg.health.curve import MAD, Curve
-from thalweg.health.rates import update_ratio
+from thalweg.health.rates import rate_rose, update_ratio
 from thalweg.health.view import Suspicion, View, number
 from thalweg.record.foreign.log import LOSS
 
@@ -20,6 +20,9 @@ UNSURE = 0.95, 1.12
 """A loss by that of one who knows no more than how often the model is right. Healthy classifiers
 lie about 0.55, those of two classes about 0.85; wrong labels make every sample equally unsure.
 """
+
+OVERSHOOT = 4.0
+"""Other data lift the loss to its new level at once; a jump so far beyond it is a spike."""
 
 GIVEN = 0.005
 """A validation loss below this share of chance is too good to be true."""
@@ -78,9 +81,10 @@ def _data_changed(view: View) -> Suspicion | None:
     is_clear = high - low > max(6 * spreads[0], 2 * spreads[1])
     is_sudden = float(np.median(v[i : i + 3])) > low + 0.7 * (high - low)
     stays = curve.last > low + 0.4 * (high - low)
-    if not is_clear or high < 1.5 * low or not is_sudden or not stays:
+    is_spike = float(v[i : i + 3].max()) > OVERSHOOT * high
+    if not is_clear or high < 1.5 * low or not is_sudden or not stays or is_spike:
         return None
-    if _rate_changed(view, float(t[i])) or _norm_exploded(view, float(t[i]), width):
+    if rate_rose(view, float(t[i])) or _norm_exploded(view, float(t[i]), width):
         return None
     return Suspicion(
         "label_noise",
@@ -107,12 +111,6 @@ def _edge(v: np.ndarray, near: int, width: int) -> int:
     middle = (np.median(v[low - width : low]) + np.median(v[high : high + width])) / 2
     above = np.flatnonzero(v[low : high + 1] > middle)
     return low + int(above[0]) if len(above) else near
-
-
-def _rate_changed(view: View, step: float) -> bool:
-    """Did the rate jump in the steps before?"""
-    rates = view.lr_at(np.array([step - 4, step - 3, step - 2, step - 1, step]))
-    return rates is not None and bool(rates.max() > 1.5 * max(rates.min(), 1e-300))
 
 
 def _norm_exploded(view: View, step: float, width: int) -> bool:

@@ -38,6 +38,9 @@ RESTLESS_STEPS = 1.5e-4
 long. Of some 360 healthy runs the largest was 8e-5.
 """
 
+RAISED = 3.0
+"""A rate that is so many times that of the row before was raised."""
+
 RESTLESS = 0.025
 """A loss that moves by this share of all that it fell does not settle."""
 
@@ -47,7 +50,46 @@ def lr_too_high(view: View) -> Suspicion | None:
     curve = view.validation if view.validation is not None else view.loss
     if curve is None or len(curve) < 12:
         return None
-    return _thrown_up(view, curve) or _long_steps(view, curve) or _restless(view, curve)
+    return (
+        _raised(view)
+        or _thrown_up(view, curve)
+        or _long_steps(view, curve)
+        or _restless(view, curve)
+    )
+
+
+def _raised(view: View) -> Suspicion | None:
+    """The rate was raised in the middle of the run, and the loss went up with it for good."""
+    curve, series = view.loss, view.lr
+    if curve is None or series is None or len(series) < 12 or len(curve.raw_v) < 24:
+        return None
+    rates = np.nan_to_num(series.values)
+    rises = np.flatnonzero((rates[1:] > RAISED * rates[:-1]) & (rates[:-1] > 0))
+    if len(rises) != 1:
+        return None
+    i = int(rises[0])
+    at = float(series.steps[i + 1])
+    before, after = curve.raw_v[curve.raw_t < at][-20:], curve.raw_v[curve.raw_t >= at]
+    if len(before) < 8 or len(after) < 8:
+        return None
+    low, high = float(np.median(before)), float(np.median(after[: max(8, len(after) // 2)]))
+    if high < 1.5 * low or curve.last < 1.2 * low:
+        return None
+    return Suspicion(
+        "lr_too_high",
+        at,
+        0.93,
+        f"at {view.name(at)} the rate went from {number(float(rates[i]))} to "
+        f"{number(float(rates[i + 1]))} and the loss from {number(low)} to {number(high)}; it was "
+        f"{number(curve.last)} at the end",
+        {"since": at, "from": float(rates[i]), "to": float(rates[i + 1])},
+    )
+
+
+def rate_rose(view: View, step: float) -> bool:
+    """Did the rate jump in the steps before?"""
+    rates = view.lr_at(np.array([step - 4, step - 3, step - 2, step - 1, step]))
+    return rates is not None and bool(rates.max() > 1.5 * max(rates.min(), 1e-300))
 
 
 def _thrown_up(view: View, curve: Curve) -> Suspicion | None:
