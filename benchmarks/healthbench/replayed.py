@@ -15,7 +15,17 @@ LOOKS = 100
 
 
 def sample_findings(program: Program) -> list[Finding]:
-    """Of a program that was just built, oldest first; a code once, an act before a warning."""
+    """Of a program that was just built and is left as it was, oldest first; a code once, an act
+    before a warning.
+    """
+    state = program.random.bit_generator.state
+    try:
+        return _replayed(program)
+    finally:
+        program.random.bit_generator.state = state
+
+
+def _replayed(program: Program) -> list[Finding]:
     seen = Seen()
     found: dict[str, Finding] = {}
     accumulate = program.recipe.accumulate

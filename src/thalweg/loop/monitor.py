@@ -29,6 +29,7 @@ from thalweg.loop.alerts import Alert
 from thalweg.loop.closures import late
 from thalweg.loop.columns import Columns, settings_of
 from thalweg.loop.cost import Cost
+from thalweg.loop.samples import Samples
 from thalweg.loop.told import Told, say
 from thalweg.probes.gradients import sample
 from thalweg.probes.probe import Probe, total_norm
@@ -100,6 +101,7 @@ class Monitor:
         self._first_hooks: list[Any] = []
         self._is_cuda = any(not p.is_cpu for p in model.parameters())
         self._cost = Cost()
+        self._samples = Samples(model, self._cost, share=share, fail=self._give_up)
         known = {**settings_of(self._optimizers[0]), **(settings or {})}
         self._columns = Columns(known, tool)
         self._watch: Watch | None = None
@@ -138,6 +140,7 @@ class Monitor:
         """
         self._num_losses += 1
         self._columns.saw_loss(loss)
+        self._samples.saw_loss(loss)
         if self._watch is not None and isinstance(loss, Tensor) and loss.grad_fn:
             self._look_at(loss)
 
@@ -145,6 +148,7 @@ class Monitor:
     def evaluation(self, **values: float) -> None:
         """Tell of an evaluation: `monitor.evaluation(loss=0.3, accuracy=0.9)`."""
         self._columns.evaluation(self.number, values)
+        self._samples.told()
         if self._num_loose and not self._is_mode_told:
             found = evaluated_in_training(self._setup, self.number, self._num_loose, is_told=True)
             self._is_mode_told = True
@@ -174,6 +178,7 @@ class Monitor:
             yield "whether loss and last layer belong together: no loss with a graph was shown"
         if self.number and not any(step.ran for step in self._steps):
             yield "what flows through the model: it is compiled, or its modules were not called"
+        yield from self._samples.not_seen()
 
     @property
     def overhead(self) -> Cost:
@@ -198,6 +203,8 @@ class Monitor:
             self._first_hooks.append(self._model.register_forward_hook(after))
             handle = self._model.register_forward_pre_hook(before)
             (self._handles if self._setup.sensitive else self._first_hooks).append(handle)
+            if not self._watch.is_compiled:
+                self._samples.start()
         self._cost.begin()
 
     def _before_forward(self, model: nn.Module, args: Any) -> None:
@@ -236,6 +243,7 @@ class Monitor:
         self.number += 1
         seconds = self._cost.step(is_start=self.number <= WATCHED + 1)
         self._columns.step(self.number, self._optimizers[0].param_groups[0]["lr"], seconds)
+        self._told.add(self._samples.after_step(self.number))
         if self._watch is not None:
             self._look_after_step(self._watch)
             return
@@ -329,6 +337,7 @@ class Monitor:
             self._told.say(f"monitor: {self.number:,} steps, {self._cost}")
 
     def _judge_end(self) -> None:
+        self._told.add(self._samples.judge())
         if self.number == 0 and self._num_losses > MOST_JOINED:
             watch = self._watch
             is_still = all(torch.equal(sample(p), before) for p, before in self._begun)
@@ -353,6 +362,7 @@ class Monitor:
         remove(self._handles)
         remove(self._first_hooks)
         self._begun.clear()
+        self._samples.stop()
         for looking in (self._watch, self._probe):
             if looking is not None:
                 looking.stop()

@@ -241,6 +241,7 @@ class Seen:
             self._num_same += bool((before == targets).all())
 
     def _is_new(self, rows: np.ndarray) -> bool:
+        """Are these not the rows of one of the last batches?"""
         whole = int(rows.sum())
         return all(whole != other for _, other, _ in self._window)
 
@@ -278,7 +279,9 @@ class Seen:
         if not able:
             return None, 0
         each = able[-1]
-        passes = _on_host(each.passes)
+        passes = [rows for rows in _on_host(each.passes) if self._is_new(rows)]
+        if not passes:
+            return None, 0
         rows, shared = self._known.shared(np.concatenate(passes))
         shares = [
             of_pass[1] / of_pass[0]
@@ -291,12 +294,12 @@ class Seen:
     def _recent(self) -> Recent | None:
         if len(self._window) < WINDOW:
             return None
-        different = len({whole for _, whole, _ in self._window})
-        rows = len(np.unique(np.concatenate([rows for _, _, rows in self._window])))
-        if 2 * rows < max(len(rows) for _, _, rows in self._window):
-            return None  # nearly all inputs are the same one
+        each = {whole: rows for _, whole, rows in self._window}
+        if len(each) > WINDOW / 2 or any(2 * len(np.unique(r)) < len(r) for r in each.values()):
+            return None  # of the second kind are inputs that are all the same
+        rows = len(np.unique(np.concatenate(list(each.values()))))
         before = max(0, self._known.different - rows)
-        return Recent(self._window[0][0], WINDOW, different, rows, before)
+        return Recent(self._window[0][0], WINDOW, len(each), rows, before)
 
     def _find_telling(self) -> Telling | None:
         """Looked for once, when there are samples enough."""

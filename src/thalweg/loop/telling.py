@@ -35,8 +35,9 @@ def telling_of(x: np.ndarray, y: np.ndarray, *, are_classes: bool) -> Telling | 
     >>> telling_of(x, y, are_classes=True)
     Telling(how='values', columns=(4,), share=1.0, samples=300)
     """
-    if len(x) < FEWEST:
+    if len(x) < FEWEST or not np.isfinite(y).all():
         return None
+    x = np.where(np.isfinite(x), x, 0.0)
     if y.ndim == 2:
         return _same(x, y)
     return _values(x, y) if are_classes else _numbers(x, y)

@@ -64,6 +64,16 @@ def _named(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
             yield from _named(item, name)
 
 
+def labels_of(given: Any) -> Tensor | None:
+    """Whole numbers that are given to a model by the name of labels. Of texts the first is left
+    out: models that are given labels predict each from those before it.
+    """
+    for name, x in _named(given, ""):
+        if name == "labels" and x.ndim in (1, 2) and not x.is_floating_point() and x.numel():
+            return x if x.ndim == 1 or x.shape[1] == 1 else x[:, 1:]
+    return None
+
+
 @torch.no_grad()
 def prints_of(inputs: Sequence[Tensor]) -> Tensor:
     """A 64-bit number for each row, at most 4,096 of them.
@@ -111,21 +121,21 @@ def _weights(device: torch.device) -> Tensor:
 
 def targets_of(loss: Tensor) -> tuple[Tensor, int | None] | None:
     """What a loss was measured against, and the class that does not count; None where its graph
-    does not tell, as after the backward pass.
+    does not tell, as after the backward pass, or where there are several.
 
     >>> outputs = torch.zeros(2, 3, requires_grad=True)
     >>> targets_of(nn.functional.cross_entropy(outputs, torch.tensor([2, 0])))
     (tensor([2, 0]), -100)
     """
     waiting = deque([loss.grad_fn])
+    found = []
     for _ in range(MOST_NODES):
-        if not waiting:
-            return None
-        node = waiting.popleft()
+        node = waiting.popleft() if waiting else None
         if node is not None and kind_of(node) in TARGETS:
-            return _saved(node)
-        waiting.extend(below(node) if node is not None else ())
-    return None
+            found.append(node)
+        elif node is not None:
+            waiting.extend(below(node))
+    return _saved(found[0]) if len(found) == 1 else None
 
 
 def _saved(node: Any) -> tuple[Tensor, int | None] | None:
