@@ -253,7 +253,8 @@ class Samples:
     """What was seen of the samples that a model was given, up to a step.
 
     rows: trained on, as often as they came; different: of these, an estimate where there are many
-    twins: how many equals a row has among the others by the data's own nature, at the most
+    twins: how many equals a row has among the others by the data's own nature, at the most, and
+    least_twins: at the least
     new: the rows of an evaluation that were not trained on
     again: inputs that came more than once with a class; differing: of these, with several classes
     counts: of the classes, the largest first; rarest: different inputs of the rarest class
@@ -266,6 +267,7 @@ class Samples:
     rows: int
     different: int
     twins: float
+    least_twins: float = 0.0
     overlap: Overlap | None = None
     new: int = 0
     recent: Recent | None = None

@@ -169,7 +169,7 @@ def rare_class(seen: Samples) -> Iterator[Finding]:
 
 def differing(seen: Samples) -> Iterator[Finding]:
     """The same input with different labels, in data whose rows do not repeat by themselves."""
-    if seen.again < FEWEST_AGAIN or seen.twins > ROW_HAS_TWINS:
+    if seen.again < FEWEST_AGAIN or seen.least_twins > ROW_HAS_TWINS:
         return
     share = seen.differing / seen.again
     if share >= LEAST_DIFFERING:

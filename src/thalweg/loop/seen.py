@@ -148,7 +148,8 @@ class Seen:
             step=self._step,
             rows=known.rows,
             different=known.different,
-            twins=self._most_twins * known.different,
+            twins=self._twin_chance(2.0) * known.different,
+            least_twins=self._twin_chance(-2.0) * known.different,
             overlap=overlap,
             new=new,
             recent=self._recent(),
@@ -261,13 +262,12 @@ class Seen:
             self._twins += float((counts * (counts - 1)).sum())
             self._pairs += len(block) * (len(block) - 1.0)
 
-    @property
-    def _most_twins(self) -> float:
-        """The chance that two rows are equal, with two errors on top."""
+    def _twin_chance(self, errors: float) -> float:
+        """The chance that two rows are equal, and so many errors above it."""
         if not self._pairs:
-            return 1.0
+            return 1.0 if errors > 0 else 0.0
         found = self._twins / 2
-        return (found + 2 * found**0.5 + 2) / (self._pairs / 2)
+        return max(0.0, found + errors * (found**0.5 + 1)) / (self._pairs / 2)
 
     # ------------------------------------------------------------ facts
 
@@ -308,7 +308,7 @@ class Seen:
             if len({(values.shape[1:], targets.shape[1:]) for _, values, targets in kept}) == 1:
                 prints, values, targets = map(np.concatenate, zip(*kept, strict=True))
                 num = len(np.unique(prints))
-                is_small = num < FEWEST and self._most_twins * num < 0.5
+                is_small = num < FEWEST and self._twin_chance(2.0) * num < 0.5
                 are_classes = self._together is None or self._together.are_classes
                 if not is_small:  # a small set that came round
                     self._telling = telling_of(values, targets, are_classes=are_classes)
