@@ -62,7 +62,7 @@ HIDES = {
     "batch_too_small": {"spikes"},
     "schedule_fault": {"plateau", "underfitting"},
     "weight_decay_too_strong": {"underfitting", "label_noise"},
-    "plateau": {"underfitting"},
+    "underfitting": {"plateau"},
     "label_noise": {"divergence", "plateau", "underfitting"},
     "stuck_at_chance": {"plateau", "lr_too_low", "underfitting", "label_noise", "overfitting"},
     "overfitting": {"plateau", "lr_too_high"},
