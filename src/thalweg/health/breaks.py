@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from thalweg.health.curve import MAD, Curve
-from thalweg.health.rates import rate_rose
+from thalweg.health.rates import raised, rate_rose
 from thalweg.health.view import Suspicion, View, number
 from thalweg.record.foreign.log import LOSS, NORM, VALIDATION
 
@@ -99,10 +99,8 @@ def divergence(view: View) -> Suspicion | None:
     if stays < 0.8 or (share < RISE and not worse_than_start) or _is_restart(view, curve):
         return None
     since = _leaves(curve)
-    if any(
-        spike.does_harm and abs(spike.step - since) < 0.05 * view.end for spike in _spikes(view)
-    ):
-        return None  # the jump is the news; what it left is told with it
+    if raised(view) is not None or _came_of_spike(view, since):
+        return None  # that is the news, and what it left is told with it
     text = (
         f"the loss rose from {number(best)} at {view.name(curve.t[curve.best_at])} to "
         f"{number(curve.last)} at the end and stayed there"
@@ -116,6 +114,11 @@ def divergence(view: View) -> Suspicion | None:
         text,
         {"best": float(best), "last": curve.last, "first": curve.first, "lost": round(share, 3)},
     )
+
+
+def _came_of_spike(view: View, step: float) -> bool:
+    """Did a jump that left harm come just then?"""
+    return any(s.does_harm and abs(s.step - step) < 0.05 * view.end for s in _spikes(view))
 
 
 def _leaves(curve: Curve) -> float:

@@ -8,6 +8,11 @@ from thalweg.health.curve import MAD, Curve
 from thalweg.health.rates import ENOUGH, THROWN, blowup, end_rate, tiny_steps
 from thalweg.health.view import Suspicion, View, number
 
+STRONG, SHRINKS = 0.05, 2e-3
+"""Weight decay in the gradient (usual: 1e-5 to 1e-3), and beside it as a share of the weights that
+a step takes (usual: 1e-6 to 1e-4), from which on it is out of proportion.
+"""
+
 
 def stuck_at_chance(view: View) -> Suspicion | None:
     """The loss has not fallen at all, or no further than to what chance gives."""
@@ -63,7 +68,42 @@ def _validation_fell(view: View) -> bool:
 
 
 def weight_decay_too_strong(view: View) -> Suspicion | None:
-    """The weights shrink to a part of what they were, and the loss does not come down for it."""
+    """The weights shrink to a part of what they were, and the loss does not come down for it; or
+    the setting is out of all proportion, and what is trained on is not learnt either.
+    """
+    return _shrunk(view) or _strong_setting(view)
+
+
+def _strong_setting(view: View) -> Suspicion | None:
+    decay, lr, fit, curve = (
+        view.number("weight_decay"),
+        view.number("lr"),
+        view.fit,
+        view.validation,
+    )
+    if decay is None or lr is None or fit is None or curve is None or len(fit) < 8:
+        return None
+    name = str(view.log.settings.get("optimizer") or "").lower()
+    is_apart = any(word in name for word in ("adamw", "lion", "muon", "lamb", "adafactor"))
+    a_step = lr * decay
+    if (a_step < SHRINKS) if is_apart else (decay < STRONG):
+        return None
+    left = fit.last / max(view.chance or fit.first, fit.first)
+    if fit.last < 0.8 * curve.last or left < 0.03:
+        return None
+    what = f"{100 * a_step:.2g}% of a weight at every step" if is_apart else f"{number(decay)}"
+    return Suspicion(
+        "weight_decay_too_strong",
+        float(fit.t[0]),
+        0.75,
+        f"weight decay takes {what}, far more than is usual, and the loss stands at "
+        f"{number(fit.last)} on what is trained on, {number(curve.last)} on other samples: it "
+        "holds back what could be learnt",
+        {"weight_decay": decay, "train": fit.last, "validation": curve.last},
+    )
+
+
+def _shrunk(view: View) -> Suspicion | None:
     size = view.weights
     curve = view.main
     if size is None or curve is None or len(size) < 8 or len(curve) < 12:

@@ -39,6 +39,7 @@ DETECTORS: tuple[Detector, ...] = (
     fitting.repeated_batches,
     fitting.class_imbalance,
     fitting.overfitting,
+    fitting.underfitting,
     fitting.forgetting,
     descent.plateau,
     running.truncated,
@@ -50,9 +51,8 @@ LESS_SURE = 0.25
 """A finding hides another one that is surer by less than this."""
 
 HIDES = {
-    "label_noise": {"divergence", "plateau"},
     "nonfinite": {"divergence", "plateau", "truncated", "lr_too_high"},
-    "divergence": {"plateau", "overfitting"},
+    "divergence": {"plateau", "lr_too_high", "overfitting"},
     "dead_units": {"stuck_at_chance"},
     "skipped_steps": {"nonfinite"},
     "all_masked": {"spikes", "repeated_batches"},
@@ -60,10 +60,13 @@ HIDES = {
     "lost_updates": {"lr_too_low", "plateau"},
     "bad_initialisation": {"lr_too_low", "plateau"},
     "batch_too_small": {"spikes"},
-    "schedule_fault": {"plateau"},
+    "schedule_fault": {"plateau", "underfitting"},
+    "weight_decay_too_strong": {"underfitting", "label_noise"},
+    "underfitting": {"plateau"},
+    "label_noise": {"divergence", "plateau", "underfitting"},
     "stuck_at_chance": {"plateau", "lr_too_low", "underfitting", "label_noise", "overfitting"},
     "overfitting": {"plateau", "lr_too_high"},
-    "lr_too_high": {"plateau", "spikes", "divergence"},
+    "lr_too_high": {"plateau", "spikes"},
     "lr_too_low": {"plateau", "underfitting"},
 }
 """What is not said beside a finding that is surer: it would be the same thing once more."""

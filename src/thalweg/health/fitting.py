@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from thalweg.health.curve import Curve
@@ -81,6 +83,60 @@ def _metric_holds(view: View) -> bool:
         if curve is not None and len(curve) >= 5:
             return float(curve.calm.max()) - curve.last < HELD
     return False
+
+
+def underfitting(view: View) -> Suspicion | None:
+    """A classifier learns what it is trained on as badly as the rest, and gets no further."""
+    curve, fit, chance, found = view.validation, view.fit, view.chance, unsureness(view)
+    if curve is None or fit is None or fit is view.loss or chance is None or found is None:
+        return None
+    unsure, right, classes = found
+    still = float(np.median(curve.part(0.7, 0.8))) - curve.last
+    is_done = still < 0.02 * view.fall_of(curve)
+    is_alike = GAP * curve.last < fit.last < 1.25 * curve.last
+    is_bad = HIGH * chance < curve.best < 0.93 * chance and unsure > UNSURE
+    if not (is_done and is_alike and is_bad) or not 2 < classes <= FEW_CLASSES:
+        return None
+    return Suspicion(
+        "underfitting",
+        float(curve.t[0]),
+        0.65,
+        f"the loss stands at {number(fit.last)} on what is trained on and at {number(curve.last)} "
+        f"on other samples, {100 * curve.last / chance:.0f}% of chance, with {100 * right:.0f}% "
+        "right: what is given to the model, or the model itself, says too little",
+        {"train": fit.last, "validation": curve.last, "chance": chance, "accuracy": right},
+    )
+
+
+HIGH, UNSURE, FEW_CLASSES = 0.38, 0.68, 32
+"""A validation loss above this share of chance, of one that is about as unsure of each sample as of
+the next, for so many classes at most: the symbols of a language are unsure by nature.
+"""
+
+
+def unsureness(view: View) -> tuple[float, float, int] | None:
+    """The best validation loss by that of one who is right as often and equally unsure of every
+    sample; how often that is; of how many classes. None: not known
+    """
+    curve, chance = view.validation, view.chance
+    accuracy = Curve.of(view.log.get("validation_accuracy"))
+    if curve is None or chance is None or accuracy is None or len(curve) < 8:
+        return None
+    classes = round(math.exp(chance))
+    right = float(accuracy.at(curve.t[[curve.best_at]])[0])
+    return curve.best / evenly(right, classes), right, classes
+
+
+def evenly(right: float, classes: int) -> float:
+    """The cross-entropy of one who is right so often, equally sure each time, and knows nothing of
+    the classes that are not it.
+
+    >>> round(evenly(0.9, 10), 3)
+    0.545
+    """
+    right = min(max(right, 1 / classes), 1 - 1e-4)
+    wrong = 1 - right
+    return -right * math.log(right) - wrong * math.log(wrong / (classes - 1))
 
 
 def unshuffled(view: View) -> Suspicion | None:

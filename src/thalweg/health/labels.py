@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from thalweg.health.curve import MAD, Curve
+from thalweg.health.fitting import evenly, unsureness
 from thalweg.health.rates import rate_rose, update_ratio
 from thalweg.health.view import Suspicion, View, number
 from thalweg.record.foreign.log import LOSS
@@ -158,14 +157,11 @@ def _evenly_unsure(view: View) -> Suspicion | None:
     """At its best the model is as unsure of each sample as it is right on the whole: where labels
     are sound, some samples are easy.
     """
-    curve, chance = view.validation, view.chance
-    accuracy = Curve.of(view.log.get("validation_accuracy"))
-    if curve is None or chance is None or accuracy is None or len(curve) < 8:
+    curve, chance, found = view.validation, view.chance, unsureness(view)
+    if curve is None or chance is None or found is None:
         return None
-    classes = round(math.exp(chance))
-    best, right = curve.best, float(accuracy.at(curve.t[[curve.best_at]])[0])
-    unsure = best / evenly(right, classes)
-    low = 0.45 if classes == 2 else 0.25
+    unsure, right, classes = found
+    best, low = curve.best, 0.45 if classes == 2 else 0.25
     if not UNSURE[0] <= unsure <= UNSURE[1] or not low * chance < best < 0.93 * chance:
         return None
     still = float(np.median(curve.part(0.7, 0.8))) - curve.last
@@ -182,18 +178,6 @@ def _evenly_unsure(view: View) -> Suspicion | None:
         {"best": best, "accuracy": right, "unsure": round(unsure, 3)},
         severity="warn",
     )
-
-
-def evenly(right: float, classes: int) -> float:
-    """The cross-entropy of one who is right so often, equally sure each time, and knows nothing of
-    the classes that are not it.
-
-    >>> round(evenly(0.9, 10), 3)
-    0.545
-    """
-    right = min(max(right, 1 / classes), 1 - 1e-4)
-    wrong = 1 - right
-    return -right * math.log(right) - wrong * math.log(wrong / (classes - 1))
 
 
 def all_masked(view: View) -> Suspicion | None:

@@ -51,14 +51,14 @@ def lr_too_high(view: View) -> Suspicion | None:
     if curve is None or len(curve) < 12:
         return None
     return (
-        _raised(view)
+        raised(view)
         or _thrown_up(view, curve)
         or _long_steps(view, curve)
         or _restless(view, curve)
     )
 
 
-def _raised(view: View) -> Suspicion | None:
+def raised(view: View) -> Suspicion | None:
     """The rate was raised in the middle of the run, and the loss went up with it for good."""
     curve, series = view.loss, view.lr
     if curve is None or series is None or len(series) < 12 or len(curve.raw_v) < 24:

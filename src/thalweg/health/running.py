@@ -23,8 +23,11 @@ LONGER = (
     "own, and it was stepped more often than that"
 )
 
-SPENT = 1e-3
+SPENT = 2e-3
 """A rate below this share of its largest moves nothing any more."""
+
+FELL = 0.05
+"""A rate that is this share of what it was a row before fell at once."""
 
 DECAYED = 0.03
 """A rate below this share of its largest has been decayed."""
@@ -39,6 +42,7 @@ def schedule_fault(view: View) -> Suspicion | None:
     return (
         _done_early(view, series.steps, rates)
         or _too_early(view, series.steps, rates, curve)
+        or _fell_at_once(view, series.steps, rates)
         or _restarted(view, series.steps, rates)
         or _per_epoch(view, series.steps, rates)
     )
@@ -96,6 +100,27 @@ def _too_early(view: View, steps: np.ndarray, rates: np.ndarray, curve: Curve) -
         f"{100 * share:.0f}% of the run, while the loss was still falling; since then it went from "
         f"{number(float(after[0]))} to {number(curve.last)} only",
         {"since": since, "share_of_run": round(share, 3)},
+        gaps={"schedule": LONGER},
+    )
+
+
+def _fell_at_once(view: View, steps: np.ndarray, rates: np.ndarray) -> Suspicion | None:
+    """One fall by a factor within the first quarter of the run, and none like it later."""
+    falls = np.flatnonzero((rates[1:] < FELL * rates[:-1]) & (rates[:-1] > 0))
+    if len(falls) != 1 or rates[-1] > 2 * FELL * rates.max():
+        return None
+    i = int(falls[0])
+    share = (steps[i + 1] - steps[0]) / max(steps[-1] - steps[0], 1.0)
+    if share > 0.25:
+        return None
+    at = float(steps[i + 1])
+    return Suspicion(
+        "schedule_fault",
+        at,
+        0.8,
+        f"the rate falls from {number(float(rates[i]))} to {number(float(rates[i + 1]))} in one "
+        f"step at {view.name(at)}, {100 * share:.0f}% of the way, and stays there",
+        {"since": at, "share_of_run": round(share, 3)},
         gaps={"schedule": LONGER},
     )
 
