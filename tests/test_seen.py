@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,10 +16,13 @@ import thalweg
 from looked_at import adam, cross_entropy, mlp
 from thalweg.facts import Overlap, Samples
 from thalweg.health.data import in_samples
+from thalweg.health.diagnosis import diagnose
 from thalweg.loop.known import MOST, Known
 from thalweg.loop.seen import Seen
 from thalweg.probes.answers import Answer
 from thalweg.probes.rows import inputs_of, labels_of, prints_of, targets_of
+from thalweg.record import read
+from thalweg.record.as_log import as_log
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 
@@ -607,3 +612,28 @@ def test_a_fault_inside_ends_nothing(monkeypatch):
     assert monitor.fault == "ZeroDivisionError: planted"
     assert not model._forward_pre_hooks
     assert not model._forward_hooks
+
+
+# ------------------------------------------------------------ what fit knows
+
+
+def test_what_fit_found_as_it_shared_out_the_data_is_in_its_verdict(tmp_path):
+    source = np.random.default_rng(0)
+    x = source.normal(size=(600, 4))
+    y = (x[:, 0] + 0.3 * source.normal(size=600) > 0).astype(int)
+    sound = pl.DataFrame(x).with_columns(y=pl.Series([f"k{v}" for v in y]))
+    leaks = pl.concat([sound, sound[:200]]).with_columns(told="is " + pl.col("y"))
+    few = sound.with_columns(y=pl.Series(["b"] * 9 + ["a"] * 591))
+    said = {}
+    for name, frame in (("sound", sound), ("leaks", leaks), ("few", few)):
+        run = thalweg.fit(frame, target="y", steps=20, out=tmp_path)
+        verdict = diagnose(as_log(read(run.folder), name))
+        for found in (run.verdict, verdict):
+            rows = [f for f in found.findings if f.code in DATA]
+            said.setdefault(name, []).append([(f.code, f.severity) for f in rows])
+        said[name].append([f.evidence["says"] for f in run.verdict.findings if f.code in DATA])
+    assert said["sound"] == [[], [], []]
+    assert said["few"][:2] == [[("TW204", "warn")]] * 2
+    assert said["leaks"][:2] == [[("TW205", "warn")]] * 2
+    assert "rows stand in train" in said["leaks"][2][0]
+    assert "column 'told' gives the target away" in said["leaks"][2][0]

@@ -99,9 +99,7 @@ def telling(seen: Samples) -> Iterator[Finding]:
         text += "samples; it will not be known when the model is used"
         severity, sure = ("warn", 0.7) if found.how == "line" else ("act", 0.85)
     remedy = "leave out what is known only once the target is"
-    yield made(
-        "TW205", seen.step, sure, text, numbers=numbers, severity=severity, remedy=remedy
-    )
+    yield made("TW205", seen.step, sure, text, numbers=numbers, severity=severity, remedy=remedy)
 
 
 def _columns(found: Telling) -> str:
@@ -156,15 +154,19 @@ def rare_class(seen: Samples) -> Iterator[Finding]:
     if sum(seen.counts) < FEWEST_SAMPLES or len(seen.counts) < 2:
         return
     most, least = seen.counts[0], seen.counts[-1]
-    at_most = least + 3 * least**0.5 + 1  # three errors up
-    is_rare = most > RARE * at_most
-    is_thin = seen.is_whole and seen.rarest < FEWEST_OF_CLASS and most > RATHER_RARE * least
-    if is_rare or is_thin:
+    at_most = least if seen.is_whole else least + 3 * least**0.5 + 1  # three errors up
+    if is_rare(most, at_most, rows=seen.rarest if seen.is_whole else None):
         text = f"the most frequent class has {most:,} of {sum(seen.counts):,} samples, the rarest "
         text += f"{least:,}" + (f" ({seen.rarest} different ones)" if seen.is_whole else "")
         text += "; accuracy will not show whether it is learnt"
         numbers = {"most": most, "least": least, "classes": len(seen.counts)}
         yield made("TW204", seen.step, 0.6, text, numbers=numbers, severity="warn")
+
+
+def is_rare(most: float, least: float, *, rows: int | None) -> bool:
+    """Is a class too rare beside the most frequent one? rows: different ones of it, if known"""
+    is_thin = rows is not None and rows < FEWEST_OF_CLASS
+    return most > (RATHER_RARE if is_thin else RARE) * least
 
 
 def differing(seen: Samples) -> Iterator[Finding]:

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from thalweg.errors import UsageError
 from thalweg.facts import Setup, StepFacts
 from thalweg.health.diagnosis import so_far
-from thalweg.health.made import made
 from thalweg.health.signals import evaluated_in_training, trained_in_evaluation, units_later
 from thalweg.health.structure import structural
 from thalweg.loop.alerts import Alert
@@ -31,6 +30,7 @@ from thalweg.loop.columns import Columns, settings_of
 from thalweg.loop.cost import Cost
 from thalweg.loop.samples import Samples
 from thalweg.loop.told import Told, say
+from thalweg.loop.unmoved import never_moved
 from thalweg.probes.gradients import sample
 from thalweg.probes.probe import Probe, total_norm
 from thalweg.probes.quiet import Ear, may_look, remove
@@ -47,13 +47,8 @@ EVERY = 100
 MOST_COMPARED = 64
 """Parameters by which it is told whether anything moved."""
 
-MOST_JOINED = 8
-"""Losses without a step that may be parts of one batch."""
-
 LOOSE = 3
 """Passes without gradients in a row that look like an evaluation."""
-
-STEP = "call optimizer.step() after loss.backward()"
 
 
 def _safe(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -338,14 +333,8 @@ class Monitor:
 
     def _judge_end(self) -> None:
         self._told.add(self._samples.judge())
-        if self.number == 0 and self._num_losses > MOST_JOINED:
-            watch = self._watch
-            is_still = all(torch.equal(sample(p), before) for p, before in self._begun)
-            if watch is not None and watch.has_arrived and is_still:
-                text = (
-                    f"{self._num_losses} losses came with gradients, and no weight was ever moved"
-                )
-                self._told.add([made("TW307", 1, 0.95, text, remedy=STEP)])
+        if self.number == 0 and self._watch is not None and self._watch.has_arrived:
+            self._told.add(never_moved(self._num_losses, self._begun))
 
     # ------------------------------------------------------------ findings, faults
 

@@ -60,9 +60,9 @@ def _values(x: np.ndarray, y: np.ndarray) -> Telling | None:
         return None
     member = y[:, None] == ids
     most = max(1, len(ids) // 10)
-    found = {place: _column(x, member, counts, place, most) for place in places}
+    found = {place: _column(x, member, counts, place, most) for place in places.tolist()}
     columns = {column for column in found.values() if column is not None}
-    told = [place for place in places if found[place] is not None]
+    told = [place for place in places.tolist() if found[place] is not None]
     share = float(counts[told].sum() / len(y))
     if share < COVERED or len(told) < max(2, COVERED * len(places)):
         return None

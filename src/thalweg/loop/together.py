@@ -56,7 +56,7 @@ class Together:
 
     @property
     def alike(self) -> tuple[float, float]:
-        """0 where batches are drawn at random, 1 where each holds one class or number; its error."""
+        """0 where batches are drawn at random, 1 where each holds one target; and its error."""
         if self.are_classes:
             chance = self._chance
             if not self._pairs or chance > 0.9:
