@@ -124,7 +124,11 @@ def repeated(seen: Samples) -> Iterator[Finding]:
         yield made("TW207", now.since, 0.92, text, numbers=numbers)
     elif seen.new > now.rows:
         text += f", while evaluations are made on {seen.new:,} others"
-        yield made("TW207", now.since, 0.9, text, numbers=numbers)
+        if now.different > 1:
+            yield made("TW207", now.since, 0.88, text, numbers=numbers)
+        else:
+            text += "; if these are all that there is to learn from, all is well"
+            yield made("TW207", now.since, 0.75, text, numbers=numbers, severity="warn")
     elif now.different > 1:
         text += "; if that is meant, to overfit them on purpose or as there are no others, all is "
         text += "well, but for the fixed order"

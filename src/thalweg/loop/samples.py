@@ -86,6 +86,8 @@ class Samples:
             return
         if not is_training and self._is_enough and self._evaluated_at == self._number:
             return
+        if torch.jit.is_tracing():
+            return
         began = time.perf_counter()
         try:
             if is_training:

@@ -316,7 +316,9 @@ class Seen:
 
 
 def _on_host(parts: Sequence[Tensor]) -> list[np.ndarray]:
-    """Read in one go."""
+    """Read in one go, where they are in one place."""
+    if len({part.device for part in parts}) > 1:
+        parts = [part.cpu() for part in parts]
     whole = torch.cat(list(parts)).cpu().numpy()
     return np.split(whole, np.cumsum([len(part) for part in parts])[:-1])
 
