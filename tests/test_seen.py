@@ -296,6 +296,11 @@ def test_the_same_batches_while_others_are_evaluated(num):
     assert found(in_order(x, y, epochs=60), table(300, seed=1)[0]) == {"TW207": severity}
 
 
+def test_a_small_set_as_a_whole():
+    x, y = table(100)
+    assert found(in_order(x, y, size=100, epochs=60), table(300, seed=1)[0]) == {}
+
+
 def test_the_same_batches_from_the_middle_on():
     x, y = table()
     batches = [*shuffled(x, y), *list(in_order(x[:64], y[:64], epochs=20))]

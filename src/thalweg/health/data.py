@@ -104,8 +104,8 @@ def telling(seen: Samples) -> Iterator[Finding]:
 
 def _columns(found: Telling) -> str:
     shown = ", ".join(map(str, found.columns[:5])) + (", ..." if len(found.columns) > 5 else "")
-    word = "column" if len(found.columns) == 1 else "columns"
-    return f"{word} {shown} of the inputs (from 0) give the target away"
+    word, gives = ("column", "gives") if len(found.columns) == 1 else ("columns", "give")
+    return f"{word} {shown} of the inputs (from 0) {gives} the target away"
 
 
 # ------------------------------------------------------------ batches
@@ -126,13 +126,18 @@ def repeated(seen: Samples) -> Iterator[Finding]:
         text += f", while evaluations are made on {seen.new:,} others"
         if now.different > 1:
             yield made("TW207", now.since, 0.88, text, numbers=numbers)
-        else:
+        elif _is_usual_size(now.rows):
             text += "; if these are all that there is to learn from, all is well"
             yield made("TW207", now.since, 0.75, text, numbers=numbers, severity="warn")
     elif now.different > 1:
         text += "; if that is meant, to overfit them on purpose or as there are no others, all is "
         text += "well, but for the fixed order"
         yield made("TW207", now.since, 0.6, text, numbers=numbers, severity="warn")
+
+
+def _is_usual_size(rows: int) -> bool:
+    """Batches have 8, 16, 32, ... rows, and small data sets as a whole seldom do."""
+    return rows >= 8 and rows & (rows - 1) == 0
 
 
 def alike(seen: Samples) -> Iterator[Finding]:
