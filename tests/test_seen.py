@@ -209,6 +209,17 @@ def test_scoring_train_rows_before_the_first_epoch_is_over():
     assert found(shuffled(x, y, epochs=1), x[::2], is_told=False) == {}
 
 
+def test_scoring_rows_before_they_are_trained_on():
+    x, y = table()
+    seen = Seen()
+    for step, (rows, labels) in enumerate(in_order(x, y, epochs=1), start=1):
+        seen.evaluated(step - 1, [rows])
+        seen.told(step - 1)
+        seen.trained(step, [rows], labels)
+        seen.trained(step, [rows], labels)
+        assert [f.code for f in in_samples(seen.facts()) if f.code == "TW205"] == []
+
+
 def test_augmented_rows_are_not_found():
     x, y = table()
     source = torch.Generator().manual_seed(9)

@@ -209,7 +209,8 @@ class Overlap:
     """The rows of an evaluation that were trained on as well; all are counted once.
 
     is_told: it was said that this is an evaluation; is_apart: some of its passes were on rows that
-    were trained on, and some on others, as where both parts are scored
+    were trained on, and some on others, as where both parts are scored; is_whole: training had come
+    round by then, so that its rows were known
     """
 
     step: int
@@ -217,6 +218,7 @@ class Overlap:
     shared: int
     is_told: bool
     is_apart: bool = False
+    is_whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)

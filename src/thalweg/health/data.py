@@ -60,10 +60,10 @@ def shared_rows(seen: Samples) -> Iterator[Finding]:
     if share < max(LEAST_SHARED, TIMES_CHANCE * chance):
         return
     is_partial = share < ALL
-    if not over.is_told and not (is_partial and seen.is_whole):
+    if not over.is_told and not (is_partial and over.is_whole):
         return
     numbers = {"shared": over.shared, "rows": over.rows, "share": share, "by_chance": chance}
-    if over.is_told and (seen.is_whole or not is_partial):
+    if over.is_told and (over.is_whole or not is_partial):
         text = f"{over.shared:,} of {over.rows:,} rows of the evaluation were trained on as well"
         yield made("TW205", over.step, 0.95, text, numbers=numbers)
     else:

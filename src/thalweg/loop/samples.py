@@ -86,7 +86,7 @@ class Samples:
             return
         if not is_training and self._is_enough and self._evaluated_at == self._number:
             return
-        if torch.jit.is_tracing():
+        if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
             return
         began = time.perf_counter()
         try:

@@ -30,6 +30,9 @@ FEWEST_ROWS = 20
 FEW, MANY = 0.1, 0.97
 """Shares of a pass's rows that were trained on: hardly any, nearly all."""
 
+WHOLE = 1.8
+"""Times that a row has come, on average, when training has come round."""
+
 
 @dataclass(slots=True)
 class _Batch:
@@ -45,9 +48,11 @@ class _Batch:
 @dataclass(slots=True)
 class _Evaluation:
     step: int
+    place: int
     is_told: bool = False
     rows: int = 0
     passes: list[Tensor] = field(default_factory=list)
+    overlap: Overlap | None = None
 
 
 class Seen:
@@ -122,8 +127,8 @@ class Seen:
     def evaluated(self, step: int, inputs: Sequence[Tensor]) -> bool:
         """A pass without gradients after a step. Has its evaluation had rows enough by now?"""
         last = self._evaluations[-1] if self._evaluations else None
-        if last is None or last.step != step:
-            last = _Evaluation(step)
+        if last is None or last.step != step or last.overlap is not None:
+            last = _Evaluation(step, self._place)
             self._evaluations.append(last)
             self._num_evaluations += 1
         if last.rows < MOST_ROWS and len(last.passes) < MOST_PASSES:
@@ -142,7 +147,7 @@ class Seen:
         """All of it so far."""
         self._read()
         known, together = self._known, self._together
-        overlap, new = self._overlap()
+        overlap = self._overlap()
         is_placed = self._num_compared >= 3 and self._num_same > self._num_compared / 2
         facts = Samples(
             step=self._step,
@@ -151,7 +156,7 @@ class Seen:
             twins=self._twin_chance(2.0) * known.different,
             least_twins=self._twin_chance(-2.0) * known.different,
             overlap=overlap,
-            new=new,
+            new=0 if overlap is None else overlap.rows - overlap.shared,
             recent=self._recent(),
             telling=None if is_placed else self._find_telling(),
             masked=self._masked,
@@ -180,21 +185,40 @@ class Seen:
 
     @torch.no_grad()
     def _read(self) -> None:
+        """In the order in which it came: evaluations are held against what came before them."""
         waiting, self._waiting = self._waiting, []
         self.num_waiting = 0
-        if not waiting:
-            return
         prints = _on_host([batch.prints for batch in waiting])
-        blocks: list[np.ndarray] = []
-        labels: list[np.ndarray | None] = []
-        for batch, rows in zip(waiting, prints, strict=True):
-            targets = self._targets(batch, rows)
+        both = list(zip(waiting, prints, strict=True))
+        for each in self._evaluations:
+            if each.passes:
+                before = [pair for pair in both if pair[0].place <= each.place]
+                both = both[len(before) :]
+                self._take(before)
+                self._resolve(each)
+        self._take(both)
+
+    def _take(self, batches: Sequence[tuple[_Batch, np.ndarray]]) -> None:
+        labels = []
+        for batch, rows in batches:
+            labels.append(self._targets(batch, rows))
             self._add_to_window(batch, rows)
             self._add_to_block(rows)
-            blocks.append(rows)
-            labels.append(targets)
-        for rows, classes in _joined(blocks, labels):
+        for rows, classes in _joined([rows for _, rows in batches], labels):
             self._known.add(rows, classes)
+
+    def _resolve(self, each: _Evaluation) -> None:
+        """Count its rows that were trained on; passes on one of the last batches are left out."""
+        passes = [rows for rows in _on_host(each.passes) if self._is_new(rows)]
+        each.passes.clear()
+        if not passes:
+            return
+        rows, shared = self._known.shared(np.concatenate(passes))
+        counts = [self._known.shared(of_pass) for of_pass in passes]
+        shares = [few / num for num, few in counts if num >= FEWEST_ROWS]
+        is_apart = any(s < FEW for s in shares) and any(s > MANY for s in shares)
+        is_whole = self._known.rows >= WHOLE * self._known.different
+        each.overlap = Overlap(each.step, rows, shared, False, is_apart, is_whole)
 
     def _targets(self, batch: _Batch, rows: np.ndarray) -> np.ndarray | None:
         """Take in a batch's targets; its classes, one a row, where it has such."""
@@ -271,25 +295,13 @@ class Seen:
 
     # ------------------------------------------------------------ facts
 
-    def _overlap(self) -> tuple[Overlap | None, int]:
+    def _overlap(self) -> Overlap | None:
         """Of the last evaluation; one that was told goes before."""
         is_usual = self._num_evaluations > max(5, 0.3 * self._place)
-        able = [each for each in self._evaluations if each.is_told or not is_usual]
-        able = [each for each in able if each.is_told] or able
-        if not able:
-            return None, 0
-        each = able[-1]
-        passes = [rows for rows in _on_host(each.passes) if self._is_new(rows)]
-        if not passes:
-            return None, 0
-        rows, shared = self._known.shared(np.concatenate(passes))
-        shares = [
-            of_pass[1] / of_pass[0]
-            for of_pass in map(self._known.shared, passes)
-            if of_pass[0] >= FEWEST_ROWS
-        ]
-        is_apart = any(s < FEW for s in shares) and any(s > MANY for s in shares)
-        return Overlap(each.step, rows, shared, each.is_told, is_apart), rows - shared
+        told = [each for each in self._evaluations if each.is_told]
+        able = told or ([] if is_usual else self._evaluations)
+        found = [replace(e.overlap, is_told=e.is_told) for e in able if e.overlap is not None]
+        return found[-1] if found else None
 
     def _recent(self) -> Recent | None:
         if len(self._window) < WINDOW:
@@ -319,6 +331,8 @@ def _on_host(parts: Sequence[Tensor]) -> list[np.ndarray]:
     """Read in one go, where they are in one place."""
     if len({part.device for part in parts}) > 1:
         parts = [part.cpu() for part in parts]
+    if not parts:
+        return []
     whole = torch.cat(list(parts)).cpu().numpy()
     return np.split(whole, np.cumsum([len(part) for part in parts])[:-1])
 
