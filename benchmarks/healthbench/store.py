@@ -103,6 +103,8 @@ def settings_of(meta: dict[str, Any]) -> dict[str, Any]:
     found["warmup"] = round(recipe["warmup"] * recipe["steps"])
     found["epochs"] = recipe["steps"] * recipe["accumulate"] / meta["steps_per_epoch"]
     found["dropout"] = recipe["shape"]["dropout"]
+    if recipe["precision"] == "bf16":
+        found["precision"] = "bf16-weights"  # as `fit` calls it: the weights, too
     if meta["num_classes"] is not None:
         found["num_classes"] = meta["num_classes"]
     return found
