@@ -190,7 +190,7 @@ def _ticks(frame: Frame) -> list[float]:
 
 
 def _number(value: float) -> str:
-    if 1e-4 < abs(value) < 1e6 or value == 0:
+    if 1e-4 < abs(value) < 1e5 or value == 0:
         return f"{value:,.6g}"
     return f"{value:.0e}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")
 

@@ -83,14 +83,16 @@ class Wanted:
 
 WANTED = {
     "TW001": Wanted("zero-by-zero", "0 divided by 0 in the loss of one batch"),
-    "TW002": Wanted("rate-kick", "one step at {amount:,.0f} times the rate"),
+    "TW002": Wanted("rate-huge", "a rate {amount:,.0f} times as high"),
     "TW003": Wanted("spikes", "batches of wrong labels and {amount:g} times as large inputs"),
     "TW004": Wanted(
         *("exploding-growth", "gradients that grow by {amount:.0%} from step to step"),
         right=("gradient_norm",),
     ),
     "TW005": Wanted(
-        "vanishing", "{amount:.0f} layers of sigmoids, one behind the other", right=("first", "head")
+        "vanishing",
+        "{amount:.0f} layers of sigmoids, one behind the other",
+        right=("first", "head"),
     ),
     "TW101": Wanted("rate-high", "a rate {amount:g} times as high"),
     "TW102": Wanted("rate-low", "a rate of {amount:.2g} times the right one"),
@@ -102,7 +104,7 @@ WANTED = {
     "TW106": Wanted("strong-decay", "a weight decay of {decay:.3g}", right=("parameter_norm",)),
     "TW107": Wanted("tiny-batch", "batches of {amount:.0f}"),
     "TW201": Wanted("few-samples", "a few samples to learn from"),
-    "TW202": Wanted("much-dropout", "a dropout of {amount:g}"),
+    "TW202": Wanted("too-narrow", "hidden layers that are {amount:.0f} wide"),
     "TW203": Wanted("label-noise-shard", "{amount:.0%} of the labels wrong"),
     "TW204": Wanted(
         *("imbalance", "all classes but one rare, {amount:.1%} of their samples left"),
@@ -177,7 +179,7 @@ def cases_of(code: str) -> Iterator[Case]:
 
 
 def said_of(code: str, meta: dict[str, Any], log: Log) -> tuple[Finding | None, str]:
-    """The finding, where diagnose has it first, or the monitor at once, or diagnose among others."""
+    """The finding: where diagnose has it first, or the monitor at once, or diagnose too."""
     findings = diagnose(log).findings
     named = [each for each in findings if each.code == code]
     if named and findings[0] is named[0]:
@@ -189,15 +191,15 @@ def said_of(code: str, meta: dict[str, Any], log: Log) -> tuple[Finding | None, 
 
 
 def rank(code: str, case: Case) -> tuple[Any, ...]:
-    """The clearest case first: its main cause, said first, surest, dated best; then by task and name."""
+    """The clearest case first: its main cause, said first, surest; by task; dated best; by name."""
     meta, found = case.meta, case.found
     by = ("first", "monitor", "among others", "").index(case.by)
     sure, off = 0.0, 0.0
     if found is not None:
         length = len(case.log.series["loss"])
         sure, off = found.confidence, abs(found.since_step - meta["onset"]) / length
-    place = list(TASKS).index(meta["run"]["task"]), meta["name"]
-    return meta["codes"][0] != code, by, -round(sure, 1), round(off, 1), *place
+    place = list(TASKS).index(meta["run"]["task"])
+    return meta["codes"][0] != code, by, -round(sure, 1), place, round(off, 1), meta["name"]
 
 
 def twin_of(meta: dict[str, Any]) -> Log | None:
@@ -272,7 +274,7 @@ def caption(code: str, case: Case) -> str:
     meta, recipe = case.meta, case.meta["recipe"]
     words = WANTED[code].words.format(amount=meta["amount"], decay=recipe["weight_decay"])
     since = "from the start" if meta["onset"] == 1 else f"from step {meta['onset']:,}"
-    optimizer = f"{OPTIMIZERS[recipe['optimizer']]}, rate {recipe['lr']:.3g}"
+    optimizer = f"{OPTIMIZERS[recipe['optimizer']]}, rate {recipe['lr']:,.4g}"
     start = f"{TASKS[meta['run']['task']]}; {optimizer}. Planted {since}: {words}."
     return f"{start} Grey: the same run without it. {_said(code, case)}"
 

@@ -1,6 +1,6 @@
 """Three image classifiers that stop improving at lr 0.1, each for another reason.
 
-    python -m benchmarks.stops_improving            the runs, in ./stops-improving, and their numbers
+    python -m benchmarks.stops_improving            the runs, in ./stops-improving; their numbers
     python -m benchmarks.stops_improving --write    the parts of docs/stops-improving.md, made anew
 
 The pictures are scikit-learn's digits: nothing is fetched. It takes less than a minute.
@@ -60,22 +60,25 @@ COMMON = "--augment none --evaluate-every 25 --patience 100"
 class Case:
     """A run that stops improving, by its letter. code: of its cause; command: without the name
 
-    changes: (old, new) texts of the command, of runs that were tried then; an empty new one takes
-    the old one out; best: the change that is drawn beside it
+    changes: of runs that were tried then, what is put in place of what in the command, or nothing
+    best: the number of the change that is drawn beside it
     """
 
     letter: str
     code: str
     command: str
-    changes: tuple[tuple[str, str], ...]
+    changes: tuple[dict[str, str], ...]
     best: int
 
     def commands(self) -> Iterator[tuple[str, str, str]]:
         """Name, what was changed, and command: the run itself first."""
         yield self.letter, "as it was", self.command
-        for number, (old, new) in enumerate(self.changes, 1):
-            command = " ".join(self.command.replace(old, new).split())
-            yield f"{self.letter}{number}", f"`{new}`" if new else f"no `{old}`", command
+        for number, change in enumerate(self.changes, 1):
+            words, command = [], self.command
+            for old, new in change.items():
+                words.append(f"`{new}`" if new else f"no `{old}`")
+                command = command.replace(old, new).replace("  ", " ")
+            yield f"{self.letter}{number}", ", ".join(words), command
 
 
 CASES = (
@@ -85,9 +88,9 @@ CASES = (
         f"thalweg fit digits --model classifier:small {COMMON} --optimizer momentum --lr 0.1 "
         "--schedule constant --batch-size 8 --epochs 12",
         (
-            ("--epochs 12", "--epochs 24"),
-            ("--schedule constant", "--schedule cosine"),
-            ("--lr 0.1", "--lr 0.01"),
+            {"--epochs 12": "--epochs 24"},
+            {"--schedule constant": "--schedule cosine"},
+            {"--lr 0.1": "--lr 0.01"},
         ),
         best=3,
     ),
@@ -97,12 +100,12 @@ CASES = (
         f"thalweg fit few --model classifier:large {COMMON} --optimizer sgd --lr 0.1 "
         "--schedule constant --batch-size 16 --epochs 400",
         (
-            ("--lr 0.1", "--lr 0.03"),
-            ("--lr 0.1", "--lr 0.2"),
-            ("--optimizer sgd", "--optimizer sgd:weight_decay=0.01"),
-            ("--augment none", "--augment shift"),
-            ("classifier:large", "classifier:small"),
-            ("fit few", "fit digits"),
+            {"--lr 0.1": "--lr 0.03"},
+            {"--lr 0.1": "--lr 0.2"},
+            {"--optimizer sgd": "--optimizer sgd:weight_decay=0.01"},
+            {"--augment none": "--augment shift"},
+            {"classifier:large": "classifier:small"},
+            {"fit few": "fit digits", "--epochs 400": "--epochs 27"},
         ),
         best=6,
     ),
@@ -111,13 +114,10 @@ CASES = (
         "TW105",
         f"thalweg fit digits --model classifier:small {COMMON} --optimizer sgd --lr 0.1 "
         "--schedule cosine --horizon 87 --batch-size 32 --epochs 30 --seed 1",
-        (("--lr 0.1", "--lr 0.01"), ("--lr 0.1", "--lr 0.3"), ("--horizon 87", "")),
+        ({"--lr 0.1": "--lr 0.01"}, {"--lr 0.1": "--lr 0.3"}, {"--horizon 87": ""}),
         best=3,
     ),
 )
-
-FEWER_EPOCHS = "--epochs 400", "--epochs 27"
-"""Of 900 pictures fifteen times as many batches make an epoch: as many steps in all."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -159,8 +159,7 @@ def prepare(folder: Path) -> None:
 
 def made(folder: Path, name: str, command: str) -> Log:
     """The run of a command, as the log that diagnose sees."""
-    command = command.replace(*FEWER_EPOCHS) if "fit digits" in command else command
-    words = [*shlex.split(command)[1:], "--name", name, "--threads", "1", "--quiet"]
+    words = [*shlex.split(command)[1:], "--name", name, "--quiet"]
     with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()):
         thalweg(words)
     return as_log(read(folder / "runs" / name), name)
@@ -225,7 +224,7 @@ def panels(case: Case, logs: dict[str, Log]) -> Iterator[Panel]:
     yield Panel(
         [
             Line("accuracy", "checks", log.series["validation_accuracy"]),
-            Line(words.replace("`", ""), "twin", better.series["validation_accuracy"]),
+            Line(f"with {words.replace('`', '')}", "twin", better.series["validation_accuracy"]),
         ]
     )
 
