@@ -23,7 +23,6 @@ from benchmarks.curve_picture import Line, Mark, Panel, picture
 from benchmarks.healthbench.monitored import first_findings
 from benchmarks.healthbench.plan import Run
 from benchmarks.healthbench.store import log_of, metas, path_of
-from thalweg.health.codes import CODES
 from thalweg.health.diagnosis import diagnose
 from thalweg.record.foreign.log import Log, Series
 from thalweg.types import Finding
@@ -222,11 +221,11 @@ def drawn(code: str, case: Case) -> str:
     marks = [Mark(case.meta["onset"], "planted", "planted")]
     if case.found is not None:
         marks.append(Mark(case.found.since_step, f"{code} from here", "said"))
-    panels = [Panel(list(lines(case.log, twin, wanted.left, "without the fault")), marks)]
+    panels = [Panel(list(drawn_lines(case.log, twin, wanted.left, "without the fault")), marks)]
     if wanted.right:
         end = float(case.log.series["loss"].steps[-1])
         steps = (end - wanted.zoom, end) if wanted.zoom else None
-        right = list(lines(case.log, twin, wanted.right, ""))
+        right = list(drawn_lines(case.log, twin, wanted.right, ""))
         panels.append(Panel(right, (), steps, IS_LOG.get(wanted.right[0])))
     return picture(caption(code, case), panels)
 
@@ -235,7 +234,7 @@ IS_LOG = {"dead": False, "saturated": False, "loss_scale": True}
 """By column; others as their values ask for."""
 
 
-def lines(log: Log, twin: Log, names: Sequence[str], label: str) -> Iterator[Line]:
+def drawn_lines(log: Log, twin: Log, names: Sequence[str], label: str) -> Iterator[Line]:
     """The columns of a run, and of its twin the last one of them."""
     for name, look in zip(names, ("train", "checks"), strict=False):
         yield Line(LABELS[name], look, column(log, name))
@@ -293,8 +292,6 @@ def _said(code: str, case: Case) -> str:
     place = "first" if case.by == "first" else "beside others"
     return f"thalweg diagnose names {code} {place}, since {step}, {sure}."
 
-
-assert list(WANTED) == list(CODES)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -141,8 +141,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def prepare(folder: Path) -> None:
-    """The pictures as files, in a folder for each class, and the networks."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """The pictures as files, in a folder for each class, and the networks; a folder that is not
+    empty must be one that this made before, and is made anew.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / "classifier.py").exists():
+            raise SystemExit(f"{folder} holds other files: give a new folder, --to FOLDER")
+        shutil.rmtree(folder)
     digits = load_digits()
     order = np.random.default_rng(0).permutation(len(digits.target))
     ends = np.cumsum(list(SPLITS.values()))

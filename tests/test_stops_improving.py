@@ -52,6 +52,13 @@ def test_each_run_is_told_its_own_cause_first(case, folder):
     assert findings[0].code == case.code
 
 
+def test_a_folder_of_other_files_is_left_alone(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(SystemExit, match="holds other files"):
+        prepare(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
+
+
 def test_every_change_changes_the_command():
     for case in CASES:
         commands = [command for _, _, command in case.commands()]
