@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from benchmarks.finding_pictures import TASKS, WANTED, Case, caption, column, drawn_lines, rank
 from benchmarks.healthbench.planted import FAULTS
 from benchmarks.healthbench.recipes import TASKS as RECIPES
+
 from thalweg.health.codes import CODES
 from thalweg.record.foreign.log import Log, Series
 from thalweg.types import Finding
