@@ -99,7 +99,7 @@ def telling(seen: Samples) -> Iterator[Finding]:
         text += "samples; it will not be known when the model is used"
         severity, sure = ("warn", 0.7) if found.how == "line" else ("act", 0.85)
     remedy = "leave out what is known only once the target is"
-    yield made("TW205", seen.step, sure, text, numbers=numbers, severity=severity, remedy=remedy)
+    yield made("TW205", 1, sure, text, numbers=numbers, severity=severity, remedy=remedy)
 
 
 def _columns(found: Telling) -> str:
@@ -169,7 +169,7 @@ def rare_class(seen: Samples) -> Iterator[Finding]:
         text += f"{least:,}" + (f" ({seen.rarest} different ones)" if seen.is_whole else "")
         text += "; accuracy will not show whether it is learnt"
         numbers = {"most": most, "least": least, "classes": len(seen.counts)}
-        yield made("TW204", seen.step, 0.6, text, numbers=numbers, severity="warn")
+        yield made("TW204", 1, 0.6, text, numbers=numbers, severity="warn")
 
 
 def is_rare(most: float, least: float, *, rows: int | None) -> bool:
