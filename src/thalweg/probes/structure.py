@@ -16,13 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thalweg.facts import LossGraph, Moved, Outsider, Setup, StepFacts, Targets
-from thalweg.probes.flow import Flow, tensors_of
+from thalweg.facts import LossGraph, Moved, Outsider, Setup, StepFacts
+from thalweg.probes.flow import Flow
 from thalweg.probes.gradients import Gradients
+from thalweg.probes.inputs import tensors_of
 from thalweg.probes.loss_graph import read_loss
 from thalweg.probes.outsiders import find_outsiders
 from thalweg.probes.probe import Probe
-from thalweg.probes.setup import held_by, other_optimizers, owners, rates_of, setup
+from thalweg.probes.setup import held_by, other_optimizers, owners, rates_of, resting, setup
 from thalweg.probes.targets import Output
 
 MASTERS = ("master", "compensation", "kahan", "shift", "exp_avg_comp")
@@ -65,7 +66,7 @@ class Watch:
         self._gradients = Gradients(named, held)
         self._output: Output | None = None
         self._loss: LossGraph | None = None
-        self._targets: Targets | None = None
+        self._is_number = False
         self._number = 0
 
     def as_probe(self) -> Probe:
@@ -108,7 +109,10 @@ class Watch:
             self._output = Output(found)
 
     def saw_loss(self, loss: Tensor) -> None:
-        """A loss, before or after its backward pass."""
+        """A loss, before or after its backward pass; without a graph it reaches nothing."""
+        if loss.grad_fn is None:
+            self._is_number = True
+            return
         if self._loss is None or not self._loss.links:
             self._loss = read_loss(loss, self._names)
         if self._output is not None:
@@ -134,7 +138,7 @@ class Watch:
         moved = self._gradients.moved(self.setup.optimizer, peak)
         step = self._facts(moved, rate, peak)
         self._gradients.after_step()
-        self._loss = None
+        self._loss, self._is_number = None, False
         if self._flow is not None:
             self._flow.clear()
         return step
@@ -143,6 +147,8 @@ class Watch:
         """The facts of a step whose loss was shown only after it."""
         if step.loss is not None:
             return step
+        if loss.grad_fn is None:
+            return replace(step, is_number=True)
         output = self._output
         if output is not None:
             output.saw_loss(loss)
@@ -168,6 +174,9 @@ class Watch:
             loss=self._loss,
             targets=None if output is None else output.targets(),
             keeps_master=any(keeps_master(optimizer) for optimizer in self._optimizers),
+            are_alike="" if flow is None else flow.given.are_alike,
+            resting=frozenset(self._names.get(i, "") for i in resting(self._optimizers)),
+            is_number=self._is_number,
         )
 
     def _forget(self) -> None:
