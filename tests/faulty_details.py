@@ -327,3 +327,8 @@ def inputs_of_zeros():
 @faulty("TW104")
 def the_same_inputs_for_all():
     return train(mlp(), batches=((x[:1].expand(32, 8), y) for x, y in points()))
+
+
+@faulty("TW307")
+def stepped_never_and_zeroed_always():
+    return train(mlp(), batches=points(steps=2), step=lambda optimizer: None)

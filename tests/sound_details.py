@@ -503,3 +503,8 @@ def one_time_for_the_whole_batch():
 @sound
 def padded_with_zeros():
     return train(mlp(), batches=((x * (torch.arange(8) < 3), y) for x, y in points()))
+
+
+@sound
+def a_window_that_is_longer_than_the_run():
+    return train(mlp(), batches=points(steps=3), every=4)

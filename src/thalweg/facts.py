@@ -166,6 +166,7 @@ class LossGraph:
 
     value: of the loss; reached: names of the weights that it depends on; depth: layers on the
     shortest way from the loss to its farthest weight; depth_of: the same of each
+    is_times_zero: all of it is multiplied by 0, as far as that can still be seen
     flat: a function on the way whose slope is 0 everywhere, such as "round"; "" where there is none
     orphans: layers' weights that nothing but this graph holds; past: of weights with few units, the
     weights that the loss reaches without them
@@ -177,6 +178,7 @@ class LossGraph:
     depth: int
     is_normalised: bool
     depth_of: tuple[tuple[str, int], ...] = ()
+    is_times_zero: bool = False
     flat: str = ""
     orphans: int = 0
     past: tuple[tuple[str, frozenset[str]], ...] = ()

@@ -10,8 +10,8 @@ from thalweg.types import Finding
 
 Steps = Sequence[StepFacts]
 
-LEAST = 64
-"""Size of a weight from which it can be told how it was drawn."""
+LEAST = 256
+"""Size of a weight from which it can be told whether it is as it was drawn."""
 
 REBUILT = (
     "build the optimizer after the last change to the model: optimizer(model.parameters()); a "
@@ -55,14 +55,14 @@ def drawn_and_frozen(setup: Setup, steps: Steps) -> Iterator[Finding]:
     still = [weight for weight in matrices if not weight.is_trainable]
     trained = [weight for weight in matrices if weight.is_trainable and weight.is_held]
     fresh = [weight for weight in still if weight.is_fresh and weight.is_held]
-    is_pretrained = any(weight.initial != "drawn" for weight in still if weight.size >= LEAST)
+    is_pretrained = any(not weight.is_fresh for weight in still if weight.size >= LEAST)
     if not fresh or not trained or is_pretrained or last_run(matrices, steps) in still:
         return
     first = min(orders[weight.module].order for weight in fresh)
-    later = [ran for ran in orders.values() if ran.order > first]
-    if any(ran.cut_from or ran.with_grad for ran in later if ran.module in home(fresh)) or any(
-        ran.cut_from for ran in later if ran.module in home(trained)
-    ):
+    learning = {weight.module for weight in setup.weights if weight.is_trainable}
+    later = [ran for ran in orders.values() if ran.order > first and ran.module in learning]
+    fed = any(ran.cut_from for ran in later)
+    if fed or any(orders[weight.module].with_grad for weight in fresh):
         text = (
             f"{named(fresh)} have requires_grad = False and look as they were drawn, though the "
             "optimizer was given them"
@@ -73,11 +73,6 @@ def drawn_and_frozen(setup: Setup, steps: Steps) -> Iterator[Finding]:
             "were loaded"
         )
         yield made("TW307", 1, 0.7, text, numbers=numbers, severity="warn", remedy=remedy)
-
-
-def home(weights: Sequence[Weight]) -> set[str]:
-    """Their modules."""
-    return {weight.module for weight in weights}
 
 
 def made_anew(setup: Setup, steps: Steps) -> Iterator[Finding]:

@@ -186,9 +186,16 @@ def masked(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
     if len(zero) == 2 and is_of_classes(zero[0]):
         text = "the loss and every gradient were exactly 0 in the first two steps"
         yield made("TW310", zero[0].number, 0.8, text, numbers={"loss": 0.0})
-    elif len(zero) == 1 and len(facts) == 2 and any(is_of_labels(step) for step in facts):
+    elif zero and (
+        is_a_mask(zero[0]) or (len(zero) < len(facts) and any(map(is_of_labels, facts)))
+    ):
         text = f"at step {zero[0].number} the loss and every gradient were exactly 0"
         yield made("TW310", zero[0].number, 0.75, text, numbers={"loss": 0.0})
+
+
+def is_a_mask(step: StepFacts) -> bool:
+    """Was the loss multiplied by 0?"""
+    return step.loss is not None and step.loss.is_times_zero
 
 
 def value_of(step: StepFacts) -> float:

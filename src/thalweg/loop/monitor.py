@@ -315,10 +315,12 @@ class Monitor:
             self._told.say(f"monitor: {self.number:,} steps, {self._cost}")
 
     def _judge_end(self) -> None:
-        if self.number == 0 and self._num_losses > MOST_JOINED:
-            watch = self._watch
+        watch = self._watch
+        if self.number or self._num_losses < 2 or watch is None:
+            return
+        if self._num_losses > MOST_JOINED or watch.were_zeroed:
             is_still = all(torch.equal(sample(p), before) for p, before in self._begun)
-            if watch is not None and watch.has_arrived and is_still:
+            if watch.has_arrived and is_still:
                 text = (
                     f"{self._num_losses} losses came with gradients, and no weight was ever moved"
                 )

@@ -60,6 +60,22 @@ def shape_of(node: Any) -> tuple[int, ...]:
     return tuple(int(n) for n in node._input_metadata[0].shape) if node._input_metadata else ()
 
 
+def number_in(node: Any) -> float | None:
+    """What a "Mul" or "Div" multiplies by, where that is one number and still kept: the backward
+    pass lets go of it.
+    """
+    try:
+        other = node._saved_other
+    except (AttributeError, RuntimeError):
+        return None
+    if other is None or (isinstance(other, Tensor) and other.numel() != 1):
+        return None
+    number = float(other)
+    if kind_of(node) == "Div":
+        return 1 / number if number else None
+    return number
+
+
 @dataclass(frozen=True, slots=True)
 class Leaves:
     """What a graph ends in. depths: the least number of layers between its root and each leaf, by

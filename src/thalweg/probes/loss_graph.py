@@ -21,6 +21,7 @@ from thalweg.probes.graph import (
     below,
     kind_of,
     leaves,
+    number_in,
     orphans,
     past,
     shape_of,
@@ -93,10 +94,20 @@ def read_loss(loss: Tensor, names: Mapping[int, str]) -> LossGraph:
         depth=max(depth_of.values(), default=0),
         is_normalised=is_normalised,
         depth_of=tuple(depth_of.items()),
+        is_times_zero=is_times_zero(loss.grad_fn),
         flat=next((kind.lower() for kind in FLAT if kind in kinds), ""),
         orphans=orphans(found.weights, names),
         past=past_few(loss.grad_fn, found.weights, names) if is_of_classes(links) else (),
     )
+
+
+def is_times_zero(node: Any) -> bool:
+    """Was the whole of it multiplied by 0?"""
+    while kind_of(node) in ("Mul", "Div") and len(below(node)) == 1:
+        if number_in(node) == 0:
+            return True
+        node = below(node)[0]
+    return False
 
 
 def is_of_classes(links: Sequence[Link]) -> bool:

@@ -24,7 +24,9 @@ SPREAD_OUT = (nn.Linear, nn.modules.conv._ConvNd, nn.Bilinear)
 """Modules whose weights have inputs and units."""
 
 LEAST_DRAWN, LEAST_FRESH = 64, 256
-"""Values that it takes to tell how a weight was drawn, and that nothing was done to it since."""
+"""Values that it takes to tell how a weight was drawn, and, whatever way that was, that nothing was
+done to it since.
+"""
 
 
 def setup(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> Setup:
@@ -145,7 +147,7 @@ def weight_of(
         units=units,
         initial="" if values is None else initial(values),
         gain=gain(values, inputs) if values is not None and inputs else 1.0,
-        is_fresh=values is not None and inputs > 0 and is_fresh(values),
+        is_fresh=values is not None and inputs > 0 and is_fresh(values, inputs),
     )
 
 
@@ -196,16 +198,19 @@ def is_drawn(rows: Tensor) -> bool:
     return all(within)
 
 
-def is_fresh(rows: Tensor) -> bool:
+def is_fresh(rows: Tensor, inputs: int) -> bool:
     """Are the values just drawn: evenly between two sharp bounds, or from a normal curve? Training
-    blurs the bounds, and makes the tails of the curve heavier.
+    blurs the bounds, and makes the tails of the curve heavier. Few values must be drawn as torch
+    does, up to 1 / sqrt(inputs).
 
     >>> layer = nn.Linear(32, 32)
-    >>> is_fresh(some(layer.weight)), is_fresh(some(layer.weight) ** 3)
+    >>> is_fresh(some(layer.weight), 32), is_fresh(some(layer.weight) ** 3, 32)
     (True, False)
     """
     is_one = float(rows.min()) == float(rows.max())
-    if rows.numel() < LEAST_FRESH or is_one or not is_drawn(rows):
+    if is_one or not is_drawn(rows):
+        return False
+    if rows.numel() < LEAST_FRESH and not 0.9 < float(rows.abs().max()) * inputs**0.5 < 1.0001:
         return False
     num, size = rows.numel(), float(rows.square().mean())
     tail = float(rows.pow(4).mean()) / size**2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from thalweg.probes.graph import PASSING, below, kind_of, shape_of
+from thalweg.probes.graph import PASSING, below, kind_of, number_in, shape_of
 
 REDUCED = ("Mean", "Sum")
 UNITS = ("Relu", "Sigmoid", "Tanh")
@@ -53,7 +53,7 @@ def squared(root: Any) -> Squared | None:
     """
     node, factor = root, 1.0
     while kind_of(node) in ("Mul", "Div") and len(below(node)) == 1:
-        more = _number_in(node)
+        more = number_in(node)
         factor = None if factor is None or more is None else factor * more
         node = below(node)[0]
     if kind_of(node) == "MseLoss":
@@ -68,17 +68,6 @@ def squared(root: Any) -> Squared | None:
         return None
     factor = factor if len(set(reductions)) == 1 else None
     return Squared(difference, reductions[0] == "Mean", factor, True)
-
-
-def _number_in(node: Any) -> float | None:
-    """What a node multiplies by; its graph lets go of it in the backward pass."""
-    try:
-        other = node._saved_other
-    except (AttributeError, RuntimeError):
-        return None
-    if other is None or other.numel() != 1 or float(other) == 0:
-        return None
-    return 1 / float(other) if kind_of(node) == "Div" else float(other)
 
 
 def _under_square(node: Any) -> Any:

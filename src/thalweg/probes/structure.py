@@ -122,6 +122,11 @@ class Watch:
     def has_arrived(self) -> bool:
         return self._gradients.has_arrived
 
+    @property
+    def were_zeroed(self) -> bool:
+        """Were gradients zeroed before the first step, so that no step was to use them?"""
+        return self._gradients.were_zeroed
+
     def before_step(self, optimizer: torch.optim.Optimizer | None = None) -> None:
         """An optimizer is about to use the gradients; by default the first."""
         self._gradients.before_step(held_by([optimizer or self._optimizers[0]]))
