@@ -16,10 +16,11 @@ from looked_at import (
     mlp,
     points,
     squared,
+    tokens,
     train,
     values,
 )
-from sound_models import conv
+from sound_models import conv, next_token
 
 
 def tens(**sizes):
@@ -332,3 +333,8 @@ def the_same_inputs_for_all():
 @faulty("TW307")
 def stepped_never_and_zeroed_always():
     return train(mlp(), batches=points(steps=2), step=lambda optimizer: None)
+
+
+@faulty("TW202")
+def two_numbers_for_each_of_fifty_symbols():
+    return train(nn.Sequential(nn.Embedding(50, 2), nn.Linear(2, 50)), by(next_token), tokens())

@@ -65,10 +65,11 @@ class Modes:
 
     # ------------------------------------------------------------ passes
 
-    def trained(self, args: Any = ()) -> None:
+    def trained(self, args: Any = None) -> None:
         """A pass with gradients; on what, where that is looked at."""
         self._num_in_row = 0
-        self._most_rows = max(self._most_rows, num_rows(args))
+        if args is not None:
+            self._most_rows = max(self._most_rows, num_rows(args))
 
     def passed(self, number: int, args: Any) -> list[Finding]:
         """A pass without gradients in training mode, after this many steps."""

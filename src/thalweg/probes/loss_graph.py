@@ -64,8 +64,8 @@ SELF_NORMALISED = re.compile(r"^Elu|^Sin$|^Cos$")
 
 MOST_IN_HEAD = 200
 
-MANY, FEW, MOST_FEW = 5, 8, 16
-"""Classes from which it is asked whether layers are too narrow for them; units of such a layer; and
+MANY, FEW, MOST_FEW = 5, 8, 8
+"""Classes from which it is asked whether layers are too narrow for them; units of such layers; and
 how many of these are looked at.
 """
 
@@ -119,7 +119,7 @@ def past_few(
     root: Any, weights: Mapping[int, Tensor], names: Mapping[int, str]
 ) -> tuple[tuple[str, frozenset[str]], ...]:
     """Of each layer with few units, the weights that the loss reaches past it."""
-    few = [i for i, p in weights.items() if i in names and p.shape[0] <= FEW]
+    few = [i for i, p in weights.items() if i in names and min(p.shape[0], p[0].numel()) <= FEW]
     rows = ((names[i], past(root, i)) for i in few[:MOST_FEW])
     return tuple((name, frozenset(names[i] for i in found if i in names)) for name, found in rows)
 
