@@ -148,7 +148,7 @@ def _squared(link: Link, targets: Targets) -> Iterator[Finding]:
         yield made("TW305", 1, sure, text, numbers=numbers, pairing=what)
     elif is_class_ids(targets):
         text = (
-            f"a squared loss on the whole numbers 0 to {targets.highest:.0f}, about equally many "
+            f"the loss is a distance to the whole numbers 0 to {targets.highest:.0f}, about as many "
             "of each: they look like class numbers"
         )
         what = (

@@ -1,7 +1,8 @@
-"""The model's output in one step, and the targets of a squared loss, found from its gradient.
+"""The model's output in one step, and the targets of a distance to them.
 
-The gradient of mean((o - t)^2) by o is 2 (o - t) / n, times a scale that the loss's own value
-gives. So t is known without asking anyone for it.
+Before the backward pass the graph keeps them. Afterwards the gradient tells: that of
+mean((o - t)^2) by o is 2 (o - t) / n, times a scale that the loss's own value gives. So t is known
+without asking anyone for it.
 """
 
 from __future__ import annotations
@@ -79,9 +80,17 @@ class Output:
         """None where the loss is not a squared one of this output, or the gradient was not seen."""
         is_changed = self._values._version != self._version
         loss, gradient = self._loss, self._gradient
-        if loss is None or gradient is None or is_changed or not self.is_finite:
+        if loss is None or is_changed or not self.is_finite:
             return None
         given, slope = through(loss.unit, self._values.double())
+        of = loss.of
+        if of.target is not None or of.away is not None:
+            found = of.target if of.away is None else given - of.away.reshape(given.shape)
+            assert found is not None
+            found = found.reshape(given.shape).double()
+            return described(found, torch.ones_like(found, dtype=torch.bool), self._values)
+        if gradient is None or not of.has_slope:
+            return None
         known = slope > STEEP
         gradient = gradient.double() / torch.where(known, slope, torch.inf)
         found = [given - away for away in differences(loss, gradient, known)]
@@ -111,13 +120,16 @@ def differences(loss: _Loss, gradient: Tensor, known: Tensor) -> list[Tensor]:
     """
     size = float(gradient.square().sum())
     factor = loss.of.factor
-    total = loss.value / (factor or 1.0) * (gradient.numel() if loss.of.is_mean else 1)
+    value = loss.value / (factor or 1.0)
+    value = value**2 if loss.of.is_root else value
+    total = value * (gradient.numel() if loss.of.is_mean else 1)
     if not (size > 0 and math.isfinite(size) and total > 0):
         return []
     by_mean = gradient * math.sqrt(total / size)
     if bool(known.all()):
-        return [gradient * (2 * loss.value / size), by_mean] if factor is None else [by_mean]
-    if factor is None:
+        twice = 1 if loss.of.is_root else 2
+        return [gradient * (twice * loss.value / size), by_mean] if factor is None else [by_mean]
+    if factor is None or loss.of.is_root:
         return []
     part = gradient * (0.5 / factor * (gradient.numel() if loss.of.is_mean else 1))
     return [part] if float(part.square().sum()) <= 1.001 * total else []
