@@ -148,8 +148,8 @@ def _squared(link: Link, targets: Targets) -> Iterator[Finding]:
         yield made("TW305", 1, sure, text, numbers=numbers, pairing=what)
     elif is_class_ids(targets):
         text = (
-            f"the loss is a distance to the whole numbers 0 to {targets.highest:.0f}, about as many "
-            "of each: they look like class numbers"
+            f"the loss is a distance to the whole numbers 0 to {targets.highest:.0f}, about as "
+            "many of each: they look like class numbers"
         )
         what = (
             f"for classes, give the model {targets.num_distinct} outputs and use cross_entropy; "
