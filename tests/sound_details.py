@@ -508,3 +508,27 @@ def padded_with_zeros():
 @sound
 def a_window_that_is_longer_than_the_run():
     return train(mlp(), batches=points(steps=3), every=4)
+
+
+@sound
+def sparse_inputs():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight, self.last = nn.Parameter(torch.randn(8, 32) / 3), nn.Linear(32, 4)
+
+        def forward(self, x):
+            return self.last(torch.sparse.mm(x, self.weight).relu())
+
+    return train(Net(), batches=((x.relu().to_sparse(), y) for x, y in points()))
+
+
+@sound
+def nested_inputs():
+    def parts(x):
+        return torch.nested.nested_tensor([x[:20], x[20:]])
+
+    def loss(o, y):
+        return functional.cross_entropy(torch.cat(list(o.unbind())), y)
+
+    return train(nn.Sequential(nn.Linear(8, 4)), by(loss), ((parts(x), y) for x, y in points()))

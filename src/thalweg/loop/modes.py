@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from thalweg.facts import Setup
 from thalweg.health.signals import evaluated_in_training, trained_in_evaluation
 from thalweg.probes.gradients import sample
-from thalweg.probes.inputs import tensors_of
+from thalweg.probes.inputs import is_plain, tensors_of
 from thalweg.types import Finding
 
 LOOSE = 3
@@ -85,7 +85,7 @@ class Modes:
             between.is_measured = is_measured(self._model)
         between.num += 1
         between.is_larger |= 0 < self._most_rows < num_rows(args)
-        if number in COMPARED and len(between.given) < LOOSE:
+        if number in COMPARED and len(between.given) < LOOSE and is_plain(first):
             between.given.append(sample(first))
         self._num_in_row += 1
         is_excused = between.is_repeated or between.is_measured
@@ -145,7 +145,7 @@ def is_measured(model: nn.Module) -> bool:
 def num_rows(args: Any) -> int:
     """Samples in the first tensor; 0 where there is none."""
     first = next(tensors_of(args), None)
-    return len(first) if first is not None and first.ndim else 0
+    return first.size(0) if first is not None and first.ndim else 0
 
 
 def is_in(given: Tensor, others: list[Tensor]) -> bool:

@@ -98,6 +98,11 @@ def apart(rows: Tensor) -> tuple[int, bool]:
     return int(kept.sum()), bool((likeness.square() > 1 - ONE).all())
 
 
+def is_plain(tensor: Tensor) -> bool:
+    """Is it neither sparse nor nested, so that its values can be looked at?"""
+    return tensor.layout == torch.strided and not tensor.is_nested
+
+
 class Given:
     """What the whole model was given in a step: data, which need no graph."""
 
@@ -106,9 +111,11 @@ class Given:
         self._are_alike: list[Literal["", "zero", "alike"]] = []
 
     def see(self, args: Any) -> None:
+        """Note what a pass was given. Sparse and nested tensors are not looked into."""
         tensors = list(tensors_of(args))
-        self.pointers |= {t.data_ptr() for t in tensors}
-        self._are_alike.append(alike(tensors))
+        plain = [tensor for tensor in tensors if is_plain(tensor)]
+        self.pointers |= {t.data_ptr() for t in plain}
+        self._are_alike.append(alike(plain) if len(plain) == len(tensors) else "")
 
     @property
     def are_alike(self) -> Literal["", "zero", "alike"]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from thalweg.facts import LossGraph, Moved, Outsider, Setup, StepFacts
 from thalweg.probes.flow import Flow
 from thalweg.probes.gradients import Gradients
-from thalweg.probes.inputs import tensors_of
+from thalweg.probes.inputs import is_plain, tensors_of
 from thalweg.probes.loss_graph import read_loss
 from thalweg.probes.outsiders import find_outsiders
 from thalweg.probes.probe import Probe
@@ -103,7 +103,7 @@ class Watch:
     def saw_output(self, output: Any) -> None:
         """The model gave this, in a pass that trains."""
         found = next(tensors_of(output), None)
-        if found is not None and found.requires_grad:
+        if found is not None and found.requires_grad and is_plain(found):
             if self._output is not None:
                 self._output.close()
             self._output = Output(found)
