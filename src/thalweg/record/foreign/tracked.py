@@ -77,7 +77,7 @@ def of_entries(entries: Iterable[tuple[str, int, float, float]]) -> Cells:
     left out: it would stand twice.)
     """
     gathered, stamps = Gathered(), []
-    row: dict[str, float] = {}
+    row: dict[str, Any] = {}
     now = None
     for name, step, value, seconds in entries:
         if name == STEP:
