@@ -96,6 +96,18 @@ def log_of(meta: dict[str, Any], path: Path) -> Log:
     return Log("run", "bench", series=series, settings=settings_of(meta), rows=num_rows)
 
 
+def log_of_columns(columns: Columns, settings: dict[str, Any]) -> Log:
+    """Of a run that is under way."""
+    series: dict[str, Series] = {}
+    for table in TABLES:
+        rows = getattr(columns, table)
+        steps = np.array([row["step"] for row in rows], np.float64)
+        for name in dict.fromkeys(name for row in rows for name in row if name != "step"):
+            values = np.array([row.get(name, np.nan) for row in rows], np.float64)
+            series[name] = Series(name, steps, values)
+    return Log("run", "bench", series=series, settings=settings, rows=len(columns.steps))
+
+
 def settings_of(meta: dict[str, Any]) -> dict[str, Any]:
     """What a configuration file would tell of the run."""
     recipe = meta["recipe"]

@@ -62,7 +62,7 @@ HIDES = {
     "batch_too_small": {"spikes"},
     "schedule_fault": {"plateau", "underfitting"},
     "weight_decay_too_strong": {"underfitting", "label_noise"},
-    "plateau": {"underfitting"},
+    "underfitting": {"plateau"},
     "label_noise": {"divergence", "plateau", "underfitting"},
     "stuck_at_chance": {"plateau", "lr_too_low", "underfitting", "label_noise", "overfitting"},
     "overfitting": {"plateau", "lr_too_high"},
@@ -91,13 +91,20 @@ def diagnose(log: Log) -> Verdict:
 
 def so_far(log: Log) -> Verdict:
     """`diagnose` of a run that goes on: without what only the whole of one can bear."""
-    verdict = diagnose(log)
-    end = View(log).end
-    borne = tuple(each for each in verdict.findings if end >= ONLY_AFTER.get(each.code, 0.0))
+    verdict, view = diagnose(log), View(log)
+    borne = tuple(each for each in verdict.findings if _is_borne(view, each))
     return verdict if borne == verdict.findings else replace(verdict, findings=borne)
 
 
-ONLY_AFTER = {"TW102": inf, "TW103": inf, "TW403": inf, "TW104": 100}
+def _is_borne(view: View, finding: Finding) -> bool:
+    """Can it be said before the end? A rate that is too low can where its steps were measured."""
+    if finding.code == "TW102" and finding.evidence.get("update_ratio") is not None:
+        is_short = finding.evidence["update_ratio"] < rates.SHORT_STEPS
+        return is_short and view.end >= rates.ENOUGH and not rates.still_rises(view)
+    return view.end >= ONLY_AFTER.get(finding.code, 0.0)
+
+
+ONLY_AFTER = {"TW102": inf, "TW103": inf, "TW202": inf, "TW403": inf, "TW104": 100}
 """Slow, standing still, cut short: a run that goes on looks like it. For its first hundred steps a
 small one looks as if it were stuck at chance."""
 

@@ -86,6 +86,14 @@ def raised(view: View) -> Suspicion | None:
     )
 
 
+def still_rises(view: View) -> bool:
+    """Is the rate on its way up, as in a warm-up?"""
+    if view.lr is None or len(view.lr) < 4:
+        return False
+    rates = np.nan_to_num(view.lr.values)
+    return bool(rates[-1] > 1.1 * rates[int(0.7 * len(rates))])
+
+
 def rate_rose(view: View, step: float) -> bool:
     """Did the rate jump in the steps before?"""
     rates = view.lr_at(np.array([step - 4, step - 3, step - 2, step - 1, step]))
@@ -184,9 +192,11 @@ def _restless(view: View, curve: Curve) -> Suspicion | None:
     """The loss goes up and down by much of what it fell, at a rate that does not come down."""
     if view.validation is None:
         return None  # a training loss moves from batch to batch, whatever the steps are
-    jitter = jitter_of(view, curve)
+    jitter, ratio = jitter_of(view, curve), update_ratio(view)
     if view.fall_of(curve) <= 0 or jitter < RESTLESS or end_rate(view, curve) < 0.2:
         return None
+    if ratio is not None and ratio < SHORT_STEPS:
+        return None  # so short a step throws nothing about: the loss has hardly fallen yet
     return Suspicion(
         "lr_too_high",
         float(curve.t[len(curve) // 2]),

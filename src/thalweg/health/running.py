@@ -54,8 +54,10 @@ def _done_early(view: View, steps: np.ndarray, rates: np.ndarray) -> Suspicion |
     if not is_low[-1]:
         return None
     at = int(np.flatnonzero(~is_low)[-1]) + 1
-    share = (steps[-1] - steps[at]) / max(steps[-1] - steps[0], 1.0)
-    if share < 0.5:
+    end = max(float(steps[-1]), view.number("steps") or 0.0)
+    whole, low = max(end - steps[0], 1.0), float(steps[-1] - steps[at])
+    share = (end - steps[at]) / whole
+    if share < 0.5 or low < 0.05 * whole:
         return None
     return Suspicion(
         "schedule_fault",
