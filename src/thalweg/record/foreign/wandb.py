@@ -38,8 +38,11 @@ _ROW = b"\x12"
 _NUMBERED = re.compile(rb"\x08[\x80-\xff]*[\x00-\x7f]([\x12\x1a])", re.DOTALL)
 """The head of most records: their number, then a History or a Summary."""
 
+_KINDS, _BYTES, _LONG = 7, 2, 1 << 7
+"""The bits of a field's head that tell its kind; that of bytes; heads of two bytes and more."""
+
 _ITEM, _NAMES, _VALUE = 0x0A, (0x0A, 0x12), b"\x82\x01"
-"""How fields begin: a Record's History and Summary; an Item; its key; its value as JSON."""
+"""How fields begin: an Item; its key; its value as JSON."""
 
 
 def read_wandb(path: Path) -> Tracked:
@@ -110,7 +113,10 @@ def _items(data: bytes, place: int, end: int) -> dict[str, Any]:
     end = min(end, len(data))
     while place < end:
         kind = data[place]
-        length, begin = varint(data, place + 1)
+        if kind & _KINDS != _BYTES:
+            break
+        after = place + 1 if kind < _LONG else varint(data, place)[1]
+        length, begin = varint(data, after)
         place = begin + length
         if kind != _ITEM:
             continue
