@@ -274,7 +274,8 @@ def test_all_kinds_of_wandbs_values(tmp_path):
         for i, value in enumerate([1.5, "NaN", math.nan, math.inf, "Infinity", None, 2])
     ]
     config = field(4, item("optim", {"lr": 0.1}) + item("batch_size", 4) + item("_wandb", {"a": 1}))
-    rows += [row(9, field(200, b"hidden"), item(("train", "loss"), 1), field(2, field(1, 9)))]
+    hidden, step = field(200, b"hidden"), field(2, field(1, 9))
+    rows += [row(9, hidden, item(("train", "loss"), 1), item("_step", 9), step)]
     later = field(5, item("max_grad_norm", 2.5))
     log = read(wandb(tmp_path, field(17, field(1, b"id") + config), *rows, later))
     values = [1.5, math.nan, math.nan, math.inf, math.inf, 2, 1]
