@@ -26,6 +26,15 @@ def test_a_file_of_wandb_that_is_cut_is_read_to_the_cut(tmp_path):
     assert curve(log, "loss") == curve(read(WANDB), "loss")[: len(log.series["loss"])]
 
 
+@pytest.mark.parametrize("left", range(9))
+def test_a_block_of_wandb_may_end_anywhere(tmp_path, left):
+    texts = (row(0, item("note", "x" * count)) for count in range(BLOCK - 60, BLOCK))
+    first = next(record for record in texts if len(frames([record])) == BLOCK - left)
+    raw = frames([first, *(row(i, item("loss", 1 / i), item("_step", i)) for i in range(1, 9))])
+    log = read(written(tmp_path, "run-1.wandb", raw))
+    assert (len(log.series["loss"]), log.notes) == (8, [])
+
+
 def test_a_wrong_checksum_of_wandb_is_read_up_to_there(tmp_path):
     raw = bytearray(WANDB.read_bytes())
     raw[len(raw) // 2] ^= 1
