@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from thalweg.health import breaks, descent, fitting, labels, layers, rates, running
+from thalweg.health import breaks, descent, fitting, labels, layers, rates, running, split
 from thalweg.health.codes import BY_KEY, Code
 from thalweg.health.state import state_of
 from thalweg.health.view import Detector, Suspicion, View
@@ -32,10 +32,12 @@ DETECTORS: tuple[Detector, ...] = (
     rates.batch_too_small,
     labels.all_masked,
     labels.label_noise,
+    split.leakage,
     labels.leakage,
     fitting.unshuffled,
     fitting.repeated_batches,
     fitting.class_imbalance,
+    split.rare_class,
     fitting.overfitting,
     fitting.underfitting,
     fitting.forgetting,
