@@ -14,7 +14,7 @@ BENCH := $(VENV)-bench
 JOBS ?= 2
 TESTS := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: demo test types check exams adapters faults faultbench-data faultbench format clean
+.PHONY: demo test types check exams adapters faults faultbench-data faultbench faultbench-repair faultbench-quick format clean
 .DEFAULT_GOAL := demo
 
 demo: $(RUNTIME)
@@ -45,6 +45,12 @@ faultbench-data: $(BENCH)/ready
 
 faultbench: $(BENCH)/ready
 	$(BENCH)/bin/python -m benchmarks.health $(FAULTBENCH)
+
+faultbench-repair: $(BENCH)/ready
+	$(BENCH)/bin/python -m benchmarks.health_repair $(FAULTBENCH)
+
+faultbench-quick: $(TOOLS)
+	$(BIN)/python -m benchmarks.health_quick
 
 format: $(TOOLS)
 	$(BIN)/ruff format .

@@ -242,7 +242,7 @@ def test_what_is_suggested_is_tried_and_the_run_left_alone(run, capsys):
     tries = json.loads(out)["tries"]
     assert digest(run) == before
     best = tries["tries"][0]
-    assert best["settings"] == {"lr": 1e-05}
+    assert best["settings"]["lr"] >= 1e-05
     assert best["better_by"] > 0
     assert {row["change"] for row in tries["tries"]} >= {"as it was"}
 

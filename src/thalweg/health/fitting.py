@@ -118,12 +118,14 @@ the next, for so many classes at most: the symbols of a language are unsure by n
 
 def unsureness(view: View) -> tuple[float, float, int] | None:
     """The best validation loss by that of one who is right as often and equally unsure of every
-    sample; how often that is; of how many classes. None: not known
+    sample; how often that is; of how many classes. None: not known, or labels are smoothed
     """
     curve, chance = view.validation, view.chance
     accuracy = Curve.of(view.log.get("validation_accuracy"))
     if curve is None or chance is None or accuracy is None or len(curve) < 8:
         return None
+    if view.number("label_smoothing"):
+        return None  # it lifts the loss, of validation too as most tools measure it
     classes = round(math.exp(chance))
     right = float(accuracy.at(curve.t[[curve.best_at]])[0])
     return curve.best / evenly(right, classes), right, classes

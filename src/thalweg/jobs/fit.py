@@ -159,6 +159,8 @@ def _begin(data: Any, study: Study, plan: FitPlan, place: Place, descent: Descen
     environment = environment_of(data, plan.machine, _held(plan.settings))
     if parent := place.origin.get("parent"):
         environment["parent"] = f"{parent['run']}, step {parent['step']:,}"
+    if study.classes:
+        environment["classes"] = str(len(study.classes))
     place.written.facts(settings=chosen, environment=environment)
     if place.folder is not None:
         write_settings(place.folder, plan, chosen, data, place.origin)

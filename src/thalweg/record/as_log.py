@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from thalweg.record.foreign.log import LOSS, LR, NORM, VALIDATION, Log, Series
@@ -32,10 +34,24 @@ def as_log(history: History, source: str) -> Log:
             points = [(row.number, row.values[name]) for row in rows if name in row.values]
             is_main = split == "validation" and name == "loss"
             log.series[VALIDATION if is_main else f"{split}_{name}"] = Series.of(name, points)
-    log.settings = {name: value for name, value in history.settings.items() if value is not None}
+    log.settings = _settings_of(history)
     log.split = history.results.get("summary", {}).get("split") or {}
     if history.damage:
         log.notes.append(history.damage)
     if history.num_thinned:
         log.notes.append(f"{history.num_thinned:,} points were left out by the record")
     return log
+
+
+def _settings_of(history: History) -> dict[str, Any]:
+    """As they were asked for, with the planned steps and the number of classes."""
+    found = {name: value for name, value in history.settings.items() if value is not None}
+    number, epoch = history.steps["number"], history.steps["epoch"]
+    epochs = found.get("epochs")
+    is_open = "steps" not in found and isinstance(epochs, int | float)
+    if is_open and len(number) and float(epoch[-1]) > 0:
+        found["steps"] = round(epochs * float(number[-1]) / float(epoch[-1]))
+    classes = str(history.environment.get("classes", ""))
+    if classes.isdigit():
+        found["num_classes"] = int(classes)
+    return found
