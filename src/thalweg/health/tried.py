@@ -21,9 +21,9 @@ WORTHLESS, WORTH_MUCH = 0.1, 0.7
 TIME = 200
 """Steps, of the run and of the trial together, before which a model need not have learned."""
 
-BETTER, FASTER, WORSE = 0.05, 5.0, 0.02
-"""Another rate is better by this share of the loss, and a higher one falls so many times as far;
-or it is worse by that share."""
+BETTER_BELOW, BETTER_ABOVE, FASTER, WORSE = 0.2, 0.05, 5.0, 0.02
+"""A lower rate is better by this share of the loss (any sound run gains some when its rate is
+lowered), or a higher one by this, and falls so many times as far; or it is worse by that share."""
 
 DIFFERENT = 0.05
 """A gradient that differs by more than this share, and thrice what chance explains, is another."""
@@ -46,6 +46,7 @@ SEARCHED = 6
 """Rates at which it was tried to fit them, before it is said that they cannot be fitted."""
 
 NEEDS = {
+    **dict.fromkeys(("TW001", "TW002", "TW004"), ("rates",)),
     "TW101": ("rates",),
     "TW102": ("rates", "overfit"),
     "TW103": ("rates",),
@@ -235,13 +236,13 @@ def _worth(row: Mapping[str, float], other: str) -> tuple[float, str]:
         f"after {row['steps']:.0f} steps more the loss of samples apart was {row['right']:.4g}, "
         f"with {other} {row['other']:.4g} (give or take {row['error']:.2g})"
     )
-    if not math.isfinite(row["other"]):
+    if not (math.isfinite(row["other"]) and math.isfinite(row["right"])):
         return math.nan, text
     return (row["other"] - row["right"]) / max(abs(row["other"]), 1e-12), text
 
 
 def _is_worthless(row: Mapping[str, float], worth: float) -> bool:
-    """Within chance of nothing, and chance is small."""
+    """Within chance of nothing, and chance is small. Not where it is not known."""
     return worth < WORTHLESS and row["other"] - row["right"] <= 2 * row["error"]
 
 
@@ -263,11 +264,11 @@ def _rates(numbers: Numbers) -> Said:
     )
     scale = abs(row["begin"])
     confirms, refutes = [], []
-    if third < row["begin"] and one - third > max(BETTER * scale, 2 * row["error_lower"]):
+    if third < row["begin"] and one - third > max(BETTER_BELOW * scale, 2 * row["error_lower"]):
         confirms.append("TW101")
     elif third - one > WORSE * scale:
         refutes.append("TW101")
-    gain = max(BETTER * scale, 2 * row["error_higher"])
+    gain = max(BETTER_ABOVE * scale, 2 * row["error_higher"])
     is_faster = row["begin"] - ten > FASTER * max(row["begin"] - one, 0.0)
     if third >= one > three > ten and is_faster and one - ten > gain and _had_time(row):
         confirms.append("TW102")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -111,12 +111,8 @@ def try_out(
         )
     old = old_of(find(run, out), {})
     data = old.check_data(None)
-    known = with_own_schema(old, Settings.of(old.chosen))
-    study = study_of(data, known, lambda text: None)
-    plain = study
-    if known.label_smoothing:  # a loss that can fall to 0
-        plain = study_of(data, replace(known, label_smoothing=0.0), lambda text: None)
-    found = confirm(old, study, plain, said["verdict"], tell)
+    study = study_of(data, with_own_schema(old, Settings.of(old.chosen)), lambda text: None)
+    found = confirm(old, study, said["verdict"], tell)
     return {**said, **found, "tries": _tries(old, study, said["verdict"], steps, tell)}
 
 

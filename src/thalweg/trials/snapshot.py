@@ -76,7 +76,7 @@ class Snapshot:
                 p.grad = grad
             for name, hooks in self._hooks.items():
                 setattr(self._optimizer, name, hooks)
-            self._go_back()
+            self.go_back()
 
     @property
     def found(self) -> list[Tensor | None]:
@@ -93,7 +93,7 @@ class Snapshot:
         factor: of the learning rates; afresh: without the optimizer's memory of past gradients
         Raises UsageError for a loss that no weight can learn from.
         """
-        self._go_back()
+        self.go_back()
         if not self._model.training:  # else layers that are frozen by intent stay so
             self._model.train()
         if afresh:
@@ -120,7 +120,7 @@ class Snapshot:
 
     def gradient(self, batch: Any, number: int) -> list[Tensor | None]:
         """The gradient of a batch at the snapshot; number: of the draws that are used."""
-        self._go_back()
+        self.go_back()
         self._differentiated(batch, number)
         self.steps += 1
         return [p.grad for p in self._parameters()]
@@ -155,7 +155,7 @@ class Snapshot:
             raise UsageError(f"loss_of gives {what}: it must give the mean loss, a tensor of one")
         return loss
 
-    def _go_back(self) -> None:
+    def go_back(self) -> None:
         """To the snapshot; the gradients are left for the end."""
         self._phase.restore(self._tree)
         self._put_back_modes()

@@ -89,7 +89,9 @@ def trial(
     if type(budget) is not int or budget < SHORTEST:
         raise UsageError(f"budget is {budget!r}: it must be {SHORTEST} steps or more")
     learnt, apart = _parted(batches, held)
-    names = in_need([*DESCENTS, "replay"], [each.code for each in findings])
+    codes = [each.code for each in findings]
+    may_replay = last is not None or "TW308" in codes
+    names = in_need([*DESCENTS, "replay"] if may_replay else [*DESCENTS], codes)
     length, chosen = _within(names, budget)
     bench = _Bench(Snapshot(model, optimizer, loss_of), learnt, apart, number, length)
     with bench.snapshot:
@@ -186,6 +188,7 @@ class _Bench:
         A model that knows them already begins low: it is held against what they cost without
         their inputs.
         """
+        self.snapshot.go_back()
         begin = float(self.snapshot.loss([self._sixteen]))
         blank = self._blank()
         search = _Search()
@@ -200,10 +203,10 @@ class _Bench:
         return {**numbers, "rates": len(search.tried), "length": self.length}
 
     def _blank(self) -> float:
-        """What the samples come to cost without their inputs; 0 where these are not known."""
+        """What the samples cost at best without their inputs; 0 where these are not known."""
         if not are_told_apart(self._sixteen):
             return 0.0
-        return _lowest(self._fitting(zeroed(self._sixteen), 1.0)[-3:], otherwise=0.0)
+        return _lowest(self._fitting(zeroed(self._sixteen), 1.0), otherwise=0.0)
 
     def _fitting(self, batch: Any, factor: float, least: float = 0.0) -> list[float]:
         again = repeat(batch, self.length)
@@ -233,7 +236,7 @@ class _Bench:
 
     def _rates(self) -> dict[str, float]:
         """The same batches at other rates."""
-        self.snapshot.descend([])
+        self.snapshot.go_back()
         begin = _mean(self.snapshot.loss(self._held))
         one, third, three, ten = (self._losses(factor) for factor in (1.0, 1 / 3, 3.0, 10.0))
         return {
