@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 import thalweg
 from thalweg.errors import UsageError
@@ -15,7 +14,7 @@ from thalweg.health.tried import DOUBTED, NEEDS, Tried, confirmed, in_need, trie
 from thalweg.trials.parts import permuted, samples, zeroed
 from thalweg.trials.trial import LONGEST, budget_of
 from thalweg.types import Finding
-from trials_kit import SHUFFLED, Cut, Loop, X, Y, dead, normed, slow
+from trials_kit import SHUFFLED, Cut, Loop, X, Y, dead, normed, slow, softmax
 
 # ------------------------------------------------------------ what they say
 
@@ -55,11 +54,7 @@ FAULTS = {
     ),
     "rate too low": (lambda: Loop(optimizer=slow(1e-3)).steps(250), "rates", "TW102"),
     "rate too high": (lambda: Loop(optimizer=slow(3.0)), "rates", "TW101"),
-    "softmax before the loss": (
-        lambda: Loop(lambda: mlp(nn.Softmax(1))).steps(600),
-        "overfit",
-        "TW305",
-    ),
+    "softmax before the loss": (lambda: Loop(softmax).steps(600), "overfit", "TW305"),
     "dead units": (lambda: Loop(dead).steps(300), "overfit", "TW301"),
     "a cut graph": (lambda: Loop(Cut).steps(300), "overfit", "TW309"),
     "stuck at chance": (lambda: Loop(Cut).steps(300), "zeroed", "TW104"),
@@ -150,6 +145,19 @@ def test_what_was_not_tried_says_nothing():
     assert tried_object(tried)["results"][0]["says"] == "not tried: no labels"
 
 
+def test_sixteen_that_are_fitted_without_inputs_say_nothing():
+    row = {**NUMBERS["good"], "begin": 0.7, "blank": 0.01, "best": 0.001}
+    said = Tried((Trial("overfit", 9, row),), 500).said["overfit"]
+    assert (said.confirms, said.refutes) == ((), ())
+
+
+def test_a_weak_signal_within_wide_chance_is_no_fault():
+    row = {"right": 0.2162, "other": 0.2285, "error": 0.01, "number": 750, "steps": 29}
+    results = (Trial("overfit", 9, NUMBERS["good"]), Trial("permuted", 9, row))
+    said = Tried((*results, Trial("zeroed", 9, row)), 500).said
+    assert (said["permuted"].confirms, said["zeroed"].confirms) == ((), ())
+
+
 def test_shuffled_labels_need_a_model_that_can_learn_and_time():
     row = {"right": 2.4, "other": 2.3, "error": 0.1, "number": 500, "steps": 30}
     cases = {
@@ -193,27 +201,14 @@ def test_batches_are_taken_apart():
 def test_mappings_and_batches_that_cannot_be_taken_apart():
     loop = Loop().steps(300)
     named = [{"pixels": x, "labels": y} for x, y in loop.learnt]
-    tried = trial(
-        loop.model,
-        loop.optimizer,
-        loss_of=lambda batch: functional.cross_entropy(
-            loop.model(batch["pixels"]), batch["labels"]
-        ),
-        batches=named,
-        number=300,
-    )
-    assert "TW203" in tried.said["permuted"].refutes
+    plain = loop.loss_of
+    loop.loss_of = lambda batch: plain((batch["pixels"], batch["labels"]))
+    assert "TW203" in loop.tried(batches=named, held=None).said["permuted"].refutes
     joined = [torch.cat([x, y[:, None]], dim=1) for x, y in loop.learnt]
-    tried = trial(
-        loop.model,
-        loop.optimizer,
-        loss_of=lambda batch: functional.cross_entropy(
-            loop.model(batch[:, :64]), batch[:, 64].long()
-        ),
-        batches=joined,
-    )
-    assert "cannot be told" in tried.said["zeroed"].says
-    assert tried.said["overfit"].refutes
+    loop.loss_of = lambda batch: plain((batch[:, :64], batch[:, 64].long()))
+    said = loop.tried(batches=joined, held=None).said
+    assert "cannot be told" in said["zeroed"].says
+    assert said["overfit"].refutes
 
 
 # ------------------------------------------------------------ what cannot be tried

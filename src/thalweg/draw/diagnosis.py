@@ -88,11 +88,18 @@ def _trials(said: Mapping[str, Any], found: set[str]) -> list[str]:
     ]
     for row in said["results"]:
         lines += _folded(f"{row['name']}: {row['says']}", "   ")
-        for side in ("confirms", "refutes"):
-            told = [each for each in row[side] if side == "confirms" or each["code"] in found]
+        for verb, side, is_found in _SIDES:
+            told = [each for each in row[side] if (each["code"] in found) == is_found]
             codes = ", ".join(f"{each['code']} {each['name']}" for each in told)
-            lines += _folded(f"{side} {codes}", "      ") if codes else []
+            lines += _folded(f"{verb} {codes}", "      ") if codes else []
     return lines
+
+
+_SIDES = (
+    ("confirms", "confirms", True),
+    ("refutes", "refutes", True),
+    ("points to", "confirms", False),
+)
 
 
 def _tries(said: Mapping[str, Any]) -> list[str]:

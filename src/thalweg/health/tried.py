@@ -179,6 +179,8 @@ def _overfit(numbers: Numbers) -> Said:
     blank = f", and with inputs all zero to {row['blank']:.4g}" if row["blank"] else ""
     fall = f"the loss of 16 samples went from {row['begin']:.4g} to {row['best']:.4g}"
     text = f"{fall} at {_times(row['factor'])}{blank}"
+    if 0 < row["blank"] < NOT_FITTED * row["begin"]:
+        return Said(f"{text}: they have one answer, which says nothing of the model")
     if is_fitted(row):
         confirms = ("TW102",) * (row["factor"] > FAR_UP) + ("TW101",) * (row["factor"] < FAR_DOWN)
         return Said(f"{text}: model, loss and gradients work", confirms, BROKEN)
@@ -242,8 +244,8 @@ def _worth(row: Mapping[str, float], other: str) -> tuple[float, str]:
 
 
 def _is_worthless(row: Mapping[str, float], worth: float) -> bool:
-    """Within chance of nothing, and chance is small. Not where it is not known."""
-    return worth < WORTHLESS and row["other"] - row["right"] <= 2 * row["error"]
+    """Even where chance had hidden some of it. Not where it is not known."""
+    return worth + 2 * row["error"] / max(abs(row["other"]), 1e-12) < WORTHLESS
 
 
 def _had_time(row: Mapping[str, float]) -> bool:
