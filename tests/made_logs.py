@@ -156,7 +156,7 @@ def sorted_batches() -> Log:
 
 
 def same_batches() -> Log:
-    pattern = np.random.default_rng(5).uniform(0.4, 1.6, size=11)
+    pattern = np.random.default_rng(5).uniform(0.4, 1.6, size=7)
     curve = falling(last=0.5) * np.resize(pattern, STEPS)
     return log_of(loss=noisy(curve, 0.02))
 

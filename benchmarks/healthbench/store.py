@@ -96,6 +96,18 @@ def log_of(meta: dict[str, Any], path: Path) -> Log:
     return Log("run", "bench", series=series, settings=settings_of(meta), rows=num_rows)
 
 
+def log_of_columns(columns: Columns, settings: dict[str, Any]) -> Log:
+    """Of a run that is under way."""
+    series: dict[str, Series] = {}
+    for table in TABLES:
+        rows = getattr(columns, table)
+        steps = np.array([row["step"] for row in rows], np.float64)
+        for name in dict.fromkeys(name for row in rows for name in row if name != "step"):
+            values = np.array([row.get(name, np.nan) for row in rows], np.float64)
+            series[name] = Series(name, steps, values)
+    return Log("run", "bench", series=series, settings=settings, rows=len(columns.steps))
+
+
 def settings_of(meta: dict[str, Any]) -> dict[str, Any]:
     """What a configuration file would tell of the run."""
     recipe = meta["recipe"]
@@ -103,6 +115,8 @@ def settings_of(meta: dict[str, Any]) -> dict[str, Any]:
     found["warmup"] = round(recipe["warmup"] * recipe["steps"])
     found["epochs"] = recipe["steps"] * recipe["accumulate"] / meta["steps_per_epoch"]
     found["dropout"] = recipe["shape"]["dropout"]
+    if recipe["precision"] == "bf16":
+        found["precision"] = "bf16-weights"  # as `fit` calls it: the weights, too
     if meta["num_classes"] is not None:
         found["num_classes"] = meta["num_classes"]
     return found

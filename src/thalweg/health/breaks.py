@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from thalweg.health.curve import MAD, Curve
+from thalweg.health.rates import raised, rate_rose
 from thalweg.health.view import Suspicion, View, number
 from thalweg.record.foreign.log import LOSS, NORM, VALIDATION
 
@@ -16,6 +19,12 @@ RISE = 0.3
 
 Z, FACTOR, WINDOW = 8.0, 2.0, 64
 """A spike: so many robust deviations of the log loss above those before it, and so many times."""
+
+HARMED = 2.0
+"""A loss that is so many times what it was, once a jump is over, has been harmed by it."""
+
+LOUD = float(np.log(8.0))
+"""A jump of at least this factor, in logarithms, is one even where the loss stays higher."""
 
 GROWN = 30.0
 """A gradient's norm that is so many times what it was has exploded, where the loss suffers."""
@@ -90,6 +99,8 @@ def divergence(view: View) -> Suspicion | None:
     if stays < 0.8 or (share < RISE and not worse_than_start) or _is_restart(view, curve):
         return None
     since = _leaves(curve)
+    if raised(view) is not None or _came_of_spike(view, since):
+        return None  # that is the news, and what it left is told with it
     text = (
         f"the loss rose from {number(best)} at {view.name(curve.t[curve.best_at])} to "
         f"{number(curve.last)} at the end and stayed there"
@@ -103,6 +114,11 @@ def divergence(view: View) -> Suspicion | None:
         text,
         {"best": float(best), "last": curve.last, "first": curve.first, "lost": round(share, 3)},
     )
+
+
+def _came_of_spike(view: View, step: float) -> bool:
+    """Did a jump that left harm come just then?"""
+    return any(s.does_harm and abs(s.step - step) < 0.05 * view.end for s in _spikes(view))
 
 
 def _leaves(curve: Curve) -> float:
@@ -125,33 +141,64 @@ def _is_restart(view: View, curve: Curve) -> bool:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Spike:
+    """A jump of a loss. z, factor: over what was before it, in deviations and times; after: the
+    factor that was left when it had come down
+    """
+
+    step: float
+    z: float
+    factor: float
+    after: float
+
+    @property
+    def does_harm(self) -> bool:
+        """Did the loss stay clearly above what it was?"""
+        return self.after > HARMED
+
+
 def spikes(view: View) -> Suspicion | None:
-    """The loss jumps far beyond what it does from row to row, and comes back."""
-    found: list[tuple[float, float, float]] = []
-    for curve in (view.loss, view.validation):
-        if curve is not None:
-            found += _spikes_of(curve)
+    """The loss jumps far beyond what it does from row to row, and comes down again."""
+    found = _spikes(view)
     if not found:
         return None
-    _, z, factor = max(found, key=lambda row: row[1])
-    steps = [row[0] for row in found]
+    worst = max(found, key=lambda spike: spike.z)
+    steps = [spike.step for spike in found]
+    harm = max((spike for spike in found if spike.does_harm), key=lambda s: s.after, default=None)
     shown = ", ".join(f"{each:,.10g}" for each in steps[:5]) + (", ..." if len(steps) > 5 else "")
     times = "once" if len(steps) == 1 else f"{len(steps)} times"
+    says = (
+        f"the loss jumped {times} and came down again (at {view.log.unit} {shown}); the largest to "
+        f"{worst.factor:.3g} times what it was, {worst.z:.0f} robust deviations"
+    )
+    if harm is not None:
+        says += f"; after {view.name(harm.step)} it stayed at {harm.after:.2g} times what it was"
     return Suspicion(
         "spikes",
         steps[0],
-        min(0.95, 0.7 + 0.02 * (z - Z)),
-        f"the loss jumped {times} and came back (at {view.log.unit} {shown}); the largest to "
-        f"{factor:.3g} times what it was, {z:.0f} robust deviations",
-        {"steps": steps[:50], "largest_z": round(z, 1), "largest_factor": round(factor, 2)},
+        0.92 if harm is not None else min(0.95, 0.7 + 0.02 * (worst.z - Z)),
+        says,
+        {
+            "steps": steps[:50],
+            "largest_z": round(worst.z, 1),
+            "largest_factor": round(worst.factor, 2),
+        },
+        severity="warn" if harm is None else "act",
     )
 
 
-def _spikes_of(curve: Curve) -> list[tuple[float, float, float]]:
-    """(step, deviations, factor) of each jump that came back."""
-    v = curve.raw_v
-    if len(v) < 24 or v.min() <= 0:
+def _spikes(view: View) -> list[Spike]:
+    """Those of either loss that no higher rate has made."""
+    found = [spike for curve in (view.loss, view.validation) for spike in spikes_of(curve)]
+    return [spike for spike in found if not rate_rose(view, spike.step)]
+
+
+def spikes_of(curve: Curve | None) -> list[Spike]:
+    """Each jump that came down again, by most of its height at the least."""
+    if curve is None or len(curve.raw_v) < 24 or curve.raw_v.min() <= 0:
         return []
+    v = curve.raw_v
     logs = np.log(v)
     window = min(WINDOW, max(12, len(v) // 6))
     before = np.lib.stride_tricks.sliding_window_view(logs, window)[:-1]
@@ -166,11 +213,18 @@ def _spikes_of(curve: Curve) -> list[tuple[float, float, float]]:
         if k < free:
             continue
         after = logs[k + window + 1 : k + 2 * window + 1]
-        back = np.flatnonzero(after < middle[k] + max(3 * spread[k], np.log(1.3)))
-        if len(back):
-            at = float(curve.raw_t[k + window])
-            found.append((at, float(rise[k] / spread[k]), float(np.exp(rise[k]))))
-            free = k + 2 + int(back[0])
+        peak = float(logs[k + window : k + window + 4].max()) - middle[k]
+        is_back = after < middle[k] + max(3 * spread[k], np.log(1.3))
+        is_down = after < middle[k] + 0.5 * peak
+        back = np.flatnonzero(is_back if is_back.any() else is_down)
+        if not len(back) or (
+            not is_back.any() and (peak < LOUD or is_down[back[0] :].mean() < 0.8)
+        ):
+            continue
+        left = float(np.exp(np.median(after[back[0] :]) - middle[k]))
+        at = float(curve.raw_t[k + window])
+        found.append(Spike(at, float(rise[k] / spread[k]), float(np.exp(rise[k])), left))
+        free = k + 2 + (int(back[0]) if is_back.any() else window)
     return found
 
 

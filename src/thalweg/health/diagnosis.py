@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import inf
 
-from thalweg.health import breaks, descent, fitting, layers, running
+from thalweg.health import breaks, descent, fitting, labels, layers, rates, running
 from thalweg.health.codes import BY_KEY, Code
 from thalweg.health.state import state_of
 from thalweg.health.view import Detector, Suspicion, View
@@ -23,17 +23,23 @@ DETECTORS: tuple[Detector, ...] = (
     layers.dead_units,
     layers.saturated_units,
     layers.vanishing_gradient,
+    layers.empty_inputs,
     descent.stuck_at_chance,
     running.skipped_steps,
     running.schedule_fault,
     descent.weight_decay_too_strong,
-    descent.lr_too_high,
-    descent.lr_too_low,
-    fitting.label_noise,
+    rates.lr_too_high,
+    rates.lr_too_low,
+    rates.lost_updates,
+    rates.batch_too_small,
+    labels.all_masked,
+    labels.label_noise,
+    labels.leakage,
     fitting.unshuffled,
     fitting.repeated_batches,
     fitting.class_imbalance,
     fitting.overfitting,
+    fitting.underfitting,
     fitting.forgetting,
     descent.plateau,
     running.truncated,
@@ -45,11 +51,20 @@ LESS_SURE = 0.25
 """A finding hides another one that is surer by less than this."""
 
 HIDES = {
-    "label_noise": {"divergence", "plateau"},
     "nonfinite": {"divergence", "plateau", "truncated", "lr_too_high"},
     "divergence": {"plateau", "lr_too_high", "overfitting"},
     "dead_units": {"stuck_at_chance"},
-    "stuck_at_chance": {"plateau", "lr_too_low", "underfitting"},
+    "skipped_steps": {"nonfinite"},
+    "all_masked": {"spikes", "repeated_batches"},
+    "unshuffled": {"spikes", "lr_too_high", "divergence", "repeated_batches"},
+    "lost_updates": {"lr_too_low", "plateau"},
+    "bad_initialisation": {"lr_too_low", "plateau"},
+    "batch_too_small": {"spikes"},
+    "schedule_fault": {"plateau", "underfitting"},
+    "weight_decay_too_strong": {"underfitting", "label_noise"},
+    "underfitting": {"plateau"},
+    "label_noise": {"divergence", "plateau", "underfitting"},
+    "stuck_at_chance": {"plateau", "lr_too_low", "underfitting", "label_noise", "overfitting"},
     "overfitting": {"plateau", "lr_too_high"},
     "lr_too_high": {"plateau", "spikes"},
     "lr_too_low": {"plateau", "underfitting"},
@@ -76,20 +91,28 @@ def diagnose(log: Log) -> Verdict:
 
 def so_far(log: Log) -> Verdict:
     """`diagnose` of a run that goes on: without what only the whole of one can bear."""
-    verdict = diagnose(log)
-    end = View(log).end
-    borne = tuple(each for each in verdict.findings if end >= ONLY_AFTER.get(each.code, 0.0))
+    verdict, view = diagnose(log), View(log)
+    borne = tuple(each for each in verdict.findings if _is_borne(view, each))
     return verdict if borne == verdict.findings else replace(verdict, findings=borne)
 
 
-ONLY_AFTER = {"TW102": inf, "TW103": inf, "TW403": inf, "TW104": 100}
+def _is_borne(view: View, finding: Finding) -> bool:
+    """Can it be said before the end? A rate that is too low can where its steps were measured."""
+    if finding.code == "TW102" and finding.evidence.get("update_ratio") is not None:
+        is_short = finding.evidence["update_ratio"] < rates.SHORT_STEPS
+        return is_short and view.end >= rates.ENOUGH and not rates.still_rises(view)
+    return view.end >= ONLY_AFTER.get(finding.code, 0.0)
+
+
+ONLY_AFTER = {"TW102": inf, "TW103": inf, "TW202": inf, "TW403": inf, "TW104": 100}
 """Slow, standing still, cut short: a run that goes on looks like it. For its first hundred steps a
 small one looks as if it were stuck at chance."""
 
 
 def _kept(said: Sequence[Suspicion]) -> list[Suspicion]:
-    """The surest first; what another one hides, which is about as sure, left out."""
-    return sorted((each for each in said if not _is_hidden(each, said)), key=_weight)
+    """The surest first, each key once; what another one hides, which is about as sure, left out."""
+    kept = sorted((each for each in said if not _is_hidden(each, said)), key=_weight)
+    return list({each.key: each for each in reversed(kept)}.values())[::-1]
 
 
 def _is_hidden(each: Suspicion, said: Sequence[Suspicion]) -> bool:
@@ -173,7 +196,7 @@ _HAS: dict[str, Callable[[View], bool]] = {
     "gradient norms": _any(NORM),
     "learning rates": lambda view: view.lr is not None,
     "balanced accuracy beside an accuracy": _any("validation_balanced_accuracy"),
-    "score on the earlier task": _any("earlier_accuracy"),
+    "score on the earlier task": lambda view: any(map(fitting.is_of_other_part, view.log.series)),
     "number of planned steps": lambda view: view.number("steps") is not None,
     "gradient norms of the layers": _any("gradient_norm:"),
     "norms of the parameters": _any("parameter_norm"),

@@ -1,18 +1,26 @@
-"""How training and validation go together: memorised, not learnt, or learnt in odd batches."""
+"""How training and validation go together: memorised, forgotten, or learnt in odd batches."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from thalweg.health.curve import MAD, Curve
+from thalweg.health.curve import Curve
 from thalweg.health.view import Suspicion, View, number
 from thalweg.record.foreign.log import LOSS
 
 SLIGHT, FAR = 0.1, 0.25
 """A validation loss that has risen by this share of its best is slightly, or clearly, past it."""
 
+FORGOT = 0.1
+"""An accuracy that is lower by so much than it was has been lost."""
+
 NEAR = 0.05
 """Where the best is below this share of the whole fall, a rise is measured by that instead."""
+
+GAP = 0.9
+"""Training samples whose loss is at least this share of that of others are not memorised."""
 
 HELD = 0.015
 """An accuracy within so much of its best has held, whatever the loss does."""
@@ -36,8 +44,7 @@ def overfitting(view: View) -> Suspicion | None:
     after = curve.v[i:]
     if len(after) < 3 or float(np.mean(after[len(after) // 2 :] > best + 0.3 * excess)) < 0.8:
         return None
-    known = [each for each in (train, view.loss) if each is not None]
-    if known and not any(_falls_after(each, curve.t[i]) for each in known):
+    if not _is_learnt_better(view, curve):
         return None
     says = (
         f"the validation loss was lowest at {view.name(curve.t[i])} ({number(best)}) and has risen "
@@ -55,6 +62,15 @@ def overfitting(view: View) -> Suspicion | None:
     )
 
 
+def _is_learnt_better(view: View, curve: Curve) -> bool:
+    """Does the model get better, since the validation loss was best, at what it is trained on?"""
+    fit, step = view.fit, float(curve.t[curve.best_at])
+    known = [each for each in (fit, view.loss) if each is not None]
+    if known and not any(_falls_after(each, step) for each in known):
+        return False
+    return fit is None or fit is view.loss or fit.last < GAP * curve.last
+
+
 def _falls_after(curve: Curve, step: float) -> bool:
     """Is it at the end no higher than it was at a step?"""
     return curve.last < float(curve.at(np.array([step]))[0]) + curve.error
@@ -69,112 +85,84 @@ def _metric_holds(view: View) -> bool:
     return False
 
 
-def label_noise(view: View) -> Suspicion | None:
-    """What is learnt does not carry over from the start, or the data change at one step."""
-    return _never_carried_over(view) or _data_changed(view)
-
-
-def _never_carried_over(view: View) -> Suspicion | None:
-    """The training loss falls and the validation loss never did."""
-    curve, train = view.validation, view.fit
-    if curve is None or train is None or len(curve) < 5 or train.first <= 0:
+def underfitting(view: View) -> Suspicion | None:
+    """A classifier learns what it is trained on as badly as the rest, and gets no further."""
+    curve, fit, chance, found = view.validation, view.fit, view.chance, unsureness(view)
+    if curve is None or fit is None or fit is view.loss or chance is None or found is None:
         return None
-    learnt = (curve.first - curve.best) / max(abs(curve.first), 1e-12)
-    if view.chance is not None:
-        learnt = 1 - curve.best / view.chance
-    fitted = (train.first - train.last) / train.first
-    if learnt > 0.05 or fitted < 0.1 or train.first - train.last < 8 * train.error:
-        return None
-    if curve.last < curve.first - 2 * curve.error and fitted < 0.25:
+    unsure, right, classes = found
+    still = float(np.median(curve.part(0.7, 0.8))) - curve.last
+    is_done = still < 0.02 * view.fall_of(curve)
+    is_alike = GAP * curve.last < fit.last < 1.25 * curve.last
+    is_bad = HIGH * chance < curve.best < 0.93 * chance and unsure > UNSURE
+    if not (is_done and is_alike and is_bad) or not 2 < classes <= FEW_CLASSES:
         return None
     return Suspicion(
-        "label_noise",
+        "underfitting",
         float(curve.t[0]),
-        0.85 if fitted > 0.25 else 0.75,
-        f"the training loss fell from {number(train.first)} to {number(train.last)}, and the "
-        f"validation loss never below {number(curve.best)} (it began at {number(curve.first)}): "
-        "what is learnt does not carry over to other samples",
-        {"validation_best": curve.best, "train_last": train.last},
+        0.65,
+        f"the loss stands at {number(fit.last)} on what is trained on and at {number(curve.last)} "
+        f"on other samples, {100 * curve.last / chance:.0f}% of chance, with {100 * right:.0f}% "
+        "right: what is given to the model, or the model itself, says too little",
+        {"train": fit.last, "validation": curve.last, "chance": chance, "accuracy": right},
     )
 
 
-def _data_changed(view: View) -> Suspicion | None:
-    """From one step to the next the loss stands at another level, and no update can have done it.
+HIGH, UNSURE, FEW_CLASSES = 0.38, 0.68, 32
+"""A validation loss above this share of chance, of one that is about as unsure of each sample as of
+the next, for so many classes at most: the symbols of a language are unsure by nature.
+"""
 
-    A rate that is too high takes steps to do harm, and the gradient's norm grows with it.
+
+def unsureness(view: View) -> tuple[float, float, int] | None:
+    """The best validation loss by that of one who is right as often and equally unsure of every
+    sample; how often that is; of how many classes. None: not known
     """
-    curve = view.loss
-    if curve is None or len(curve.raw_v) < 100:
+    curve, chance = view.validation, view.chance
+    accuracy = Curve.of(view.log.get("validation_accuracy"))
+    if curve is None or chance is None or accuracy is None or len(curve) < 8:
         return None
-    v, t = curve.raw_v, curve.raw_t
-    width = max(10, len(v) // 20)
-    i = _largest_rise(v, width)
-    before, after = v[i - width : i], v[i : i + width]
-    low, high = float(np.median(before)), float(np.median(after))
-    spreads = [MAD * float(np.median(np.abs(part - np.median(part)))) for part in (before, after)]
-    is_clear = high - low > max(6 * spreads[0], 2 * spreads[1])
-    is_sudden = float(np.median(v[i : i + 3])) > low + 0.7 * (high - low)
-    stays = curve.last > low + 0.4 * (high - low)
-    if not is_clear or high < 1.5 * low or not is_sudden or not stays:
-        return None
-    if _rate_changed(view, float(t[i])) or _norm_exploded(view, float(t[i]), width):
-        return None
-    return Suspicion(
-        "label_noise",
-        float(t[i]),
-        0.8,
-        f"at {view.name(t[i])} the loss steps from {number(low)} to {number(high)} at once and "
-        "stays there, while rate and gradient stay as they were: other data, or other labels, "
-        "came from there on",
-        {"before": low, "after": high},
-    )
+    classes = round(math.exp(chance))
+    right = float(accuracy.at(curve.t[[curve.best_at]])[0])
+    return curve.best / evenly(right, classes), right, classes
 
 
-def _largest_rise(v: np.ndarray, width: int) -> int:
-    """The index at which the mean of the next so many values is furthest above that of the last."""
-    sums = np.concatenate([[0.0], np.cumsum(np.minimum(v, np.quantile(v, 0.98)))])
-    at = np.arange(width, len(v) - width + 1)
-    rises = sums[at + width] - 2 * sums[at] + sums[at - width]
-    return _edge(v, int(at[np.argmax(rises)]), width)
+def evenly(right: float, classes: int) -> float:
+    """The cross-entropy of one who is right so often, equally sure each time, and knows nothing of
+    the classes that are not it.
 
-
-def _edge(v: np.ndarray, near: int, width: int) -> int:
-    """The first index near another one that is above the middle of the levels at its sides."""
-    low, high = max(width, near - width // 2), min(len(v) - width, near + width // 2)
-    middle = (np.median(v[low - width : low]) + np.median(v[high : high + width])) / 2
-    above = np.flatnonzero(v[low : high + 1] > middle)
-    return low + int(above[0]) if len(above) else near
-
-
-def _rate_changed(view: View, step: float) -> bool:
-    """Did the rate jump in the steps before?"""
-    rates = view.lr_at(np.array([step - 4, step - 3, step - 2, step - 1, step]))
-    return rates is not None and bool(rates.max() > 1.5 * max(rates.min(), 1e-300))
-
-
-def _norm_exploded(view: View, step: float, width: int) -> bool:
-    """Was the gradient's norm far out of its range in the steps before?"""
-    series = view.log.get("gradient_norm")
-    if series is None:
-        return False
-    usual = series.values[(series.steps >= step - 2 * width) & (series.steps < step - 3)]
-    near = series.values[(series.steps >= step - 3) & (series.steps < step)]
-    return len(usual) > 5 and len(near) > 0 and bool(near.max() > 10 * np.median(usual))
+    >>> round(evenly(0.9, 10), 3)
+    0.545
+    """
+    right = min(max(right, 1 / classes), 1 - 1e-4)
+    wrong = 1 - right
+    return -right * math.log(right) - wrong * math.log(wrong / (classes - 1))
 
 
 def unshuffled(view: View) -> Suspicion | None:
-    """Neighbouring batches resemble each other, as in a file that is sorted."""
+    """Neighbouring batches resemble each other, as in a file that is sorted; or each epoch has the
+    order of the one before.
+    """
     found = residuals(view)
     if found is None:
         return None
     rest, spread = found
-    alike = _autocorrelation(rest, 1)
+    alike, period = _autocorrelation(rest, 1), _period(view, rest)
+    if period is not None and period[0] > FEW_BATCHES:
+        return Suspicion(
+            "unshuffled",
+            0.0,
+            min(0.95, 0.6 + 0.4 * period[1]),
+            f"the loss repeats its ups and downs every {period[0]} steps (correlation "
+            f"{period[1]:.2f}): the batches come in the same order again and again",
+            {"period": period[0], "correlation": round(period[1], 3)},
+        )
     if alike < 0.45 or spread < 0.15 or _autocorrelation(rest, 2) < 0.2:
         return None
     return Suspicion(
         "unshuffled",
         0.0,
-        min(0.95, 0.6 + 0.5 * (alike - 0.5)),
+        min(0.95, 0.65 + 0.5 * (alike - 0.5)),
         f"the losses of neighbouring steps go together (correlation {alike:.2f}, where shuffled "
         "batches have none), and they vary by "
         f"{100 * spread:.0f}% of the loss",
@@ -183,28 +171,47 @@ def unshuffled(view: View) -> Suspicion | None:
 
 
 def repeated_batches(view: View) -> Suspicion | None:
-    """The training loss repeats its ups and downs every so many steps."""
+    """The training loss repeats its ups and downs every few steps."""
     found = residuals(view)
-    if found is None:
-        return None
-    rest, _ = found
-    longest = min(len(rest) // 4, 400)
-    alike = [_autocorrelation(rest, lag) for lag in range(2, longest)]
-    if not alike:
-        return None
-    lag = int(np.argmax(alike)) + 2
-    twice = _autocorrelation(rest, 2 * lag) if 2 * lag < len(rest) // 2 else 0.0
-    if max(alike) < 0.4 or twice < 0.3 or _autocorrelation(rest, 1) > 0.5:
+    period = _period(view, found[0]) if found is not None else None
+    if period is None or period[0] > FEW_BATCHES:
         return None
     return Suspicion(
         "repeated_batches",
         0.0,
-        min(0.95, 0.5 + 0.5 * max(alike)),
-        f"the loss repeats its ups and downs every {lag} steps (correlation {max(alike):.2f}): the "
-        "batches come in the same order again and again",
-        {"period": lag, "correlation": round(max(alike), 3)},
+        min(0.95, 0.5 + 0.5 * period[1]),
+        f"the loss repeats its ups and downs every {period[0]} steps (correlation "
+        f"{period[1]:.2f}): the same few batches are handed out again and again",
+        {"period": period[0], "correlation": round(period[1], 3)},
     )
 
+
+def _period(view: View, rest: np.ndarray) -> tuple[int, float] | None:
+    """After how many steps the losses come again, and their correlation; None: they do not."""
+    epoch = _steps_per_epoch(view)
+    if epoch is not None and FEW_BATCHES < epoch < 0.7 * len(rest):
+        alike = _autocorrelation(rest, epoch)
+        if alike > 0.4:
+            return epoch, alike
+    longest = min(int(0.45 * len(rest)), 400)
+    alike = np.array([_autocorrelation(rest, lag) for lag in range(2, longest)])
+    if not len(alike) or alike.max() < 0.4 or _autocorrelation(rest, 1) > 0.5:
+        return None
+    lag = int(np.flatnonzero(alike > 0.85 * alike.max())[0]) + 2
+    best, twice = float(alike[lag - 2]), 2 * lag
+    if twice < 0.7 * len(rest):
+        return (lag, best) if _autocorrelation(rest, twice) > 0.3 else None
+    return (lag, best) if best > 0.6 else None
+
+
+def _steps_per_epoch(view: View) -> int | None:
+    """From the settings, where they tell both."""
+    steps, epochs = view.number("steps"), view.number("epochs")
+    return round(steps / epochs) if steps and epochs else None
+
+
+FEW_BATCHES = 10
+"""A period of so many steps is no epoch."""
 
 MOST = 20_000
 """Steps whose order is looked at, the last ones."""
@@ -259,18 +266,28 @@ def class_imbalance(view: View) -> Suspicion | None:
 
 def forgetting(view: View) -> Suspicion | None:
     """The score on an earlier task falls while the new one is learnt."""
-    curve = Curve.of(view.log.get("earlier_accuracy"))
-    if curve is None or len(curve) < 3:
+    worst: tuple[float, str, Curve] | None = None
+    for name, series in view.log.series.items():
+        curve = Curve.of(series) if is_of_other_part(name) else None
+        if curve is None or len(curve) < 3:
+            continue
+        lost = curve.first - curve.last
+        if lost > max(FORGOT, 4 * curve.error) and (worst is None or lost > worst[0]):
+            worst = lost, name, curve
+    if worst is None:
         return None
-    lost = curve.first - curve.last
-    if lost < max(0.05, 4 * curve.error):
-        return None
+    lost, name, curve = worst
     since = float(curve.t[np.flatnonzero(curve.v < curve.first - 0.5 * lost)[0]])
     return Suspicion(
         "forgetting",
         since,
         min(0.95, 0.7 + lost),
-        f"accuracy on the earlier task fell from {100 * curve.first:.1f}% to "
+        f"accuracy on the earlier task ({name}) fell from {100 * curve.first:.1f}% to "
         f"{100 * curve.last:.1f}%",
-        {"first": curve.first, "last": curve.last},
+        {"first": curve.first, "last": curve.last, "series": name},
     )
+
+
+def is_of_other_part(name: str) -> bool:
+    """An accuracy on samples that are not trained on now."""
+    return name == "earlier_accuracy" or name.startswith("validation_accuracy:")

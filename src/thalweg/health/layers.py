@@ -69,6 +69,31 @@ def vanishing_gradient(view: View) -> Suspicion | None:
     )
 
 
+def empty_inputs(view: View) -> Suspicion | None:
+    """The first weights get a gradient of exactly zero, and their bias does not."""
+    norms = dict(_of(view, "gradient_norm:"))
+    first = next((name for name in norms if name.endswith("weight")), None)
+    bias = norms.get(f"{first.removesuffix('weight')}bias") if first is not None else None
+    if first is None or bias is None or len(norms[first]) < 3:
+        return None
+    is_zero = norms[first].values == 0.0
+    if not is_zero[-1] or not (bias.values[-3:] > 0).all():
+        return None
+    at = int(np.flatnonzero(~is_zero)[-1]) + 1 if not is_zero.all() else 0
+    if len(is_zero) - at < 3 or not (bias.values[at:] > 0).all():
+        return None
+    since = float(norms[first].steps[at])
+    return Suspicion(
+        "stuck_at_chance",
+        since,
+        0.93,
+        f"from {view.name(since)} on the gradient of {first} is exactly 0 while its bias gets "
+        f"{number(float(bias.values[-1]))}: every input of that layer is 0, so nothing can be "
+        "learnt from it",
+        {"layer": first, "since": since},
+    )
+
+
 def _of(view: View, prefix: str) -> Iterator[tuple[str, Series]]:
     for name, series in view.log.series.items():
         if name.startswith(prefix) and len(series):

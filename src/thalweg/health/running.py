@@ -7,13 +7,27 @@ import numpy as np
 from thalweg.health.curve import Curve
 from thalweg.health.view import Suspicion, View, number
 
-SLOWER, SLOWER_BRIEF, BRIEF = 2.0, 4.0, 0.02
+SLOWER, SLOWER_BRIEF, BRIEF = 2.0, 2.5, 0.02
 """So many times as long does a step take that has become slow; one below so many seconds, which a
-busy machine alone can double or treble, so many times.
+busy machine alone can double now and then, so many times.
 """
+
+STOP = 5.0
+"""A step that takes so many times as long waits for something."""
 
 SHORT = 0.1
 """No run is done after this share of its steps: a rate that has decayed by then came down early."""
+
+LONGER = (
+    "let the schedule last as long as the run: its length is counted in steps (or epochs) of its "
+    "own, and it was stepped more often than that"
+)
+
+SPENT = 2e-3
+"""A rate below this share of its largest moves nothing any more."""
+
+FELL = 0.05
+"""A rate that is this share of what it was a row before fell at once."""
 
 DECAYED = 0.03
 """A rate below this share of its largest has been decayed."""
@@ -26,9 +40,33 @@ def schedule_fault(view: View) -> Suspicion | None:
         return None
     rates = np.nan_to_num(series.values)
     return (
-        _too_early(view, series.steps, rates, curve)
+        _done_early(view, series.steps, rates)
+        or _too_early(view, series.steps, rates, curve)
+        or _fell_at_once(view, series.steps, rates)
         or _restarted(view, series.steps, rates)
         or _per_epoch(view, series.steps, rates)
+    )
+
+
+def _done_early(view: View, steps: np.ndarray, rates: np.ndarray) -> Suspicion | None:
+    """For much of the run the rate is so low that its steps change nothing."""
+    is_low = rates < SPENT * rates.max()
+    if not is_low[-1]:
+        return None
+    at = int(np.flatnonzero(~is_low)[-1]) + 1
+    end = max(float(steps[-1]), view.number("steps") or 0.0)
+    whole, low = max(end - steps[0], 1.0), float(steps[-1] - steps[at])
+    share = (end - steps[at]) / whole
+    if share < 0.5 or low < 0.05 * whole:
+        return None
+    return Suspicion(
+        "schedule_fault",
+        float(steps[at]),
+        0.88,
+        f"the rate is below {number(SPENT)} of its largest from {view.name(steps[at])} on: the "
+        f"last {100 * share:.0f}% of the run changed next to nothing",
+        {"since": float(steps[at]), "share_of_run": round(1 - share, 3)},
+        gaps={"schedule": LONGER},
     )
 
 
@@ -64,10 +102,28 @@ def _too_early(view: View, steps: np.ndarray, rates: np.ndarray, curve: Curve) -
         f"{100 * share:.0f}% of the run, while the loss was still falling; since then it went from "
         f"{number(float(after[0]))} to {number(curve.last)} only",
         {"since": since, "share_of_run": round(share, 3)},
-        gaps={
-            "schedule": "let the schedule last as long as the run: its length is counted in steps "
-            "(or epochs) of its own, and it was stepped more often than that"
-        },
+        gaps={"schedule": LONGER},
+    )
+
+
+def _fell_at_once(view: View, steps: np.ndarray, rates: np.ndarray) -> Suspicion | None:
+    """One fall by a factor within the first quarter of the run, and none like it later."""
+    falls = np.flatnonzero((rates[1:] < FELL * rates[:-1]) & (rates[:-1] > 0))
+    if len(falls) != 1 or rates[-1] > 2 * FELL * rates.max():
+        return None
+    i = int(falls[0])
+    share = (steps[i + 1] - steps[0]) / max(steps[-1] - steps[0], 1.0)
+    if share > 0.25:
+        return None
+    at = float(steps[i + 1])
+    return Suspicion(
+        "schedule_fault",
+        at,
+        0.8,
+        f"the rate falls from {number(float(rates[i]))} to {number(float(rates[i + 1]))} in one "
+        f"step at {view.name(at)}, {100 * share:.0f}% of the way, and stays there",
+        {"since": at, "share_of_run": round(share, 3)},
+        gaps={"schedule": LONGER},
     )
 
 
@@ -151,28 +207,48 @@ def truncated(view: View) -> Suspicion | None:
 
 
 def stalled_throughput(view: View) -> Suspicion | None:
-    """A step takes much longer than it did, and goes on to."""
+    """A step takes much longer than it did, and goes on to; or every so often one does."""
     curve = Curve.of(view.log.get("seconds"))
     if curve is None or len(curve.raw_v) < 40:
         return None
     values = curve.raw_v
-    size = max(5, len(values) // 20)
-    parts = [np.median(part) for part in np.array_split(values, max(4, len(values) // size))]
-    usual = float(np.median(parts[: max(2, len(parts) // 2)]))
-    late = float(np.median(parts[-max(2, len(parts) // 5) :]))
-    least = SLOWER if usual > BRIEF else SLOWER_BRIEF
-    slow = np.array(parts) > least * usual
-    if usual <= 0 or late < least * usual or slow[-max(2, len(parts) // 5) :].mean() < 0.8:
+    parts = np.array_split(values, 20)
+    mids = np.array([np.median(part) for part in parts])
+    usual = float(np.median(mids[:8]))
+    late = values[-max(8, len(values) // 5) :]
+    if usual <= 0:
         return None
-    first = int(np.flatnonzero(slow)[0])
+    least = SLOWER if usual > BRIEF else SLOWER_BRIEF
+    is_slow = np.median(late) > least * usual and np.quantile(late, 0.1) > 0.8 * least * usual
+    is_broken = not is_slow and _stops(values, usual)
+    if not (is_slow or is_broken):
+        return None
+    if is_slow:
+        first = int(np.flatnonzero(mids <= 0.6 * least * usual)[-1]) + 1
+        says = f"a step takes {number(float(np.median(late)))} s where it took {number(usual)} s"
+    else:
+        means = np.array([part.mean() for part in parts])
+        first = int(np.flatnonzero(means > 2 * usual)[0])
+        share = 100 * float((late > STOP * usual).mean())
+        says = (
+            f"{share:.0f}% of the late steps take over {STOP:g} times the usual {number(usual)} s"
+        )
     since = float(curve.raw_t[min(len(values) - 1, first * len(values) // len(parts))])
     return Suspicion(
         "stalled_throughput",
         since,
         0.85,
-        f"a step takes {number(late)} s where it took {number(usual)} s in the first half",
-        {"usual_seconds": usual, "late_seconds": late},
+        f"{says}; the run spends {number(float(late.mean()) / usual)} times as long on a step",
+        {"usual_seconds": usual, "late_seconds": float(late.mean())},
     )
+
+
+def _stops(values: np.ndarray, usual: float) -> bool:
+    """Do many steps of the last fifth take many times as long, and hardly any of the first?"""
+    late, early = values[-max(8, len(values) // 5) :], values[: len(values) // 5]
+    often = float((late > STOP * usual).mean())
+    before = float((early[3:] > STOP * usual).mean()) if len(early) > 8 else 0.0
+    return often > 0.03 and before < 0.3 * often and late.mean() > 2 * early[3:].mean()
 
 
 def skipped_steps(view: View) -> Suspicion | None:

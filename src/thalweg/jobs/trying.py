@@ -6,8 +6,7 @@ The run itself is read and never written to: what is tried lives in a folder tha
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any
 
@@ -18,80 +17,12 @@ from thalweg.jobs.resume import with_own_schema
 from thalweg.jobs.settings import Settings
 from thalweg.jobs.standing import Stand, last_good, standing
 from thalweg.jobs.study import Study, study_of
+from thalweg.jobs.suggested import is_worth_keeping, suggestions
 from thalweg.loop.descent import Descent
 from thalweg.state.folder import find
 
 SHARE, LEAST = 0.05, 50
 """Steps of a try: this share of those that the run made, and at least so many."""
-
-Changes = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Suggestion:
-    """words: what is changed, as it is told; settings: by name, empty for the run as it was"""
-
-    words: str
-    settings: Changes
-
-
-def suggestions(codes: Sequence[str], chosen: Mapping[str, Any]) -> list[Suggestion]:
-    """What findings suggest, the run as it was first; lr: the rate that was used."""
-    found = [Suggestion("as it was", {})]
-    names = [name for code in codes for name in _BY_CODE.get(code, ())] or _ALWAYS
-    for name in dict.fromkeys(names):
-        made = _CHANGES[name](chosen)
-        if made is not None:
-            found.append(made)
-    return found
-
-
-def _rate(factor: float) -> Callable[[Mapping[str, Any]], Suggestion | None]:
-    def change(chosen: Mapping[str, Any]) -> Suggestion | None:
-        lr = chosen.get("lr")
-        if not isinstance(lr, float | int) or lr <= 0:
-            return None
-        value = float(f"{lr * factor:.3g}")
-        return Suggestion(f"--lr {value:g} (it was {lr:g})", {"lr": value})
-
-    return change
-
-
-def _clip(chosen: Mapping[str, Any]) -> Suggestion | None:
-    now = chosen.get("clip")
-    value = now / 3 if isinstance(now, float | int) and now > 0 else 1.0
-    return Suggestion(f"--clip {value:.3g}", {"clip": value})
-
-
-def _batch(chosen: Mapping[str, Any]) -> Suggestion | None:
-    now = chosen.get("batch_size")
-    return (
-        Suggestion(f"--batch-size {4 * now}", {"batch_size": 4 * now}) if type(now) is int else None
-    )
-
-
-_CHANGES = {
-    "lr / 10": _rate(0.1),
-    "lr / 3": _rate(1 / 3),
-    "lr x 3": _rate(3.0),
-    "lr x 10": _rate(10.0),
-    "clip": _clip,
-    "batch": _batch,
-}
-_LOWER, _HIGHER = ("lr / 3", "lr / 10"), ("lr x 3", "lr x 10")
-_ALWAYS = ["lr / 3", "lr x 3", "lr x 10"]
-_BY_CODE = {
-    "TW001": (*_LOWER, "clip"),
-    "TW002": (*_LOWER, "clip"),
-    "TW003": ("clip", "lr / 3"),
-    "TW004": ("clip", *_LOWER),
-    "TW101": _LOWER,
-    "TW102": _HIGHER,
-    "TW103": ("lr / 3", "lr x 3", "batch"),
-    "TW104": ("lr / 10", *_HIGHER),
-    "TW107": ("batch", "lr / 3"),
-    "TW301": _LOWER,
-}
 
 
 def try_out(
@@ -113,7 +44,7 @@ def try_out(
     data = old.check_data(None)
     study = study_of(data, with_own_schema(old, Settings.of(old.chosen)), lambda text: None)
     found = confirm(old, study, said["verdict"], tell)
-    return {**said, **found, "tries": _tries(old, study, said["verdict"], steps, tell)}
+    return {**said, **found, "tries": _tries(old, study, found["verdict"], steps, tell)}
 
 
 def _tries(
@@ -126,8 +57,9 @@ def _tries(
     """What each suggested change does in so many steps, the best first."""
     since = min((each["since_step"] for each in verdict["findings"]), default=math.inf)
     count = steps or max(LEAST, round(SHARE * old.num_steps))
-    begin = last_good(old.folder.path, min(since, old.num_steps - count + 1))
     codes = [each["code"] for each in verdict["findings"]]
+    latest = old.num_steps - count + 1
+    begin = last_good(old.folder.path, latest if is_worth_keeping(codes) else min(since, latest))
     rows = []
     for each in suggestions(codes, old.chosen):
         tell(f"trying {each.words}, {count:,} steps from step {begin or 0:,}")

@@ -1,0 +1,153 @@
+"""Repairs: what guard and findings make of faulty runs while they go, and of healthy ones.
+
+    python -m benchmarks.health_repair                  tuning tasks, a quarter of an hour
+    python -m benchmarks.health_repair --held-out       the others: what is reported
+    python -m benchmarks.health_repair --each 1 --healthy 10
+
+A run is repaired where its honest validation loss at the end is within 5% of that of its twin
+without the fault, at 1.5 times the planned steps at most, those of tries included. Faults that no
+guard and no setting can undo (labels, leaks, code) are not among them.
+"""
+
+import argparse
+import sys
+import zlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from benchmarks.facts import RESULTS, machine, table, write_json
+from benchmarks.health import rate
+from benchmarks.healthbench import store
+from benchmarks.healthbench.plan import Run
+from benchmarks.healthbench.recipes import TASKS
+from benchmarks.healthbench.repair import MOST, Repaired, repaired
+
+REPAIRABLE = (
+    *("bad-sample", "zero-by-zero", "log-of-zero", "masked", "spikes", "exploding-growth"),
+    *("rate-high", "rate-huge", "rate-kick", "rate-low", "noise-plateau", "rate-dropped"),
+    *("decayed-early", "stepped-by-epoch", "stepped-by-step", "restarted", "strong-decay"),
+    *("tiny-batch", "dead-biases", "saturated"),
+)
+"""Faults that skipping, going back or another setting can undo."""
+
+NEAR = 1.05
+"""A loss within so many times that without the fault is as good."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A stored run, and the honest loss that it is held against."""
+
+    meta: dict[str, Any]
+    goal: float
+
+    @property
+    def run(self) -> Run:
+        names = {each.name for each in fields(Run)}
+        return Run(**{name: value for name, value in self.meta["run"].items() if name in names})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the cases, print the tables, write the JSON."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.health_repair", description=__doc__)
+    parser.add_argument("--held-out", action="store_true")
+    parser.add_argument("--each", type=int, default=2, help="runs of each fault and strength")
+    parser.add_argument("--healthy", type=int, default=100, help="healthy runs")
+    parser.add_argument("--to", type=Path, default=None)
+    asked = parser.parse_args(arguments)
+    faulty, healthy = cases("held-out" if asked.held_out else "tuning", asked.each, asked.healthy)
+    if not faulty:
+        print("there are no runs yet: make faultbench-data", file=sys.stderr)
+        return 1
+    rows = [row_of(case) for case in faulty]
+    fine = [row_of(case) for case in healthy]
+    report = summary(rows, fine)
+    print(text_of(report))
+    name = "health-repair-held-out.json" if asked.held_out else "health-repair.json"
+    facts = {"schema": 1, "machine": machine(threads=1), **report, "runs": [*rows, *fine]}
+    write_json(facts, asked.to or RESULTS / name)
+    return 0
+
+
+def cases(part: str, each: int, num_healthy: int) -> tuple[list[Case], list[Case]]:
+    """So many runs of each fault and strength, over all tasks of a part; and healthy ones."""
+    by_fault: dict[tuple[str, str], list[Case]] = defaultdict(list)
+    healthy: list[Case] = []
+    for task in (name for name, row in TASKS.items() if row.part == part):
+        metas = {meta["name"]: meta for meta in store.metas(task)}
+        for meta in metas.values():
+            if meta["status"] == "healthy":
+                healthy.append(Case(meta, meta["outcome"]["honest_loss"]))
+            elif meta["status"] == "fault" and meta["fault"] in REPAIRABLE:
+                twin = metas.get(Case(meta, 0.0).run.twin.name)
+                if twin is not None and twin["status"] == "healthy":
+                    found = Case(meta, twin["outcome"]["honest_loss"])
+                    by_fault[meta["fault"], meta["run"]["strength"]].append(found)
+    chosen = [case for part in by_fault.values() for case in sorted(part, key=_drawn)[:each]]
+    return chosen, sorted(healthy, key=_drawn)[:num_healthy]
+
+
+def _drawn(case: Case) -> int:
+    """By chance, and the same each time."""
+    return zlib.crc32(case.meta["name"].encode())
+
+
+def row_of(case: Case) -> dict[str, Any]:
+    """What became of a run."""
+    found: Repaired = repaired(case.run)
+    planned = case.meta["recipe"]["steps"]
+    print(".", end="", file=sys.stderr, flush=True)
+    return {
+        "name": case.meta["name"],
+        "fault": case.meta["fault"],
+        "strength": case.meta["run"]["strength"],
+        "goal": case.goal,
+        "before": case.meta["outcome"]["honest_loss"],
+        "after": found.honest,
+        "compute": round(found.steps / planned, 3),
+        "is_near": bool(found.honest <= NEAR * case.goal) and found.steps <= MOST * planned + 1,
+        "did": found.did,
+        "guarded": found.guarded,
+    }
+
+
+def summary(faulty: Sequence[dict[str, Any]], healthy: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The two figures, and each fault's."""
+    acted = [row for row in healthy if row["did"] or row["guarded"]]
+    worse = [row for row in acted if not row["is_near"]]
+    names = sorted({(row["fault"], row["strength"]) for row in faulty})
+    return {
+        "repaired": rate(sum(row["is_near"] for row in faulty), len(faulty)),
+        "healthy_acted_on": rate(len(acted), len(healthy)),
+        "healthy_made_worse": rate(len(worse), len(healthy)),
+        "faults": [
+            {
+                "fault": fault,
+                "strength": strength,
+                "runs": sum((r["fault"], r["strength"]) == (fault, strength) for r in faulty),
+                "repaired": sum(
+                    r["is_near"] for r in faulty if (r["fault"], r["strength"]) == (fault, strength)
+                ),
+            }
+            for fault, strength in names
+        ],
+    }
+
+
+def text_of(report: dict[str, Any]) -> str:
+    """Tables."""
+    figures = [
+        [name, f"{row['count']}/{row['of']}", f"{100 * (row['share'] or 0):.1f}%"]
+        for name, row in report.items()
+        if isinstance(row, dict)
+    ]
+    faults = [[str(value) for value in row.values()] for row in report["faults"]]
+    head = ["fault", "strength", "runs", "repaired"]
+    return f"{table(['figure', 'count', 'share'], figures)}\n\n{table(head, faults)}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

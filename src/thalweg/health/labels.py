@@ -1,0 +1,217 @@
+"""What labels do to losses: noise in them, none that counts, or one that is given away."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from thalweg.health.curve import MAD, Curve
+from thalweg.health.fitting import evenly, unsureness
+from thalweg.health.rates import rate_rose, update_ratio
+from thalweg.health.view import Suspicion, View, number
+from thalweg.record.foreign.log import LOSS
+
+NOISIER = 1.3
+"""The loss on training samples by that on others, both as an evaluation measures it. Of some 460
+healthy classifiers the largest was 1.29, on a validation part of 30 samples.
+"""
+
+UNSURE = 0.95, 1.12
+"""A loss by that of one who knows no more than how often the model is right. Healthy classifiers
+lie about 0.55, those of two classes about 0.85; wrong labels make every sample equally unsure.
+"""
+
+OVERSHOOT = 4.0
+"""Other data lift the loss to its new level at once; a jump so far beyond it is a spike."""
+
+GIVEN = 0.005
+"""A validation loss below this share of chance is too good to be true."""
+
+
+def label_noise(view: View) -> Suspicion | None:
+    """What is learnt does not carry over, the data change at one step, or what fits the one part
+    does not fit the other, or no sample better than the next.
+    """
+    return (
+        _never_carried_over(view)
+        or _data_changed(view)
+        or _noisier_training(view)
+        or _evenly_unsure(view)
+    )
+
+
+def _never_carried_over(view: View) -> Suspicion | None:
+    """The training loss falls and the validation loss never did."""
+    curve, train = view.validation, view.fit
+    if curve is None or train is None or len(curve) < 5 or train.first <= 0:
+        return None
+    learnt = (curve.first - curve.best) / max(abs(curve.first), 1e-12)
+    if view.chance is not None:
+        learnt = 1 - curve.best / view.chance
+    fitted = (train.first - train.last) / train.first
+    if learnt > 0.05 or fitted < 0.1 or train.first - train.last < 8 * train.error:
+        return None
+    if curve.last < curve.first - 2 * curve.error and fitted < 0.25:
+        return None
+    return Suspicion(
+        "label_noise",
+        float(curve.t[0]),
+        0.85 if fitted > 0.25 else 0.75,
+        f"the training loss fell from {number(train.first)} to {number(train.last)}, and the "
+        f"validation loss never below {number(curve.best)} (it began at {number(curve.first)}): "
+        "what is learnt does not carry over to other samples",
+        {"validation_best": curve.best, "train_last": train.last},
+    )
+
+
+def _data_changed(view: View) -> Suspicion | None:
+    """From one step to the next the loss stands at another level, and no update can have done it.
+
+    A rate that is too high takes steps to do harm, and the gradient's norm grows with it.
+    """
+    curve = view.loss
+    if curve is None or len(curve.raw_v) < 100:
+        return None
+    v, t = curve.raw_v, curve.raw_t
+    width = max(10, len(v) // 20)
+    i = _largest_rise(v, width)
+    before, after = v[i - width : i], v[i : i + width]
+    low, high = float(np.median(before)), float(np.median(after))
+    spreads = [MAD * float(np.median(np.abs(part - np.median(part)))) for part in (before, after)]
+    is_clear = high - low > max(6 * spreads[0], 2 * spreads[1])
+    is_sudden = float(np.median(v[i : i + 3])) > low + 0.7 * (high - low)
+    stays = curve.last > low + 0.4 * (high - low)
+    is_spike = float(v[i : i + 3].max()) > OVERSHOOT * high
+    if not is_clear or high < 1.5 * low or not is_sudden or not stays or is_spike:
+        return None
+    if rate_rose(view, float(t[i])) or _norm_exploded(view, float(t[i]), width):
+        return None
+    return Suspicion(
+        "label_noise",
+        float(t[i]),
+        0.8,
+        f"at {view.name(t[i])} the loss steps from {number(low)} to {number(high)} at once and "
+        "stays there, while rate and gradient stay as they were: other data, or other labels, "
+        "came from there on",
+        {"before": low, "after": high},
+    )
+
+
+def _largest_rise(v: np.ndarray, width: int) -> int:
+    """The index at which the mean of the next so many values is furthest above that of the last."""
+    sums = np.concatenate([[0.0], np.cumsum(np.minimum(v, np.quantile(v, 0.98)))])
+    at = np.arange(width, len(v) - width + 1)
+    rises = sums[at + width] - 2 * sums[at] + sums[at - width]
+    return _edge(v, int(at[np.argmax(rises)]), width)
+
+
+def _edge(v: np.ndarray, near: int, width: int) -> int:
+    """The first index near another one that is above the middle of the levels at its sides."""
+    low, high = max(width, near - width // 2), min(len(v) - width, near + width // 2)
+    middle = (np.median(v[low - width : low]) + np.median(v[high : high + width])) / 2
+    above = np.flatnonzero(v[low : high + 1] > middle)
+    return low + int(above[0]) if len(above) else near
+
+
+def _norm_exploded(view: View, step: float, width: int) -> bool:
+    """Was the gradient's norm far out of its range in the steps before?"""
+    series = view.log.get("gradient_norm")
+    if series is None:
+        return False
+    usual = series.values[(series.steps >= step - 2 * width) & (series.steps < step - 3)]
+    near = series.values[(series.steps >= step - 3) & (series.steps < step)]
+    return len(usual) > 5 and len(near) > 0 and bool(near.max() > 10 * np.median(usual))
+
+
+def _noisier_training(view: View) -> Suspicion | None:
+    """A classifier is worse on what it was trained on than on what it never saw."""
+    curve, train = view.validation, view.fit
+    accuracy = Curve.of(view.log.get("validation_accuracy"))
+    if curve is None or train is None or train is view.loss or accuracy is None or len(curve) < 8:
+        return None
+    is_small = grain(accuracy) > 0.01 or accuracy.best_at < 0 or float(accuracy.v.max()) >= 1.0
+    if is_small or train.last < NOISIER * curve.last or train.last < 0.2 * _top(view, curve):
+        return None
+    return Suspicion(
+        "label_noise",
+        float(train.t[0]),
+        0.85,
+        f"the loss is {number(train.last)} on samples that were trained on and "
+        f"{number(curve.last)} on others, both measured alike: the labels of the training part "
+        "are the noisier ones",
+        {"train": train.last, "validation": curve.last},
+    )
+
+
+def grain(accuracy: Curve) -> float:
+    """The smallest step between two of its values: 1 / samples, or more; 1 for a constant."""
+    steps = np.diff(np.unique(accuracy.raw_v))
+    return float(steps[steps > 1e-9].min(initial=1.0))
+
+
+def _top(view: View, curve: Curve) -> float:
+    """The loss of one who knows nothing, as far as that is known."""
+    return view.chance if view.chance is not None else curve.first
+
+
+def _evenly_unsure(view: View) -> Suspicion | None:
+    """At its best the model is as unsure of each sample as it is right on the whole: where labels
+    are sound, some samples are easy.
+    """
+    curve, chance, found = view.validation, view.chance, unsureness(view)
+    if curve is None or chance is None or found is None:
+        return None
+    unsure, right, classes = found
+    best, low = curve.best, 0.45 if classes == 2 else 0.25
+    if not UNSURE[0] <= unsure <= UNSURE[1] or not low * chance < best < 0.93 * chance:
+        return None
+    still = float(np.median(curve.part(0.7, 0.8))) - curve.last
+    ratio = update_ratio(view)
+    if still > 0.06 * view.fall_of(curve) or (ratio is not None and ratio < 5e-4):
+        return None  # on its way: sureness comes after being right
+    return Suspicion(
+        "label_noise",
+        float(curve.t[0]),
+        0.7,
+        f"at its best the validation loss is {number(best)} with {100 * right:.0f}% right: "
+        f"{100 * unsure:.0f}% of what it would be if every sample were equally unsure "
+        f"({number(evenly(right, classes))}), where sound labels leave some that are easy",
+        {"best": best, "accuracy": right, "unsure": round(unsure, 3)},
+        severity="warn",
+    )
+
+
+def all_masked(view: View) -> Suspicion | None:
+    """The training loss is exactly zero in some steps, far from it in the others."""
+    series = view.log.get(LOSS)
+    if series is None or len(series) < 24:
+        return None
+    is_zero = series.values == 0.0
+    others = series.values[~is_zero & np.isfinite(series.values)]
+    share = float(is_zero.mean())
+    if not 0.01 <= share < 0.95 or len(others) < 8 or np.quantile(others, 0.05) < 1e-4:
+        return None
+    return Suspicion(
+        "all_masked",
+        float(series.steps[np.flatnonzero(is_zero)[0]]),
+        0.88,
+        f"the loss is exactly 0 in {100 * share:.0f}% of the rows and about "
+        f"{number(float(np.median(others)))} in the others: no label counted in those",
+        {"share": round(share, 4), "others": float(np.median(others))},
+    )
+
+
+def leakage(view: View) -> Suspicion | None:
+    """The validation loss is next to nothing of what chance gives."""
+    curve, chance = view.validation, view.chance
+    if curve is None or chance is None or len(curve) < 5 or curve.last > GIVEN * chance:
+        return None
+    return Suspicion(
+        "leakage",
+        float(curve.t[np.flatnonzero(curve.v < GIVEN * chance)[0]]),
+        0.65,
+        f"the validation loss came down to {number(curve.last)}, {100 * curve.last / chance:.2g}% "
+        f"of chance ({number(chance)}): hardly any real task is that easy; does an input hold the "
+        "answer, or do validation rows stand in the training part?",
+        {"last": curve.last, "chance": chance},
+        severity="warn",
+    )

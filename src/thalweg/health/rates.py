@@ -1,0 +1,361 @@
+"""Learning rates: too high, too low, and the measures of both."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from thalweg.health.curve import Curve, noise_of
+from thalweg.health.layers import vanishing_gradient
+from thalweg.health.view import Suspicion, View, number
+from thalweg.record.foreign.log import LOSS, VALIDATION
+
+UPDATE_LOW, UPDATE_HIGH = 1e-4, 8e-3
+"""Sizes of a step beside that of the weights, below and above which a rate is suspect; about 1e-3
+is usual.
+"""
+
+SHORT_STEPS = 2.5e-4
+"""Steps that are suspect where even the training samples are learnt badly: of 570 healthy runs
+seven had shorter ones, and all of these had learnt them well.
+"""
+
+ROUNDED = 1.5e-3
+"""bfloat16 keeps 8 bits: a step of less than 1/512 of a weight rounds to nothing."""
+
+FEW_SAMPLES = 2
+
+STILL_HIGH = 0.85
+"""A loss above this share of its first value has hardly moved."""
+
+ENOUGH = 100
+"""Steps below which a slow run cannot be told from a short one."""
+
+THROWN = 3.0
+"""A loss that rises to so many times its first value was thrown there."""
+
+RESTLESS_STEPS = 1.5e-4
+"""The size of late steps times how far the loss moves between evaluations: above it they are too
+long. Of some 360 healthy runs the largest was 8e-5.
+"""
+
+RAISED = 3.0
+"""A rate that is so many times that of the row before was raised."""
+
+RESTLESS = 0.025
+"""A loss that moves by this share of all that it fell does not settle."""
+
+
+def lr_too_high(view: View) -> Suspicion | None:
+    """Steps that are too long: they throw the loss far up at first, or keep it from settling."""
+    curve = view.validation if view.validation is not None else view.loss
+    if curve is None or len(curve) < 12:
+        return None
+    return (
+        raised(view)
+        or _thrown_up(view, curve)
+        or _long_steps(view, curve)
+        or _restless(view, curve)
+    )
+
+
+def raised(view: View) -> Suspicion | None:
+    """The rate was raised in the middle of the run, and the loss went up with it for good."""
+    curve, series = view.loss, view.lr
+    if curve is None or series is None or len(series) < 12 or len(curve.raw_v) < 24:
+        return None
+    rates = np.nan_to_num(series.values)
+    rises = np.flatnonzero((rates[1:] > RAISED * rates[:-1]) & (rates[:-1] > 0))
+    if len(rises) != 1:
+        return None
+    i = int(rises[0])
+    at = float(series.steps[i + 1])
+    before, after = curve.raw_v[curve.raw_t < at][-20:], curve.raw_v[curve.raw_t >= at]
+    if len(before) < 8 or len(after) < 8:
+        return None
+    low, high = float(np.median(before)), float(np.median(after[: max(8, len(after) // 2)]))
+    if high < 1.5 * low or curve.last < 1.2 * low:
+        return None
+    return Suspicion(
+        "lr_too_high",
+        at,
+        0.93,
+        f"at {view.name(at)} the rate went from {number(float(rates[i]))} to "
+        f"{number(float(rates[i + 1]))} and the loss from {number(low)} to {number(high)}; it was "
+        f"{number(curve.last)} at the end",
+        {"since": at, "from": float(rates[i]), "to": float(rates[i + 1])},
+    )
+
+
+def still_rises(view: View) -> bool:
+    """Is the rate on its way up, as in a warm-up?"""
+    if view.lr is None or len(view.lr) < 4:
+        return False
+    rates = np.nan_to_num(view.lr.values)
+    return bool(rates[-1] > 1.1 * rates[int(0.7 * len(rates))])
+
+
+def rate_rose(view: View, step: float) -> bool:
+    """Did the rate jump in the steps before?"""
+    rates = view.lr_at(np.array([step - 4, step - 3, step - 2, step - 1, step]))
+    return rates is not None and bool(rates.max() > 1.5 * max(rates.min(), 1e-300))
+
+
+def _thrown_up(view: View, curve: Curve) -> Suspicion | None:
+    """Far above its first value at the start, and no good at the end."""
+    series = view.log.get(LOSS)
+    times = blowup(view)
+    if series is None or times < THROWN:
+        return None
+    first = float(series.values[0])
+    if view.main is None or view.main.last < _no_use(view, first):
+        return None
+    highest = times * first
+    return Suspicion(
+        "lr_too_high",
+        _when_above(view, 2 * first),
+        0.92 if times > 3 * THROWN else 0.82,
+        f"the loss began at {number(first)}, went up to {number(highest)} in the first quarter of "
+        f"the run, and is {number(curve.last)} at the end: the first steps were far too long",
+        {"first": first, "highest": highest, "last": curve.last},
+    )
+
+
+def _no_use(view: View, first: float) -> float:
+    """The loss from which on a run is no good: much of chance, or the first one."""
+    return 0.7 * view.chance if view.chance is not None else 0.95 * first
+
+
+def blowup(view: View) -> float:
+    """The highest loss of the first quarter, of training or validation, beside the very first; 1
+    where the log does not begin with the first steps.
+    """
+    series = view.log.get(LOSS)
+    if series is None or len(series) < 8 or series.steps[0] > 2 or view.log.unit != "step":
+        return 1.0
+    first = float(series.values[0])
+    if not np.isfinite(first) or first <= 0:
+        return 1.0
+    until = series.steps[0] + 0.25 * (series.steps[-1] - series.steps[0])
+    highest = first
+    for role in (LOSS, VALIDATION):
+        rows = view.log.get(role)
+        if rows is not None:
+            early = rows.values[(rows.steps <= until) & np.isfinite(rows.values)]
+            highest = max(highest, float(early.max(initial=first)))
+    return highest / first
+
+
+def _when_above(view: View, level: float) -> float:
+    """The first step at which either loss is above a level."""
+    steps = [
+        float(rows.steps[np.flatnonzero(rows.values > level)[0]])
+        for role in (LOSS, VALIDATION)
+        if (rows := view.log.get(role)) is not None and np.any(rows.values > level)
+    ]
+    return min(steps, default=0.0)
+
+
+def _long_steps(view: View, curve: Curve) -> Suspicion | None:
+    """To the end a step moves the weights by much of their size, and the loss is restless or high.
+
+    Healthy runs of AdaGrad and RMSprop may have steps as long; theirs settle.
+    """
+    late = update_ratio(view, late=True)
+    if late is None or late < UPDATE_HIGH or end_rate(view, curve) < 0.2:
+        return None
+    if view.validation is None:
+        return None
+    jitter, grown = jitter_of(view, curve), _norm_growth(view)
+    is_high = curve.first > 0 and curve.last > 0.35 * curve.first and grown > 1.3
+    if late * jitter < RESTLESS_STEPS and not is_high:
+        return None
+    return Suspicion(
+        "lr_too_high",
+        float(curve.t[0]),
+        min(0.9, 0.7 + 400 * late * jitter),
+        f"in the last third a step still moves the weights by {100 * late:.2g}% of their size, "
+        f"where 0.1% is usual, and the loss moves by {100 * jitter:.1f}% of its whole fall "
+        f"({number(view.fall_of(curve))}, to {number(curve.best)}) from one evaluation to the next",
+        {"update_ratio": late, "jitter": round(jitter, 4), "norm_growth": round(grown, 3)},
+    )
+
+
+def _norm_growth(view: View) -> float:
+    """The gradient's norm at the end beside that at the start; 1 where it is not known."""
+    norm = view.norm
+    if norm is None or len(norm) < 12:
+        return 1.0
+    return float(np.median(norm.part(0.9, 1.0)) / max(np.median(norm.part(0.0, 0.1)), 1e-300))
+
+
+def _restless(view: View, curve: Curve) -> Suspicion | None:
+    """The loss goes up and down by much of what it fell, at a rate that does not come down."""
+    if view.validation is None:
+        return None  # a training loss moves from batch to batch, whatever the steps are
+    jitter, ratio = jitter_of(view, curve), update_ratio(view)
+    if view.fall_of(curve) <= 0 or jitter < RESTLESS or end_rate(view, curve) < 0.2:
+        return None
+    if ratio is not None and ratio < SHORT_STEPS:
+        return None  # so short a step throws nothing about: the loss has hardly fallen yet
+    return Suspicion(
+        "lr_too_high",
+        float(curve.t[len(curve) // 2]),
+        min(0.9, 0.65 + 4.0 * (jitter - RESTLESS)),
+        f"from one evaluation to the next the loss moves by {100 * jitter:.0f}% of its whole fall "
+        f"({number(view.fall_of(curve))}, to {number(curve.best)}), without the rate coming down",
+        {"jitter": round(jitter, 4)},
+    )
+
+
+def jitter_of(view: View, curve: Curve) -> float:
+    """How far neighbouring points of the later half lie apart, as a share of the whole fall."""
+    late = curve.v[len(curve) // 2 :]
+    return noise_of(late) / max(view.fall_of(curve), 1e-12)
+
+
+def end_rate(view: View, curve: Curve) -> float:
+    """The rate in the last tenth as a share of the largest; 1 where it is not known."""
+    rates = view.lr_at(curve.t)
+    if rates is None:
+        return 1.0
+    return float(np.median(rates[-max(1, len(rates) // 10) :]) / rates.max())
+
+
+def lr_too_low(view: View) -> Suspicion | None:
+    """The loss falls on a straight line to the end, and has hardly come down."""
+    curve = view.main
+    if curve is None or len(curve) < 12:
+        return None
+    if curve.last > STILL_HIGH * curve.first and (slow := tiny_steps(view, curve)) is not None:
+        return slow
+    fallen = curve.first - curve.last
+    if fallen < 5 * max(curve.error, 1e-12) or curve.first <= 0:
+        return None
+    if (slow := _short_steps(view, curve)) is not None:
+        return slow
+    late = _late_share(view, curve)
+    left = curve.last / curve.first
+    ratio = update_ratio(view)
+    is_small = ratio is not None and ratio < UPDATE_LOW
+    is_short = view.log.unit == "step" and view.end < ENOUGH
+    if late < 0.25 or not (left > 0.6 or is_small) or (is_short and not is_small):
+        return None
+    confidence = min(0.95, 0.5 + 0.8 * (late - 0.25) + 0.4 * max(0.0, left - 0.6))
+    says = (
+        f"the loss fell from {number(curve.first)} to {number(curve.last)} only, and "
+        f"{100 * late:.0f}% of that in the second half: it is on its way and slow"
+    )
+    if is_small and ratio is not None:
+        confidence = max(confidence, 0.85)
+        says += f"; a step moves the weights by {number(ratio)} of their size, where 1e-3 is usual"
+    evidence = {"late_share": round(late, 3), "left": round(left, 3), "update_ratio": ratio}
+    return Suspicion("lr_too_low", curve.t[0], confidence, says, evidence)
+
+
+def _late_share(view: View, curve: Curve) -> float:
+    """The share of the fall that came after half of the sum of the rates was spent."""
+    rates = view.lr_at(curve.t)
+    spent = np.cumsum(rates) if rates is not None else np.arange(1.0, len(curve) + 1)
+    middle = int(np.searchsorted(spent, spent[-1] / 2))
+    width = max(1, len(curve) // 20)
+    there = float(np.median(curve.v[max(0, middle - width) : middle + width + 1]))
+    return (there - curve.last) / max(curve.first - curve.last, 1e-12)
+
+
+def update_ratio(view: View, *, late: bool = False) -> float | None:
+    """The median size of a step beside that of the weights it moves; None: not measured.
+
+    late: in the last third of the run; what is never moved is left out
+    """
+    which = [f":{name}" for name in layers_of(view) if name.endswith("weight")] or [""]
+    sizes = [_ratio(view, name, late=late) for name in which]
+    known = [size for size in sizes if size is not None and size > 0]
+    return float(np.median(known)) if known else None
+
+
+def layers_of(view: View) -> list[str]:
+    """The parameters whose steps were measured one by one."""
+    prefix = "update_norm:"
+    return [name.removeprefix(prefix) for name in view.log.series if name.startswith(prefix)]
+
+
+def _ratio(view: View, which: str, *, late: bool) -> float | None:
+    steps, weights = view.log.get(f"update_norm{which}"), view.log.get(f"parameter_norm{which}")
+    if steps is None or weights is None or not len(steps) or not len(weights):
+        return None
+    sizes = np.interp(steps.steps, weights.steps, weights.values)
+    is_there = np.isfinite(steps.values) & (sizes > 0)
+    if late:
+        is_there &= steps.steps >= steps.steps[0] + 2 / 3 * (steps.steps[-1] - steps.steps[0])
+    return float(np.median(steps.values[is_there] / sizes[is_there])) if is_there.any() else None
+
+
+def tiny_steps(view: View, curve: Curve) -> Suspicion | None:
+    """Nothing has moved, because the steps are far too short for it."""
+    ratio = update_ratio(view)
+    if ratio is None or not UPDATE_LOW / 1000 < ratio < UPDATE_LOW:
+        return None
+    if view.norm is None or view.norm.last < 0.3 * view.norm.first or vanishing_gradient(view):
+        return None
+    return Suspicion(
+        "lr_too_low",
+        float(curve.t[0]),
+        0.8,
+        f"the loss has hardly moved ({number(curve.first)}, then {number(curve.last)}), and a "
+        f"step moves the weights by {number(ratio)} of their size, where 1e-3 is usual",
+        {"update_ratio": ratio},
+    )
+
+
+def _short_steps(view: View, curve: Curve) -> Suspicion | None:
+    """From scratch, steps far shorter than usual, and much of the loss left even in training."""
+    ratio, fit = update_ratio(view), view.fit
+    if ratio is None or fit is None or view.chance is None or curve.first < 0.8 * view.chance:
+        return None
+    left = fit.last / max(view.chance, fit.first)
+    if not UPDATE_LOW / 1000 < ratio < SHORT_STEPS or left < 0.2 or vanishing_gradient(view):
+        return None
+    return Suspicion(
+        "lr_too_low",
+        float(curve.t[0]),
+        0.8,
+        f"a step moves the weights by {number(ratio)} of their size, where 1e-3 is usual, and the "
+        f"training loss has come down to {number(fit.last)} only ({100 * left:.0f}% of chance)",
+        {"update_ratio": ratio, "left": round(left, 3)},
+    )
+
+
+def lost_updates(view: View) -> Suspicion | None:
+    """Weights of 16 bits whose steps are smaller than the last digit of a weight."""
+    ratio = update_ratio(view)
+    if view.log.settings.get("precision") != "bf16-weights" or ratio is None or ratio > ROUNDED:
+        return None
+    return Suspicion(
+        "lost_updates",
+        0.0,
+        0.8,
+        f"the weights are kept in bfloat16, which rounds to 0.4% of a weight, and a step moves "
+        f"them by {100 * ratio:.2g}%: most updates round to nothing",
+        {"update_ratio": ratio},
+    )
+
+
+def batch_too_small(view: View) -> Suspicion | None:
+    """One or two samples a step, and losses that tell next to nothing from step to step."""
+    batch, curve = view.number("batch_size"), view.loss
+    if batch is None or curve is None or len(curve.raw_v) < 60:
+        return None
+    samples = batch * (view.number("accumulate") or 1.0) * (view.number("world_size") or 1.0)
+    late = curve.raw_v[len(curve.raw_v) // 2 :]
+    level = float(np.mean(late))
+    spread = float(np.std(late)) / max(level, 1e-12)
+    if samples > FEW_SAMPLES or spread < 0.6 or not np.isfinite(spread):
+        return None
+    return Suspicion(
+        "batch_too_small",
+        float(curve.raw_t[0]),
+        0.75,
+        f"a step sees {samples:.0f} sample{'s' if samples > 1 else ''}, and its loss lies "
+        f"{number(level)} give or take {number(spread * level)}: such gradients are mostly noise",
+        {"samples": samples, "spread": round(spread, 2)},
+    )

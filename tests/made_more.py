@@ -1,0 +1,177 @@
+"""More logs of runs that never were: what settings, accuracies, rates and clocks say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from made_logs import STEPS, evaluations, falling, log_of, noisy
+from thalweg.record.foreign.log import Log
+
+TEN = {"num_classes": 10}
+
+
+def classifier(
+    settings: Mapping[str, Any] = TEN,
+    *,
+    train: float = 0.3,
+    validation: float = 0.35,
+    right: float = 0.93,
+    first: float = 2.3,
+    **more: Any,
+) -> Log:
+    """Losses that settle on training and other samples, measured alike, and an accuracy."""
+    at, others = evaluations(falling(first, validation), above=0.0)
+    trained = evaluations(falling(first, train), above=0.0)
+    accuracy = 0.1 + (right - 0.1) * (1 - np.exp(-at / 60.0))
+    grain = np.round(accuracy * 1000) / 1000
+    columns = {
+        "loss": noisy(falling(first, train)),
+        "validation_loss": (at, others),
+        "train_eval_loss": trained,
+        "validation_accuracy": (at, grain),
+    }
+    return log_of(settings, **{**columns, **more})
+
+
+def steps_of(size: float, name: str = "head.weight") -> dict[str, Any]:
+    """Norms of a weight and its steps: the latter are this share of the former."""
+    at = np.arange(20.0, STEPS, 20.0)
+    return {
+        f"parameter_norm:{name}": (at, np.full(len(at), 10.0)),
+        f"update_norm:{name}": (at, np.full(len(at), 10.0 * size)),
+    }
+
+
+def masked(share: float = 0.2) -> Log:
+    loss = noisy(falling())
+    loss[np.random.default_rng(6).random(STEPS) < share] = 0.0
+    return log_of(loss=loss)
+
+
+def fallen_at_once(at: int, factor: float) -> np.ndarray:
+    return np.where(np.arange(STEPS) < at, 0.1, 0.1 * factor)
+
+
+def decayed_by(share: float) -> np.ndarray:
+    """A rate that has come down to a thousandth by this share of the run."""
+    return 0.1 * 1e-3 ** np.minimum(1.0, np.arange(STEPS) / (share * STEPS))
+
+
+def resting(share: float) -> np.ndarray:
+    """A cosine that has come to nothing by this share of the run."""
+    at = np.minimum(1.0, np.arange(STEPS) / (share * STEPS))
+    return 0.05 * (1 + np.cos(np.pi * at)) + 1e-9
+
+
+def raised(factor: float, up: float) -> Log:
+    """In the middle the rate is raised, and the loss goes to this many times what it was."""
+    is_late = np.arange(STEPS) >= 300
+    loss = noisy(falling()) * np.where(is_late, up, 1.0)
+    return log_of(loss=loss, lr=np.where(is_late, 0.01 * factor, 0.01))
+
+
+def in_one_order(period: int) -> Log:
+    pattern = np.random.default_rng(5).uniform(0.4, 1.6, size=period)
+    settings = {"steps": STEPS, "epochs": STEPS / period}
+    return log_of(settings, loss=noisy(falling(last=0.5) * np.resize(pattern, STEPS), 0.05))
+
+
+def harmed() -> Log:
+    """A jump a hundred times as high, and a level three times as high for good."""
+    loss = noisy(falling(), 0.05)
+    loss[300:] = loss[300:] * 3.0
+    loss[300] *= 30.0
+    return log_of(loss=loss, gradient_norm=np.ones(STEPS))
+
+
+def clock(*, every: int, slow: float, since: int = 0) -> np.ndarray:
+    """Seconds of a step; since some step, each so many takes so many times as long."""
+    seconds = np.abs(noisy(np.full(STEPS, 0.05), 0.05))
+    at = np.arange(STEPS)
+    return np.where((at >= since) & (at % every == 0), slow * seconds, seconds)
+
+
+def without_inputs() -> Log:
+    at = np.arange(20.0, STEPS, 20.0)
+    return log_of(
+        loss=noisy(np.full(STEPS, 2.3), 0.02),
+        **{
+            "gradient_norm:first.weight": (at, np.zeros(len(at))),
+            "gradient_norm:first.bias": (at, np.full(len(at), 0.3)),
+        },
+    )
+
+
+def of_two_tasks(lost: float) -> Log:
+    at, earlier = evaluations(falling(0.9, 0.9 - lost), above=0.0)
+    return classifier(**{"validation_accuracy:earlier": (at, earlier)})
+
+
+BATCH_OF_ONE = {"batch_size": 1, "num_classes": 10}
+LANGUAGE = {"num_classes": 64}
+HEAVY = {"num_classes": 10, "optimizer": "sgd", "lr": 0.03, "weight_decay": 0.2}
+HALF = {"precision": "bf16-weights", "num_classes": 10}
+
+MORE_HEALTHY: dict[str, Callable[[], Log]] = {
+    "a sound classifier": classifier,
+    "one that smooths its labels": lambda: classifier(train=0.4, validation=0.36, right=0.97),
+    "a language model by symbols": lambda: classifier(
+        LANGUAGE, train=1.85, validation=1.9, right=0.45, first=4.1
+    ),
+    "a model that was trained before": lambda: classifier(
+        train=0.5, validation=0.6, first=1.2, right=0.8, **steps_of(5e-5)
+    ),
+    "one sequence a step": lambda: classifier(BATCH_OF_ONE),
+    "weights in bfloat16, long steps": lambda: classifier(HALF, **steps_of(4e-3)),
+    "a rate that rests at the end": lambda: classifier(lr=resting(0.6)),
+    "a tenth at half of the run": lambda: classifier(lr=fallen_at_once(300, 0.1)),
+    "a rate that is raised for good": lambda: raised(4.0, 1.0),
+    "a checkpoint now and then": lambda: classifier(seconds=clock(every=100, slow=20.0)),
+    "always waits": lambda: classifier(seconds=clock(every=10, slow=20.0)),
+    "a task that is kept": lambda: of_two_tasks(0.01),
+    "usual decay": lambda: classifier({**HEAVY, "weight_decay": 5e-4}, train=0.5, validation=0.5),
+}
+
+MORE_FAULTY: dict[str, tuple[Callable[[], Log], str]] = {
+    "noisier labels in training": (
+        lambda: classifier(train=1.0, validation=0.5, right=0.9),
+        "TW203",
+    ),
+    "every sample equally unsure": (
+        lambda: classifier(train=1.36, validation=1.4, right=0.66),
+        "TW203",
+    ),
+    "batches without labels": (masked, "TW310"),
+    "too good": (lambda: classifier(train=1e-3, validation=1e-3, right=1.0), "TW205"),
+    "noise of one sample": (
+        lambda: classifier(BATCH_OF_ONE, loss=np.abs(noisy(falling(), 1.5))),
+        "TW107",
+    ),
+    "weights in bfloat16": (lambda: classifier(HALF, **steps_of(3e-4)), "TW401"),
+    "short steps": (
+        lambda: classifier(train=1.5, validation=1.5, right=0.5, **steps_of(1e-4)),
+        "TW102",
+    ),
+    "a rate spent early": (lambda: classifier(lr=decayed_by(0.2)), "TW105"),
+    "a rate that falls at once": (lambda: classifier(lr=fallen_at_once(70, 0.02)), "TW105"),
+    "a rate raised too far": (lambda: raised(30.0, 5.0), "TW101"),
+    "each epoch in one order": (lambda: in_one_order(50), "TW206"),
+    "a jump that does harm": (harmed, "TW003"),
+    "an earlier task forgotten": (lambda: of_two_tasks(0.5), "TW209"),
+    "neither part learnt": (
+        lambda: classifier(train=1.48, validation=1.5, right=0.45),
+        "TW202",
+    ),
+    "decay out of proportion": (
+        lambda: classifier(HEAVY, train=1.1, validation=1.1, right=0.75),
+        "TW106",
+    ),
+    "nothing goes in": (without_inputs, "TW104"),
+    "one step in ten waits": (
+        lambda: classifier(seconds=clock(every=10, slow=20.0, since=300)),
+        "TW404",
+    ),
+}
