@@ -251,7 +251,7 @@ def test_what_is_suggested_is_tried_and_the_run_left_alone(run, capsys):
     assert rows["replay"]["numbers"]["difference"] == 0.0
     assert 0 < found["trials"]["steps"] <= found["trials"]["budget"]
     best = tries["tries"][0]
-    assert best["settings"] == {"lr": 1e-05}
+    assert best["settings"] == {"lr": 1e-04}
     assert best["better_by"] > 0
     assert {row["change"] for row in tries["tries"]} >= {"as it was"}
 
