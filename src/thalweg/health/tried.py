@@ -25,6 +25,9 @@ BETTER_BELOW, BETTER_ABOVE, FASTER, WORSE = 0.2, 0.05, 5.0, 0.02
 """A lower rate is better by this share of the loss (any sound run gains some when its rate is
 lowered), or a higher one by this, and falls so many times as far; or it is worse by that share."""
 
+LOST = 1.5
+"""A loss of so many times what one pays without inputs: weights so bad that any rate mends them."""
+
 DIFFERENT = 0.05
 """A gradient that differs by more than this share, and thrice what chance explains, is another."""
 
@@ -179,8 +182,8 @@ def _overfit(numbers: Numbers) -> Said:
     blank = f", and with inputs all zero to {row['blank']:.4g}" if row["blank"] else ""
     fall = f"the loss of 16 samples went from {row['begin']:.4g} to {row['best']:.4g}"
     text = f"{fall} at {_times(row['factor'])}{blank}"
-    if 0 < row["blank"] < NOT_FITTED * row["begin"]:
-        return Said(f"{text}: they have one answer, which says nothing of the model")
+    if 0 < row["blank"] < FITTED * row["begin"]:
+        return Said(f"{text}: fitted without inputs as well, they say nothing of the model")
     if is_fitted(row):
         confirms = ("TW102",) * (row["factor"] > FAR_UP) + ("TW101",) * (row["factor"] < FAR_DOWN)
         return Said(f"{text}: model, loss and gradients work", confirms, BROKEN)
@@ -265,14 +268,15 @@ def _rates(numbers: Numbers) -> Said:
         f"{ten:.4g} at 10 times it"
     )
     scale = abs(row["begin"])
+    knows = row["begin"] < LOST * numbers.get("zeroed", {}).get("other", math.inf)
     confirms, refutes = [], []
     if third < row["begin"] and one - third > max(BETTER_BELOW * scale, 2 * row["error_lower"]):
         confirms.append("TW101")
-    elif third - one > WORSE * scale:
+    elif knows and third - one > WORSE * scale:
         refutes.append("TW101")
     gain = max(BETTER_ABOVE * scale, 2 * row["error_higher"])
     is_faster = row["begin"] - ten > FASTER * max(row["begin"] - one, 0.0)
-    if third >= one > three > ten and is_faster and one - ten > gain and _had_time(row):
+    if knows and third >= one > three > ten and is_faster and one - ten > gain and _had_time(row):
         confirms.append("TW102")
     elif ten - one > WORSE * scale:
         refutes.append("TW102")
