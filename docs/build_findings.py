@@ -1,6 +1,7 @@
 """The generated pages of docs/findings and docs/glossary.md: from the table, its pages, the terms.
 
-A picture of a real run stands in a page where docs/findings/pictures/CODE.svg exists.
+A picture of a real run stands in a page where docs/findings/pictures/CODE.svg exists; what it shows
+is the picture's title. `python -m benchmarks.finding_pictures` draws them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
+from xml.etree import ElementTree
 
 from thalweg.draw.explained import SEVERITY
 from thalweg.health.codes import CODES
@@ -76,8 +78,11 @@ def finding(page: Page) -> str:
 
 
 def _picture(code: str, name: str) -> Iterator[str]:
-    if (PICTURES / f"{code}.svg").exists():
+    path = PICTURES / f"{code}.svg"
+    if path.exists():
         yield f"![{name}, as a real run shows it](pictures/{code}.svg)"
+        title = ElementTree.parse(path).getroot().findtext("{http://www.w3.org/2000/svg}title")
+        yield f"*A real run. {title}*"
 
 
 def _points(points: tuple[Point, ...], then: str) -> str:

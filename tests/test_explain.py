@@ -11,6 +11,7 @@ from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from typing import get_args
+from xml.etree import ElementTree
 
 import build_findings
 import pytest
@@ -357,8 +358,29 @@ def test_a_picture_stands_where_there_is_one(tmp_path, monkeypatch):
     page = page_of("TW002")
     monkeypatch.setattr(build_findings, "PICTURES", tmp_path)
     assert "![" not in build_findings.finding(page)
-    (tmp_path / "TW002.svg").write_text("<svg/>", encoding="utf-8")
-    assert "(pictures/TW002.svg)" in build_findings.finding(page)
+    drawn = '<svg xmlns="http://www.w3.org/2000/svg"><title>Digits, and so on.</title></svg>'
+    (tmp_path / "TW002.svg").write_text(drawn, encoding="utf-8")
+    text = build_findings.finding(page)
+    assert "(pictures/TW002.svg)" in text
+    assert "*A real run. Digits, and so on.*" in text
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_finding_has_the_picture_of_a_real_run(code):
+    """Small, whole, with its caption, with lines that can be drawn."""
+    file = build_findings.PICTURES / f"{code}.svg"
+    assert file.stat().st_size < 12_000
+    root = ElementTree.parse(file).getroot()
+    space = "{http://www.w3.org/2000/svg}"
+    assert "Planted from" in (root.findtext(f"{space}title") or "")
+    paths = [path.get("d") or "" for path in root.iter(f"{space}path")]
+    assert len(paths) >= 2
+    assert all(re.fullmatch(r"(M|[ML][\d.]+ [\d.]+)+", path) for path in paths)
+    assert f"]({file.parent.name}/{code}.svg)" in build_findings.finding(page_of(code))
+
+
+def test_every_picture_is_of_a_finding():
+    assert {file.stem for file in build_findings.PICTURES.iterdir()} == CODES.keys()
 
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")

@@ -50,6 +50,7 @@ def _page(page: Mapping[str, Any]) -> Iterator[str]:
     yield from _part("When it is wrong", page["wrong"])
     yield ""
     yield from _folded(f"Terms: {', '.join(page['terms'])} (thalweg explain WORD)", "")
+    yield f"Page, with the picture of a real run: {page['page']}"
 
 
 def _part(title: str, text: str) -> Iterator[str]:

@@ -264,7 +264,7 @@ def bad_initialisation(view: View) -> Suspicion | None:
     return Suspicion(
         "bad_initialisation",
         float(series.steps[0]),
-        min(0.9, 0.7 + 0.02 * first / chance),
+        min(0.85, 0.65 + 0.02 * first / chance),
         f"the first loss is {number(first)}, where {number(chance)} is what equal probabilities "
         "give: the outputs are far too large before anything is learnt",
         {"first": first, "chance": chance},

@@ -51,9 +51,13 @@ LESS_SURE = 0.25
 """A finding hides another one that is surer by less than this."""
 
 HIDES = {
-    "nonfinite": {"divergence", "plateau", "truncated", "lr_too_high"},
+    "nonfinite": {"divergence", "plateau", "truncated", "lr_too_high", "dead_units"},
     "divergence": {"plateau", "lr_too_high", "overfitting"},
-    "dead_units": {"stuck_at_chance"},
+    "dead_units": {"stuck_at_chance", "label_noise", "divergence"},
+    "saturated_units": {"label_noise"},
+    "exploding_gradient": {"dead_units"},
+    "vanishing_gradient": {"dead_units", "lr_too_low"},
+    "forgetting": {"bad_initialisation"},
     "skipped_steps": {"nonfinite"},
     "all_masked": {"spikes", "repeated_batches"},
     "unshuffled": {"spikes", "lr_too_high", "divergence", "repeated_batches"},
@@ -61,12 +65,19 @@ HIDES = {
     "bad_initialisation": {"lr_too_low", "plateau"},
     "batch_too_small": {"spikes"},
     "schedule_fault": {"plateau", "underfitting"},
-    "weight_decay_too_strong": {"underfitting", "label_noise"},
+    "weight_decay_too_strong": {"underfitting", "label_noise", "divergence", "stuck_at_chance"},
     "underfitting": {"plateau"},
-    "label_noise": {"divergence", "plateau", "underfitting"},
-    "stuck_at_chance": {"plateau", "lr_too_low", "underfitting", "label_noise", "overfitting"},
+    "label_noise": {"divergence", "plateau", "underfitting", "unshuffled"},
+    "stuck_at_chance": {
+        "plateau",
+        "lr_too_low",
+        "underfitting",
+        "label_noise",
+        "overfitting",
+        "divergence",
+    },
     "overfitting": {"plateau", "lr_too_high"},
-    "lr_too_high": {"plateau", "spikes"},
+    "lr_too_high": {"plateau", "spikes", "dead_units", "stuck_at_chance"},
     "lr_too_low": {"plateau", "underfitting"},
 }
 """What is not said beside a finding that is surer: it would be the same thing once more."""
@@ -110,16 +121,20 @@ small one looks as if it were stuck at chance."""
 
 
 def _kept(said: Sequence[Suspicion]) -> list[Suspicion]:
-    """The surest first, each key once; what another one hides, which is about as sure, left out."""
-    kept = sorted((each for each in said if not _is_hidden(each, said)), key=_weight)
-    return list({each.key: each for each in reversed(kept)}.values())[::-1]
+    """The surest first, each key once; what one that is kept hides left out."""
+    kept: list[Suspicion] = []
+    for each in sorted(said, key=lambda each: -each.confidence):
+        if not any(_hides(other, each) for other in kept):
+            kept.append(each)
+    kept = [each for each in kept if not any(_hides(other, each) for other in kept)]
+    return sorted(kept, key=_weight)
 
 
-def _is_hidden(each: Suspicion, said: Sequence[Suspicion]) -> bool:
-    return any(
-        each.key in HIDES.get(other.key, ()) and other.confidence > each.confidence - LESS_SURE
-        for other in said
-    )
+def _hides(other: Suspicion, each: Suspicion) -> bool:
+    if other is each:
+        return False
+    is_as_sure = other.confidence > each.confidence - LESS_SURE
+    return other.key == each.key or (each.key in HIDES.get(other.key, ()) and is_as_sure)
 
 
 def _weight(each: Suspicion) -> tuple[bool, float]:

@@ -100,7 +100,7 @@ def underfitting(view: View) -> Suspicion | None:
     return Suspicion(
         "underfitting",
         float(curve.t[0]),
-        0.65,
+        0.45,
         f"the loss stands at {number(fit.last)} on what is trained on and at {number(curve.last)} "
         f"on other samples, {100 * curve.last / chance:.0f}% of chance, with {100 * right:.0f}% "
         "right: what is given to the model, or the model itself, says too little",
@@ -162,7 +162,7 @@ def unshuffled(view: View) -> Suspicion | None:
     return Suspicion(
         "unshuffled",
         0.0,
-        min(0.95, 0.65 + 0.5 * (alike - 0.5)),
+        min(0.85, 0.55 + 0.6 * (alike - 0.45)),
         f"the losses of neighbouring steps go together (correlation {alike:.2f}, where shuffled "
         "batches have none), and they vary by "
         f"{100 * spread:.0f}% of the loss",

@@ -6,7 +6,7 @@ import numpy as np
 
 from thalweg.health.curve import MAD, Curve
 from thalweg.health.fitting import evenly, unsureness
-from thalweg.health.rates import rate_rose, update_ratio
+from thalweg.health.rates import THROWN, blowup, rate_rose, update_ratio
 from thalweg.health.view import Suspicion, View, number
 from thalweg.record.foreign.log import LOSS
 
@@ -22,6 +22,9 @@ lie about 0.55, those of two classes about 0.85; wrong labels make every sample 
 
 OVERSHOOT = 4.0
 """Other data lift the loss to its new level at once; a jump so far beyond it is a spike."""
+
+LEARNT = 0.7
+"""Training samples whose loss is below this share of that of others are known by heart."""
 
 GIVEN = 0.005
 """A validation loss below this share of chance is too good to be true."""
@@ -52,6 +55,8 @@ def _never_carried_over(view: View) -> Suspicion | None:
         return None
     if curve.last < curve.first - 2 * curve.error and fitted < 0.25:
         return None
+    if blowup(view) > THROWN or (view.chance is not None and train.first > 2 * view.chance):
+        return None  # thrown about, not misled
     return Suspicion(
         "label_noise",
         float(curve.t[0]),
@@ -165,13 +170,15 @@ def _evenly_unsure(view: View) -> Suspicion | None:
     if not UNSURE[0] <= unsure <= UNSURE[1] or not low * chance < best < 0.93 * chance:
         return None
     still = float(np.median(curve.part(0.7, 0.8))) - curve.last
-    ratio = update_ratio(view)
+    ratio, fit = update_ratio(view), view.fit
+    if fit is not None and float(fit.at(curve.t[[curve.best_at]])[0]) < LEARNT * best:
+        return None  # learnt by heart before it was that good
     if still > 0.06 * view.fall_of(curve) or (ratio is not None and ratio < 5e-4):
         return None  # on its way: sureness comes after being right
     return Suspicion(
         "label_noise",
         float(curve.t[0]),
-        0.7,
+        0.6,
         f"at its best the validation loss is {number(best)} with {100 * right:.0f}% right: "
         f"{100 * unsure:.0f}% of what it would be if every sample were equally unsure "
         f"({number(evenly(right, classes))}), where sound labels leave some that are easy",

@@ -12,6 +12,9 @@ from thalweg.record.foreign.log import Series
 GONE = 0.9
 """A layer of which this share of units gives nothing is dead, or saturated."""
 
+LATER = 0.7
+"""How sure one is of units that died on the way: often something else has killed them."""
+
 FADED = 1e-4
 """A gradient that arrives at the first layers at this share of what the last ones get."""
 
@@ -35,12 +38,13 @@ def _gone(view: View, prefix: str, key: str, words: str) -> Suspicion | None:
     if worst is None or worst[0] < GONE:
         return None
     share, name, series = worst
+    is_from_start = float(series.values[0]) > 0.5 * share
     since = float(series.steps[np.flatnonzero(series.values >= 0.9 * share)[0]])
     first = float(series.values[0])
     return Suspicion(
         key,
         since,
-        min(0.85, 0.7 + 1.5 * (share - GONE)),
+        min(0.85 if is_from_start else LATER, 0.7 + 1.5 * (share - GONE)),
         f"{100 * share:.0f}% of the units of {name} {words} ({100 * first:.0f}% at the start)",
         {"layer": name, "share": share, "first_share": first},
     )
@@ -86,7 +90,7 @@ def empty_inputs(view: View) -> Suspicion | None:
     return Suspicion(
         "stuck_at_chance",
         since,
-        0.93,
+        0.96,
         f"from {view.name(since)} on the gradient of {first} is exactly 0 while its bias gets "
         f"{number(float(bias.values[-1]))}: every input of that layer is 0, so nothing can be "
         "learnt from it",

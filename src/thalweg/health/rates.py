@@ -41,6 +41,9 @@ long. Of some 360 healthy runs the largest was 8e-5.
 RAISED = 3.0
 """A rate that is so many times that of the row before was raised."""
 
+FELL = 0.2
+"""A loss that has lost less than this share of its first value has learnt next to nothing."""
+
 RESTLESS = 0.025
 """A loss that moves by this share of all that it fell does not settle."""
 
@@ -165,6 +168,8 @@ def _long_steps(view: View, curve: Curve) -> Suspicion | None:
         return None
     if view.validation is None:
         return None
+    if view.fall_of(curve) < FELL * curve.first:
+        return None  # nothing was learnt that could be thrown about
     jitter, grown = jitter_of(view, curve), _norm_growth(view)
     is_high = curve.first > 0 and curve.last > 0.35 * curve.first and grown > 1.3
     if late * jitter < RESTLESS_STEPS and not is_high:
@@ -193,7 +198,8 @@ def _restless(view: View, curve: Curve) -> Suspicion | None:
     if view.validation is None:
         return None  # a training loss moves from batch to batch, whatever the steps are
     jitter, ratio = jitter_of(view, curve), update_ratio(view)
-    if view.fall_of(curve) <= 0 or jitter < RESTLESS or end_rate(view, curve) < 0.2:
+    is_restless = jitter > RESTLESS and end_rate(view, curve) > 0.2
+    if not is_restless or view.fall_of(curve) < FELL * max(curve.first, 1e-12):
         return None
     if ratio is not None and ratio < SHORT_STEPS:
         return None  # so short a step throws nothing about: the loss has hardly fallen yet
@@ -240,7 +246,7 @@ def lr_too_low(view: View) -> Suspicion | None:
     is_short = view.log.unit == "step" and view.end < ENOUGH
     if late < 0.25 or not (left > 0.6 or is_small) or (is_short and not is_small):
         return None
-    confidence = min(0.95, 0.5 + 0.8 * (late - 0.25) + 0.4 * max(0.0, left - 0.6))
+    confidence = min(0.85, 0.4 + 0.8 * (late - 0.25) + 0.4 * max(0.0, left - 0.6))
     says = (
         f"the loss fell from {number(curve.first)} to {number(curve.last)} only, and "
         f"{100 * late:.0f}% of that in the second half: it is on its way and slow"
@@ -312,7 +318,8 @@ def _short_steps(view: View, curve: Curve) -> Suspicion | None:
     ratio, fit = update_ratio(view), view.fit
     if ratio is None or fit is None or view.chance is None or curve.first < 0.8 * view.chance:
         return None
-    left = fit.last / max(view.chance, fit.first)
+    seen = fit.last if view.loss is None else min(fit.last, view.loss.last)
+    left = seen / max(view.chance, fit.first)
     if not UPDATE_LOW / 1000 < ratio < SHORT_STEPS or left < 0.2 or vanishing_gradient(view):
         return None
     return Suspicion(

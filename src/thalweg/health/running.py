@@ -38,7 +38,7 @@ def schedule_fault(view: View) -> Suspicion | None:
     series, curve = view.lr, view.main
     if series is None or curve is None or len(series) < 12 or len(curve) < 12:
         return None
-    rates = np.nan_to_num(series.values)
+    rates = _calm(np.nan_to_num(series.values))
     return (
         _done_early(view, series.steps, rates)
         or _too_early(view, series.steps, rates, curve)
@@ -46,6 +46,13 @@ def schedule_fault(view: View) -> Suspicion | None:
         or _restarted(view, series.steps, rates)
         or _per_epoch(view, series.steps, rates)
     )
+
+
+def _calm(rates: np.ndarray) -> np.ndarray:
+    """Without what stands out in a single row: that is no schedule."""
+    three = np.stack([rates[:-2], rates[1:-1], rates[2:]])
+    middle = np.where(rates[1:-1] > 3 * three[[0, 2]].max(0), np.median(three, 0), rates[1:-1])
+    return np.concatenate([rates[:1], middle, rates[-1:]])
 
 
 def _done_early(view: View, steps: np.ndarray, rates: np.ndarray) -> Suspicion | None:

@@ -70,6 +70,7 @@ def _page(page: Page) -> dict[str, Any]:
         "sure": page.sure,
         "wrong": page.wrong,
         "terms": list(page.terms),
+        "page": f"docs/findings/{page.row.code}.md",
     }
 
 
