@@ -14,6 +14,7 @@ from benchmarks.healthbench.outcome import outcome
 from benchmarks.healthbench.plan import Run, built, runs
 from benchmarks.healthbench.planted import FAULTS, HARD
 from benchmarks.healthbench.recipes import SCHEDULES, TASKS, factor
+from benchmarks.healthbench.replayed import sample_findings
 from benchmarks.healthbench.structural import Structure, structures
 
 from thalweg.health.codes import CODES
@@ -214,3 +215,27 @@ def test_a_run_leaves_torch_as_it_was():
     threads = torch.get_num_threads()
     plan.built(USUAL)
     assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize(
+    ("name", "strength", "code"),
+    [
+        ("duplicates", "strong", "TW205"),
+        ("target-leak", "mild", "TW205"),
+        ("repeated-batches", "mild", "TW207"),
+        ("sorted", "mild", "TW206"),
+        ("masked-to-zero", "mild", "TW310"),
+        ("imbalance", "strong", "TW204"),
+    ],
+)
+def test_samples_tell_what_is_planted_in_them(name, strength, code):
+    faulty, _ = built(Run("digits", "adam-constant", name, strength))
+    before = faulty.random.bit_generator.state
+    assert [found.code for found in sample_findings(faulty)] == [code]
+    assert faulty.random.bit_generator.state == before
+
+
+@pytest.mark.parametrize("hard", ["usual", "weighed-classes", "augmented", "tiny-validation"])
+def test_samples_of_healthy_runs_tell_nothing(hard):
+    strength = "none" if hard == "usual" else "strong"
+    assert sample_findings(built(Run("digits", "adam-constant", hard, strength))[0]) == []

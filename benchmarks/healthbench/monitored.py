@@ -1,4 +1,6 @@
-"""What `thalweg.monitor` says of a stored run's first steps: the run is begun again beside it."""
+"""What `thalweg.monitor` says of a stored run: its first steps are made again beside it, and its
+samples are shown to what looks at them, over the whole run.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from torch import Tensor
 import thalweg
 from benchmarks.healthbench.loop import Scaler, evaluation, forward_backward, update
 from benchmarks.healthbench.plan import Run, built
+from benchmarks.healthbench.replayed import sample_findings
 from thalweg.types import Finding
 
 STEPS = 3
@@ -18,11 +21,12 @@ STEPS = 3
 
 
 def first_findings(meta: dict[str, Any]) -> list[Finding]:
-    """The findings of structure, oldest first."""
+    """The findings of structure, oldest first, then those of the samples."""
     torch.set_num_threads(1)
     names = {field.name for field in fields(Run)}
     program, _ = built(Run(**{name: value for name, value in meta["run"].items() if name in names}))
     criterion = program.criterion
+    of_samples = sample_findings(program)
     with thalweg.monitor(program.model, program.optimizer, tell=None) as monitor:
 
         def shown(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -40,4 +44,8 @@ def first_findings(meta: dict[str, Any]) -> list[Finding]:
             update(program, program.rate(step), scaler)
             if step == STEPS - 1:
                 evaluation(program)
-    return [each for each in monitor.findings if "says" not in each.evidence]
+    found = {each.code: each for each in monitor.findings if "says" not in each.evidence}
+    for each in of_samples:
+        if each.code not in found or found[each.code].severity == "warn":
+            found[each.code] = each
+    return list(found.values())

@@ -1,7 +1,7 @@
 """A run repaired while it goes: the guard acts on its steps, findings change its settings.
 
-A finding that asks for an act stops the run. What it suggests is tried for some steps from the last
-good snapshot, as `thalweg diagnose --try` does, and the best goes on from there. Every step counts,
+A finding that asks for an act stops the run. What it suggests is tried for some steps from the best
+snapshot, as `thalweg diagnose --try` does, and the best goes on from there. Every step counts,
 also those of the tries and those that were taken in vain.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 
 import thalweg
@@ -26,10 +27,10 @@ from benchmarks.healthbench.loop import (
 )
 from benchmarks.healthbench.plan import Run, built
 from benchmarks.healthbench.program import NUM_EVALUATIONS, Program, shuffled
-from benchmarks.healthbench.recipes import SCHEDULES
+from benchmarks.healthbench.recipes import SCHEDULES, Recipe
 from benchmarks.healthbench.store import log_of_columns, settings_of
 from thalweg.health.diagnosis import diagnose, so_far
-from thalweg.jobs.suggested import Suggestion, is_repairable, is_worth_keeping, suggestions
+from thalweg.jobs.suggested import Suggestion, is_repairable, suggestions
 from thalweg.types import Finding
 
 MOST = 1.5
@@ -37,6 +38,9 @@ MOST = 1.5
 
 LOOKS, TRY_SHARE, LEAST_TRY = 20, 0.04, 15
 """Looks at a run; the steps of a try, as a share of the plan and at the least."""
+
+CERTAIN = {"TW101", "TW105"}
+"""Findings whose cause needs no control beside the changes."""
 
 MOST_CHANGES, LEAST_LEFT = 3, 0.2
 """Changes of a run; the share of the plan that must be left to go on with after the tries."""
@@ -62,9 +66,15 @@ class Snapshot:
     loss: float
     model: dict[str, Any]
     optimizer: dict[str, Any]
-    recipe: Any
+
+
+@dataclass
+class Chosen:
+    """The settings of a program that a change may touch."""
+
+    recipe: Recipe
     rate: Callable[[int], float]
-    order: Any
+    order: Callable[[int], np.ndarray]
 
 
 class Course:
@@ -131,22 +141,25 @@ class Course:
                     loss,
                     copy.deepcopy(program.model.state_dict()),
                     copy.deepcopy(program.optimizer.state_dict()),
-                    program.recipe,
-                    program.rate,
-                    program.order,
                 )
             )
+
+    @property
+    def chosen(self) -> Chosen:
+        """What was chosen so far; it outlives a step back."""
+        program = self.program
+        return Chosen(program.recipe, program.rate, program.order)
+
+    @chosen.setter
+    def chosen(self, chosen: Chosen) -> None:
+        program = self.program
+        program.recipe, program.rate, program.order = chosen.recipe, chosen.rate, chosen.order
 
     def go_back(self, snapshot: Snapshot) -> None:
         """To a snapshot; what was written down since is forgotten."""
         program = self.program
         program.model.load_state_dict(snapshot.model)
         program.optimizer.load_state_dict(copy.deepcopy(snapshot.optimizer))
-        program.recipe, program.rate, program.order = (
-            snapshot.recipe,
-            snapshot.rate,
-            snapshot.order,
-        )
         self.guarded += len(self.events())
         self._new_guard()
         self.step = snapshot.step
@@ -154,11 +167,6 @@ class Course:
             rows = getattr(self.columns, name)
             setattr(self.columns, name, [row for row in rows if row["step"] <= self.step])
         self.snapshots = [each for each in self.snapshots if each.step <= self.step]
-
-    def end_at(self, step: int, most: int) -> None:
-        """Plan anew: to this step, or half a plan further where that is over already."""
-        left = most - self.spent
-        self.planned = max(step, self.step + min(left, self.planned // 2))
 
     def events(self) -> list[Any]:
         """What the guard has done since it was made."""
@@ -208,31 +216,25 @@ def calls_for_change(finding: Finding) -> bool:
 def change(
     course: Course, acts: Sequence[Finding], first: Snapshot, most: int, done: Repaired
 ) -> bool:
-    """Try what the findings suggest from the last good snapshot, and go on with the best."""
+    """Try what the findings suggest from the best snapshot, and go on with the best change."""
     codes = [each.code for each in acts]
-    start = start_of(course, acts, first)
+    start = min((first, *course.snapshots), key=lambda each: each.loss)
     count = max(LEAST_TRY, int(TRY_SHARE * course.planned))
     options = suggestions(codes, chosen_of(course))
+    if set(codes) <= CERTAIN:
+        options = options[1:]  # a short try favours what was too low, or does not show the harm
     left = most - course.spent
     while len(options) > 1 and left - len(options) * count < LEAST_LEFT * course.planned:
         options.pop()
-    if len(options) < 2:
+    if not options or not options[-1].settings:
         return False
-    scores = [score(course, start, each, count) for each in options]
+    scores = [0.0] if len(options) == 1 else [score(course, start, o, count) for o in options]
     best = min(range(len(options)), key=lambda i: scores[i])
     course.go_back(start)
-    course.end_at(start.step + min(course.planned - start.step, most - course.spent), most)
+    course.planned = start.step + min(course.meta["recipe"]["steps"], most - course.spent)
     apply(course, options[best])
     done.did.append(f"{'+'.join(codes)} at {start.step}: {options[best].words}")
     return True
-
-
-def start_of(course: Course, acts: Sequence[Finding], first: Snapshot) -> Snapshot:
-    """The newest snapshot where nothing is broken, else the newest from before it broke."""
-    if is_worth_keeping([each.code for each in acts]):
-        return course.snapshots[-1]
-    since = min(each.since_step for each in acts)
-    return next((each for each in reversed(course.snapshots) if each.step < since), first)
 
 
 def chosen_of(course: Course) -> dict[str, Any]:
@@ -244,9 +246,11 @@ def chosen_of(course: Course) -> dict[str, Any]:
 
 def score(course: Course, start: Snapshot, option: Suggestion, count: int) -> float:
     """The validation loss after so many steps with a change."""
+    before = course.chosen
     course.go_back(start)
     apply(course, option)
     course.advance(count, quietly=True)
+    course.chosen = before
     return course.loss()
 
 

@@ -19,12 +19,8 @@ def stuck_at_chance(view: View) -> Suspicion | None:
     curve = view.main
     if curve is None or len(curve) < 12 or _is_early(view, curve) or blowup(view) > THROWN:
         return None
-    chance = view.chance
-    at_chance = chance is not None and curve.last > 0.97 * chance and curve.best > 0.95 * chance
-    explained = Curve.of(view.log.get("validation_r2"))
-    if explained is not None and len(explained) >= 8:
-        at_chance = float(explained.calm.max()) < 0.03
-    if not at_chance and _has_fallen(view, curve):
+    chance, at_chance = view.chance, _is_at_chance(view, curve)
+    if at_chance is False or (at_chance is None and _has_fallen(view, curve)):
         return None
     if (slow := tiny_steps(view, curve)) is not None:
         return slow
@@ -39,8 +35,23 @@ def stuck_at_chance(view: View) -> Suspicion | None:
     )
 
 
+def _is_at_chance(view: View, curve: Curve) -> bool | None:
+    """Is the model no better than a guess, by what is known of chance; None: that does not tell."""
+    explained = Curve.of(view.log.get("validation_r2"))
+    if explained is not None and len(explained) >= 8:
+        best = float(explained.calm.max())
+        return True if best < 0.03 else False if best > 0.1 else None
+    if view.chance is None:
+        return None
+    if curve.last < 0.6 * view.chance:
+        return False
+    return True if curve.last > 0.97 * view.chance and curve.best > 0.95 * view.chance else None
+
+
 def _is_early(view: View, curve: Curve) -> bool:
     """Is it too early to speak of standing still, or is this a log of the first steps alone?"""
+    if view.number("steps") is not None and not view.has_run(0.4):
+        return True  # some tasks wait long before the first insight
     return (view.log.unit == "step" and view.end < ENOUGH) or view.end > 2 * curve.raw_t[-1]
 
 
@@ -125,7 +136,7 @@ def _shrunk(view: View) -> Suspicion | None:
 
 def plateau(view: View) -> Suspicion | None:
     """The loss stands still for most of the run at much of its first value, the rate still high."""
-    curve = view.main
+    curve = view.main if view.is_over else None
     if curve is None or len(curve) < 24 or view.chance is None or curve.progress <= 0:
         return None  # where chance is not known, a loss that began well looks like it
     middle = float(np.median(curve.part(0.3, 0.45)))

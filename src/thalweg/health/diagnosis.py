@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from math import inf
 
-from thalweg.health import breaks, descent, fitting, labels, layers, rates, running
+from thalweg.health import breaks, descent, fitting, labels, layers, rates, running, split
 from thalweg.health.codes import BY_KEY, Code
 from thalweg.health.state import state_of
 from thalweg.health.view import Detector, Suspicion, View
@@ -34,10 +32,12 @@ DETECTORS: tuple[Detector, ...] = (
     rates.batch_too_small,
     labels.all_masked,
     labels.label_noise,
+    split.leakage,
     labels.leakage,
     fitting.unshuffled,
     fitting.repeated_batches,
     fitting.class_imbalance,
+    split.rare_class,
     fitting.overfitting,
     fitting.underfitting,
     fitting.forgetting,
@@ -92,32 +92,20 @@ def diagnose(log: Log) -> Verdict:
     >>> diagnose(log).findings[0].code
     'TW001'
     """
-    view = View(log)
+    return _of(View(log))
+
+
+def so_far(log: Log) -> Verdict:
+    """`diagnose` of a run that goes on: without what only the whole of one can bear."""
+    return _of(View(log, is_over=False))
+
+
+def _of(view: View) -> Verdict:
     said = [found for detector in DETECTORS if (found := detector(view)) is not None]
     kept = _kept(said)
     findings = tuple(finding_of(view, each) for each in kept)
     state, sentence = state_of(view, kept)
     return Verdict(state, sentence, findings, tuple(not_checkable(view)))
-
-
-def so_far(log: Log) -> Verdict:
-    """`diagnose` of a run that goes on: without what only the whole of one can bear."""
-    verdict, view = diagnose(log), View(log)
-    borne = tuple(each for each in verdict.findings if _is_borne(view, each))
-    return verdict if borne == verdict.findings else replace(verdict, findings=borne)
-
-
-def _is_borne(view: View, finding: Finding) -> bool:
-    """Can it be said before the end? A rate that is too low can where its steps were measured."""
-    if finding.code == "TW102" and finding.evidence.get("update_ratio") is not None:
-        is_short = finding.evidence["update_ratio"] < rates.SHORT_STEPS
-        return is_short and view.end >= rates.ENOUGH and not rates.still_rises(view)
-    return view.end >= ONLY_AFTER.get(finding.code, 0.0)
-
-
-ONLY_AFTER = {"TW102": inf, "TW103": inf, "TW202": inf, "TW403": inf, "TW104": 100}
-"""Slow, standing still, cut short: a run that goes on looks like it. For its first hundred steps a
-small one looks as if it were stuck at chance."""
 
 
 def _kept(said: Sequence[Suspicion]) -> list[Suspicion]:

@@ -90,6 +90,8 @@ def underfitting(view: View) -> Suspicion | None:
     curve, fit, chance, found = view.validation, view.fit, view.chance, unsureness(view)
     if curve is None or fit is None or fit is view.loss or chance is None or found is None:
         return None
+    if not view.is_over:
+        return None
     unsure, right, classes = found
     still = float(np.median(curve.part(0.7, 0.8))) - curve.last
     is_done = still < 0.02 * view.fall_of(curve)
@@ -191,7 +193,7 @@ def _period(view: View, rest: np.ndarray) -> tuple[int, float] | None:
     epoch = _steps_per_epoch(view)
     if epoch is not None and FEW_BATCHES < epoch < 0.7 * len(rest):
         alike = _autocorrelation(rest, epoch)
-        if alike > 0.4:
+        if alike > max(0.4, BY_CHANCE / (len(rest) - epoch) ** 0.5):
             return epoch, alike
     longest = min(int(0.45 * len(rest)), 400)
     alike = np.array([_autocorrelation(rest, lag) for lag in range(2, longest)])
@@ -199,6 +201,8 @@ def _period(view: View, rest: np.ndarray) -> tuple[int, float] | None:
         return None
     lag = int(np.flatnonzero(alike > 0.85 * alike.max())[0]) + 2
     best, twice = float(alike[lag - 2]), 2 * lag
+    if best < BY_CHANCE / (len(rest) - lag) ** 0.5:
+        return None
     if twice < 0.7 * len(rest):
         return (lag, best) if _autocorrelation(rest, twice) > 0.3 else None
     return (lag, best) if best > 0.6 else None
@@ -209,6 +213,9 @@ def _steps_per_epoch(view: View) -> int | None:
     steps, epochs = view.number("steps"), view.number("epochs")
     return round(steps / epochs) if steps and epochs else None
 
+
+BY_CHANCE = 5.5
+"""Standard errors of a correlation that none of many lags reaches by chance."""
 
 FEW_BATCHES = 10
 """A period of so many steps is no epoch."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from thalweg.health.curve import MAD, Curve
@@ -47,7 +49,9 @@ def _never_carried_over(view: View) -> Suspicion | None:
     curve, train = view.validation, view.fit
     if curve is None or train is None or len(curve) < 5 or train.first <= 0:
         return None
-    learnt = (curve.first - curve.best) / max(abs(curve.first), 1e-12)
+    if _is_often_right(view):
+        return None
+    learnt = view.fall_of(curve) / max(abs(curve.first), train.first, 1e-12)
     if view.chance is not None:
         learnt = 1 - curve.best / view.chance
     fitted = (train.first - train.last) / train.first
@@ -66,6 +70,15 @@ def _never_carried_over(view: View) -> Suspicion | None:
         "what is learnt does not carry over to other samples",
         {"validation_best": curve.best, "train_last": train.last},
     )
+
+
+def _is_often_right(view: View) -> bool:
+    """Is the accuracy on other samples clearly better than a guess?"""
+    accuracy = Curve.of(view.log.get("validation_accuracy"))
+    if accuracy is None:
+        return False
+    guess = math.exp(-view.chance) if view.chance is not None else 0.5
+    return float(accuracy.calm.max()) > min(0.9, 1.5 * guess)
 
 
 def _data_changed(view: View) -> Suspicion | None:

@@ -41,6 +41,9 @@ long. Of some 360 healthy runs the largest was 8e-5.
 RAISED = 3.0
 """A rate that is so many times that of the row before was raised."""
 
+MANY = 60
+"""Evaluations by which a run that goes on, one knows not how long, can be told to be restless."""
+
 FELL = 0.2
 """A loss that has lost less than this share of its first value has learnt next to nothing."""
 
@@ -53,12 +56,10 @@ def lr_too_high(view: View) -> Suspicion | None:
     curve = view.validation if view.validation is not None else view.loss
     if curve is None or len(curve) < 12:
         return None
-    return (
-        raised(view)
-        or _thrown_up(view, curve)
-        or _long_steps(view, curve)
-        or _restless(view, curve)
-    )
+    found = raised(view) or _thrown_up(view, curve)
+    if found is not None or not (view.has_run(0.9) or len(curve) >= MANY):
+        return found  # a loss that still falls fast moves from one evaluation to the next
+    return _long_steps(view, curve) or _restless(view, curve)
 
 
 def raised(view: View) -> Suspicion | None:
@@ -228,19 +229,25 @@ def end_rate(view: View, curve: Curve) -> float:
 
 
 def lr_too_low(view: View) -> Suspicion | None:
-    """The loss falls on a straight line to the end, and has hardly come down."""
+    """Steps are far shorter than usual, or the loss falls on a straight line to the end, and it has
+    hardly come down.
+    """
     curve = view.main
-    if curve is None or len(curve) < 12:
+    if curve is None or len(curve) < 12 or curve.first <= 0:
+        return None
+    if not view.is_over and (view.end < ENOUGH or still_rises(view)):
         return None
     if curve.last > STILL_HIGH * curve.first and (slow := tiny_steps(view, curve)) is not None:
         return slow
-    fallen = curve.first - curve.last
-    if fallen < 5 * max(curve.error, 1e-12) or curve.first <= 0:
+    if curve.first - curve.last < 5 * max(curve.error, 1e-12):
         return None
-    if (slow := _short_steps(view, curve)) is not None:
-        return slow
-    late = _late_share(view, curve)
-    left = curve.last / curve.first
+    slow = _short_steps(view, curve)
+    return _straight(view, curve) if slow is None and view.is_over else slow
+
+
+def _straight(view: View, curve: Curve) -> Suspicion | None:
+    """The second half of the run gained as much as the first; any that goes on looks like it."""
+    late, left = _late_share(view, curve), curve.last / curve.first
     ratio = update_ratio(view)
     is_small = ratio is not None and ratio < UPDATE_LOW
     is_short = view.log.unit == "step" and view.end < ENOUGH

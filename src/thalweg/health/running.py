@@ -43,7 +43,7 @@ def schedule_fault(view: View) -> Suspicion | None:
         _done_early(view, series.steps, rates)
         or _too_early(view, series.steps, rates, curve)
         or _fell_at_once(view, series.steps, rates)
-        or _restarted(view, series.steps, rates)
+        or (_restarted(view, series.steps, rates) if view.has_run(0.9) else None)
         or _per_epoch(view, series.steps, rates)
     )
 
@@ -199,7 +199,7 @@ def _per_epoch(view: View, steps: np.ndarray, rates: np.ndarray) -> Suspicion | 
 def truncated(view: View) -> Suspicion | None:
     """The run ended well before the steps that were planned."""
     planned, curve = view.number("steps"), view.main
-    if planned is None or curve is None or view.log.unit != "step":
+    if planned is None or curve is None or view.log.unit != "step" or not view.is_over:
         return None
     done = view.end / planned
     if done > 0.9 or view.log.settings.get("patience"):

@@ -34,10 +34,16 @@ class Suspicion:
 
 
 class View:
-    """A log through the eyes of detectors."""
+    """A log through the eyes of detectors. is_over: else its run goes on"""
 
-    def __init__(self, log: Log):
+    def __init__(self, log: Log, *, is_over: bool = True):
         self.log = log
+        self.is_over = is_over
+
+    def has_run(self, share: float) -> bool:
+        """Is the run over, or through this share of its planned steps?"""
+        planned = self.number("steps")
+        return self.is_over or (planned is not None and self.end >= share * planned)
 
     @cached_property
     def loss(self) -> Curve | None:

@@ -82,7 +82,9 @@ def score(
     )
     if not task.phases:
         look = so_far if status == "interrupted" else diagnose
-        verdict = with_findings(verdict, look(as_log(place.written.history(), "this run")))
+        log = as_log(place.written.history(), "this run")
+        log.split = study.found.to_dict() if study.found else {}
+        verdict = with_findings(verdict, look(log))
     sets = {"validation": task.validation, "test": study.test}
     sights = Sights(task, sets, {"validation": best_values(descent)})
     choose_temperature(task, sights)

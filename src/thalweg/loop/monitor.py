@@ -22,14 +22,15 @@ from torch import Tensor, nn
 from thalweg.errors import UsageError
 from thalweg.facts import Setup, StepFacts
 from thalweg.health.diagnosis import so_far
-from thalweg.health.made import made
 from thalweg.health.signals import evaluated_in_training, trained_in_evaluation, units_later
 from thalweg.health.structure import structural
 from thalweg.loop.alerts import Alert
 from thalweg.loop.closures import late
 from thalweg.loop.columns import Columns, settings_of
 from thalweg.loop.cost import Cost
+from thalweg.loop.samples import Samples
 from thalweg.loop.told import Told, say
+from thalweg.loop.unmoved import never_moved
 from thalweg.probes.gradients import sample
 from thalweg.probes.probe import Probe, total_norm
 from thalweg.probes.quiet import Ear, may_look, remove
@@ -46,13 +47,8 @@ EVERY = 100
 MOST_COMPARED = 64
 """Parameters by which it is told whether anything moved."""
 
-MOST_JOINED = 8
-"""Losses without a step that may be parts of one batch."""
-
 LOOSE = 3
 """Passes without gradients in a row that look like an evaluation."""
-
-STEP = "call optimizer.step() after loss.backward()"
 
 
 def _safe(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -100,6 +96,7 @@ class Monitor:
         self._first_hooks: list[Any] = []
         self._is_cuda = any(not p.is_cpu for p in model.parameters())
         self._cost = Cost()
+        self._samples = Samples(model, self._cost, share=share, fail=self._give_up)
         known = {**settings_of(self._optimizers[0]), **(settings or {})}
         self._columns = Columns(known, tool)
         self._watch: Watch | None = None
@@ -138,6 +135,7 @@ class Monitor:
         """
         self._num_losses += 1
         self._columns.saw_loss(loss)
+        self._samples.saw_loss(loss)
         if self._watch is not None and isinstance(loss, Tensor) and loss.grad_fn:
             self._look_at(loss)
 
@@ -145,6 +143,7 @@ class Monitor:
     def evaluation(self, **values: float) -> None:
         """Tell of an evaluation: `monitor.evaluation(loss=0.3, accuracy=0.9)`."""
         self._columns.evaluation(self.number, values)
+        self._samples.told()
         if self._num_loose and not self._is_mode_told:
             found = evaluated_in_training(self._setup, self.number, self._num_loose, is_told=True)
             self._is_mode_told = True
@@ -174,6 +173,7 @@ class Monitor:
             yield "whether loss and last layer belong together: no loss with a graph was shown"
         if self.number and not any(step.ran for step in self._steps):
             yield "what flows through the model: it is compiled, or its modules were not called"
+        yield from self._samples.not_seen()
 
     @property
     def overhead(self) -> Cost:
@@ -198,6 +198,8 @@ class Monitor:
             self._first_hooks.append(self._model.register_forward_hook(after))
             handle = self._model.register_forward_pre_hook(before)
             (self._handles if self._setup.sensitive else self._first_hooks).append(handle)
+            if not self._watch.is_compiled:
+                self._samples.start()
         self._cost.begin()
 
     def _before_forward(self, model: nn.Module, args: Any) -> None:
@@ -236,6 +238,7 @@ class Monitor:
         self.number += 1
         seconds = self._cost.step(is_start=self.number <= WATCHED + 1)
         self._columns.step(self.number, self._optimizers[0].param_groups[0]["lr"], seconds)
+        self._told.add(self._samples.after_step(self.number))
         if self._watch is not None:
             self._look_after_step(self._watch)
             return
@@ -329,14 +332,9 @@ class Monitor:
             self._told.say(f"monitor: {self.number:,} steps, {self._cost}")
 
     def _judge_end(self) -> None:
-        if self.number == 0 and self._num_losses > MOST_JOINED:
-            watch = self._watch
-            is_still = all(torch.equal(sample(p), before) for p, before in self._begun)
-            if watch is not None and watch.has_arrived and is_still:
-                text = (
-                    f"{self._num_losses} losses came with gradients, and no weight was ever moved"
-                )
-                self._told.add([made("TW307", 1, 0.95, text, remedy=STEP)])
+        self._told.add(self._samples.judge())
+        if self.number == 0 and self._watch is not None and self._watch.has_arrived:
+            self._told.add(never_moved(self._num_losses, self._begun))
 
     # ------------------------------------------------------------ findings, faults
 
@@ -353,6 +351,7 @@ class Monitor:
         remove(self._handles)
         remove(self._first_hooks)
         self._begun.clear()
+        self._samples.stop()
         for looking in (self._watch, self._probe):
             if looking is not None:
                 looking.stop()

@@ -79,6 +79,11 @@ class Watch:
             one_by_one=self._one_by_one,
         )
 
+    @property
+    def is_compiled(self) -> bool:
+        """Would a hook make the model compile anew?"""
+        return self._flow is None
+
     def start(self) -> None:
         """Put the hooks on."""
         self._gradients.start()

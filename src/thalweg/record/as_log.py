@@ -33,6 +33,7 @@ def as_log(history: History, source: str) -> Log:
             is_main = split == "validation" and name == "loss"
             log.series[VALIDATION if is_main else f"{split}_{name}"] = Series.of(name, points)
     log.settings = {name: value for name, value in history.settings.items() if value is not None}
+    log.split = history.results.get("summary", {}).get("split") or {}
     if history.damage:
         log.notes.append(history.damage)
     if history.num_thinned:

@@ -10,7 +10,7 @@ import numpy as np
 from thalweg.errors import UsageError
 from thalweg.tasks.sources import Arrays
 from thalweg.tasks.table.asked import Parting
-from thalweg.tasks.table.found import Found, unlearnt_of
+from thalweg.tasks.table.found import Found, counts_of, unlearnt_of
 from thalweg.tasks.table.given import check_alone
 from thalweg.tasks.table.parts import Parts, at_random
 from thalweg.tasks.table.split import Split
@@ -59,9 +59,9 @@ def found_of(
     labels = np.concatenate(targets)
     places = np.split(np.arange(len(labels)), np.cumsum([len(each) for each in targets])[:-1])
     here = replace(parts, rows=Split(*places))
-    unlearnt = unlearnt_of(labels, here, classes)
+    unlearnt, counts = unlearnt_of(labels, here, classes), counts_of(labels, here, classes)
     if sum(each.size for each in inputs) > MOST_VALUES or inputs[0][0].size < 2:
-        return Found(parts, unlearnt=unlearnt)
+        return Found(parts, unlearnt=unlearnt, counts=counts)
     flat = np.concatenate([each.reshape(len(each), -1) for each in inputs])
     twins = twins_of(
         keys_of_array(flat),
@@ -72,7 +72,8 @@ def found_of(
         exact=lambda rows, others: (flat[rows] == flat[others]).all(axis=1),
     )
     stands = np.concatenate([_rows(source) for source in arrays])
-    return Found(parts, tuple(each.at(stands) for each in twins), unlearnt=unlearnt)
+    copies = tuple(each.at(stands) for each in twins)
+    return Found(parts, copies, unlearnt=unlearnt, counts=counts)
 
 
 def _named(parts: Parts) -> list[tuple[str, np.ndarray]]:

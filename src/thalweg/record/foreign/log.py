@@ -63,6 +63,7 @@ class Log:
     rows: lines or records that were read; notes: what reading it took, a line each
     checkpoints: path of each that lies beside it, by its step; the last ones
     facts: of the model itself, by name, where one was at hand (`probes.structure`)
+    split: of a run of ours, what was found as its data were shared out (`tasks.table.found`)
     """
 
     source: str
@@ -75,6 +76,7 @@ class Log:
     notes: list[str] = field(default_factory=list)
     checkpoints: Mapping[int, str] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    split: Mapping[str, Any] = field(default_factory=dict)
 
     def get(self, role: str) -> Series | None:
         """The series of a role; None where the log has none."""

@@ -23,7 +23,7 @@ from thalweg.tasks.study import Study
 from thalweg.tasks.table.asked import Asked
 from thalweg.tasks.table.describe import Dropped
 from thalweg.tasks.table.encode import encode_target
-from thalweg.tasks.table.found import Found, unlearnt_of
+from thalweg.tasks.table.found import Found, counts_of, unlearnt_of
 from thalweg.tasks.table.given import Given
 from thalweg.tasks.table.learn import learn_target
 from thalweg.tasks.table.parts import Parts
@@ -189,6 +189,7 @@ def _found(found: Decoded, parts: Parts, labels: np.ndarray, target: Target) -> 
         parts,
         unlearnt=unlearnt_of(labels, parts, target.classes) if labels.ndim == 1 else (),
         copies=copies_of(found.keys, labels, parts.rows, found.paths),
+        counts=counts_of(labels, parts, target.classes),
     )
 
 

@@ -27,6 +27,7 @@ class Found:
     give the target away
 
     unlearnt: classes that stand in no training row; copies: of pictures, instead of twins
+    counts: training rows of each class, in the order of the classes
     """
 
     parts: Parts
@@ -34,6 +35,7 @@ class Found:
     leaks: tuple[Leak, ...] = ()
     unlearnt: tuple[str, ...] = ()
     copies: tuple[Copies, ...] = ()
+    counts: tuple[int, ...] = ()
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -68,6 +70,7 @@ class Found:
             "rows_in_two_parts": [row.to_dict() for row in (*self.twins, *self.copies)],
             "gives_away": [row.to_dict() for row in self.leaks],
             "classes_not_trained": list(self.unlearnt),
+            "train_rows_of_classes": list(self.counts),
             "notices": list(self.parts.words),
             "warnings": list(self.warnings),
         }
@@ -91,6 +94,7 @@ def found_in(given: Given, schema: Schema, parts: Parts, labels: np.ndarray) -> 
         tuple(each.at(given.stands) for each in twins),
         tuple(_leaks(frame, schema, parts, labels)),
         unlearnt_of(labels, parts, schema.target.classes) if labels.ndim == 1 else (),
+        counts=counts_of(labels, parts, schema.target.classes),
     )
 
 
@@ -158,7 +162,12 @@ def ids_of(labels: np.ndarray) -> np.ndarray:
 
 def unlearnt_of(labels: np.ndarray, parts: Parts, classes: tuple[str, ...]) -> tuple[str, ...]:
     """Classes, by name, that stand in no training row."""
-    if not classes:
-        return ()
-    counts = np.bincount(labels[parts.rows.train], minlength=len(classes))
+    counts = counts_of(labels, parts, classes)
     return tuple(name for name, count in zip(classes, counts, strict=False) if count == 0)
+
+
+def counts_of(labels: np.ndarray, parts: Parts, classes: tuple[str, ...]) -> tuple[int, ...]:
+    """Training rows of each class; none where a row has several labels."""
+    if not classes or labels.ndim != 1:
+        return ()
+    return tuple(np.bincount(labels[parts.rows.train], minlength=len(classes)).tolist())

@@ -16,7 +16,7 @@ from thalweg.tasks.study import Study
 from thalweg.tasks.table.asked import Asked
 from thalweg.tasks.table.describe import Dropped
 from thalweg.tasks.table.encode import encode_target
-from thalweg.tasks.table.found import Found, ids_of, unlearnt_of
+from thalweg.tasks.table.found import Found, counts_of, ids_of, unlearnt_of
 from thalweg.tasks.table.given import Given
 from thalweg.tasks.table.learn import schema_notices
 from thalweg.tasks.table.parts import Parts
@@ -143,7 +143,12 @@ def _found(given: Given, schema: Schema, shared: Parts, labels: np.ndarray) -> F
     keys = keys_of_frame(given.frame.select(schema.words.columns))
     twins = twins_of(keys, ids, shared.rows, chance=0.0, given=given.names)
     unlearnt = unlearnt_of(labels, shared, schema.target.classes) if is_one else ()
-    return Found(shared, tuple(each.at(given.stands) for each in twins), unlearnt=unlearnt)
+    return Found(
+        shared,
+        tuple(each.at(given.stands) for each in twins),
+        unlearnt=unlearnt,
+        counts=counts_of(labels, shared, schema.target.classes),
+    )
 
 
 def _baselines(

@@ -1,0 +1,25 @@
+"""A loop in which losses came with gradients and no step was ever made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from thalweg.health.made import made
+from thalweg.probes.gradients import sample
+from thalweg.types import Finding
+
+MOST_JOINED = 8
+"""Losses without a step that may be parts of one batch."""
+
+STEP = "call optimizer.step() after loss.backward()"
+
+
+def never_moved(num_losses: int, begun: Sequence[tuple[Tensor, Tensor]]) -> Iterator[Finding]:
+    """begun: weights, each with a sample of it from the start."""
+    is_still = all(torch.equal(sample(p), before) for p, before in begun)
+    if num_losses > MOST_JOINED and is_still:
+        text = f"{num_losses} losses came with gradients, and no weight was ever moved"
+        yield made("TW307", 1, 0.95, text, remedy=STEP)
