@@ -17,6 +17,7 @@ from thalweg.errors import UsageError
 from thalweg.jobs import live
 from thalweg.record import read
 from thalweg.trials.snapshot import Snapshot
+from thalweg.types import Finding, Verdict
 from trials_kit import SHUFFLED, Loop, X, normed, sgd
 
 # ------------------------------------------------------------ nothing is disturbed
@@ -164,6 +165,8 @@ def test_a_descent_from_a_snapshot_begins_anew_each_time():
 
 def test_a_fit_is_the_same_with_and_without(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(live, "SHARE", 1e9)  # it may look at every evaluation, however slow
+    found = Finding("TW203", "labels", "act", 10, 0.7, {"says": "nothing carries over"}, "look")
+    monkeypatch.setattr(live, "so_far", lambda log: Verdict("stalled", "it stands", (found,)))
     made = {}
     for trials in (False, True):
         run = thalweg.fit(
@@ -176,9 +179,7 @@ def test_a_fit_is_the_same_with_and_without(monkeypatch, tmp_path, capsys):
             name=f"run-{trials}",
         )
         told = capsys.readouterr().err
-        assert (
-            "TW203 labels that do not fit their inputs" in told and "after trials" in told
-        ) == trials
+        assert ("% sure after trials" in told) == trials
         weights = {k: v.clone() for k, v in run.model.state_dict().items()}
         history = read(run.folder)
         steps = {k: v for k, v in history.steps.items() if k != "seconds"}
