@@ -6,6 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/runtime-$(TORCH)
 TOOLS := $(VENV)/tools-$(TORCH)
+ADAPTERS := $(VENV)/adapters-$(TORCH)
 BENCH := $(VENV)-bench
 
 # Processes that run the tests: each begins with a part of its own, in order, so that a file's
@@ -13,7 +14,7 @@ BENCH := $(VENV)-bench
 JOBS ?= 2
 TESTS := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: demo test types check exams faults faultbench-data faultbench format clean
+.PHONY: demo test types check exams adapters faults faultbench-data faultbench format clean
 .DEFAULT_GOAL := demo
 
 demo: $(RUNTIME)
@@ -32,6 +33,9 @@ check: $(TOOLS)
 
 exams: $(TOOLS)
 	$(TESTS) -m slow
+
+# The packages of the callbacks, so that `make test` does not skip their tests.
+adapters: $(ADAPTERS)
 
 faults: $(BENCH)/ready
 	$(BENCH)/bin/python -m benchmarks.faults $(FAULTS)
@@ -60,6 +64,10 @@ $(RUNTIME): constraints.txt pyproject.toml
 $(TOOLS): $(RUNTIME)
 	$(BIN)/pip install --quiet -c constraints.txt torch==$(TORCH) -e '.[dev]'
 	$(BIN)/pyright --version
+	@touch $@
+
+$(ADAPTERS): $(TOOLS)
+	$(BIN)/pip install --quiet -c constraints.txt torch==$(TORCH) -e '.[hf,lightning]'
 	@touch $@
 
 $(BENCH)/ready: benchmarks/requirements.txt

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+
+import thalweg
 
 
 def points(count: int = 64, bad: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
@@ -216,3 +219,29 @@ def by_lightning(
             trained.optimizer = trainer.optimizers[0]
             trained.state = torch.get_rng_state()
     return trained
+
+
+TOOLS = {
+    "huggingface": (by_huggingface, "HuggingFaceCallback", Rows, "learning_rate"),
+    "lightning": (by_lightning, "LightningCallback", Pairs, "lr"),
+}
+PACKAGES = {"huggingface": "transformers", "lightning": "lightning"}
+
+
+class Tool:
+    """One package, and a folder for what its trainings write. lines: what was told"""
+
+    def __init__(self, name: str, folder: Path):
+        self.name, self.folder = name, folder
+        self.by, callback, self.rows, self.rate = TOOLS[name]
+        self.callback = getattr(thalweg, callback)
+        self.lines: list[str] = []
+
+    def watch(self, place: str | None = "run", **settings: Any) -> Any:
+        folder = None if place is None else self.folder / place
+        return self.callback(folder, tell=self.lines.append, **settings)
+
+    def train(self, callback: Any, **settings: Any) -> Any:
+        if "rate" in settings:
+            settings[self.rate] = settings.pop("rate")
+        return self.by(callback, self.folder / "out", **settings)

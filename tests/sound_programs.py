@@ -213,7 +213,7 @@ def backbone_frozen_by_intent():
 
 @sound
 def backbone_frozen_and_given_to_the_optimizer():
-    net = mlp()
+    net = trained(mlp())
     net[0].requires_grad_(False)
     return train(net)
 

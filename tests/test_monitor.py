@@ -19,6 +19,7 @@ import thalweg
 from looked_at import adam, cross_entropy, deep, mlp, points, tokens
 from sound_models import GPT, Block, conv, next_token
 from thalweg.errors import UsageError
+from thalweg.loop import modes
 from thalweg.loop import monitor as monitors
 from thalweg.loop.alerts import Alert
 from thalweg.types import Finding, Verdict
@@ -159,12 +160,12 @@ def test_a_copy_and_a_saved_model_have_no_part_in_it():
 # ------------------------------------------------------------ nothing is ended
 
 
-@pytest.mark.parametrize("where", ["structural", "units_later", "evaluated_in_training"])
+@pytest.mark.parametrize("where", ["structural", "units_later", "num_rows"])
 def test_a_fault_inside_is_told_once_and_ends_nothing(monkeypatch, where):
     def broken(*args, **more):
         raise ZeroDivisionError("planted")
 
-    monkeypatch.setattr(monitors, where, broken)
+    monkeypatch.setattr(modes if where == "num_rows" else monitors, where, broken)
     told = []
     model = deep(2, norm=nn.BatchNorm1d)
     optimizer = adam(model)

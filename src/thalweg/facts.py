@@ -17,6 +17,8 @@ class Weight:
     module, kind: the module that holds it and that one's class; inputs, units: of its matrix, 0
     where it is none; gain: its variance x inputs, about 0.3 to 2 for a usual initialisation;
     is_held: by the optimizers that are watched; is_held_elsewhere: by another one
+    is_fresh: its values look as just drawn, from sharp bounds or a normal curve, and no other
+    weight of the model is a copy of it
     """
 
     name: str
@@ -31,6 +33,7 @@ class Weight:
     units: int = 0
     initial: Initial = ""
     gain: float = 1.0
+    is_fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class Setup:
     foreign_reached: a backward pass reached some; num_masters: those with a twin of a narrower type
     in the model
     sensitive: modules that act otherwise in training, such as dropout and batch norm
+    dropouts: those that drop, with the share that they drop
     """
 
     weights: tuple[Weight, ...]
@@ -66,6 +70,7 @@ class Setup:
     outsiders: tuple[Outsider, ...]
     sensitive: tuple[str, ...]
     optimizer: str
+    dropouts: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,8 @@ class Columns:
     largest, smallest: root mean squares of the columns, constant ones left out, and their places;
     off_centre: the largest |mean| / standard deviation, and its place; row_norm: the median over
     samples; num_nonfinite: values
+    num_apart: columns that vary, those of next to no size left out; are_one: each of these is a
+    multiple of every other, up to a shift
     """
 
     module: str
@@ -114,6 +121,8 @@ class Columns:
     off_centre_at: int
     row_norm: float
     num_nonfinite: int
+    num_apart: int = 0
+    are_one: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +145,9 @@ class Targets:
     """The targets of a squared loss, found again from its gradient.
 
     are_whole: they are whole numbers; num_distinct of them; lowest, highest; rarest: the count of
-    the rarest by that of an even share; outputs: how many the model gives for a sample;
-    out_low, out_high: the bounds of what the last layer can give
+    the rarest by that of an even share; outputs: how many the model gives for a sample; num: found
+    are_even: their counts differ no more than by chance; is_spread: one number stands for all
+    outputs of a sample
     """
 
     are_whole: bool
@@ -147,6 +157,8 @@ class Targets:
     rarest: float
     outputs: int
     num: int
+    are_even: bool = False
+    is_spread: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +166,11 @@ class LossGraph:
     """What the graph of a loss says.
 
     value: of the loss; reached: names of the weights that it depends on; depth: layers on the
-    shortest way from the loss to its farthest weight; outputs_finite: were the model's outputs
+    shortest way from the loss to its farthest weight; depth_of: the same of each
+    is_times_zero: all of it is multiplied by 0, as far as that can still be seen
+    flat: a function on the way whose slope is 0 everywhere, such as "round"; "" where there is none
+    orphans: layers' weights that nothing but this graph holds; past: of weights with few units, the
+    weights that the loss reaches without them
     """
 
     value: float
@@ -163,6 +179,10 @@ class LossGraph:
     depth: int
     is_normalised: bool
     depth_of: tuple[tuple[str, int], ...] = ()
+    is_times_zero: bool = False
+    flat: str = ""
+    orphans: int = 0
+    past: tuple[tuple[str, frozenset[str]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +207,9 @@ class Moved:
 class StepFacts:
     """One watched step. number: from 1; lr: the largest of the groups; peak: the schedule's base
     rate; stale: the share of the judged weights whose gradient still held that of the step before;
-    is_training: the model's mode
+    is_training: the model's mode; are_alike: the model was given the same for every sample; "zero",
+    "alike" or "": not so, or not known; resting: weights in groups of the optimizer whose rate is 0
+    from the start on; is_number: the loss that was shown is a tensor without a history
     """
 
     number: int
@@ -203,6 +225,9 @@ class StepFacts:
     loss: LossGraph | None = None
     targets: Targets | None = None
     keeps_master: bool = False
+    are_alike: Literal["", "zero", "alike"] = ""
+    resting: frozenset[str] = frozenset()
+    is_number: bool = False
 
 
 @dataclass(frozen=True, slots=True)

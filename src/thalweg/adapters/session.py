@@ -212,19 +212,20 @@ class Session:
         return Verdict(read.state, sentence, (*mine, *read.findings), missing)
 
     def close(self) -> Verdict:
-        """End in order or not: no hook left, the last words, the record closed. Never raises what
-        would end a training that went well.
+        """End in order or not: no hook left, the last words, the record closed, the folder sealed.
+        Never raises what would end a training that went well.
         """
+        verdict = Verdict("unknown", "the end could not be judged")
         try:
             self._guard.close()
             if self._monitor is not None:
                 self._monitor.__exit__(None)
-            return self._last_words()
+            verdict = self._last_words()
         except Exception as error:
             self._say(f"the end could not be judged: {type(error).__name__}: {error}")
-            return Verdict("unknown", "the end could not be judged")
         finally:
-            self._shut()
+            self._shut(verdict)
+        return verdict
 
     def _last_words(self) -> Verdict:
         for event in self._guard.news():
@@ -240,22 +241,28 @@ class Session:
                     self._alert.send(finding)
         if self._record is not None:
             self._say(str(verdict))
-            self._keep(verdict)
         return verdict
 
-    def _shut(self) -> None:
+    def _shut(self, verdict: Verdict) -> None:
+        """A record of which rows were lost is not sealed: its run stays unfinished."""
         try:
             if self._record is not None:
                 self._record.close()
+                self._seal(verdict)
         except UsageError as error:
             self._say(str(error))
-        if self._alert is not None:
-            self._alert.close()
+        except OSError as error:
+            self._say(f"{self._wanted.folder} could not be sealed: {error.strerror}")
+        finally:
+            if self._alert is not None:
+                self._alert.close()
 
-    def _keep(self, verdict: Verdict) -> None:
+    def _seal(self, verdict: Verdict) -> None:
         if self._wanted.folder is not None:
+            folder = Folder(self._wanted.folder)
             text = json.dumps(plain(verdict_object(verdict)), indent=1) + "\n"
-            Folder(self._wanted.folder).write(files.VERDICT, text)
+            folder.write(files.VERDICT, text)
+            folder.seal()
 
 
 def _opened(place: Path | None, loop: Loop, say: Callable[[str], None]) -> Record | Memory:
@@ -265,7 +272,8 @@ def _opened(place: Path | None, loop: Loop, say: Callable[[str], None]) -> Recor
     if place is None:
         return Memory()
     if loop.number and find(place) is not None:
-        record = Record.reopen(place, from_step=loop.number, on_error=say)
+        with Folder(place).gone_on_with():
+            record = Record.reopen(place, from_step=loop.number, on_error=say)
     else:
         record = Record(place, on_error=say)
     kept = {k: v for k, v in loop.settings.items() if isinstance(v, str | int | float | bool)}

@@ -43,7 +43,8 @@ def diagnose(
     ----------
     path:
         a run; an event file of TensorBoard, a CSV, JSON lines or printed text, trainer_state.json,
-        or a folder of such; or - for standard input
+        a database of MLflow or trackio (or DATABASE/RUN), a folder of wandb, or a folder of such;
+        or - for standard input
     loss_column:
         the column of the training loss, where it is not found by its name
     validation_column:
@@ -53,7 +54,7 @@ def diagnose(
     lr_column:
         the column of the learning rate
     every:
-        each log of a folder, each run of a table
+        each log of a folder, each run of a database or a table
     against:
         a good run or log of the same: say where the two part
     follow:

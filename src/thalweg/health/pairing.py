@@ -83,13 +83,14 @@ FEWEST_TARGETS, MOST_CLASSES = 16, 100
 
 
 def pairing(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
-    """One finding per loss, the surest."""
-    loss = steps[0].loss if steps else None
-    if loss is None:
-        return
-    found = [finding for link in loss.links for finding in _of(link, steps[0].targets)]
-    if found:
+    """One finding, the surest of the first step's, else of the second's."""
+    for step in steps[:2]:
+        links = step.loss.links if step.loss is not None else ()
+        found = [finding for link in links for finding in _of(link, step.targets)]
+        if not found:
+            continue
         yield max(found, key=lambda finding: finding.confidence)
+        return
 
 
 def _of(link: Link, targets: Targets | None) -> Iterator[Finding]:
@@ -136,10 +137,19 @@ def _squared(link: Link, targets: Targets) -> Iterator[Finding]:
         )
         what = "leave the last layer without it, or scale the targets to its range"
         yield made("TW305", 1, 0.93, text, numbers=numbers, pairing=what)
+    elif are_ids_for_all(targets):
+        text = (
+            f"each of a sample's {targets.outputs} outputs is held against one whole number, "
+            f"{targets.lowest:.0f} to {targets.highest:.0f}: class numbers, taken for amounts"
+        )
+        what = "use cross_entropy with the class numbers, or one-hot targets"
+        is_full = targets.outputs > 2 and round(targets.highest) == targets.outputs - 1
+        sure = 0.93 if is_full else 0.8
+        yield made("TW305", 1, sure, text, numbers=numbers, pairing=what)
     elif is_class_ids(targets):
         text = (
-            f"a squared loss on the whole numbers 0 to {targets.highest:.0f}, about equally many "
-            "of each: they look like class numbers"
+            f"the loss is a distance to the whole numbers 0 to {targets.highest:.0f}, about as "
+            "many of each: they look like class numbers"
         )
         what = (
             f"for classes, give the model {targets.num_distinct} outputs and use cross_entropy; "
@@ -153,22 +163,50 @@ def is_class_ids(targets: Targets) -> bool:
     count = targets.num_distinct
     is_full = round(targets.lowest) == 0 and round(targets.highest) == count - 1
     enough = targets.num >= max(FEWEST_TARGETS, 4 * count)
-    is_even = targets.rarest > 0.4 and enough
-    return targets.are_whole and 3 <= count <= MOST_CLASSES and is_full and is_even
+    is_even = targets.rarest > 0.4 or (targets.rarest > 0.25 and targets.are_even)
+    return targets.are_whole and 3 <= count <= MOST_CLASSES and is_full and enough and is_even
+
+
+def are_ids_for_all(targets: Targets) -> bool:
+    """One of the numbers 0 to K - 1 for all K outputs of a sample."""
+    is_in_range = targets.lowest > -0.5 and targets.highest < targets.outputs - 0.5
+    return targets.are_whole and targets.is_spread and is_in_range and targets.num_distinct > 1
 
 
 def masked(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
     """No label counts: the mean over none is NaN, the sum over none 0."""
-    facts = [step for step in steps if step.loss is not None and is_of_classes(step)]
-    if facts and facts[0].loss is not None and math.isnan(facts[0].loss.value):
-        if facts[0].outputs_finite:
+    facts = [step for step in steps[:2] if step.loss is not None]
+    broken = next((s for s in facts if math.isnan(value_of(s)) and is_of_classes(s)), None)
+    if broken is not None:
+        if broken.outputs_finite:
             text = "the loss is NaN while every output of the model is finite"
-            yield made("TW310", facts[0].number, 0.9, text, numbers={"loss": "nan"})
+            yield made("TW310", broken.number, 0.9, text, numbers={"loss": "nan"})
         return
-    zero = [s for s in facts[:2] if s.loss is not None and s.loss.value == 0 and has_no_gradient(s)]
-    if len(zero) == 2:
+    zero = [step for step in facts if value_of(step) == 0 and has_no_gradient(step)]
+    if len(zero) == 2 and is_of_classes(zero[0]):
         text = "the loss and every gradient were exactly 0 in the first two steps"
         yield made("TW310", zero[0].number, 0.8, text, numbers={"loss": 0.0})
+    elif zero and (
+        is_a_mask(zero[0]) or (len(zero) < len(facts) and any(map(is_of_labels, facts)))
+    ):
+        text = f"at step {zero[0].number} the loss and every gradient were exactly 0"
+        yield made("TW310", zero[0].number, 0.75, text, numbers={"loss": 0.0})
+
+
+def is_a_mask(step: StepFacts) -> bool:
+    """Was the loss multiplied by 0?"""
+    return step.loss is not None and step.loss.is_times_zero
+
+
+def value_of(step: StepFacts) -> float:
+    """Of the loss."""
+    assert step.loss is not None
+    return step.loss.value
+
+
+def is_of_labels(step: StepFacts) -> bool:
+    """Is there a loss of class labels, of which some may be masked?"""
+    return step.loss is not None and any(link.loss == "nll" for link in step.loss.links)
 
 
 def is_of_classes(step: StepFacts) -> bool:

@@ -31,6 +31,9 @@ DEEP = 12
 VANISHED = 1e-5
 """Gradients by weights, of the first layers by the last ones."""
 
+STRONG, GROWN_STRONG = 4.0, 20.0
+"""Of variance x inputs, where most layers have it; and how much outputs may then grow."""
+
 COLLAPSED = 1e-5
 GROWN = 1e4
 """How far samples differ, and how much outputs grow over the layers, at the outermost."""
@@ -223,7 +226,10 @@ def grown(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
     """Outputs that grow, or fade, from layer to layer as the weights were drawn."""
     drawn = {weight.module for weight in setup.weights if weight.initial == "drawn"}
     ran = [each for each in steps[0].ran if each.module in drawn and each.rms > 0] if steps else []
-    if len(ran) > 1 and ran[-1].rms > GROWN * ran[0].rms:
+    gains = [weight.gain for weight in setup.weights if weight.initial == "drawn"]
+    loss = steps[0].loss if steps else None
+    is_steady = len(gains) > 3 and median(gains) > STRONG and loss and not loss.is_normalised
+    if len(ran) > 1 and ran[-1].rms > (GROWN_STRONG if is_steady else GROWN) * ran[0].rms:
         first, last = short(ran[0].rms), short(ran[-1].rms)
         text = f"outputs grow from {first} ('{ran[0].module}') to {last} ('{ran[-1].module}') "
         text += f"over {len(ran)} layers"

@@ -13,6 +13,9 @@ from thalweg.types import Finding
 LOST = 0.9
 """The share of updates that may be lost to rounding before it is said."""
 
+MANY = 0.75
+"""The share of dead or saturated units that explains gradients of 0."""
+
 NARROW = ("bfloat16", "float16")
 
 ORDER = "the order of a step is: optimizer.zero_grad(), loss.backward(), optimizer.step()"
@@ -70,6 +73,47 @@ def _numbers(weights: Sequence[Weight]) -> dict[str, object]:
         "modules": list(dict.fromkeys(weight.module for weight in weights)),
         "weights": sum(weight.size for weight in weights),
     }
+
+
+def flat(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """Gradients that are exactly 0: what lies on their way has no slope."""
+    loss = steps[0].loss if steps else None
+    if loss is None or not math.isfinite(loss.value):
+        return
+    is_from_zero = any(weight.initial == "zero" for weight in setup.weights)
+    shown = steps[:2] if is_from_zero or not loss.flat else steps[:1]
+    still = set.intersection(*({m.name for m in s.moved if m.arrived == 0} for s in shown))
+    zero = [w for w in setup.weights if w.name in still and w.inputs and w.is_held]
+    if loss.flat and zero and len(shown) == 1 + is_from_zero:
+        text = (
+            f"{named(zero)} got a gradient of exactly 0: {loss.flat}() lies between them and the "
+            "loss, and is flat"
+        )
+        remedy = (
+            f"leave {loss.flat}() out of training, or let the gradient pass it by: "
+            f"x + (x.{loss.flat}() - x).detach()"
+        )
+        yield made("TW309", 1, 0.93, text, numbers=_numbers(zero), remedy=remedy)
+    elif not loss.flat and len(shown) == 2 and loss.value != 0:
+        yield from _all_zero(zero, shown)
+
+
+def _all_zero(zero: Sequence[Weight], steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """No weight of the model got any, twice, and no unit was seen to be at its bound."""
+    arrived = [moved.arrived for step in steps for moved in step.moved]
+    is_told = any(max(ran.dead, ran.saturated) >= MANY for ran in steps[0].ran)
+    if not zero or any(arrived) or is_told:
+        return
+    before = [link.before for link in steps[0].loss.links] if steps[0].loss else []
+    if "relu" in before or "clamp" in before:
+        unit = "relu" if "relu" in before else "clamp"
+        text = f"every gradient was exactly 0: the {unit} behind the last layer gave its bound for "
+        text += "every sample of the first two batches"
+        remedy = f"leave the {unit} out in training"
+        yield made("TW301", 1, 0.85, text, numbers=_numbers(zero), remedy=remedy)
+    else:
+        text = "every gradient of the first two steps was exactly 0, and the loss was not"
+        yield made("TW104", 1, 0.7, text, numbers=_numbers(zero))
 
 
 # ------------------------------------------------------------ the order of a step

@@ -14,7 +14,7 @@ from thalweg.health.diagnosis import diagnose
 from thalweg.health.verdict import verdict_object
 from thalweg.record import read
 from thalweg.record.as_log import as_log
-from thalweg.record.foreign import Columns, Log, find_logs, read_logs
+from thalweg.record.foreign import Columns, Log, exists, find_logs, read_logs
 from thalweg.record.foreign.log import LOSS, VALIDATION
 from thalweg.record.foreign.open import STDIN
 from thalweg.state import folder as files
@@ -79,7 +79,7 @@ def _own(path: str, out: str) -> Log | None:
     try:
         folder = find(path, out)
     except RunError:
-        if Path(path).exists():
+        if exists(path):
             return None
         raise DataError(
             f"{path} does not exist: it is neither a run, here or in {out}, nor a log"
@@ -94,10 +94,12 @@ def _read(file: Path, named: str, columns: Columns) -> list[Log]:
 
 
 def _several(path: str, found: list[Path]) -> str:
-    names = [str(file.relative_to(path)) for file in found[:MOST_LISTED]]
+    is_file = Path(path).is_file()
+    names = [str(file if is_file else file.relative_to(path)) for file in found[:MOST_LISTED]]
     more = f" and {len(found) - MOST_LISTED} more" if len(found) > MOST_LISTED else ""
+    kind = "runs" if is_file else "logs"
     return (
-        f"{path} holds {len(found)} logs: diagnose each with --all, or name one of "
+        f"{path} holds {len(found)} {kind}: diagnose each with --all, or name one of "
         f"{', '.join(names)}{more}"
     )
 

@@ -86,6 +86,11 @@ def old_of(folder: Folder, objects: Mapping[str, Any]) -> Old:
             f"{path} is of schema {values.get('schema')!r}, and thalweg {__version__} reads schema "
             "1: resume it with the version that wrote it"
         )
+    if "tool" in values:
+        raise RunError(
+            f"{folder.path} is the record of a training in another tool's loop ({values['tool']}): "
+            "go on with it there, from one of its checkpoints"
+        )
     chosen, data = values.get("settings"), values.get("data")
     if not isinstance(chosen, dict) or not isinstance(data, str | None):
         raise RunError(f"{path} is damaged: it needs a [settings] table")

@@ -22,12 +22,13 @@ from torch import Tensor, nn
 from thalweg.errors import UsageError
 from thalweg.facts import Setup, StepFacts
 from thalweg.health.diagnosis import so_far
-from thalweg.health.signals import evaluated_in_training, trained_in_evaluation, units_later
+from thalweg.health.signals import units_later
 from thalweg.health.structure import structural
 from thalweg.loop.alerts import Alert
 from thalweg.loop.closures import late
 from thalweg.loop.columns import Columns, settings_of
 from thalweg.loop.cost import Cost
+from thalweg.loop.modes import Modes
 from thalweg.loop.samples import Samples
 from thalweg.loop.told import Told, say
 from thalweg.loop.unmoved import never_moved
@@ -46,9 +47,6 @@ EVERY = 100
 
 MOST_COMPARED = 64
 """Parameters by which it is told whether anything moved."""
-
-LOOSE = 3
-"""Passes without gradients in a row that look like an evaluation."""
 
 
 def _safe(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -106,9 +104,8 @@ class Monitor:
         self._is_probing = False
         self._next_probe = 2 * WATCHED
         self._last_probe: StepFacts | None = None
-        self._num_loose = 0
+        self._modes = Modes(model)
         self._num_losses = 0
-        self._is_mode_told = False
         self._is_norm_cheap = False
         self._begun: list[tuple[Tensor, Tensor]] = []
 
@@ -136,7 +133,7 @@ class Monitor:
         self._num_losses += 1
         self._columns.saw_loss(loss)
         self._samples.saw_loss(loss)
-        if self._watch is not None and isinstance(loss, Tensor) and loss.grad_fn:
+        if self._watch is not None and isinstance(loss, Tensor) and loss.requires_grad:
             self._look_at(loss)
 
     @_safe
@@ -144,11 +141,7 @@ class Monitor:
         """Tell of an evaluation: `monitor.evaluation(loss=0.3, accuracy=0.9)`."""
         self._columns.evaluation(self.number, values)
         self._samples.told()
-        if self._num_loose and not self._is_mode_told:
-            found = evaluated_in_training(self._setup, self.number, self._num_loose, is_told=True)
-            self._is_mode_told = True
-            self._told.add([found])
-        self._num_loose = 0
+        self._told.add(self._modes.evaluated(self.number))
 
     @property
     def log(self) -> Log:
@@ -185,7 +178,7 @@ class Monitor:
     @_safe
     def _begin(self) -> None:
         self._watch = Watch(self._model, self._optimizers)
-        self._setup = self._watch.setup
+        self._setup = self._modes.setup = self._watch.setup
         self._begun = [(p, sample(p)) for p in list(self._model.parameters())[:MOST_COMPARED]]
         self._judge()
         self._watch.start()
@@ -204,22 +197,18 @@ class Monitor:
 
     def _before_forward(self, model: nn.Module, args: Any) -> None:
         if self._watch is None and torch.is_grad_enabled():
-            self._num_loose = 0
+            self._modes.trained()
         else:
             self._saw_input(model, args)
 
     @_safe
     def _saw_input(self, model: nn.Module, args: Any) -> None:
         if torch.is_grad_enabled():
-            self._num_loose = 0
+            self._modes.trained(args)
             if self._watch is not None:
                 self._watch.saw_input(args)
-        elif model.training and self._setup.sensitive:
-            self._num_loose += 1
-            if self._num_loose == LOOSE and not self._is_mode_told:
-                self._told.add(
-                    [evaluated_in_training(self._setup, self.number, LOOSE, is_told=False)]
-                )
+        elif model.training:
+            self._told.add(self._modes.passed(self.number, args))
 
     @_safe
     def _after_forward(self, model: nn.Module, args: Any, output: Any) -> None:
@@ -239,13 +228,14 @@ class Monitor:
         seconds = self._cost.step(is_start=self.number <= WATCHED + 1)
         self._columns.step(self.number, self._optimizers[0].param_groups[0]["lr"], seconds)
         self._told.add(self._samples.after_step(self.number))
+        self._told.add(self._modes.stepped(self.number))
         if self._watch is not None:
             self._look_after_step(self._watch)
             return
         if self._is_norm_cheap:
             self._columns.saw_norm(total_norm(self._optimizers))
         if not self._model.training:
-            self._saw_evaluation_mode()
+            self._told.add(self._modes.stepped_in_evaluation(self.number))
         if self._is_probing:
             self._finish_probe()
         elif self.number + 1 >= self._next_probe:
@@ -287,11 +277,6 @@ class Monitor:
     def _judge(self) -> None:
         self._told.add(structural(self._setup, self._steps))
 
-    def _saw_evaluation_mode(self) -> None:
-        if self._setup.sensitive and not self._is_mode_told:
-            self._is_mode_told = True
-            self._told.add([trained_in_evaluation(self._setup, self.number)])
-
     # ------------------------------------------------------------ later steps
 
     def _start_probe(self) -> None:
@@ -328,13 +313,15 @@ class Monitor:
     def _end(self) -> None:
         """The last look, and what looking has cost."""
         self._judge_end()
+        self._told.add(self._modes.ended(self.number))
         if self.number:
             self._told.say(f"monitor: {self.number:,} steps, {self._cost}")
 
     def _judge_end(self) -> None:
         self._told.add(self._samples.judge())
-        if self.number == 0 and self._watch is not None and self._watch.has_arrived:
-            self._told.add(never_moved(self._num_losses, self._begun))
+        watch = self._watch
+        if self.number == 0 and watch is not None and watch.has_arrived:
+            self._told.add(never_moved(self._num_losses, watch.were_zeroed, self._begun))
 
     # ------------------------------------------------------------ findings, faults
 

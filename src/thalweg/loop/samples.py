@@ -76,8 +76,10 @@ class Samples:
 
     # ------------------------------------------------------------ passes
 
-    def _before(self, model: nn.Module, args: Any, kwargs: Any) -> None:
-        """The model is about to run."""
+    def _before(self, model: nn.Module, args: Any, kwargs: Any = None) -> None:
+        """The model is about to run; torch leaves `kwargs` out where the hook is gone by then."""
+        if not self._handles:
+            return
         is_training = torch.is_grad_enabled() and (model.training or not self._trains)
         if is_training and self._wait:
             self._wait -= 1

@@ -17,9 +17,14 @@ MOST_JOINED = 8
 STEP = "call optimizer.step() after loss.backward()"
 
 
-def never_moved(num_losses: int, begun: Sequence[tuple[Tensor, Tensor]]) -> Iterator[Finding]:
-    """begun: weights, each with a sample of it from the start."""
-    is_still = all(torch.equal(sample(p), before) for p, before in begun)
-    if num_losses > MOST_JOINED and is_still:
+def never_moved(
+    num_losses: int, were_zeroed: bool, begun: Sequence[tuple[Tensor, Tensor]]
+) -> Iterator[Finding]:
+    """were_zeroed: gradients were, between two losses; begun: weights, each with a sample of it
+    from the start
+    """
+    if num_losses < 2 or not (num_losses > MOST_JOINED or were_zeroed):
+        return
+    if all(torch.equal(sample(p), before) for p, before in begun):
         text = f"{num_losses} losses came with gradients, and no weight was ever moved"
         yield made("TW307", 1, 0.95, text, remedy=STEP)

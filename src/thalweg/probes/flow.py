@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
 from thalweg.facts import Columns, Ran
-from thalweg.probes.loss_graph import PASSING, below, kind_of
+from thalweg.probes.graph import PASSING, below, kind_of
+from thalweg.probes.inputs import Given, columns_of, flat, is_data, tensors_of
 from thalweg.probes.quiet import Ear, may_look, remove
 
 UNITS = {"Relu": "relu", "Tanh": "tanh", "Sigmoid": "sigmoid", "ThresholdBackward": "relu"}
@@ -25,7 +26,6 @@ THROUGH = PASSING | {"MaxPool2DWithIndices", "MaxPool1D", "AvgPool2D", "Mul", "M
 FEWEST_ROWS = 16
 """Samples that it takes to call a unit dead."""
 
-FIRST = (nn.Linear, nn.modules.conv._ConvNd, nn.RNNBase)
 CLOSE = 0.01
 """A value this close to a bound is saturated."""
 
@@ -54,7 +54,7 @@ class Flow:
     def clear(self) -> None:
         """Forget the step."""
         self._ran: dict[str, Ran] = {}
-        self._given: set[int] = set()
+        self.given = Given()
         self._made: dict[tuple[int, int], str] = {}
         self.columns: Columns | None = None
 
@@ -69,8 +69,8 @@ class Flow:
         remove(self._handles)
 
     def saw_input(self, args: Any) -> None:
-        """What the whole model is given: data, which need no graph."""
-        self._given |= {t.data_ptr() for t in tensors_of(args)}
+        """The whole model is about to run on this."""
+        self.given.see(args)
 
     @property
     def ran(self) -> tuple[Ran, ...]:
@@ -137,35 +137,12 @@ class Flow:
 
     def _source(self, x: Tensor, name: str) -> str:
         """Whose output an input without a graph is; nothing for data."""
-        if x.data_ptr() in self._given:
+        if x.data_ptr() in self.given.pointers:
             return ""
         source = self._made.get((x.data_ptr(), x.numel()), "")
         if source and source != name:
             return source
-        return "?" if self._given and self._ran else ""
-
-
-def tensors_of(value: Any) -> Any:
-    """The tensors of nested tuples, lists and dictionaries."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from tensors_of(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from tensors_of(item)
-
-
-def flat(x: Tensor, module: nn.Module) -> Tensor | None:
-    """Rows and columns: channels of a convolution, else the last dimension; at most 4,096 rows."""
-    if not x.is_floating_point() or x.ndim < 2 or x.numel() == 0:
-        return None
-    dims = module.weight.ndim - 2 if isinstance(module, nn.modules.conv._ConvNd) else 0
-    if dims and x.ndim >= dims + 1:
-        x = x.movedim(-dims - 1, -1)
-    rows = x.detach().reshape(-1, x.shape[-1])
-    return rows[:: -(-rows.shape[0] // 4096)].float()
+        return "?" if self.given.pointers and self._ran else ""
 
 
 def unit_of(x: Tensor) -> str:
@@ -203,35 +180,3 @@ def size_of(rows: Tensor | None) -> tuple[float, float]:
     rms = float(rows.square().mean().sqrt())
     spread = float(rows.var(0).mean().sqrt())
     return rms, spread / rms if rms > 0 else 0.0
-
-
-def is_data(module: nn.Module, x: Tensor) -> bool:
-    """Does this layer see numbers that no weight has made?"""
-    return isinstance(module, FIRST) and x.is_floating_point() and not x.requires_grad
-
-
-def columns_of(name: str, module: nn.Module, x: Tensor) -> Columns | None:
-    """The sizes of a first layer's inputs; None where there are too few samples."""
-    rows = flat(x, module)
-    if rows is None or rows.shape[0] < 2:
-        return None
-    rows = rows.double()
-    bad = int((~torch.isfinite(rows)).sum())
-    rms, std, mean = rows.square().mean(0).sqrt(), rows.std(0), rows.mean(0).abs()
-    varied = (std > 0).nonzero().flatten()
-    if bad or len(varied) == 0:
-        return Columns(name, rows.shape[1], 0.0, 0, 0.0, 0, 0.0, 0, 0.0, bad)
-    sizes, centres = rms[varied], mean[varied] / std[varied]
-    high, low, off = int(sizes.argmax()), int(sizes.argmin()), int(centres.argmax())
-    return Columns(
-        module=name,
-        count=rows.shape[1],
-        largest=float(sizes[high]),
-        largest_at=int(varied[high]),
-        smallest=float(sizes[low]),
-        smallest_at=int(varied[low]),
-        off_centre=float(centres[off]),
-        off_centre_at=int(varied[off]),
-        row_norm=float(rows.norm(dim=1).median()),
-        num_nonfinite=0,
-    )

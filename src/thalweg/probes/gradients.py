@@ -40,11 +40,14 @@ def sample(tensor: Tensor) -> Tensor:
 
 @dataclass(slots=True)
 class _Chain:
-    """One parameter's `.grad` from a step to the next. held: what must not stand there again"""
+    """One parameter's `.grad` from a step to the next. held: what must not stand there again;
+    is_restarted: it was zeroed before the first step
+    """
 
     held: Tensor = field(default_factory=lambda: _NO_VALUES)
     num_added: int = 0
     is_broken: bool = False
+    is_restarted: bool = False
 
 
 class Gradients:
@@ -114,9 +117,13 @@ class Gradients:
     def _about_to_add(self, name: str, p: nn.Parameter) -> Any:
         def look(_: Tensor) -> None:
             chain = self._chains.get(name)
-            if chain is not None and self._has_stepped and not chain.is_broken:
-                now = p.grad
-                chain.is_broken = now is None or not torch.equal(sample(now), chain.held)
+            if chain is None or chain.is_broken or not (chain.num_added or self._has_stepped):
+                return
+            is_gone = p.grad is None or not torch.equal(sample(p.grad), chain.held)
+            if self._has_stepped:
+                chain.is_broken = is_gone
+            else:
+                chain.is_restarted |= is_gone
 
         return self._silent(look)
 
@@ -124,6 +131,11 @@ class Gradients:
     def has_arrived(self) -> bool:
         """Has a backward pass reached any of them since the last step?"""
         return bool(self._arrived)
+
+    @property
+    def were_zeroed(self) -> bool:
+        """Were gradients that had arrived zeroed before any step?"""
+        return any(chain.is_restarted for chain in self._chains.values())
 
     # ------------------------------------------------------------ the optimizer's step
 

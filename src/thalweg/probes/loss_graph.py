@@ -8,12 +8,25 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from thalweg.facts import Link, LossGraph
+from thalweg.probes.graph import (
+    FLAT,
+    LAYERS,
+    PASSING,
+    below,
+    kind_of,
+    leaves,
+    number_in,
+    orphans,
+    past,
+    shape_of,
+)
+from thalweg.probes.squared import squared
 
 LOSSES = {
     "NllLoss": "nll",
@@ -27,30 +40,6 @@ LOSSES = {
     "CudnnCtcLoss": "ctc",
 }
 """Nodes that are losses."""
-
-PASSING = {
-    *(
-        "View",
-        "UnsafeView",
-        "ReshapeAlias",
-        "Alias",
-        "Squeeze",
-        "Unsqueeze",
-        "Transpose",
-        "Permute",
-    ),
-    *("T", "Slice", "Index", "Select", "Clone", "ToCopy", "MaskedSelect", "Gather", "AsStrided"),
-    *("Unbind", "Split", "SplitWithSizes", "Cat", "Stack", "Contiguous", "IndexSelect", "Expand"),
-    *("Detach", "CopyBackwards", "Narrow", "Chunk", "NativeDropout", "Unflatten", "Flatten"),
-}
-"""Nodes that change no value."""
-
-LAYERS = {
-    *("Addmm", "Mm", "Convolution", "MkldnnConvolution", "CudnnConvolution", "Linear", "Baddbmm"),
-    *("MkldnnLinear", "MkldnnRnnLayer", "CudnnRnn", "Embedding", "EmbeddingBag", "ThnnConv2D"),
-    *("SlowConv2D", "ConvDepthwise2D", "MiopenConvolution", "Trilinear"),
-}
-"""Nodes that hold a weight."""
 
 UNITS = {
     "Softmax": "softmax",
@@ -73,8 +62,12 @@ UNITS = {
 NORMALISED = re.compile(r"Norm|Rsqrt|Std|Var(?!iable)")
 SELF_NORMALISED = re.compile(r"^Elu|^Sin$|^Cos$")
 
-MOST_NODES = 50_000
 MOST_IN_HEAD = 200
+
+MANY, FEW, MOST_FEW = 5, 8, 8
+"""Classes from which it is asked whether layers are too narrow for them; units of such layers; and
+how many of these are looked at.
+"""
 
 
 def read_loss(loss: Tensor, names: Mapping[int, str]) -> LossGraph:
@@ -90,50 +83,45 @@ def read_loss(loss: Tensor, names: Mapping[int, str]) -> LossGraph:
     value = float(loss.detach().float().sum())
     if loss.grad_fn is None:
         return LossGraph(value, (), frozenset(), 0, False)
-    depths, kinds = depths_of(loss.grad_fn)
-    depth_of = {names[i]: depth for i, depth in depths.items() if i in names}
+    found = leaves(loss.grad_fn)
+    kinds, depth_of = found.kinds, found.depth_of(names)
+    links = tuple(links_of(loss.grad_fn))
     is_normalised = any(NORMALISED.search(kind) or SELF_NORMALISED.search(kind) for kind in kinds)
     return LossGraph(
         value=value,
-        links=tuple(links_of(loss.grad_fn)),
+        links=links,
         reached=frozenset(depth_of),
         depth=max(depth_of.values(), default=0),
         is_normalised=is_normalised,
         depth_of=tuple(depth_of.items()),
+        is_times_zero=is_times_zero(loss.grad_fn),
+        flat=next((kind.lower() for kind in FLAT if kind in kinds), ""),
+        orphans=orphans(found.weights, names),
+        past=past_few(loss.grad_fn, found.weights, names) if is_of_classes(links) else (),
     )
 
 
-def kind_of(node: Any) -> str:
-    """ "NllLossBackward0" is "NllLoss"; a function of one's own keeps its whole name."""
-    name = node.name()
-    return re.sub(r"Backward\d+$", "", name) if name[-1].isdigit() else name
+def is_times_zero(node: Any) -> bool:
+    """Was the whole of it multiplied by 0?"""
+    while kind_of(node) in ("Mul", "Div") and len(below(node)) == 1:
+        if number_in(node) == 0:
+            return True
+        node = below(node)[0]
+    return False
 
 
-def below(node: Any) -> list[Any]:
-    """The nodes that a node was computed from."""
-    return [following for following, _ in node.next_functions if following is not None]
+def is_of_classes(links: Sequence[Link]) -> bool:
+    """Does a cross-entropy tell many classes apart?"""
+    return any(link.loss in ("nll", "log_softmax") and link.width >= MANY for link in links)
 
 
-def depths_of(root: Any) -> tuple[dict[int, int], set[str]]:
-    """The least number of layers between the loss and each leaf, by its id; kinds of nodes seen."""
-    depths: dict[int, int] = {}
-    kinds: set[str] = set()
-    seen: set[Any] = set()
-    waiting = deque([(root, 0)])
-    while waiting and len(seen) < MOST_NODES:
-        node, depth = waiting.popleft()
-        if node in seen:
-            continue
-        seen.add(node)
-        kind = kind_of(node)
-        kinds.add(kind)
-        if hasattr(node, "variable"):
-            depths.setdefault(id(node.variable), depth)
-        elif kind in LAYERS:
-            waiting.extend((following, depth + 1) for following in below(node))
-        else:
-            waiting.extendleft((following, depth) for following in below(node))
-    return depths, kinds
+def past_few(
+    root: Any, weights: Mapping[int, Tensor], names: Mapping[int, str]
+) -> tuple[tuple[str, frozenset[str]], ...]:
+    """Of each layer with few units, the weights that the loss reaches past it."""
+    few = [i for i, p in weights.items() if i in names and min(p.shape[0], p[0].numel()) <= FEW]
+    rows = ((names[i], past(root, i)) for i in few[:MOST_FEW])
+    return tuple((name, frozenset(names[i] for i in found if i in names)) for name, found in rows)
 
 
 # ------------------------------------------------------------ the head
@@ -141,6 +129,9 @@ def depths_of(root: Any) -> tuple[dict[int, int], set[str]]:
 
 def links_of(root: Any) -> Iterator[Link]:
     """Every loss between the root and the first layers below it, with what stands before it."""
+    written = squared(root)
+    if written is not None and written.is_by_hand:
+        yield link("squared", *first_below(written.difference))
     for node in head_of(root):
         kind = kind_of(node)
         loss = LOSSES.get(kind)
@@ -212,11 +203,6 @@ def is_biased(node: Any) -> bool:
     return is_bias and any(kind in LAYERS or kind in PASSING for kind in kinds)
 
 
-def shape_of(node: Any) -> tuple[int, ...]:
-    """Of what the node gave."""
-    return tuple(int(n) for n in node._input_metadata[0].shape) if node._input_metadata else ()
-
-
 def width_of(node: Any) -> int:
     """How many classes or values of a sample a node gives: its second dimension."""
     shape = shape_of(node) if node is not None else ()
@@ -245,17 +231,3 @@ def difference(node: Any) -> Iterator[Link]:
     is_weighted = kind_of(inner) == "Mul" and len(below(inner)) == 1
     if is_weighted and name_of(below(inner)[0]) == "softmax":
         yield Link("kl_div", "softmax", width_of(below(inner)[0]))
-
-
-def squared_outputs(loss: Tensor) -> tuple[Any, bool] | None:
-    """The node whose output a squared loss takes as it is, and is the loss a mean; else None."""
-    node = loss.grad_fn
-    while node is not None and kind_of(node) in ("Mul", "Div") and len(below(node)) == 1:
-        node = below(node)[0]
-    if node is None or kind_of(node) != "MseLoss":
-        return None
-    is_mean = getattr(node, "_saved_reduction", 1) == 1
-    node = below(node)[0]
-    while kind_of(node) in ("Alias", "View", "Squeeze", "Unsqueeze", "ReshapeAlias"):
-        node = below(node)[0]
-    return node, is_mean

@@ -44,13 +44,18 @@ def inputs_of(given: Any) -> list[Tensor]:
     """
     found: list[Tensor] = []
     for name, x in _named(given, ""):
-        is_plain = type(x) in (Tensor, nn.Parameter) and x.layout == torch.strided and not x.is_meta
         is_label = any(word in name for word in LABELS)
-        if not is_plain or is_label or x.ndim == 0 or x.numel() == 0 or x.is_complex():
+        if is_label or not _is_plain(x) or x.ndim == 0 or x.numel() == 0 or x.is_complex():
             continue
         if not found or (len(x) == len(found[0]) and x.device == found[0].device):
             found.append(x)
     return found[:MOST_TENSORS]
+
+
+def _is_plain(x: Tensor) -> bool:
+    """Does it hold its numbers in one piece, and no others?"""
+    is_own = type(x) in (Tensor, nn.Parameter) and not x.is_nested and not x.is_meta
+    return is_own and x.layout == torch.strided
 
 
 def _named(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:

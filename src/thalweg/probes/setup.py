@@ -6,6 +6,7 @@ import gc
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +23,10 @@ STOCHASTIC = (
 SPREAD_OUT = (nn.Linear, nn.modules.conv._ConvNd, nn.Bilinear)
 """Modules whose weights have inputs and units."""
 
-LEAST_DRAWN = 64
-"""Values that it takes to tell how a weight was drawn."""
+LEAST_DRAWN, LEAST_FRESH = 64, 256
+"""Values that it takes to tell how a weight was drawn, and, whatever way that was, that nothing was
+done to it since.
+"""
 
 
 def setup(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> Setup:
@@ -36,7 +39,11 @@ def setup(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> Setu
     own = owners(model)
     held = held_by(optimizers)
     strangers = [p for i, p in held.items() if i not in own]
-    weights = tuple(weight_of(p, *own[id(p)], id(p) in held) for p in unique(model))
+    rows = [weight_of(p, *own[id(p)], id(p) in held) for p in unique(model)]
+    copies = Counter((w.inputs, w.units, w.gain) for w in rows if w.is_fresh)
+    weights = tuple(
+        replace(w, is_fresh=w.is_fresh and copies[w.inputs, w.units, w.gain] == 1) for w in rows
+    )
     found = find_outsiders(model)
     beside = {id(p) for outsider in found for p in outsider.parameters}
     strangers = [p for p in strangers if id(p) not in beside]
@@ -50,6 +57,7 @@ def setup(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> Setu
         outsiders=tuple(outsider_of(each, held) for each in found),
         sensitive=tuple(sensitive(model)),
         optimizer=type(optimizers[0]).__name__ if optimizers else "",
+        dropouts=tuple(dropouts(model)),
     )
 
 
@@ -112,6 +120,13 @@ def sensitive(model: nn.Module) -> Iterator[str]:
             yield plain(name)
 
 
+def dropouts(model: nn.Module) -> Iterator[tuple[str, float]]:
+    """Names of the dropout modules, and the share that each drops."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:
+            yield plain(name), float(module.p)
+
+
 @torch.no_grad()
 def weight_of(
     p: nn.Parameter, name: str, module_name: str, module: nn.Module, held: bool
@@ -132,6 +147,7 @@ def weight_of(
         units=units,
         initial="" if values is None else initial(values),
         gain=gain(values, inputs) if values is not None and inputs else 1.0,
+        is_fresh=values is not None and inputs > 0 and is_fresh(values, inputs),
     )
 
 
@@ -182,10 +198,44 @@ def is_drawn(rows: Tensor) -> bool:
     return all(within)
 
 
+def is_fresh(rows: Tensor, inputs: int) -> bool:
+    """Are the values just drawn: evenly between two sharp bounds, or from a normal curve? Training
+    blurs the bounds, and makes the tails of the curve heavier. Few values must be drawn as torch
+    does, up to 1 / sqrt(inputs).
+
+    >>> layer = nn.Linear(32, 32)
+    >>> is_fresh(some(layer.weight), 32), is_fresh(some(layer.weight) ** 3, 32)
+    (True, False)
+    """
+    is_one = float(rows.min()) == float(rows.max())
+    if is_one or not is_drawn(rows):
+        return False
+    if rows.numel() < LEAST_FRESH and not 0.9 < float(rows.abs().max()) * inputs**0.5 < 1.0001:
+        return False
+    num, size = rows.numel(), float(rows.square().mean())
+    tail = float(rows.pow(4).mean()) / size**2
+    edge = float(rows.abs().max()) ** 2 / (3 * size)
+    is_even = abs(tail - 1.8) < 4 * 1.5 / num**0.5 and abs(edge - 1) < 4 / num**0.5
+    is_centred = abs(float(rows.mean())) < 4 * (size / num) ** 0.5
+    is_normal = abs(tail - 3) < 4 * (24 / num) ** 0.5 and edge > 1.5
+    return is_centred and (is_even or is_normal)
+
+
 def gain(rows: Tensor, inputs: int) -> float:
     """Variance x inputs; 0 for a weight that is all zero."""
     found = float(rows.square().mean()) * inputs
     return found if math.isfinite(found) else math.inf
+
+
+def resting(optimizers: Sequence[torch.optim.Optimizer]) -> set[int]:
+    """The ids of what stands in groups whose rate is 0, and was so at the start of a schedule."""
+    return {
+        id(p)
+        for optimizer in optimizers
+        for group in optimizer.param_groups
+        if float(group.get("lr", 1.0)) == 0 and float(group.get("initial_lr", 0.0)) == 0
+        for p in group["params"]
+    }
 
 
 def rates_of(optimizers: Sequence[torch.optim.Optimizer]) -> tuple[float, float]:

@@ -16,13 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thalweg.facts import LossGraph, Moved, Outsider, Setup, StepFacts, Targets
-from thalweg.probes.flow import Flow, tensors_of
+from thalweg.facts import LossGraph, Moved, Outsider, Setup, StepFacts
+from thalweg.probes.flow import Flow
 from thalweg.probes.gradients import Gradients
+from thalweg.probes.inputs import is_plain, tensors_of
 from thalweg.probes.loss_graph import read_loss
 from thalweg.probes.outsiders import find_outsiders
 from thalweg.probes.probe import Probe
-from thalweg.probes.setup import held_by, other_optimizers, owners, rates_of, setup
+from thalweg.probes.setup import held_by, other_optimizers, owners, rates_of, resting, setup
 from thalweg.probes.targets import Output
 
 MASTERS = ("master", "compensation", "kahan", "shift", "exp_avg_comp")
@@ -65,7 +66,7 @@ class Watch:
         self._gradients = Gradients(named, held)
         self._output: Output | None = None
         self._loss: LossGraph | None = None
-        self._targets: Targets | None = None
+        self._is_number = False
         self._number = 0
 
     def as_probe(self) -> Probe:
@@ -107,13 +108,16 @@ class Watch:
     def saw_output(self, output: Any) -> None:
         """The model gave this, in a pass that trains."""
         found = next(tensors_of(output), None)
-        if found is not None and found.requires_grad:
+        if found is not None and found.requires_grad and is_plain(found):
             if self._output is not None:
                 self._output.close()
             self._output = Output(found)
 
     def saw_loss(self, loss: Tensor) -> None:
-        """A loss, before or after its backward pass."""
+        """A loss, before or after its backward pass; without a graph it reaches nothing."""
+        if loss.grad_fn is None:
+            self._is_number = True
+            return
         if self._loss is None or not self._loss.links:
             self._loss = read_loss(loss, self._names)
         if self._output is not None:
@@ -122,6 +126,11 @@ class Watch:
     @property
     def has_arrived(self) -> bool:
         return self._gradients.has_arrived
+
+    @property
+    def were_zeroed(self) -> bool:
+        """Were gradients zeroed before the first step, so that no step was to use them?"""
+        return self._gradients.were_zeroed
 
     def before_step(self, optimizer: torch.optim.Optimizer | None = None) -> None:
         """An optimizer is about to use the gradients; by default the first."""
@@ -139,7 +148,7 @@ class Watch:
         moved = self._gradients.moved(self.setup.optimizer, peak)
         step = self._facts(moved, rate, peak)
         self._gradients.after_step()
-        self._loss = None
+        self._loss, self._is_number = None, False
         if self._flow is not None:
             self._flow.clear()
         return step
@@ -148,6 +157,8 @@ class Watch:
         """The facts of a step whose loss was shown only after it."""
         if step.loss is not None:
             return step
+        if loss.grad_fn is None:
+            return replace(step, is_number=True)
         output = self._output
         if output is not None:
             output.saw_loss(loss)
@@ -173,6 +184,9 @@ class Watch:
             loss=self._loss,
             targets=None if output is None else output.targets(),
             keeps_master=any(keeps_master(optimizer) for optimizer in self._optimizers),
+            are_alike="" if flow is None else flow.given.are_alike,
+            resting=frozenset(self._names.get(i, "") for i in resting(self._optimizers)),
+            is_number=self._is_number,
         )
 
     def _forget(self) -> None:

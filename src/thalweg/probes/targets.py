@@ -1,23 +1,38 @@
-"""The model's output in one step, and the targets of a squared loss, found from its gradient.
+"""The model's output in one step, and the targets of a distance to them.
 
-The gradient of mean((o - t)^2) by o is 2 (o - t) / n, times a scale that the loss's own value
-gives. So t is known without asking anyone for it.
+Before the backward pass the graph keeps them. Afterwards the gradient tells: that of
+mean((o - t)^2) by o is 2 (o - t) / n, times a scale that the loss's own value gives. So t is known
+without asking anyone for it.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from thalweg.facts import Targets
-from thalweg.probes.loss_graph import squared_outputs
+from thalweg.probes.graph import below, shape_of
+from thalweg.probes.squared import Squared, squared
 
 MOST_VALUES = 1_000_000
 WHOLE = 1e-3
 """How far from a whole number a target may be found: float32's rounding of a difference."""
+
+STEEP = 1e-3
+"""The least slope of a unit through which a gradient is traced back."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    """A squared loss of the output. unit: between the two, "" for none"""
+
+    value: float
+    of: Squared
+    unit: str
 
 
 class Output:
@@ -28,7 +43,7 @@ class Output:
         self._values = output.detach()
         self._version = output._version
         self._gradient: Tensor | None = None
-        self._loss: tuple[float, bool] | None = None
+        self._loss: _Loss | None = None
         self._handle: Any = output.register_hook(self._keep) if self._is_small else None
         self.is_finite = bool(torch.isfinite(self._values).all())
         self.differ = differ(self._values)
@@ -42,9 +57,17 @@ class Output:
 
     def saw_loss(self, loss: Tensor) -> None:
         """Is it a squared loss of this output?"""
-        found = squared_outputs(loss)
-        if found is not None and found[0] is self._node:
-            self._loss = float(loss.detach()), found[1]
+        found = None if loss.grad_fn is None else squared(loss.grad_fn)
+        if found is None or not self._is_whole(found):
+            return
+        unit = found.unit_before(self._node)
+        if unit is not None:
+            self._loss = _Loss(float(loss.detach()), found, unit)
+
+    def _is_whole(self, found: Squared) -> bool:
+        """Is a difference taken of every value of the output, once?"""
+        nodes = [below(found.difference)[0]] + [found.difference] * found.is_by_hand
+        return all(math.prod(shape_of(node)) == self._values.numel() for node in nodes)
 
     def close(self) -> None:
         """Let go of the tensors."""
@@ -56,32 +79,88 @@ class Output:
     def targets(self) -> Targets | None:
         """None where the loss is not a squared one of this output, or the gradient was not seen."""
         is_changed = self._values._version != self._version
-        if self._loss is None or self._gradient is None or is_changed or not self.is_finite:
+        loss, gradient = self._loss, self._gradient
+        if loss is None or is_changed or not self.is_finite:
             return None
-        value, is_mean = self._loss
-        gradient = self._gradient.double()
-        size = float(gradient.square().sum())
-        total = value * gradient.numel() if is_mean else value
-        if not (size > 0 and math.isfinite(size) and total > 0):
+        given, slope = through(loss.unit, self._values.double())
+        of = loss.of
+        if of.target is not None or of.away is not None:
+            found = of.target if of.away is None else given - of.away.reshape(given.shape)
+            assert found is not None
+            found = found.reshape(given.shape).double()
+            return described(found, torch.ones_like(found, dtype=torch.bool), self._values)
+        if gradient is None or not of.has_slope:
             return None
-        found = self._values.double() - gradient * math.sqrt(total / size)
-        return described(found, self._values)
+        known = slope > STEEP
+        gradient = gradient.double() / torch.where(known, slope, torch.inf)
+        found = [given - away for away in differences(loss, gradient, known)]
+        if not found:
+            return None
+        first = described(found[0], known, self._values)
+        is_same = bool(torch.allclose(found[0], found[-1], rtol=WHOLE, atol=WHOLE))
+        return first if is_same or first.are_whole else None
 
 
-def described(targets: Tensor, values: Tensor) -> Targets:
+def through(unit: str, values: Tensor) -> tuple[Tensor, Tensor]:
+    """What a unit makes of values, and its slope there."""
+    if unit == "Relu":
+        return values.relu(), (values > 0).double()
+    if unit == "Sigmoid":
+        given = values.sigmoid()
+        return given, given * (1 - given)
+    if unit == "Tanh":
+        given = values.tanh()
+        return given, 1 - given.square()
+    return values, torch.ones_like(values)
+
+
+def differences(loss: _Loss, gradient: Tensor, known: Tensor) -> list[Tensor]:
+    """Output - target from the gradient: by the loss that was shown, whose gradient it need not be
+    (a scaler's is larger); where the mean is times a number that is not known, by both ways.
+    """
+    size = float(gradient.square().sum())
+    factor = loss.of.factor
+    value = loss.value / (factor or 1.0)
+    value = value**2 if loss.of.is_root else value
+    total = value * (gradient.numel() if loss.of.is_mean else 1)
+    if not (size > 0 and math.isfinite(size) and total > 0):
+        return []
+    by_mean = gradient * math.sqrt(total / size)
+    if bool(known.all()):
+        twice = 1 if loss.of.is_root else 2
+        return [gradient * (twice * loss.value / size), by_mean] if factor is None else [by_mean]
+    if factor is None or loss.of.is_root:
+        return []
+    part = gradient * (0.5 / factor * (gradient.numel() if loss.of.is_mean else 1))
+    return [part] if float(part.square().sum()) <= 1.001 * total else []
+
+
+def described(targets: Tensor, known: Tensor, values: Tensor) -> Targets:
     """Whole numbers or not, how many, and their range."""
-    whole = targets.round()
-    scale = max(1.0, float(targets.abs().max()))
+    found = targets[known]
+    whole = found.round()
+    scale = max(1.0, float(found.abs().max()))
     distinct, counts = whole.unique(return_counts=True)
+    rows = targets.reshape(len(targets), -1) if targets.ndim > 1 else targets[:, None]
+    is_one = bool(known.all()) and float((rows - rows[:, :1]).abs().max()) < WHOLE * scale
     return Targets(
-        are_whole=float((targets - whole).abs().max()) < WHOLE * scale,
+        are_whole=float((found - whole).abs().max()) < WHOLE * scale,
         num_distinct=len(distinct),
-        lowest=float(targets.min()),
-        highest=float(targets.max()),
-        rarest=float(counts.min()) * len(distinct) / targets.numel(),
+        lowest=float(found.min()),
+        highest=float(found.max()),
+        rarest=float(counts.min()) * len(distinct) / found.numel(),
         outputs=values.shape[1] if values.ndim > 1 else 1,
-        num=targets.numel(),
+        num=found.numel(),
+        are_even=are_even(counts),
+        is_spread=is_one and rows.shape[1] > 1,
     )
+
+
+def are_even(counts: Tensor) -> bool:
+    """Do counts differ no more than chance allows? By chi squared, one standard deviation."""
+    expected = float(counts.sum()) / len(counts)
+    excess = float((counts - expected).square().sum()) / expected - (len(counts) - 1)
+    return excess < math.sqrt(2 * (len(counts) - 1))
 
 
 def differ(values: Tensor) -> float | None:

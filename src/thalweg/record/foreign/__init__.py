@@ -5,9 +5,9 @@ for path in find_logs("runs"):
         print(log.tool, len(log.series["loss"]), log.settings)
 """
 
-from thalweg.record.foreign.find import find_logs
+from thalweg.record.foreign.find import exists, find_logs
 from thalweg.record.foreign.log import Log, Series
 from thalweg.record.foreign.open import read_logs, read_text
 from thalweg.record.foreign.parts import Columns
 
-__all__ = ["Columns", "Log", "Series", "find_logs", "read_logs", "read_text"]
+__all__ = ["Columns", "Log", "Series", "exists", "find_logs", "read_logs", "read_text"]

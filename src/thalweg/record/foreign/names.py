@@ -97,3 +97,9 @@ def named(name: str) -> Named:
         place = whole.end()
     words += _WORD.findall(name[place:])
     return Named(name, tuple(word.lower() for word in words))
+
+
+def is_told(name: str) -> bool:
+    """Does a column tell a loss, or what may stand for one?"""
+    row = named(name)
+    return row.is_loss or row.has(set(METRICS) - {"precision", "map"})

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 
 from thalweg.errors import DataError
-from thalweg.record.foreign import plain, table, tensorboard, trainer_state
+from thalweg.record.foreign import (
+    databases,
+    mlflow,
+    plain,
+    table,
+    tensorboard,
+    trainer_state,
+    wandb,
+)
 from thalweg.record.foreign.beside import checkpoints_in, settings_beside
 from thalweg.record.foreign.blanks import lost_rows
 from thalweg.record.foreign.cells import Cells
@@ -18,13 +26,14 @@ from thalweg.record.foreign.counting import by_rows, counted
 from thalweg.record.foreign.events import log_of_events
 from thalweg.record.foreign.filtered import uncover
 from thalweg.record.foreign.log import LOSS, TRAIN, VALIDATION, Log, Series
-from thalweg.record.foreign.names import METRICS, named
+from thalweg.record.foreign.names import is_told, named
 from thalweg.record.foreign.nested import read_arguments
 from thalweg.record.foreign.parts import Columns, column_named, fill, roles_in
 from thalweg.record.foreign.points import Points
 from thalweg.record.foreign.sets import by_set
 from thalweg.record.foreign.texts import standard_input, text_of
 from thalweg.record.foreign.tools import tool_of
+from thalweg.record.foreign.tracked import Tracked
 from thalweg.record.foreign.wide import Part, parts_of_table
 from thalweg.record.foreign.words import in_our_words
 
@@ -46,6 +55,15 @@ def read_logs(path: Path, source: str, columns: Columns) -> list[Log]:
     """
     if str(path) == STDIN:
         return read_text(standard_input(), "standard input", columns)
+    run = _tracked(path)
+    if run is not None:
+        log = _log(
+            source, run.format, run.cells, columns, tool_of(run.format, run.cells.names, None)
+        )
+        log.settings = in_our_words(run.settings)
+        log.notes += run.notes
+        uncover(log)
+        return [log]
     is_folder = path.is_dir()
     if tensorboard.MARK in path.name or (is_folder and any(path.rglob(f"*{tensorboard.MARK}*"))):
         logs = [log_of_events(path, source, columns)]
@@ -60,6 +78,16 @@ def read_logs(path: Path, source: str, columns: Columns) -> list[Log]:
         log.checkpoints = checkpoints
         uncover(log)
     return logs
+
+
+def _tracked(path: Path) -> Tracked | None:
+    """The run of an experiment tracker; None where the path is none."""
+    place = databases.place_of(path)
+    if place is not None:
+        return databases.read_run(place)
+    if path.suffix == wandb.SUFFIX and path.is_file():
+        return wandb.read_wandb(path)
+    return mlflow.read_folder(path) if mlflow.is_run(path) else None
 
 
 def read_text(text: str, source: str, columns: Columns) -> list[Log]:
@@ -97,7 +125,7 @@ def parsed(
         runs = parts_of_table(cells, strict=True) if is_table and not columns.given else []
         if runs:
             return _runs(source, runs, columns)
-        if columns.given or any(_is_told(name) for name in cells.names):
+        if columns.given or any(is_told(name) for name in cells.names):
             head = text[:_HEAD] if format == "text" else ""
             log = _log(source, format, cells, columns, tool_of(format, cells.names, path, head))
             log.settings = _stated(cells, head)
@@ -117,12 +145,6 @@ def _with_tag(cells: Cells, path: Path | None) -> Cells:
     names = {name: tag if name.lower() == "value" else name for name in cells.names}
     values = {names[name]: column for name, column in cells.values.items()}
     return replace(cells, values=values, has={names[n]: has for n, has in cells.has.items()})
-
-
-def _is_told(name: str) -> bool:
-    """Does a column tell a loss, or what may stand for one?"""
-    row = named(name)
-    return row.is_loss or row.has(set(METRICS) - {"precision", "map"})
 
 
 def _stated(cells: Cells, text: str) -> dict[str, Any]:

@@ -7,20 +7,19 @@ count: Event{1: wall_time, 2: step, 5: Summary{1: Value{1: tag, 2: simple_value,
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from thalweg.errors import DataError
 from thalweg.record.foreign.frames import frames
 from thalweg.record.foreign.points import Points
+from thalweg.record.foreign.protobuf import fields, varint
 
 MARK = "tfevents"
 """In the name of every event file."""
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _NUMPY = {1: "<f4", 2: "<f8", 3: "<i4", 4: "<u1", 5: "<i2", 6: "<i1", 9: "<i8", 10: "<u1"}
 _NUMPY |= {17: "<u2", 19: "<f2", 22: "<u4", 23: "<u8"}
 _BFLOAT16, _HALF = 14, 19
@@ -65,13 +64,13 @@ def _points(rows: Sequence[tuple[float, float, float]]) -> Points:
 
 def _event(data: bytes) -> tuple[float, int, list[tuple[str, float]]]:
     time, step, found = 0.0, 0, []
-    for number, value in _fields(data):
+    for number, value in fields(data):
         if number == 1 and isinstance(value, bytes) and len(value) == 8:
             (time,) = struct.unpack("<d", value)
         elif number == 2 and isinstance(value, int):
             step = value if value < 1 << 63 else value - (1 << 64)
         elif number == 5 and isinstance(value, bytes):
-            for inner, summary in _fields(value):
+            for inner, summary in fields(value):
                 scalar = _scalar(summary) if inner == 1 and isinstance(summary, bytes) else None
                 found += [] if scalar is None else [scalar]
     return time, step, found
@@ -80,7 +79,7 @@ def _event(data: bytes) -> tuple[float, int, list[tuple[str, float]]]:
 def _scalar(data: bytes) -> tuple[str, float] | None:
     """Tag and value; None for what is no single number: a histogram, a picture, a text."""
     tag, number = "", None
-    for name, value in _fields(data):
+    for name, value in fields(data):
         if name == 1 and isinstance(value, bytes):
             tag = value.decode("utf-8", "replace")
         elif name == 2 and isinstance(value, bytes) and len(value) == 4:
@@ -93,11 +92,11 @@ def _scalar(data: bytes) -> tuple[str, float] | None:
 def _tensor(data: bytes) -> float | None:
     """The number of a TensorProto that holds just one."""
     dtype, values, rank = 0, np.zeros(0), 0
-    for name, value in _fields(data):
+    for name, value in fields(data):
         if name == 1 and isinstance(value, int):
             dtype = value
         elif name == 2 and isinstance(value, bytes):
-            rank = sum(field == 2 for field, _ in _fields(value))
+            rank = sum(field == 2 for field, _ in fields(value))
         elif name == 4 and isinstance(value, bytes):
             values = _content(dtype, value)
         elif name in _VALUES and isinstance(value, bytes):
@@ -120,39 +119,9 @@ def _content(dtype: int, raw: bytes) -> np.ndarray:
 
 def _whole(dtype: int, value: int | bytes) -> np.ndarray:
     """Varints, packed or alone: whole numbers, or the bits of halves."""
-    number = value if isinstance(value, int) else _varint(value, 0)[0]
+    number = value if isinstance(value, int) else varint(value, 0)[0]
     if dtype == _HALF:
         return np.array([number], dtype="<u2").view("<f2")
     if dtype == _BFLOAT16:
         return np.array([number << 16], dtype="<u4").view("<f4")
     return np.array([number - (1 << 64) if number >= 1 << 63 and dtype != 23 else number], float)
-
-
-def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
-    """Number and value of each field: an int of a varint, else the bytes as they stand."""
-    place = 0
-    while place < len(data):
-        head, place = _varint(data, place)
-        number, kind = head >> 3, head & 7
-        if kind == _VARINT:
-            value, place = _varint(data, place)
-        elif kind == _BYTES:
-            length, place = _varint(data, place)
-            value, place = data[place : place + length], place + length
-        elif kind in (_FIXED64, _FIXED32):
-            size = 8 if kind == _FIXED64 else 4
-            value, place = data[place : place + size], place + size
-        else:
-            return
-        yield number, value
-
-
-def _varint(data: bytes, place: int) -> tuple[int, int]:
-    value = shift = 0
-    while place < len(data):
-        byte = data[place]
-        value |= (byte & 0x7F) << shift
-        place, shift = place + 1, shift + 7
-        if byte < 0x80:
-            break
-    return value, place

@@ -72,6 +72,7 @@ _SIGNS: tuple[tuple[str, Callable[[_Evidence], bool]], ...] = (
     ("keras", lambda e: e.is_text and any(bar in e.text for bar in _KERAS_BAR)),
     ("keras", _is_keras_table),
     ("nanogpt", lambda e: e.is_text and {"iter", "loss", "time ms"} <= e.names),
+    ("lightning", lambda e: "trainer/global_step" in e.names),
     ("lightning", lambda e: e.is_text and "v_num" in e.names),
     ("lightning", lambda e: e.is_events and ("hp_metric" in e.names or _has_suffixes(e))),
     ("lightning", lambda e: e.is_table and {"epoch", "step"} <= e.names and _has_suffixes(e)),
