@@ -45,6 +45,7 @@ FOLDERS = (
     ("health", "floor 3"),
     ("draw", "floor 3"),
     ("loop", "floor 4"),
+    ("trials", "floor 5"),
     ("jobs", "floor 7"),
     ("adapters", "floor 8"),
     ("cli", "floor 8"),

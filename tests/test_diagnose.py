@@ -239,8 +239,17 @@ def test_a_run_of_ours_is_read(run, capsys):
 def test_what_is_suggested_is_tried_and_the_run_left_alone(run, capsys):
     before = digest(run)
     _, out, _ = said(capsys, run, "--try", "--try-steps", 40, "--json")
-    tries = json.loads(out)["tries"]
+    found = json.loads(out)
+    tries = found["tries"]
     assert digest(run) == before
+    finding = found["verdict"]["findings"][0]
+    assert finding["code"] == "TW102"
+    assert finding["confidence"] > finding["evidence"]["confidence_before"]
+    rows = {row["name"]: row for row in found["trials"]["results"]}
+    assert rows.keys() == {"overfit", "permuted", "zeroed", "rates", "replay"}
+    assert [each["code"] for each in rows["overfit"]["confirms"]] == ["TW102"]
+    assert rows["replay"]["numbers"]["difference"] == 0.0
+    assert 0 < found["trials"]["steps"] <= found["trials"]["budget"]
     best = tries["tries"][0]
     assert best["settings"]["lr"] >= 1e-05
     assert best["better_by"] > 0

@@ -75,6 +75,7 @@ _HOMES = {
     "resume": "jobs.resume",
     "save": "loop.saved",
     "step": "schedules",
+    "trial": "trials.trial",
     "tune_malloc": "scale.malloc",
     "warmup": "schedules",
     "wsd": "schedules",
@@ -145,6 +146,7 @@ if TYPE_CHECKING:
     )
     from thalweg.tasks.counted import counted
     from thalweg.tasks.task import Task
+    from thalweg.trials.trial import trial
     from thalweg.types import Step, Verdict
 
 

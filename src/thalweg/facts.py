@@ -1,8 +1,9 @@
-"""What a probe tells of a model: plain numbers and names, so that health never sees a tensor."""
+"""What probes and trials tell of a model: plain numbers and names; health never sees a tensor."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 Initial = Literal["", "zero", "constant", "drawn"]
@@ -227,6 +228,20 @@ class StepFacts:
     are_alike: Literal["", "zero", "alike"] = ""
     resting: frozenset[str] = frozenset()
     is_number: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What a trial on a snapshot has measured; what that says of causes: `thalweg.health.tried`.
+
+    name: "overfit", "permuted", "zeroed", "rates" or "replay"; steps: that it took; numbers: by
+    name, none where it was not made; why_not: then the reason, in words
+    """
+
+    name: str
+    steps: int = 0
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    why_not: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ class Purpose(IntEnum):
     SHUFFLE = 8
     START = 9
     WRITING = 10
+    TRIAL = 11
 
 
 def key(*numbers: int) -> int:

@@ -60,8 +60,8 @@ def diagnose(
     follow:
         read standard input as it grows, and say the verdict each time that it changes
     tries:
-        try what is suggested, for a run of ours: some steps of each change from its last good
-        checkpoint, ranked by what they did
+        try causes and what is suggested, for a run of ours: trials on a checkpoint that confirm or
+        refute what was found, and some steps of each change, ranked by what they did
     try_steps:
         steps of each try; by default a twentieth of the run's, and at least 50
     brief:
@@ -73,11 +73,11 @@ def diagnose(
         return _follow(path, columns, brief=brief, json=json)
     said = job("diagnose", "diagnose_path")(path, columns, out=out, every=every, against=against)
     if tries:
-        tell = warn
-        for each in said:
-            run = each["source"]["path"]
-            found = job("trying", "try_changes")(run, each, out=out, steps=try_steps, tell=tell)
-            each["tries"] = found
+        try_out = job("trying", "try_out")
+        said = [
+            try_out(each["source"]["path"], each, out=out, steps=try_steps, tell=warn)
+            for each in said
+        ]
     if json:
         print_json(said[0] if not every else {"schema": 1, "command": "diagnose", "runs": said})
     else:

@@ -25,6 +25,8 @@ def as_text(said: Mapping[str, Any]) -> str:
         lines += ["", *_finding(letter, finding, source)]
     if "against" in said:
         lines += ["", *_against(said["against"])]
+    if "trials" in said:
+        lines += ["", *_trials(said["trials"], {each["code"] for each in verdict["findings"]})]
     if "tries" in said:
         lines += ["", *_tries(said["tries"])]
     notes = [f"note: {note}" for note in source["notes"]]
@@ -52,7 +54,10 @@ def _curve(said: Mapping[str, Any]) -> list[str]:
 
 def _finding(letter: str, finding: Mapping[str, Any], source: Mapping[str, Any]) -> list[str]:
     """Name, since when, how sure; the evidence; what to change."""
+    evidence = finding["evidence"]
     sure = f"{100 * finding['confidence']:.0f}% sure"
+    if "confidence_before" in evidence:
+        sure += f" after trials ({100 * evidence['confidence_before']:.0f}% before)"
     unit = source.get("unit", "step")
     head = (
         f"{letter}  {finding['code']} {finding['name']} ({finding['severity']}), since {unit} "
@@ -61,7 +66,7 @@ def _finding(letter: str, finding: Mapping[str, Any], source: Mapping[str, Any])
     advice = f"to change: {finding['advice']}"
     return [
         head,
-        *_folded(str(finding["evidence"].get("says", "")), "   "),
+        *_folded(str(evidence.get("says", "")), "   "),
         *_folded(advice, "   "),
         f"   more: thalweg explain {finding['code']}",
     ]
@@ -75,9 +80,31 @@ def _against(said: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _trials(said: Mapping[str, Any], found: set[str]) -> list[str]:
+    """What each trial has shown; what it confirms, and what of the findings it refutes."""
+    lines = [
+        f"trials of causes, from step {said['from_step']:,}, {said['steps']:,} steps of "
+        f"{said['budget']:,}:"
+    ]
+    for row in said["results"]:
+        lines += _folded(f"{row['name']}: {row['says']}", "   ")
+        for verb, side, is_found in _SIDES:
+            told = [each for each in row[side] if (each["code"] in found) == is_found]
+            codes = ", ".join(f"{each['code']} {each['name']}" for each in told)
+            lines += _folded(f"{verb} {codes}", "      ") if codes else []
+    return lines
+
+
+_SIDES = (
+    ("confirms", "confirms", True),
+    ("refutes", "refutes", True),
+    ("points to", "confirms", False),
+)
+
+
 def _tries(said: Mapping[str, Any]) -> list[str]:
     """What each change did, the best first."""
-    lines = [f"tried, {said['steps']:,} steps each from step {said['from_step']:,}:"]
+    lines = [f"changes tried, {said['steps']:,} steps each from step {said['from_step']:,}:"]
     for row in said["tries"]:
         loss = row.get("validation_loss")
         if loss is None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from inspect import Parameter, Signature, signature
 from typing import Any
 
 from thalweg.draw.progress import Plan, Progress, Silent, open_progress
 from thalweg.errors import Preempted
+from thalweg.health.tried import Tried
+from thalweg.jobs.causes import trials_of
 from thalweg.jobs.clock import Clock
 from thalweg.jobs.data import stem_of
 from thalweg.jobs.environment import environment_of
@@ -29,7 +32,8 @@ from thalweg.scale.device import choose
 from thalweg.scale.exact import deterministic
 from thalweg.tasks.study import Study
 from thalweg.tasks.table.source import is_stored, name_of
-from thalweg.types import Event
+from thalweg.trials.trial import budget_of
+from thalweg.types import Event, Finding
 
 
 def fit(data: Any, *, quiet: bool = False, **settings: Any) -> Any:
@@ -200,7 +204,7 @@ def _train(
                 descent.progress.steps,
             )
         )
-        live = Live(place.written, progress.say)
+        live = Live(place.written, progress.say, _trials(descent) if plan.settings.trials else None)
         for step in descent:
             live.see(step)
             if waited is None:
@@ -208,6 +212,12 @@ def _train(
                 progress.say(f"first step {waited:.1f} s after the start")
             progress.step(step)
     return waited
+
+
+def _trials(descent: Descent) -> Callable[[Sequence[Finding], int], Tried]:
+    """What makes trials from where the descent stands."""
+    budget = budget_of(descent.horizon or 0)
+    return lambda findings, number: trials_of(descent, findings, budget=budget, number=number)
 
 
 def _check_preempted(place: Place, descent: Descent) -> None:

@@ -1,14 +1,16 @@
-"""The verdict on a run while it goes: said each time that it changes."""
+"""The verdict on a run while it goes: said each time that it changes; causes tried if asked."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from thalweg.errors import ThalwegError
 from thalweg.health.diagnosis import so_far
+from thalweg.health.tried import NEEDS, Tried, confirmed
 from thalweg.record import Memory, Record
 from thalweg.record.as_log import as_log
-from thalweg.types import Step, Verdict
+from thalweg.types import Finding, Step, Verdict
 
 SHARE = 0.02
 """Of the time that has passed, at most this much goes into looking."""
@@ -17,11 +19,18 @@ SHARE = 0.02
 class Live:
     """Looks at evaluations, where looking was cheap so far; `tell` hears of what is new.
 
-    It reports and does nothing else. `seconds` is what it took.
+    It reports and does nothing else. `seconds` is what it took, that of trials apart.
+    trials: makes them, for findings that need an act, once in the run; None: they were not asked
+    for. The run is the same to the bit with and without.
     """
 
-    def __init__(self, record: Record | Memory, tell: Callable[[str], None]):
-        self._record, self._tell = record, tell
+    def __init__(
+        self,
+        record: Record | Memory,
+        tell: Callable[[str], None],
+        trials: Callable[[Sequence[Finding], int], Tried] | None = None,
+    ):
+        self._record, self._tell, self._trials = record, tell, trials
         self._begun = time.perf_counter()
         self._said: set[str] = set()
         self.seconds = 0.0
@@ -36,6 +45,27 @@ class Live:
         verdict = so_far(as_log(self._record.history(), "this run"))
         self._report(verdict, step.number)
         self.seconds += time.perf_counter() - now
+        self._try(verdict.findings, step.number)
+
+    def _try(self, findings: Sequence[Finding], number: int) -> None:
+        """The first time that a finding asks for trials: make them, and say what they show."""
+        asking = [each for each in findings if each.severity == "act" and each.code in NEEDS]
+        if self._trials is None or not asking:
+            return
+        trials, self._trials, begun = self._trials, None, time.perf_counter()
+        try:
+            tried = trials(asking, number)
+        except ThalwegError as error:
+            self._tell(f"step {number:,}: no trials: {error}")
+            return
+        seconds = time.perf_counter() - begun
+        self._tell(
+            f"step {number:,}: trials, {tried.steps:,} steps of {tried.budget:,} in {seconds:.1f} s"
+        )
+        for line in str(tried).splitlines():
+            self._tell(line)
+        for each in confirmed(asking, tried):
+            self._tell(f"{each.code} {each.name}: {100 * each.confidence:.0f}% sure after trials")
 
     def _report(self, verdict: Verdict, number: int) -> None:
         """One line for each finding that was not there at the last look; and for one that went."""

@@ -145,6 +145,7 @@ class FitPlan:
             "recompute": settings.recompute or None,
             "workers": settings.workers or None,
             "guard": settings.guard if settings.guard != "act" else None,
+            "trials": settings.trials or None,
             "clip": settings.clip,
             "ema": settings.ema or 0,
             "epochs": self.epochs,

@@ -207,6 +207,11 @@ class Settings:
         "act: repair a run that goes wrong; advise: say what would be done; off",
         choices=GUARDS,
     )
+    trials: bool = _setting(
+        False,
+        "once in the run, where a finding needs an act, try what confirms or refutes its cause; "
+        "the run is the same to the bit with and without",
+    )
     epochs: float | None = _setting(
         None, "end after so many passes over the training rows", above=0
     )

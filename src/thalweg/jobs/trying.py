@@ -1,4 +1,4 @@
-"""diagnose --try: the suggested changes, each tried for some steps from the last good checkpoint.
+"""diagnose --try: causes tried on a checkpoint, and suggested changes tried and ranked.
 
 The run itself is read and never written to: what is tried lives in a folder that is removed.
 """
@@ -6,33 +6,29 @@ The run itself is read and never written to: what is tried lives in a folder tha
 from __future__ import annotations
 
 import math
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 from thalweg.errors import ThalwegError, UsageError
+from thalweg.jobs.confirming import confirm
 from thalweg.jobs.old import Old, old_of
-from thalweg.jobs.place import opened
-from thalweg.jobs.plan import plan_of
-from thalweg.jobs.resume import change_of, with_own_schema
+from thalweg.jobs.resume import with_own_schema
 from thalweg.jobs.settings import Settings
+from thalweg.jobs.standing import Stand, last_good, standing
 from thalweg.jobs.study import Study, study_of
-from thalweg.jobs.suggested import Changes, is_worth_keeping, suggestions
-from thalweg.jobs.wish import Wish
+from thalweg.jobs.suggested import is_worth_keeping, suggestions
 from thalweg.loop.descent import Descent
-from thalweg.loop.going import Change
 from thalweg.state.folder import find
 
 SHARE, LEAST = 0.05, 50
 """Steps of a try: this share of those that the run made, and at least so many."""
 
 
-def try_changes(
+def try_out(
     run: str, said: Mapping[str, Any], *, out: str, steps: int | None, tell: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Try what the findings of a run of ours suggest; the object that ranks them.
+    """What is said of a run of ours, after trials of its causes and tries of what would help.
 
     Raises UsageError where the run's data or model was given as an object, RunError where it cannot
     be read.
@@ -44,20 +40,31 @@ def try_changes(
             f"{run} is another tool's log: only a run of ours can be tried, for it has its data, "
             "its model and its checkpoints beside it"
         )
-    folder = find(run, out)
-    old = old_of(folder, {})
+    old = old_of(find(run, out), {})
     data = old.check_data(None)
-    since = min((each["since_step"] for each in said["verdict"]["findings"]), default=math.inf)
-    count = steps or max(LEAST, round(SHARE * old.num_steps))
-    codes = [each["code"] for each in said["verdict"]["findings"]]
-    latest = old.num_steps - count + 1
-    begin = last_good(folder.path, latest if is_worth_keeping(codes) else min(since, latest))
     study = study_of(data, with_own_schema(old, Settings.of(old.chosen)), lambda text: None)
+    found = confirm(old, study, said["verdict"], tell)
+    return {**said, **found, "tries": _tries(old, study, found["verdict"], steps, tell)}
+
+
+def _tries(
+    old: Old,
+    study: Study,
+    verdict: Mapping[str, Any],
+    steps: int | None,
+    tell: Callable[[str], None],
+) -> dict[str, Any]:
+    """What each suggested change does in so many steps, the best first."""
+    since = min((each["since_step"] for each in verdict["findings"]), default=math.inf)
+    count = steps or max(LEAST, round(SHARE * old.num_steps))
+    codes = [each["code"] for each in verdict["findings"]]
+    latest = old.num_steps - count + 1
+    begin = last_good(old.folder.path, latest if is_worth_keeping(codes) else min(since, latest))
     rows = []
     for each in suggestions(codes, old.chosen):
         tell(f"trying {each.words}, {count:,} steps from step {begin or 0:,}")
         rows.append({"change": each.words, "settings": dict(each.settings)})
-        rows[-1].update(_tried(Try(old, study, each.settings, begin, count)))
+        rows[-1].update(_tried(Stand(old, study, begin, each.settings), count))
     control = rows[0].get("validation_loss")
     for row in rows:
         row["better_by"] = _gain(control, row.get("validation_loss"))
@@ -75,55 +82,16 @@ def _order(loss: float | None) -> float:
     return loss if loss is not None and math.isfinite(loss) else math.inf
 
 
-def last_good(path: Path, before: float) -> int | None:
-    """The newest checkpoint from before a step; None: none, a try begins at the start."""
-    return max((step for step in _steps_of(path) if step < before), default=None)
-
-
-def _steps_of(path: Path) -> Iterator[int]:
-    for folder in (path / "checkpoints").glob("step-*"):
-        yield int(folder.name.removeprefix("step-"))
-
-
-@dataclass(frozen=True, slots=True)
-class Try:
-    """settings: what is changed; begin: the checkpoint, None: from the start; count: steps"""
-
-    old: Old
-    study: Study
-    settings: Changes
-    begin: int | None
-    count: int
-
-
-def _tried(each: Try) -> dict[str, Any]:
+def _tried(where: Stand, count: int) -> dict[str, Any]:
     """Validation loss after so many steps with these settings changed, or why there is none."""
     try:
-        with tempfile.TemporaryDirectory(prefix="thalweg-try-") as folder:
-            return _descended(each, folder)
+        with standing(where) as descent:
+            return _stepped(descent, count)
     except ThalwegError as error:
         return {"error": str(error)}
 
 
-def _descended(each: Try, folder: str) -> dict[str, Any]:
-    old, begin = each.old, each.begin
-    chosen = Settings.of({**old.chosen, **each.settings})
-    change: Change | None = None
-    if begin is not None:
-        wish = Wish(from_step=begin, settings=each.settings)
-        chosen, change = change_of(old, wish, chosen, len(each.study.train))
-    plan = plan_of(each.study, replace(chosen, guard="advise"), owns_process=False)
-    origin = {} if begin is None else {"parent": {"run": str(old.folder.path), "step": begin}}
-    with plan.machine.applied(), opened(folder, "try", "try", origin) as place:
-        return _stepped(plan.descend(place, change=change), each.count)
-
-
 def _stepped(descent: Descent, count: int) -> dict[str, Any]:
-    taken = 0
-    with descent:
-        for _ in descent:
-            taken += 1
-            if taken >= count:
-                break
-        values = descent.evaluate().values
+    taken = sum(1 for _ in islice(descent, count))
+    values = descent.evaluate().values
     return {"steps": taken, "validation_loss": float(values["loss"]), "values": dict(values)}

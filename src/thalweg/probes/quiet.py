@@ -1,15 +1,30 @@
-"""When a hook must not look: under a compiler, while a graph is captured, inside of a transform."""
+"""When a hook must not look: in a trial, under a compiler, in a captured graph, in a transform."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
+_hushed: list[bool] = []  # no ContextVar: backward hooks run on threads of their own
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Inside, no hook of ours looks: what happens there is none of the run's steps."""
+    _hushed.append(True)
+    try:
+        yield
+    finally:
+        _hushed.pop()
+
 
 def may_look() -> bool:
     """Is this an ordinary run, in which reading a number does no harm?"""
+    if _hushed:
+        return False
     if torch.compiler.is_compiling():
         return False
     if torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing():
