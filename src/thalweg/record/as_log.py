@@ -48,8 +48,8 @@ def _settings_of(history: History) -> dict[str, Any]:
     found = {name: value for name, value in history.settings.items() if value is not None}
     number, epoch = history.steps["number"], history.steps["epoch"]
     epochs = found.get("epochs")
-    is_open = "steps" not in found and isinstance(epochs, int | float)
-    if is_open and len(number) and float(epoch[-1]) > 0:
+    is_open = "steps" not in found and len(number) > 0 and float(epoch[-1]) > 0
+    if is_open and isinstance(epochs, int | float):
         found["steps"] = round(epochs * float(number[-1]) / float(epoch[-1]))
     classes = str(history.environment.get("classes", ""))
     if classes.isdigit():
