@@ -8,10 +8,12 @@ Baselines of the field look at the same columns (`benchmarks/healthbench/baselin
 """
 
 import argparse
+import multiprocessing
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,16 @@ from benchmarks.healthbench.baselines import BASELINES
 from benchmarks.healthbench.exact import interval
 from benchmarks.healthbench.monitored import first_findings
 from benchmarks.healthbench.store import load
-from thalweg.health.diagnosis import diagnose
+from thalweg.health.diagnosis import diagnose, so_far
+from thalweg.record.foreign.log import Log, Series
+from thalweg.types import Verdict
 
 BINS = ((0.0, 0.6), (0.6, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 1.01))
 """Of confidence: a bin with fewer than 60 findings is merged with its neighbour."""
 LEAST = 60
+
+CUTS = (0.08, 0.16, 0.25, 0.4, 0.55, 0.7, 0.85)
+"""Shares of a run at which it is looked at while it goes."""
 
 
 @dataclass
@@ -35,6 +42,7 @@ class Row:
     findings: list[tuple[str, str, float]]
     state: str
     others: dict[str, bool] = field(default_factory=dict)
+    on_the_way: bool | None = None
 
     @property
     def is_healthy(self) -> bool:
@@ -52,11 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--live", action="store_true", help="with the monitor's first steps")
     parser.add_argument("--tasks", nargs="+", default=None)
     parser.add_argument("--show", default="", help="name each run of this fault, or 'healthy'")
+    parser.add_argument("--going", action="store_true", help="healthy runs, while they go, too")
+    parser.add_argument("--jobs", type=int, default=2, help="processes, one thread each")
     parser.add_argument("--to", type=Path, default=None)
     asked = parser.parse_args(arguments)
-    rows = list(
-        diagnosed(asked.tasks or (), "held-out" if asked.held_out else "tuning", live=asked.live)
-    )
+    part = "held-out" if asked.held_out else "tuning"
+    rows = diagnosed(asked.tasks or (), part, live=asked.live, jobs=asked.jobs, going=asked.going)
     if not rows:
         print("there are no runs yet: make faultbench-data", file=sys.stderr)
         return 1
@@ -71,17 +80,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def diagnosed(tasks: Sequence[str], part: str, *, live: bool) -> Iterable[Row]:
+def diagnosed(
+    tasks: Sequence[str], part: str, *, live: bool, jobs: int = 1, going: bool = False
+) -> list[Row]:
     """Every run that counts: healthy ones, and faults that did harm.
 
-    live: with what the monitor says of its first steps; else of its log alone
+    live: with what the monitor says of its first steps and of its samples; else of its log alone
+    going: healthy runs are also diagnosed as they stood at `CUTS`
     """
-    for meta, log in load(tasks, part=part, only=("healthy", "fault")):
-        verdict = diagnose(log)
-        found = [*first_findings(meta), *verdict.findings] if live else list(verdict.findings)
-        said = [(each.code, each.severity, each.confidence) for each in found]
-        others = {name: rule(log) for name, rule in BASELINES.items()}
-        yield Row(meta, said, verdict.state, others)
+    look = partial(row_of, live=live, going=going)
+    runs = load(tasks, part=part, only=("healthy", "fault"))
+    if jobs == 1:
+        return [look(each) for each in runs]
+    with multiprocessing.Pool(jobs) as pool:
+        return list(pool.imap(look, runs, chunksize=8))
+
+
+def row_of(each: tuple[dict[str, Any], Log], *, live: bool, going: bool) -> Row:
+    """What is said of one run: of its structure first, then what the whole log says, each once."""
+    meta, log = each
+    verdict = diagnose(log)
+    found = [*first_findings(meta), *verdict.findings] if live else list(verdict.findings)
+    once = {finding.code: finding for finding in reversed(found)}
+    kept = [finding for finding in found if once[finding.code] is finding]
+    said = [(finding.code, finding.severity, finding.confidence) for finding in kept]
+    others = {name: rule(log) for name, rule in BASELINES.items()}
+    row = Row(meta, said, verdict.state, others)
+    if going and row.is_healthy:
+        row.on_the_way = any(_acts(so_far(cut(log, share))) for share in CUTS)
+    return row
+
+
+def _acts(verdict: Verdict) -> bool:
+    return any(finding.severity == "act" for finding in verdict.findings)
+
+
+def cut(log: Log, share: float) -> Log:
+    """The log as it stood at this share of its steps."""
+    end = share * log.series["loss"].steps[-1]
+    series = {
+        name: Series(row.name, row.steps[row.steps <= end], row.values[row.steps <= end])
+        for name, row in log.series.items()
+    }
+    return replace(log, series=series, rows=int(end))
 
 
 def summary(rows: Sequence[Row]) -> dict[str, Any]:
@@ -97,6 +138,10 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
     return {
         "healthy_alarm": rate(len(alarms), len(healthy)),
         "healthy_act": rate(len(acts), len(healthy)),
+        "healthy_act_on_the_way": rate(
+            sum(bool(row.on_the_way) for row in healthy),
+            sum(row.on_the_way is not None for row in healthy),
+        ),
         "hard_healthy_alarm": rate(sum(bool(row.findings) for row in hard), len(hard)),
         "recall": rate(len(found), len(faulty)),
         "cause_first": rate(len(first), len(faulty)),

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parts = [chosen[job :: asked.jobs] for job in range(asked.jobs)]
         with multiprocessing.Pool(asked.jobs) as pool:
             pool.map(make_all, parts, chunksize=1)
-        report = summary(list(diagnosed([TASK], "tuning", live=True)))
+        report = summary(diagnosed([TASK], "tuning", live=True, jobs=asked.jobs))
     print(text_of(report))
     broken = list(_broken(report))
     print("\n".join(broken) or "all floors are held", file=sys.stderr)

@@ -43,7 +43,8 @@ DOUBTFUL = 0.35
 Check = Callable[[Setup, Steps], Iterator[Finding]]
 
 LARGE_GAIN, VERY_LARGE_GAIN, SMALL_GAIN = 30.0, 100.0, 1e-4
-"""Variance x inputs of a weight; the usual initialisations lie between 0.3 and 2."""
+ALL_LARGE, ALL_SMALL = 6.0, 1e-3
+"""Variance x inputs of a weight, and of every one; usual initialisations lie between 0.3 and 2."""
 
 
 def structural(setup: Setup, steps: Steps = ()) -> list[Finding]:
@@ -100,6 +101,8 @@ def scale(setup: Setup, steps: Steps) -> Iterator[Finding]:
     """Weights drawn far too large or too small."""
     drawn = [weight for weight in setup.weights if is_matrix(weight) and weight.initial == "drawn"]
     large = [weight for weight in drawn if weight.gain > LARGE_GAIN]
+    if len(drawn) > 1 and all(weight.gain > ALL_LARGE for weight in drawn):
+        large = drawn
     if large:
         worst = max(large, key=lambda weight: weight.gain)
         is_sure = worst.gain > VERY_LARGE_GAIN
@@ -110,7 +113,8 @@ def scale(setup: Setup, steps: Steps) -> Iterator[Finding]:
         severity = "act" if is_sure else "warn"
         sure = 0.85 if is_sure else 0.55
         yield made("TW303", 0, sure, text, numbers=numbers, severity=severity)
-    hidden = [weight for weight in drawn if weight.gain < SMALL_GAIN][:-1]
+    is_every = len(drawn) > 1 and all(weight.gain < ALL_SMALL for weight in drawn)
+    hidden = [w for w in drawn if w.gain < (ALL_SMALL if is_every else SMALL_GAIN)][:-1]
     loss = steps[0].loss if steps else None
     is_bare = loss is not None and bool(loss.reached) and not loss.is_normalised
     if is_bare and len(hidden) > 0 and len(hidden) >= len(drawn) // 2:
@@ -118,7 +122,8 @@ def scale(setup: Setup, steps: Steps) -> Iterator[Finding]:
         text = (
             f"the variance of {named([least])} is {short(least.gain)} / inputs: usual is 0.3 to 2"
         )
-        yield made("TW303", 1, 0.8, text, numbers={"gain": least.gain, "layers": len(hidden)})
+        sure = 0.6 if is_every else 0.8
+        yield made("TW303", 1, sure, text, numbers={"gain": least.gain, "layers": len(hidden)})
 
 
 CHECKS: tuple[Check, ...] = (
