@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -177,7 +178,7 @@ def spikes(view: View) -> Suspicion | None:
     return Suspicion(
         "spikes",
         steps[0],
-        0.92 if harm is not None else min(0.95, 0.7 + 0.02 * (worst.z - Z)),
+        _sure_of(found, harm is not None),
         says,
         {
             "steps": steps[:50],
@@ -186,6 +187,14 @@ def spikes(view: View) -> Suspicion | None:
         },
         severity="warn" if harm is None else "act",
     )
+
+
+def _sure_of(found: Sequence[Spike], does_harm: bool) -> float:
+    """One jump may be a rare batch, several are not; what stays may have another cause."""
+    if does_harm:
+        return 0.85 if len(found) > 1 else 0.7
+    most = 0.95 if len(found) > 1 else 0.75
+    return min(most, 0.65 + 0.02 * (max(spike.z for spike in found) - Z))
 
 
 def _spikes(view: View) -> list[Spike]:
@@ -264,7 +273,7 @@ def bad_initialisation(view: View) -> Suspicion | None:
     return Suspicion(
         "bad_initialisation",
         float(series.steps[0]),
-        min(0.85, 0.65 + 0.02 * first / chance),
+        min(0.75, 0.6 + 0.02 * first / chance),
         f"the first loss is {number(first)}, where {number(chance)} is what equal probabilities "
         "give: the outputs are far too large before anything is learnt",
         {"first": first, "chance": chance},

@@ -106,7 +106,7 @@ def _strong_setting(view: View) -> Suspicion | None:
     return Suspicion(
         "weight_decay_too_strong",
         float(fit.t[0]),
-        0.75,
+        0.85,
         f"weight decay takes {what}, far more than is usual, and the loss stands at "
         f"{number(fit.last)} on what is trained on, {number(curve.last)} on other samples: it "
         "holds back what could be learnt",

@@ -152,7 +152,7 @@ def _noisier_training(view: View) -> Suspicion | None:
     return Suspicion(
         "label_noise",
         float(train.t[0]),
-        0.85,
+        0.9,
         f"the loss is {number(train.last)} on samples that were trained on and "
         f"{number(curve.last)} on others, both measured alike: the labels of the training part "
         "are the noisier ones",
@@ -228,7 +228,7 @@ def leakage(view: View) -> Suspicion | None:
     return Suspicion(
         "leakage",
         float(curve.t[np.flatnonzero(curve.v < GIVEN * chance)[0]]),
-        0.65,
+        0.75,
         f"the validation loss came down to {number(curve.last)}, {100 * curve.last / chance:.2g}% "
         f"of chance ({number(chance)}): hardly any real task is that easy; does an input hold the "
         "answer, or do validation rows stand in the training part?",

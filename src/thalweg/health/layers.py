@@ -12,7 +12,7 @@ from thalweg.record.foreign.log import Series
 GONE = 0.9
 """A layer of which this share of units gives nothing is dead, or saturated."""
 
-LATER = 0.7
+LATER = 0.6
 """How sure one is of units that died on the way: often something else has killed them."""
 
 FADED = 1e-4

@@ -19,8 +19,8 @@ SHORT_STEPS = 2.5e-4
 seven had shorter ones, and all of these had learnt them well.
 """
 
-ROUNDED = 1.5e-3
-"""bfloat16 keeps 8 bits: a step of less than 1/512 of a weight rounds to nothing."""
+ROUNDED = 3e-3
+"""bfloat16 keeps 8 bits: a step of less than 1/512 to 1/256 of a weight rounds to nothing."""
 
 FEW_SAMPLES = 2
 
@@ -253,7 +253,7 @@ def _straight(view: View, curve: Curve) -> Suspicion | None:
     is_short = view.log.unit == "step" and view.end < ENOUGH
     if late < 0.25 or not (left > 0.6 or is_small) or (is_short and not is_small):
         return None
-    confidence = min(0.85, 0.4 + 0.8 * (late - 0.25) + 0.4 * max(0.0, left - 0.6))
+    confidence = min(0.7, 0.4 + 0.5 * (late - 0.25) + 0.3 * max(0.0, left - 0.6))
     says = (
         f"the loss fell from {number(curve.first)} to {number(curve.last)} only, and "
         f"{100 * late:.0f}% of that in the second half: it is on its way and slow"
@@ -347,7 +347,7 @@ def lost_updates(view: View) -> Suspicion | None:
     return Suspicion(
         "lost_updates",
         0.0,
-        0.8,
+        0.88,
         f"the weights are kept in bfloat16, which rounds to 0.4% of a weight, and a step moves "
         f"them by {100 * ratio:.2g}%: most updates round to nothing",
         {"update_ratio": ratio},
@@ -368,7 +368,7 @@ def batch_too_small(view: View) -> Suspicion | None:
     return Suspicion(
         "batch_too_small",
         float(curve.raw_t[0]),
-        0.75,
+        0.85,
         f"a step sees {samples:.0f} sample{'s' if samples > 1 else ''}, and its loss lies "
         f"{number(level)} give or take {number(spread * level)}: such gradients are mostly noise",
         {"samples": samples, "spread": round(spread, 2)},

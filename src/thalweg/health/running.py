@@ -69,7 +69,7 @@ def _done_early(view: View, steps: np.ndarray, rates: np.ndarray) -> Suspicion |
     return Suspicion(
         "schedule_fault",
         float(steps[at]),
-        0.88,
+        0.93,
         f"the rate is below {number(SPENT)} of its largest from {view.name(steps[at])} on: the "
         f"last {100 * share:.0f}% of the run changed next to nothing",
         {"since": float(steps[at]), "share_of_run": round(1 - share, 3)},

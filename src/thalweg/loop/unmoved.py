@@ -25,6 +25,11 @@ def never_moved(
     """
     if num_losses < 2 or not (num_losses > MOST_JOINED or were_zeroed):
         return
-    if all(torch.equal(sample(p), before) for p, before in begun):
-        text = f"{num_losses} losses came with gradients, and no weight was ever moved"
+    if not all(torch.equal(sample(p), before) for p, before in begun):
+        return
+    text = f"{num_losses} losses came with gradients, and no weight was ever moved"
+    if any(p.grad is not None and not p.grad.isfinite().all() for p, _ in begun):
+        text += ": the gradients are not finite, so that each step was skipped"
+        yield made("TW402", 1, 0.9, text, numbers={"losses": num_losses})
+    else:
         yield made("TW307", 1, 0.95, text, remedy=STEP)
