@@ -45,6 +45,11 @@ def _is_at_chance(view: View, curve: Curve) -> bool | None:
         return None
     if curve.last < 0.6 * view.chance:
         return False
+    others = view.validation
+    if others is not None and len(others) >= 12 and curve.last > 0.85 * view.chance:
+        never_fell = others.first - others.best < max(0.03 * others.first, 3 * others.error)
+        if never_fell and others.best > 0.85 * view.chance:
+            return True
     return True if curve.last > 0.97 * view.chance and curve.best > 0.95 * view.chance else None
 
 

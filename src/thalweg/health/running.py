@@ -85,7 +85,7 @@ def _too_early(view: View, steps: np.ndarray, rates: np.ndarray, curve: Curve) -
     high = np.flatnonzero(~low)
     since = float(steps[min(len(steps) - 1, high[-1] + 1)])
     share = (since - steps[0]) / max(curve.raw_t[-1] - steps[0], 1.0)
-    if share > 0.6:
+    if share > 0.5:
         return None
     before = curve.raw_v[curve.raw_t < since]
     after = curve.raw_v[curve.raw_t >= since]
