@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from benchmarks.health import cut
 from benchmarks.healthbench import judge, kitchen, loop, plan, program, store
 from benchmarks.healthbench.loop import train
 from benchmarks.healthbench.make import make, make_all
@@ -14,6 +16,7 @@ from benchmarks.healthbench.outcome import outcome
 from benchmarks.healthbench.plan import Run, built, runs
 from benchmarks.healthbench.planted import FAULTS, HARD
 from benchmarks.healthbench.recipes import SCHEDULES, TASKS, factor
+from benchmarks.healthbench.repair import MOST, repaired
 from benchmarks.healthbench.replayed import sample_findings
 from benchmarks.healthbench.structural import Structure, structures
 
@@ -239,3 +242,30 @@ def test_samples_tell_what_is_planted_in_them(name, strength, code):
 def test_samples_of_healthy_runs_tell_nothing(hard):
     strength = "none" if hard == "usual" else "strong"
     assert sample_findings(built(Run("digits", "adam-constant", hard, strength))[0]) == []
+
+
+def test_the_guard_repairs_a_run_that_would_end_in_nan():
+    run = Run("digits", "adam-constant", "zero-by-zero", "strong", plan.MID)
+    make(run)
+    ((meta, _),) = store.load(["digits"])
+    assert not meta["outcome"]["is_finite"]
+    found = repaired(run)
+    assert math.isfinite(found.honest)
+    assert found.guarded >= 1
+    assert found.steps <= MOST * STEPS
+
+
+def test_a_sound_run_is_left_as_it_is():
+    make(USUAL)
+    ((meta, _),) = store.load(["digits"])
+    found = repaired(USUAL)
+    assert (found.did, found.guarded, found.steps) == ([], 0, STEPS)
+    assert found.honest == pytest.approx(meta["outcome"]["honest_loss"], rel=1e-3)
+
+
+def test_a_log_is_cut_at_a_share_of_its_steps():
+    make(USUAL)
+    ((_, log),) = store.load(["digits"])
+    half = cut(log, 0.5)
+    assert half.series["loss"].steps.tolist() == list(range(1, STEPS // 2 + 1))
+    assert all(row.steps.max(initial=0) <= STEPS / 2 for row in half.series.values())
