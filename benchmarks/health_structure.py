@@ -1,9 +1,10 @@
 """Structural faults and sound programs: what `thalweg.monitor` says within two steps of each.
 
     python -m benchmarks.health_structure
+    python -m benchmarks.health_structure --files unseen_faulty unseen_sound --to other.json
 
 The programs (`benchmarks/healthbench/structures/`) were written apart from the checks, and no
-reference run is looked at.
+reference run is looked at. Those of the `unseen_*` files are run only where they are asked for.
 """
 
 import argparse
@@ -13,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import thalweg
 from benchmarks.facts import RESULTS, machine, table, write_json
 from benchmarks.health import rate
-from benchmarks.healthbench.structural import Structure, structures
+from benchmarks.healthbench.structural import FILES, UNSEEN, Structure, structures
 
 STEPS = 2
 
@@ -28,9 +30,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m benchmarks.health_structure", description=__doc__
     )
     parser.add_argument("--to", type=Path, default=RESULTS / "health-structure.json")
+    parser.add_argument(
+        "--files",
+        nargs="+",
+        metavar="FILE",
+        choices=(*FILES, *UNSEEN),
+        default=FILES,
+        help="files of programs; %(choices)s",
+    )
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    rows = [said_of(row) for row in structures()]
+    rows = [said_of(row) for row in structures(asked.files)]
     faulty = [row for row in rows if row["codes"]]
     sound = [row for row in rows if not row["codes"]]
     figures = {
@@ -61,7 +71,9 @@ def said_of(row: Structure) -> dict[str, Any]:
     built = row.build()
     with thalweg.monitor(built.model, built.optimizer, tell=None) as monitor:
         for batch in built.batches[:STEPS]:
-            monitor(built.train_step(batch))
+            shown = built.train_step(batch)
+            for loss in [shown] if isinstance(shown, Tensor) else shown:
+                monitor(loss)
     found = monitor.findings
     return {
         "name": row.name,

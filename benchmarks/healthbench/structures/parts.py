@@ -24,7 +24,8 @@ NUM_BATCHES, BATCH_SIZE, WINDOW, NUM_SYMBOLS = 8, 64, 16, 128
 class Built:
     """A program. optimizer: the one to be watched; others: further ones that it steps, too
 
-    train_step: one step on a batch, with everything in it that the program does, and its loss
+    train_step: one step on a batch, with everything in it that the program does, and its loss;
+    an iterator where the loss is shown before its backward pass, which goes on after it was shown
     """
 
     model: nn.Module
