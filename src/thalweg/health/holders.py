@@ -21,6 +21,10 @@ REGISTER = (
     "keep the layers in nn.ModuleList, nn.ModuleDict or nn.ParameterList instead of a plain list "
     "or dictionary, then build the optimizer"
 )
+RATE = (
+    "set a rate above 0; where a schedule begins at 0, step it once a step, so that its warm-up "
+    "does not last for a whole epoch"
+)
 UNFREEZE = "set requires_grad = True for what is to be trained, and build the optimizer after it"
 
 
@@ -89,7 +93,10 @@ def made_anew(setup: Setup, steps: Steps) -> Iterator[Finding]:
 
 def resting(setup: Setup, steps: Steps) -> Iterator[Finding]:
     """Weights that were just drawn, in a group of the optimizer whose rate is 0."""
-    if len(steps) < 2 or steps[0].lr == 0:
+    if len(steps) < 2:
+        return
+    if steps[0].lr == 0:
+        yield from at_rest(steps)
         return
     names = steps[0].resting & steps[1].resting
     still = [w for w in setup.weights if w.name in names and w.initial == "drawn"]
@@ -99,6 +106,13 @@ def resting(setup: Setup, steps: Steps) -> Iterator[Finding]:
         remedy = "give each parameter group a rate above 0, or set requires_grad = False if meant"
         numbers = {"weights": sum(weight.size for weight in still), "lr": 0.0}
         yield made("TW307", 1, 0.8, text, numbers=numbers, remedy=remedy)
+
+
+def at_rest(steps: Steps) -> Iterator[Finding]:
+    """All rates are 0, and not for the first step of a warm-up alone."""
+    if steps[1].lr == 0 and not any(moved.changed for step in steps[:2] for moved in step.moved):
+        text = "the learning rate was 0 in both of the first two steps, so that nothing moved"
+        yield made("TW102", 1, 0.85, text, numbers={"lr": 0.0}, remedy=RATE)
 
 
 def no_gradient(setup: Setup, steps: Steps) -> Iterator[Finding]:

@@ -163,7 +163,7 @@ def is_class_ids(targets: Targets) -> bool:
     count = targets.num_distinct
     is_full = round(targets.lowest) == 0 and round(targets.highest) == count - 1
     enough = targets.num >= max(FEWEST_TARGETS, 4 * count)
-    is_even = targets.rarest > 0.4 or (targets.rarest > 0.25 and targets.are_even)
+    is_even = targets.rarest > 0.4 or (targets.rarest > 0.15 and targets.are_even)
     return targets.are_whole and 3 <= count <= MOST_CLASSES and is_full and enough and is_even
 
 

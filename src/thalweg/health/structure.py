@@ -92,7 +92,8 @@ def stuck_at_zero(zero: Sequence[Weight], steps: Steps) -> Iterator[Finding]:
     still = set.intersection(*({m.name for m in s.moved if m.gradient == 0} for s in steps[:2]))
     is_moving = any(moved.changed for moved in steps[0].moved)
     stuck = [weight for weight in zero if weight.name in still]
-    if stuck and is_moving:
+    of_product = len(stuck) > 1 and all(moved.gradient == 0 for moved in steps[0].moved)
+    if stuck and (is_moving or of_product):
         text = f"{named(stuck)} begin with zeros and get no gradient"
         yield made("TW303", steps[1].number, 0.85, text, numbers={"layers": len(stuck)})
 

@@ -138,7 +138,8 @@ def links_of(root: Any) -> Iterator[Link]:
         if loss is not None:
             yield link(loss, *first_below(node))
         elif kind == "LogSoftmax":
-            yield Link("log_softmax", name_of(first_below(node)[0]), width_of(node), dim_of(node))
+            before = unclamped(first_below(node)[0])
+            yield Link("log_softmax", name_of(before), width_of(node), dim_of(node))
         elif kind == "Sub":
             yield from difference(node)
 
@@ -173,6 +174,14 @@ def broadcast(small: tuple[int, ...], large: tuple[int, ...]) -> str:
     is_square = len(large) == 2 and large[0] == large[1] > 1
     is_column = small in ((large[0], 1), (large[0],), (1, large[-1])) if is_square else False
     return f"{small} to {large}" if is_column else ""
+
+
+def unclamped(node: Any) -> Any:
+    """What probabilities were cut off for safety, where it is such; else the node itself."""
+    inner = node
+    while name_of(inner) == "clamp":
+        inner = first_below(inner)[0]
+    return inner if name_of(inner) in ("softmax", "sigmoid") else node
 
 
 def link(loss: str, node: Any, spread: str) -> Link:
