@@ -55,7 +55,7 @@ def test_a_run_is_read_whole(name):
 
 
 @pytest.mark.parametrize("place", [0, 1])
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", sorted(ROLES))
 def test_all_trackers_tell_the_same_also_of_what_is_not_finite(place, role):
     first, *others = [curve(read(runs[place]), role) for runs in RUNS.values()]
     for other in others:

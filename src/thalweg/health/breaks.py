@@ -39,7 +39,7 @@ def nonfinite(view: View) -> Suspicion | None:
     for role, name in ((LOSS, "the loss"), (VALIDATION, "the validation loss"), (NORM, "the norm")):
         series = view.log.get(role)
         bad = np.flatnonzero(~np.isfinite(series.values)) if series is not None else []
-        if series is None or not len(bad):
+        if series is None or not len(bad) or _is_sparse(series.values):
             continue
         values = series.values
         tail = len(values) - 1 - (np.flatnonzero(np.isfinite(values)).max(initial=-1))
@@ -59,6 +59,20 @@ def nonfinite(view: View) -> Suspicion | None:
             severity="act" if is_broken else "warn",
         )
     return None
+
+
+def _is_sparse(values: np.ndarray) -> bool:
+    """Was it measured every so many rows, or never, and written as NaN in the others?"""
+    there = np.flatnonzero(np.isfinite(values))
+    if np.isinf(values).any():
+        return False
+    if len(there) == 0:
+        return False
+    gaps = np.diff(there)
+    if len(gaps) < 3 or np.median(gaps) < 2:
+        return False
+    usual = float(np.median(gaps))
+    return len(values) - there[-1] <= usual and float((np.abs(gaps - usual) <= 1).mean()) > 0.8
 
 
 def _before(view: View, since: float) -> str:
@@ -94,9 +108,9 @@ def divergence(view: View) -> Suspicion | None:
         return None
     progress = max(curve.progress, 4 * curve.error)
     late = curve.part(0.9, 1.0)
-    stays = float(np.mean(late > best + 0.5 * rise))
     worse_than_start = curve.last > curve.first + max(floor, 0.1 * abs(curve.first))
-    share = rise / progress
+    stays = float(np.mean(late > best + (0.1 if worse_than_start else 0.5) * rise))
+    share = rise / max(progress, 1e-12 * abs(rise))
     if stays < 0.8 or (share < RISE and not worse_than_start) or _is_restart(view, curve):
         return None
     since = _leaves(curve)
@@ -169,9 +183,10 @@ def spikes(view: View) -> Suspicion | None:
     harm = max((spike for spike in found if spike.does_harm), key=lambda s: s.after, default=None)
     shown = ", ".join(f"{each:,.10g}" for each in steps[:5]) + (", ..." if len(steps) > 5 else "")
     times = "once" if len(steps) == 1 else f"{len(steps)} times"
+    back = "" if harm is None else " in part"
     says = (
-        f"the loss jumped {times} and came down again (at {view.log.unit} {shown}); the largest to "
-        f"{worst.factor:.3g} times what it was, {worst.z:.0f} robust deviations"
+        f"the loss jumped {times} and came down again{back} (at {view.log.unit} {shown}); the "
+        f"largest to {worst.factor:.3g} times what it was, {worst.z:.0f} robust deviations"
     )
     if harm is not None:
         says += f"; after {view.name(harm.step)} it stayed at {harm.after:.2g} times what it was"

@@ -32,6 +32,7 @@ def stuck_at_chance(view: View) -> Suspicion | None:
         f"the loss was {number(curve.first)} at the start and is {number(curve.last)} after "
         f"{view.name(curve.raw_t[-1])}{beside}",
         {"first": curve.first, "last": curve.last, "chance": chance},
+        severity="act" if at_chance or curve.last > 0.97 * curve.first else "warn",
     )
 
 
@@ -55,6 +56,8 @@ def _is_at_chance(view: View, curve: Curve) -> bool | None:
 
 def _is_early(view: View, curve: Curve) -> bool:
     """Is it too early to speak of standing still, or is this a log of the first steps alone?"""
+    if len(curve.raw_v) >= 24 and float(np.ptp(curve.raw_v)) == 0.0:
+        return False  # not a digit of it has changed
     if view.number("steps") is not None and not view.has_run(0.4):
         return True  # some tasks wait long before the first insight
     return (view.log.unit == "step" and view.end < ENOUGH) or view.end > 2 * curve.raw_t[-1]
@@ -120,8 +123,10 @@ def _strong_setting(view: View) -> Suspicion | None:
 
 
 def _shrunk(view: View) -> Suspicion | None:
-    size = view.weights
+    size, decay, lr = view.weights, view.number("weight_decay"), view.number("lr")
     curve = view.main
+    if (decay is not None and decay < STRONG) or (lr is not None and lr >= 1.0):
+        return None  # a rate that is far too high shrinks weights as well
     if size is None or curve is None or len(size) < 8 or len(curve) < 12:
         return None
     shrunk = size.last / max(size.first, 1e-12)

@@ -52,7 +52,7 @@ LESS_SURE = 0.25
 
 HIDES = {
     "nonfinite": {"divergence", "plateau", "truncated", "lr_too_high", "dead_units"},
-    "divergence": {"plateau", "lr_too_high", "overfitting"},
+    "divergence": {"plateau", "lr_too_high", "overfitting", "lr_too_low"},
     "dead_units": {"stuck_at_chance", "label_noise", "divergence"},
     "saturated_units": {"label_noise"},
     "exploding_gradient": {"dead_units"},
@@ -77,7 +77,7 @@ HIDES = {
         "divergence",
     },
     "overfitting": {"plateau", "lr_too_high"},
-    "lr_too_high": {"plateau", "spikes", "dead_units", "stuck_at_chance"},
+    "lr_too_high": {"plateau", "spikes", "dead_units", "stuck_at_chance", "lr_too_low"},
     "lr_too_low": {"plateau", "underfitting"},
 }
 """What is not said beside a finding that is surer: it would be the same thing once more."""

@@ -177,7 +177,7 @@ def unshuffled(view: View) -> Suspicion | None:
 def repeated_batches(view: View) -> Suspicion | None:
     """The training loss repeats its ups and downs every few steps."""
     found = residuals(view)
-    period = _period(view, found[0]) if found is not None else None
+    period = _period(view, found[0]) if found is not None and found[1] > 0.01 else None
     if period is None or period[0] > FEW_BATCHES:
         return None
     return Suspicion(

@@ -108,10 +108,21 @@ def _data_changed(view: View) -> Suspicion | None:
         float(t[i]),
         0.8,
         f"at {view.name(t[i])} the loss steps from {number(low)} to {number(high)} at once and "
-        "stays there, while rate and gradient stay as they were: other data, or other labels, "
-        "came from there on",
+        f"stays there{_as_before(view)}: other data, or other labels, came from there on",
         {"before": low, "after": high},
     )
+
+
+def _as_before(view: View) -> str:
+    """What was measured and did not change with it, in words."""
+    known = [name for name, is_there in _MEASURED.items() if is_there(view)]
+    return f", while the {' and the '.join(known)} stayed as before" if known else ""
+
+
+_MEASURED = {
+    "rate": lambda view: view.lr is not None,
+    "gradient": lambda view: view.norm is not None,
+}
 
 
 def _largest_rise(v: np.ndarray, width: int) -> int:
@@ -201,22 +212,30 @@ def _evenly_unsure(view: View) -> Suspicion | None:
 
 
 def all_masked(view: View) -> Suspicion | None:
-    """The training loss is exactly zero in some steps, far from it in the others."""
+    """The training loss is exactly zero in some steps, and as ever in those around them."""
     series = view.log.get(LOSS)
     if series is None or len(series) < 24:
         return None
-    is_zero = series.values == 0.0
-    others = series.values[~is_zero & np.isfinite(series.values)]
-    share = float(is_zero.mean())
-    if not 0.01 <= share < 0.95 or len(others) < 8 or np.quantile(others, 0.05) < 1e-4:
+    values = series.values
+    is_zero = values == 0.0
+    share, at = float(is_zero.mean()), np.flatnonzero(is_zero)
+    others = np.flatnonzero(~is_zero & np.isfinite(values))
+    if not 0.01 <= share < 0.95 or len(others) < 8:
         return None
+    level = float(np.median(values[others]))
+    after = np.searchsorted(others, at)
+    around = values[others][np.clip(np.stack([after - 1, after]), 0, len(others) - 1)].min(0)
+    if level <= 0 or np.quantile(around, 0.1) < 0.05 * level or is_zero[-8:].all():
+        return None  # it has come down to zero, which some losses can
+    is_known = view.chance is not None
     return Suspicion(
         "all_masked",
-        float(series.steps[np.flatnonzero(is_zero)[0]]),
-        0.88,
-        f"the loss is exactly 0 in {100 * share:.0f}% of the rows and about "
-        f"{number(float(np.median(others)))} in the others: no label counted in those",
-        {"share": round(share, 4), "others": float(np.median(others))},
+        float(series.steps[at[0]]),
+        0.88 if is_known else 0.55,
+        f"the loss is exactly 0 in {100 * share:.0f}% of the rows and about {number(level)} in "
+        "those around them: no label counted there, or it is a loss that can be 0",
+        {"share": round(share, 4), "others": level},
+        severity="act" if is_known else "warn",
     )
 
 

@@ -302,6 +302,8 @@ def tiny_steps(view: View, curve: Curve) -> Suspicion | None:
     ratio = update_ratio(view)
     if ratio is None or not UPDATE_LOW / 1000 < ratio < UPDATE_LOW:
         return None
+    if curve.last < STILL_HIGH * curve.first:
+        return None
     if view.norm is None or view.norm.last < 0.3 * view.norm.first or vanishing_gradient(view):
         return None
     return Suspicion(
@@ -319,8 +321,10 @@ def _short_steps(view: View, curve: Curve) -> Suspicion | None:
     ratio, fit = update_ratio(view), view.fit
     if ratio is None or fit is None or view.chance is None or curve.first < 0.8 * view.chance:
         return None
+    if view.number("label_smoothing") and not view.floor:
+        return None
     seen = fit.last if view.loss is None else min(fit.last, view.loss.last)
-    left = seen / max(view.chance, fit.first)
+    left = max(0.0, seen - view.floor) / (max(view.chance, fit.first) - view.floor)
     least = 0.2 if ratio < UPDATE_LOW else 0.35
     if not UPDATE_LOW / 1000 < ratio < SHORT_STEPS or left < least or vanishing_gradient(view):
         return None
@@ -329,7 +333,8 @@ def _short_steps(view: View, curve: Curve) -> Suspicion | None:
         float(curve.t[0]),
         0.8,
         f"a step moves the weights by {number(ratio)} of their size, where 1e-3 is usual, and the "
-        f"training loss has come down to {number(fit.last)} only ({100 * left:.0f}% of chance)",
+        f"training loss has come down to {number(fit.last)} only: {100 * left:.0f}% of the way "
+        "from a guess to the lowest loss is left",
         {"update_ratio": ratio, "left": round(left, 3)},
     )
 

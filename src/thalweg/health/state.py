@@ -75,6 +75,6 @@ def _how_it_went(view: View, moved: str) -> str:
     validation = view.validation
     if validation is None or view.loss is None:
         return text
-    best = validation.calm[validation.best_at]
+    best = validation.best
     where = view.name(validation.t[validation.best_at])
     return f"{text}; validation loss is {number(validation.last)}, at best {number(best)} ({where})"

@@ -132,6 +132,16 @@ class View:
         return math.log(classes)
 
     @cached_property
+    def floor(self) -> float:
+        """The lowest loss that there is: above 0 where labels are smoothed."""
+        share, classes = self.number("label_smoothing") or 0.0, self.number("num_classes") or 0.0
+        if not 0 < share < 1 or classes < 2:
+            return 0.0
+        other = share / classes
+        own = 1 - share + other
+        return -own * math.log(own) - (classes - 1) * other * math.log(other)
+
+    @cached_property
     def end(self) -> float:
         """The last step of any of the losses."""
         ends = [series.steps[-1] for role in (LOSS, VALIDATION) if (series := self._rows(role))]
