@@ -110,6 +110,18 @@ def of_two_tasks(lost: float) -> Log:
     return classifier(**{"validation_accuracy:earlier": (at, earlier)})
 
 
+def to_nothing(digits: int) -> np.ndarray:
+    """A loss that is printed with so many digits, and comes down to 0.000."""
+    return np.round(2.3 * np.exp(-np.arange(STEPS) / 40.0), digits)
+
+
+def now_and_then(*, every: int) -> Log:
+    """A validation loss in every so many rows, and NaN in the others."""
+    values = np.full(STEPS, np.nan)
+    values[::every] = falling()[::every] + 0.05
+    return log_of(loss=noisy(falling()), validation_loss=values)
+
+
 BATCH_OF_ONE = {"batch_size": 1, "num_classes": 10}
 LANGUAGE = {"num_classes": 64}
 HEAVY = {"num_classes": 10, "optimizer": "sgd", "lr": 0.03, "weight_decay": 0.2}
@@ -132,6 +144,14 @@ MORE_HEALTHY: dict[str, Callable[[], Log]] = {
     "a checkpoint now and then": lambda: classifier(seconds=clock(every=100, slow=20.0)),
     "always waits": lambda: classifier(seconds=clock(every=10, slow=20.0)),
     "a task that is kept": lambda: of_two_tasks(0.01),
+    "a loss that comes down to 0": lambda: log_of(TEN, loss=to_nothing(3)),
+    "a loss measured now and then": lambda: now_and_then(every=10),
+    "columns that were never filled": lambda: log_of(
+        loss=noisy(falling()), gradient_norm=np.full(STEPS, np.nan), lr=np.full(STEPS, np.nan)
+    ),
+    "smoothed labels, learnt": lambda: classifier(
+        {"num_classes": 10, "label_smoothing": 0.1}, train=0.51, validation=0.6, **steps_of(1.8e-4)
+    ),
     "usual decay": lambda: classifier({**HEAVY, "weight_decay": 5e-4}, train=0.5, validation=0.5),
 }
 
@@ -170,6 +190,12 @@ MORE_FAULTY: dict[str, tuple[Callable[[], Log], str]] = {
         "TW106",
     ),
     "nothing goes in": (without_inputs, "TW104"),
+    "a smooth rise": (lambda: log_of(loss=1.0 + 0.01 * np.arange(STEPS)), "TW002"),
+    "a fall, then an explosion": (
+        lambda: log_of(loss=falling() + np.exp((np.arange(STEPS) - 400.0) / 25.0)),
+        "TW002",
+    ),
+    "not a digit changes": (lambda: log_of(loss=np.full(STEPS, 2.3)), "TW104"),
     "one step in ten waits": (
         lambda: classifier(seconds=clock(every=10, slow=20.0, since=300)),
         "TW404",

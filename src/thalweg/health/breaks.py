@@ -42,6 +42,8 @@ def nonfinite(view: View) -> Suspicion | None:
         if series is None or not len(bad) or _is_sparse(series.values):
             continue
         values = series.values
+        if role == NORM and not np.isfinite(values).any():
+            continue  # a column that was never filled
         tail = len(values) - 1 - (np.flatnonzero(np.isfinite(values)).max(initial=-1))
         is_broken = tail >= min(IN_A_ROW, len(values)) or len(bad) > 0.2 * len(values)
         if role == NORM and not is_broken:

@@ -20,7 +20,8 @@ def stuck_at_chance(view: View) -> Suspicion | None:
     if curve is None or len(curve) < 12 or _is_early(view, curve) or blowup(view) > THROWN:
         return None
     chance, at_chance = view.chance, _is_at_chance(view, curve)
-    if at_chance is False or (at_chance is None and _has_fallen(view, curve)):
+    has_moved = _has_fallen(view, curve) or curve.last > 1.2 * curve.first
+    if at_chance is False or (at_chance is None and has_moved):
         return None
     if (slow := tiny_steps(view, curve)) is not None:
         return slow

@@ -88,7 +88,7 @@ class View:
     def lr(self) -> Series | None:
         """The learning rate, where it was logged and is ever above zero."""
         series = self.log.get(LR)
-        if series is None or not len(series) or not np.nanmax(series.values) > 0:
+        if series is None or not np.nan_to_num(series.values).max(initial=0.0) > 0:
             return None
         return series
 

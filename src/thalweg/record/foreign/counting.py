@@ -108,6 +108,9 @@ def _over_epochs(cells: Cells, steps: np.ndarray, epochs: np.ndarray) -> np.ndar
 
 
 def _counts(steps: np.ndarray) -> bool:
-    """Does it rise, in lines that follow each other, and say where most lines are?"""
+    """Does it rise, in lines that follow each other, and say where most lines are? Or does it fall
+    all the way, as where the newest line stands first?
+    """
     rises = np.sum(np.diff(steps) > 0)
-    return len(steps) == 1 or bool(rises and np.isfinite(steps).all())
+    is_reversed = len(steps) > 2 and bool(np.all(np.diff(steps) < 0))
+    return len(steps) == 1 or bool((rises or is_reversed) and np.isfinite(steps).all())

@@ -25,6 +25,9 @@ _OF_PART |= {
 _OF_PART |= (
     {"preprocess", "communication", "comm", "submission", "score", "lr", "flops"} | HELD | TEST
 )
+_COUNTS = {"iterations", "steps", "timesteps", "epochs"}
+"""A last word that says that steps are counted, as in "time/iterations"."""
+
 _CLOCKS = {"timestamp", "wall", "walltime", "clock", "elapsed", "duration", "runtime", "total"}
 
 
@@ -33,6 +36,7 @@ def seconds_of(columns: Mapping[str, Points], loss: str | None) -> Series | None
     rows = [named(name) for name in columns]
     fit = [row for row in rows if row.is_time and (not row.has(_OF_PART) or row.has(_CLOCKS))]
     fit = [row for row in fit if not row.has(HELD | TEST | {"eta", "tok", "accumulated"})]
+    fit = [row for row in fit if row.words[-1] not in _COUNTS or row.has({"per"})]
     for row in sorted(fit, key=lambda row: (*_order(row), -len(columns[row.name]))):
         found = _told(row, columns[row.name])
         if found is not None:
