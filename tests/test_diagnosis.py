@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from made_logs import FAULTY, HEALTHY, falling, log_of, noisy, plain
+from made_logs import FAULTY, HEALTHY, STEPS, falling, log_of, noisy, plain
 from made_more import MORE_FAULTY, MORE_HEALTHY
 from thalweg.health.codes import BY_KEY, CODES
 from thalweg.health.diagnosis import DETECTORS, diagnose
@@ -48,6 +49,16 @@ def test_too_few_rows_are_unknown(count):
 
 def test_a_log_without_a_loss_is_unknown():
     assert diagnose(log_of(lr=np.ones(50))).state == "unknown"
+
+
+@pytest.mark.parametrize("name", ["d_loss", "G/loss", "loss_D", "critic_loss", "errG"])
+def test_of_networks_that_play_against_each_other_losses_do_not_tell(name):
+    log = log_of(loss=noisy(np.full(STEPS, 0.69), 0.1))
+    log.series["loss"] = replace(log.series["loss"], name=name)
+    verdict = diagnose(log)
+    assert (verdict.state, verdict.findings) == ("unknown", ())
+    log.series["loss"] = replace(log.series["loss"], name="train_loss")
+    assert diagnose(log).state != "unknown"
 
 
 def test_sentences_hold_the_runs_own_numbers():

@@ -47,6 +47,18 @@ DETECTORS: tuple[Detector, ...] = (
 )
 """In the order in which causes come before effects."""
 
+OF_GAMES: tuple[Detector, ...] = (
+    breaks.nonfinite,
+    layers.dead_units,
+    layers.saturated_units,
+    layers.vanishing_gradient,
+    running.skipped_steps,
+    running.schedule_fault,
+    running.truncated,
+    running.stalled_throughput,
+)
+"""Of networks that play against each other: a loss that rises or stands still is no fault there."""
+
 LESS_SURE = 0.25
 """A finding hides another one that is surer by less than this."""
 
@@ -101,7 +113,8 @@ def so_far(log: Log) -> Verdict:
 
 
 def _of(view: View) -> Verdict:
-    said = [found for detector in DETECTORS if (found := detector(view)) is not None]
+    detectors = OF_GAMES if view.is_game else DETECTORS
+    said = [found for detector in detectors if (found := detector(view)) is not None]
     kept = _kept(said)
     findings = tuple(finding_of(view, each) for each in kept)
     state, sentence = state_of(view, kept)
@@ -171,6 +184,8 @@ def _checkpoint(view: View) -> str:
 
 def not_checkable(view: View) -> list[str]:
     """Which checks this log says too little for, and what it lacks: a line each."""
+    if view.is_game:
+        return ["two networks play against each other: what their losses do tells of neither"]
     lacks: dict[str, list[Code]] = {}
     for row in BY_KEY.values():
         missing = _missing(view, row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +13,10 @@ import numpy as np
 
 from thalweg.health.curve import Curve
 from thalweg.record.foreign.log import LOSS, LR, NORM, VALIDATION, Log, Series
+
+PLAYERS = r"(d|g|disc|gen|discriminator|generator|critic|actor)"
+GAME = re.compile(rf"(^|[_/. ]){PLAYERS}[_/. ]?loss$|loss[_/. ]?{PLAYERS}$|err[_/. ]?[dg]$", re.I)
+"""Names of the losses of networks that play against each other."""
 
 FEW = 12
 """Points below which a curve has no shape."""
@@ -52,6 +57,12 @@ class View:
         if curve is None or whole is None or curve.raw_t[-1] > 0.5 * whole.raw_t[-1]:
             return curve
         return whole
+
+    @cached_property
+    def is_game(self) -> bool:
+        """Is the loss that of one of two networks, against which the other one learns?"""
+        series = self.log.get(LOSS) or self.log.get(VALIDATION)
+        return series is not None and GAME.search(series.name) is not None
 
     @cached_property
     def validation(self) -> Curve | None:
