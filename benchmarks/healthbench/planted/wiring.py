@@ -105,7 +105,7 @@ def masked(program: Program, share: float) -> None:
     is_hit[program.onset] = True
 
     def change(step: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        return x, torch.full_like(y, IGNORED) if is_hit[step] else y
+        return x, torch.full_like(y, IGNORED) if is_hit[step % len(is_hit)] else y
 
     program.from_onset(change)
 
