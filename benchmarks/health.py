@@ -1,4 +1,4 @@
-"""FaultBench: what `thalweg.health` says of some 1,600 runs of which it is known what is wrong.
+"""FaultBench: what `thalweg.health` says of some 2,300 runs of which it is known what is wrong.
 
     make faultbench-data                     the runs, once
     python -m benchmarks.health              tables of the tuning tasks

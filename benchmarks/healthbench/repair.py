@@ -49,7 +49,7 @@ MOST_CHANGES, LEAST_LEFT = 3, 0.2
 @dataclass
 class Repaired:
     """honest: the validation loss at the end; steps: taken in all; did: what was changed, and by
-    which findings, a line each; skipped: events of the guard
+    which findings, a line each; guarded: events of the guard
     """
 
     honest: float

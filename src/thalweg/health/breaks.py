@@ -64,14 +64,10 @@ def nonfinite(view: View) -> Suspicion | None:
 
 
 def _is_sparse(values: np.ndarray) -> bool:
-    """Was it measured every so many rows, or never, and written as NaN in the others?"""
+    """Was it measured every so many rows, and written as NaN in the others?"""
     there = np.flatnonzero(np.isfinite(values))
-    if np.isinf(values).any():
-        return False
-    if len(there) == 0:
-        return False
     gaps = np.diff(there)
-    if len(gaps) < 3 or np.median(gaps) < 2:
+    if np.isinf(values).any() or len(gaps) < 3 or np.median(gaps) < 2:
         return False
     usual = float(np.median(gaps))
     return len(values) - there[-1] <= usual and float((np.abs(gaps - usual) <= 1).mean()) > 0.8

@@ -68,7 +68,7 @@ def _is_learnt_better(view: View, curve: Curve) -> bool:
     known = [each for each in (fit, view.loss) if each is not None]
     if known and not any(_falls_after(each, step) for each in known):
         return False
-    return fit is None or fit is view.loss or fit.last < GAP * curve.last
+    return view.alike is None or view.alike.last < GAP * curve.last
 
 
 def _falls_after(curve: Curve, step: float) -> bool:
@@ -87,8 +87,8 @@ def _metric_holds(view: View) -> bool:
 
 def underfitting(view: View) -> Suspicion | None:
     """A classifier learns what it is trained on as badly as the rest, and gets no further."""
-    curve, fit, chance, found = view.validation, view.fit, view.chance, unsureness(view)
-    if curve is None or fit is None or fit is view.loss or chance is None or found is None:
+    curve, fit, chance, found = view.validation, view.alike, view.chance, unsureness(view)
+    if curve is None or fit is None or chance is None or found is None:
         return None
     if not view.is_over:
         return None

@@ -153,11 +153,11 @@ def _norm_exploded(view: View, step: float, width: int) -> bool:
 
 def _noisier_training(view: View) -> Suspicion | None:
     """A classifier is worse on what it was trained on than on what it never saw."""
-    curve, train = view.validation, view.fit
+    curve, train = view.validation, view.alike
     accuracy = Curve.of(view.log.get("validation_accuracy"))
-    if curve is None or train is None or train is view.loss or accuracy is None or len(curve) < 8:
+    if curve is None or train is None or accuracy is None or len(curve) < 8:
         return None
-    is_small = grain(accuracy) > 0.01 or accuracy.best_at < 0 or float(accuracy.v.max()) >= 1.0
+    is_small = grain(accuracy) > 0.01 or float(accuracy.v.max()) >= 1.0
     if is_small or train.last < NOISIER * curve.last or train.last < 0.2 * _top(view, curve):
         return None
     return Suspicion(

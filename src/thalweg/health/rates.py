@@ -160,7 +160,7 @@ def _when_above(view: View, level: float) -> float:
 
 
 def _long_steps(view: View, curve: Curve) -> Suspicion | None:
-    """To the end a step moves the weights by much of their size, and the loss is restless or high.
+    """To the end a step moves the weights by much of their size, and the loss is restless.
 
     Healthy runs of AdaGrad and RMSprop may have steps as long; theirs settle.
     """

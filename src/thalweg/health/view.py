@@ -81,6 +81,15 @@ class View:
         return self.loss
 
     @cached_property
+    def alike(self) -> Curve | None:
+        """The loss on training samples, measured as that of validation is: without dropout, and
+        after the steps. Other tools' `train_loss` mostly is not; it may be higher for that alone.
+        """
+        name = "train_loss" if self.log.format == "thalweg" else "train_eval_loss"
+        series = self.log.get(name)
+        return None if series is None or len(series) < 5 else Curve.of(series)
+
+    @cached_property
     def norm(self) -> Curve | None:
         """The gradient's norm."""
         return Curve.of(self.log.get(NORM))
