@@ -152,6 +152,9 @@ MORE_HEALTHY: dict[str, Callable[[], Log]] = {
     "smoothed labels, learnt": lambda: classifier(
         {"num_classes": 10, "label_smoothing": 0.1}, train=0.51, validation=0.6, **steps_of(1.8e-4)
     ),
+    "a training loss with dropout in it, of another tool": lambda: classifier(
+        train_eval_loss=np.empty(0), train_loss=evaluations(falling(2.3, 0.9), above=0.0)
+    ),
     "usual decay": lambda: classifier({**HEAVY, "weight_decay": 5e-4}, train=0.5, validation=0.5),
 }
 

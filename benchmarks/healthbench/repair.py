@@ -27,7 +27,7 @@ from benchmarks.healthbench.loop import (
 )
 from benchmarks.healthbench.plan import Run, built
 from benchmarks.healthbench.program import NUM_EVALUATIONS, Program, shuffled
-from benchmarks.healthbench.recipes import SCHEDULES, Recipe
+from benchmarks.healthbench.recipes import Recipe, factor
 from benchmarks.healthbench.store import log_of_columns, settings_of
 from thalweg.health.diagnosis import diagnose, so_far
 from thalweg.jobs.suggested import Suggestion, is_repairable, suggestions
@@ -160,6 +160,9 @@ class Course:
         program = self.program
         program.model.load_state_dict(snapshot.model)
         program.optimizer.load_state_dict(copy.deepcopy(snapshot.optimizer))
+        if program.recipe.weight_decay != self.meta["recipe"]["weight_decay"]:
+            for group in program.optimizer.param_groups:  # what was chosen outlives the step back
+                group["weight_decay"] = program.recipe.weight_decay
         self.guarded += len(self.events())
         self._new_guard()
         self.step = snapshot.step
@@ -259,12 +262,13 @@ def apply(course: Course, option: Suggestion) -> None:
     program: Program = course.program
     settings, recipe = option.settings, program.recipe
     if "lr" in settings:
-        factor, usual = settings["lr"] / recipe.lr, program.rate
-        program.rate = lambda step: factor * usual(step)
+        times, usual = settings["lr"] / recipe.lr, program.rate
+        program.rate = lambda step: times * usual(step)
     is_late = course.step > 0.5 * course.meta["recipe"]["steps"]
     if "schedule" in settings or ("lr" in settings and is_late):
         lr, begin, end = settings.get("lr", recipe.lr), course.step, course.planned
-        program.rate = lambda step: lr * factor_of("cosine", (step - 1 - begin) / (end - begin))
+        length = end - begin
+        program.rate = lambda step: lr * factor("cosine", min(1.0, (step - 1 - begin) / length))
     if "batch_size" in settings:
         size = min(settings["batch_size"], len(program.data.train))
         program.order = shuffled(len(program.data.train), size, course.meta["run"]["seed"])
@@ -272,8 +276,3 @@ def apply(course: Course, option: Suggestion) -> None:
         for group in program.optimizer.param_groups:
             group["weight_decay"] = settings["weight_decay"]
     program.recipe = replace(recipe, **settings)
-
-
-def factor_of(schedule: str, at: float) -> float:
-    """Of the rate, at a share of what is left."""
-    return SCHEDULES[schedule](min(1.0, max(0.0, at)))
