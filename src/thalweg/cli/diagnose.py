@@ -34,6 +34,7 @@ def diagnose(
     tries: Annotated[bool, Parameter(name="--try", negative="")] = False,
     try_steps: int | None = None,
     brief: _FLAG = False,
+    alert: str | None = None,
     out: _OUT = "runs",
     json: _JSON = False,
 ) -> int:
@@ -66,11 +67,19 @@ def diagnose(
         steps of each try; by default a twentieth of the run's, and at least 50
     brief:
         a summary to paste: settings, curves, verdict, open questions
+    alert:
+        with --follow: a URL, or a command of the shell, that gets each finding that needs an act
+        once, as JSON, as soon as it turns up
     """
     path = STDIN if path == STDIN_FILE else path
     columns = job("diagnose", "Columns")(loss_column, validation_column, step_column, lr_column)
     if follow:
-        return _follow(path, columns, brief=brief, json=json)
+        return _follow(path, columns, brief=brief, json=json, alert=alert)
+    if alert is not None:
+        raise UsageError(
+            "--alert goes with --follow: of a log that is read once the exit code says it, 3 where "
+            "a finding needs an act"
+        )
     said = job("diagnose", "diagnose_path")(path, columns, out=out, every=every, against=against)
     if tries:
         try_out = job("trying", "try_out")
@@ -86,7 +95,7 @@ def diagnose(
     return 3 if is_unhealthy else 0
 
 
-def _follow(path: str, columns: Any, *, brief: bool, json: bool) -> int:
+def _follow(path: str, columns: Any, *, brief: bool, json: bool, alert: str | None) -> int:
     if path != STDIN:
         raise UsageError("--follow reads standard input: tail -f LOG | thalweg diagnose - --follow")
 
@@ -94,7 +103,7 @@ def _follow(path: str, columns: Any, *, brief: bool, json: bool) -> int:
         print_json(said) if json else print(_text_of(said, brief=brief, several=False), "\n")
         sys.stdout.flush()
 
-    last = job("follow", "follow")(sys.stdin, columns, tell)
+    last = job("follow", "follow")(sys.stdin, columns, tell, alert=alert, warn=warn)
     return 3 if last["verdict"]["healthy"] is False else 0
 
 

@@ -36,6 +36,14 @@ _JSON = Annotated[bool, Parameter(name="--json", negative="", help="print one JS
 _QUIET = Annotated[
     bool, Parameter(name="--quiet", negative="", help="no progress on standard error")
 ]
+_ALERT = Annotated[
+    str | None,
+    Parameter(
+        name="--alert",
+        help="a URL, or a command of the shell, that gets each finding that needs an act once, as "
+        "JSON, as soon as it turns up",
+    ),
+]
 _OUT = Annotated[str, Parameter(name="--out", help="the folder that holds the runs")]
 _STDIN = {"-": "/dev/stdin"}
 """cyclopts takes a lone - for an option."""
@@ -91,6 +99,7 @@ def fit(
     *,
     settings: _SETTINGS = Settings(),
     config: str | None = None,
+    alert: _ALERT = None,
     json: _JSON = False,
     quiet: _QUIET = False,
 ) -> int:
@@ -107,9 +116,10 @@ def fit(
     """
     if data is None:
         raise UsageError("no data was given: thalweg fit FILE --target COL")
-    _job("check", "check")(data, settings)
+    _job("check", "check")(data, settings, alert)
     _job("ahead", "begin")(data, settings)
-    return _end(_job("fit", "run_fit")(data, settings, quiet=quiet, owns_process=True), json)
+    run = _job("fit", "run_fit")(data, settings, quiet=quiet, alert=alert, owns_process=True)
+    return _end(run, json)
 
 
 @app.command
@@ -124,6 +134,7 @@ def resume(
     set: list[str] | None = None,
     name: str | None = None,
     exact: bool = False,
+    alert: _ALERT = None,
     out: _OUT = "runs",
     json: _JSON = False,
     quiet: _QUIET = False,
@@ -158,6 +169,7 @@ def resume(
         exact=exact,
         out=out,
         quiet=quiet,
+        alert=alert,
         owns_process=True,
     )
     return _end(result, json)

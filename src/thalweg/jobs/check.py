@@ -9,6 +9,7 @@ from typing import Any
 from thalweg.errors import DataError, UsageError
 from thalweg.jobs.settings import Settings
 from thalweg.jobs.text import is_language
+from thalweg.loop.alerts import checked
 from thalweg.state.folder import create
 from thalweg.tasks.callables import is_callable_name
 from thalweg.tasks.images.column import IMAGE
@@ -21,10 +22,12 @@ PLAIN = (".txt", ".md", ".text")
 """Names of files that are often plain text, and no table."""
 
 
-def check(data: str, settings: Settings) -> None:
+def check(data: str, settings: Settings, alert: str | None = None) -> None:
     """Raise UsageError without a target or for a wish that cannot be, DataError for a file that is
     not there or is empty.
     """
+    if alert is not None:
+        checked(alert)
     _check_wishes(settings)
     if is_callable_name(data) and not os.path.exists(data):
         return  # a task of the user's own

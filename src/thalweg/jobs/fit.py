@@ -27,6 +27,7 @@ from thalweg.jobs.settings import Settings
 from thalweg.jobs.splits import held_data
 from thalweg.jobs.study import study_of
 from thalweg.jobs.write import score, write, write_schema, write_settings
+from thalweg.loop.alerts import alerting, checked
 from thalweg.loop.descent import Descent
 from thalweg.scale.device import choose
 from thalweg.scale.exact import deterministic
@@ -36,7 +37,7 @@ from thalweg.trials.trial import budget_of
 from thalweg.types import Event, Finding
 
 
-def fit(data: Any, *, quiet: bool = False, **settings: Any) -> Any:
+def fit(data: Any, *, quiet: bool = False, alert: str | None = None, **settings: Any) -> Any:
     """Train a model on `data`: the finished `Run`, which stands in the run's folder as well; with
     `folds` a `Folds`, which holds a run for each.
 
@@ -44,6 +45,8 @@ def fit(data: Any, *, quiet: bool = False, **settings: Any) -> Any:
     input, a folder that holds a folder of pictures for each class, a frame, a pair (inputs,
     targets), a Dataset of such pairs; or a `thalweg.Task`, or "module:function" that returns one
     quiet: no progress on standard error
+    alert: a URL or a command of the shell, which gets each finding that needs an act once, as JSON,
+    as soon as it turns up; see `thalweg.loop.alerts.Alert`
     settings: see `thalweg.jobs.settings.Settings`; `target` names the column to predict; with
     arrays, bring `model` (an nn.Module, trained in place) and `loss` ("cross_entropy", "mse" or a
     function)
@@ -56,7 +59,7 @@ def fit(data: Any, *, quiet: bool = False, **settings: Any) -> Any:
     >>> run.result["test"]["accuracy"] > 0.8
     True
     """
-    return run_fit(data, Settings.of(settings), quiet=quiet)
+    return run_fit(data, Settings.of(settings), quiet=quiet, alert=alert)
 
 
 def _signature() -> Signature:
@@ -78,25 +81,24 @@ def run_fit(
     settings: Settings,
     *,
     quiet: bool,
+    alert: str | None = None,
     stem: str | None = None,
     owns_process: bool = False,
 ) -> Run | Folds:
     """`fit` with its settings in hand.
 
+    alert: see `fit`; of folds each one's findings are sent
     stem: of the run's name, by default the data's
     owns_process: a command of ours runs alone, so what lasts as long as the process may be set
     """
-    if settings.folds is not None and settings.fold is None:
-        return _folds(data, settings, quiet=quiet, stem=stem, owns_process=owns_process)
-    return fit_one(data, settings, quiet=quiet, stem=stem, owns_process=owns_process)
+    if alert is not None:
+        checked(alert)  # before the data is read
 
+    def train(one: Settings, stem: str | None = None) -> Run:
+        return fit_one(data, one, quiet=quiet, alert=alert, stem=stem, owns_process=owns_process)
 
-def _folds(
-    data: Any, settings: Settings, *, quiet: bool, stem: str | None, owns_process: bool
-) -> Folds:
-    def train(one: Settings) -> Run:
-        return fit_one(data, one, quiet=quiet, owns_process=owns_process)
-
+    if settings.folds is None or settings.fold is not None:
+        return train(settings, stem)
     return begin_folds(data, settings, train, stem=stem or stem_of(data), quiet=quiet)
 
 
@@ -105,6 +107,7 @@ def fit_one(
     settings: Settings,
     *,
     quiet: bool,
+    alert: str | None = None,
     stem: str | None = None,
     owns_process: bool = False,
 ) -> Run:
@@ -119,7 +122,9 @@ def fit_one(
         new = opened(settings.out, settings.name, stem or stem_of(data))
         with plan.machine.applied(), new as place:
             descent = plan.descend(place)
-            return carry_out(study, plan, place, descent, data=data, progress=progress, clock=clock)
+            return carry_out(
+                study, plan, place, descent, data=data, progress=progress, clock=clock, alert=alert
+            )
     finally:
         progress.close()
 
@@ -138,6 +143,7 @@ def carry_out(
     data: Any,
     progress: Progress | Silent,
     clock: Clock,
+    alert: str | None,
 ) -> Run:
     """Take the steps of a descent that is ready, score what came out, and write it.
 
@@ -146,14 +152,18 @@ def carry_out(
     _begin(data, study, plan, place, descent)
     for line in opening_lines(study, plan, descent):
         progress.say(line)
-    with stop_on_signals(descent):
+    name = str(place.folder.path) if place.folder else stem_of(data)
+    with stop_on_signals(descent), alerting(alert, name, progress.say) as sent:
         with descent:
-            waited = _train(study, plan, place, descent, progress=progress, clock=clock)
+            live = Live(place.written, progress.say, _trials(plan, descent), sent)
+            waited = _train(study, plan, place, descent, progress=progress, clock=clock, live=live)
             _check_preempted(place, descent)
             progress.say("scoring")
             run = score(study, plan, descent, place, waited=waited)
         if place.folder is not None:
             write(place.folder, run, study)
+        if sent is not None:
+            sent.send_all(run.verdict.findings)
     return run
 
 
@@ -185,6 +195,7 @@ def _train(
     *,
     progress: Progress | Silent,
     clock: Clock,
+    live: Live,
 ) -> float | None:
     """Take every step, exactly; returns the seconds until the first, None where there was none."""
     waited = None
@@ -204,7 +215,6 @@ def _train(
                 descent.progress.steps,
             )
         )
-        live = Live(place.written, progress.say, _trials(descent) if plan.settings.trials else None)
         for step in descent:
             live.see(step)
             if waited is None:
@@ -214,8 +224,10 @@ def _train(
     return waited
 
 
-def _trials(descent: Descent) -> Callable[[Sequence[Finding], int], Tried]:
-    """What makes trials from where the descent stands."""
+def _trials(plan: FitPlan, descent: Descent) -> Callable[[Sequence[Finding], int], Tried] | None:
+    """What makes trials from where the descent stands; None where they were not asked for."""
+    if not plan.settings.trials:
+        return None
     budget = budget_of(descent.horizon or 0)
     return lambda findings, number: trials_of(descent, findings, budget=budget, number=number)
 

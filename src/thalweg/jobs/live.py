@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from thalweg.errors import ThalwegError
 from thalweg.health.diagnosis import so_far
 from thalweg.health.tried import NEEDS, Tried, confirmed
+from thalweg.loop.alerts import Alert
 from thalweg.record import Memory, Record
 from thalweg.record.as_log import as_log
 from thalweg.types import Finding, Step, Verdict
@@ -22,6 +23,7 @@ class Live:
     It reports and does nothing else. `seconds` is what it took, that of trials apart.
     trials: makes them, for findings that need an act, once in the run; None: they were not asked
     for. The run is the same to the bit with and without.
+    alert: gets findings that need an act, after trials where there are any
     """
 
     def __init__(
@@ -29,8 +31,9 @@ class Live:
         record: Record | Memory,
         tell: Callable[[str], None],
         trials: Callable[[Sequence[Finding], int], Tried] | None = None,
+        alert: Alert | None = None,
     ):
-        self._record, self._tell, self._trials = record, tell, trials
+        self._record, self._tell, self._trials, self._alert = record, tell, trials, alert
         self._begun = time.perf_counter()
         self._said: set[str] = set()
         self.seconds = 0.0
@@ -45,27 +48,38 @@ class Live:
         verdict = so_far(as_log(self._record.history(), "this run"))
         self._report(verdict, step.number)
         self.seconds += time.perf_counter() - now
-        self._try(verdict.findings, step.number)
+        self._send(self._tried(verdict.findings, step.number))
 
-    def _try(self, findings: Sequence[Finding], number: int) -> None:
-        """The first time that a finding asks for trials: make them, and say what they show."""
+    def _send(self, findings: Sequence[Finding]) -> None:
+        """To the alert, which sends each finding that needs an act once; what failed is told."""
+        if self._alert is not None:
+            self._alert.send_all(findings)
+            if problem := self._alert.news():
+                self._tell(f"alert: {problem}")
+
+    def _tried(self, findings: Sequence[Finding], number: int) -> Sequence[Finding]:
+        """The first time that a finding asks for trials: make them, and say what they show. The
+        findings, as sure as they are by then.
+        """
         asking = [each for each in findings if each.severity == "act" and each.code in NEEDS]
         if self._trials is None or not asking:
-            return
+            return findings
         trials, self._trials, begun = self._trials, None, time.perf_counter()
         try:
             tried = trials(asking, number)
         except ThalwegError as error:
             self._tell(f"step {number:,}: no trials: {error}")
-            return
+            return findings
         seconds = time.perf_counter() - begun
         self._tell(
             f"step {number:,}: trials, {tried.steps:,} steps of {tried.budget:,} in {seconds:.1f} s"
         )
         for line in str(tried).splitlines():
             self._tell(line)
-        for each in confirmed(asking, tried):
+        surer = confirmed(findings, tried)
+        for each in [each for each in surer if "confidence_before" in each.evidence]:
             self._tell(f"{each.code} {each.name}: {100 * each.confidence:.0f}% sure after trials")
+        return surer
 
     def _report(self, verdict: Verdict, number: int) -> None:
         """One line for each finding that was not there at the last look; and for one that went."""

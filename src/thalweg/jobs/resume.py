@@ -31,6 +31,7 @@ from thalweg.jobs.run import Run
 from thalweg.jobs.settings import Settings
 from thalweg.jobs.study import study_of
 from thalweg.jobs.wish import Wish
+from thalweg.loop.alerts import checked
 from thalweg.loop.found import Found, found_in
 from thalweg.loop.going import Change
 from thalweg.state.folder import SCHEMA, Folder, find
@@ -58,6 +59,7 @@ def resume(
     exact: bool = False,
     out: str = "runs",
     quiet: bool = False,
+    alert: str | None = None,
 ) -> Any:
     """Go on with a run that was stopped or killed, in its own folder, to the bit.
 
@@ -69,6 +71,7 @@ def resume(
     default the newest), with these settings changed: {"lr": 1e-4}; name: of that folder
     model, loss, metric, validation, test: where these were given as objects, the same once more
     exact: refuse a machine on which the last bits would be others; without it that is only said
+    alert: as for `fit`; it is not kept with the run
     Raises UsageError for a wrong wish, RunError for a run that is finished, still runs, is damaged,
     or had other data or settings; nothing was changed then.
     """
@@ -84,6 +87,7 @@ def resume(
         exact=exact,
         out=out,
         quiet=quiet,
+        alert=alert,
         owns_process=False,
     )
 
@@ -101,9 +105,12 @@ def run_resume(
     exact: bool,
     out: str,
     quiet: bool,
+    alert: str | None = None,
     owns_process: bool,
 ) -> Run | Folds:
     """`resume`; owns_process: a command of ours runs alone."""
+    if alert is not None:
+        checked(alert)  # before anything is read
     objects = {
         "model": model,
         "loss": loss,
@@ -113,7 +120,9 @@ def run_resume(
     }
     folder = find(run, out)
     if folder.is_folds:
-        return _folds(folder, data, wish, objects, quiet=quiet, owns_process=owns_process)
+        return _folds(
+            folder, data, wish, objects, quiet=quiet, alert=alert, owns_process=owns_process
+        )
     old = old_of(folder, objects)
     if wish.is_plain and old.folder.is_finished and old.status != "interrupted":
         raise RunError(
@@ -134,7 +143,9 @@ def run_resume(
             descent = plan.descend(place, exact=exact, change=change)
             for event in [event for event in descent.events if event.kind in ("resume", "change")]:
                 progress.say(event.text)
-            return carry_out(study, plan, place, descent, data=data, progress=progress, clock=clock)
+            return carry_out(
+                study, plan, place, descent, data=data, progress=progress, clock=clock, alert=alert
+            )
     finally:
         progress.close()
 
@@ -146,6 +157,7 @@ def _folds(
     objects: Mapping[str, Any],
     *,
     quiet: bool,
+    alert: str | None,
     owns_process: bool,
 ) -> Folds:
     """Folds that were stopped go on: with the one that was not finished, then with the others."""
@@ -159,7 +171,7 @@ def _folds(
     def train(one: Settings) -> Run:
         path = Path(str(one.out)) / str(one.name)
         if not has_state(path):
-            return fit_one(data, one, quiet=quiet, owns_process=owns_process)
+            return fit_one(data, one, quiet=quiet, alert=alert, owns_process=owns_process)
         model = None if isinstance(one.model, str) else one.model
         found = run_resume(
             path,
@@ -171,6 +183,7 @@ def _folds(
             exact=False,
             out=str(one.out),
             quiet=quiet,
+            alert=alert,
             owns_process=owns_process,
         )
         assert isinstance(found, Run)

@@ -40,11 +40,11 @@ class Told:
             self._tell(text)
 
     def close(self) -> None:
-        """Let the alert finish, at most 3 seconds."""
+        """Let the alert finish, at most 5 seconds."""
         if self._alert is not None:
             self._alert.close()
-            if self._alert.problem:
-                self.say(f"alert: {self._alert.problem}")
+            if problem := self._alert.news():
+                self.say(f"alert: {problem}")
 
 
 def in_words(finding: Finding) -> str:
