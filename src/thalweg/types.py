@@ -104,6 +104,10 @@ class Event:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
+TRIALS = "trials"
+"""The kind of event that keeps trials of causes; its data is what `health.tried.kept` gives."""
+
+
 class Step:
     """One update and what was measured of it.
 

@@ -60,10 +60,14 @@ def _seen(findings: Sequence[Mapping[str, Any]]) -> list[str]:
     """What the detectors saw in the curves, a line each; what ended the run is said already."""
     seen = [each for each in findings if "says" in each["evidence"]]
     return [
-        f"{each['code']} {each['name']} ({100 * each['confidence']:.0f}% sure): "
-        f"{each['evidence']['says']}"
+        f"{each['code']} {each['name']} ({_sure(each)}): {each['evidence']['says']}"
         for each in seen[:MOST_SEEN]
     ]
+
+
+def _sure(finding: Mapping[str, Any]) -> str:
+    after = " after trials" if "confidence_before" in finding["evidence"] else ""
+    return f"{100 * finding['confidence']:.0f}% sure{after}"
 
 
 def _rows(result: Result) -> list[tuple[str, str, str]]:

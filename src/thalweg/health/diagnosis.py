@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from thalweg.health import breaks, descent, fitting, labels, layers, rates, running, split
 from thalweg.health.codes import BY_KEY, Code
 from thalweg.health.state import state_of
+from thalweg.health.trialled import after_trials
 from thalweg.health.view import Detector, Suspicion, View
 from thalweg.health.words import Run, advice
 from thalweg.record.foreign.log import LOSS, NORM, VALIDATION, Log
@@ -115,7 +116,7 @@ def so_far(log: Log) -> Verdict:
 def _of(view: View) -> Verdict:
     detectors = OF_GAMES if view.is_game else DETECTORS
     said = [found for detector in detectors if (found := detector(view)) is not None]
-    kept = _kept(said)
+    kept = _kept(after_trials(view, said))
     findings = tuple(finding_of(view, each) for each in kept)
     state, sentence = state_of(view, kept)
     return Verdict(state, sentence, findings, tuple(not_checkable(view)))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeVar
 
 from thalweg.facts import Trial
 from thalweg.health.codes import CODES
+from thalweg.health.view import Suspicion
 from thalweg.types import Finding
 
 FITTED, NOT_FITTED = 0.1, 0.5
@@ -118,15 +119,36 @@ def in_need(names: Sequence[str], codes: Iterable[str]) -> list[str]:
     return list(dict.fromkeys([*asked, *names]))
 
 
+def kept(tried: Tried, findings: Iterable[Finding] = ()) -> dict[str, Any]:
+    """Trials as an event of a record keeps them, with the findings that asked for them;
+    `tried_again` reads the former.
+    """
+    results = [asdict(each) for each in tried.results]
+    return {"budget": tried.budget, "results": results, "findings": [*map(asdict, findings)]}
+
+
+def tried_again(kept: Mapping[str, Any]) -> Tried:
+    """Trials that `kept` has written.
+
+    >>> made = Tried((Trial("rates", why_not="nothing to try with"),), budget=40)
+    >>> tried_again(kept(made)) == made
+    True
+    """
+    return Tried(tuple(Trial(**row) for row in kept["results"]), kept["budget"])
+
+
 def confirmed(findings: Sequence[Finding], tried: Tried) -> list[Finding]:
     """The findings as sure as they are after trials, the surest first; each with what was seen."""
-    said = tried.said.values()
-    found = [_confirmed(each, said) for each in findings]
+    found = [weighed(each, each.code, tried) for each in findings]
     return sorted(found, key=lambda each: (each.severity == "warn", -each.confidence))
 
 
-def _confirmed(finding: Finding, said: Iterable[Said]) -> Finding:
-    code = finding.code
+Claim = TypeVar("Claim", Finding, Suspicion)
+
+
+def weighed(finding: Claim, code: str, tried: Tried) -> Claim:
+    """A finding as sure as it is after trials, with what these have shown of its cause."""
+    said = tried.said.values()
     spoke = {each.says: code in each.confirms for each in said if code in _codes(each)}
     if not spoke:
         return finding
@@ -144,6 +166,18 @@ def _confirmed(finding: Finding, said: Iterable[Said]) -> Finding:
             "refuted_by": [says for says, is_for in spoke.items() if not is_for],
         },
     )
+
+
+def unweighed(finding: Finding) -> Finding:
+    """A finding as it was before trials; those that are made anew must not count twice."""
+    evidence = dict(finding.evidence)
+    if "confidence_before" not in evidence:
+        return finding
+    sure = evidence.pop("confidence_before")
+    del evidence["confirmed_by"], evidence["refuted_by"]
+    is_doubted = finding.confidence < DOUBTED <= sure
+    severity = CODES[finding.code].severity if is_doubted else finding.severity
+    return replace(finding, confidence=sure, severity=severity, evidence=evidence)
 
 
 def _codes(said: Said) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from thalweg.errors import ThalwegError
 from thalweg.facts import Trial
-from thalweg.health.tried import Tried, confirmed, tried_object
+from thalweg.health.tried import Tried, confirmed, tried_object, unweighed
 from thalweg.health.verdict import verdict_object
 from thalweg.jobs.causes import trials_of
 from thalweg.jobs.longer import Longer
@@ -30,7 +30,7 @@ def confirm(
     verdict = Verdict(
         said["state"],
         said["sentence"],
-        tuple(Finding(**row) for row in said["findings"]),
+        tuple(unweighed(Finding(**row)) for row in said["findings"]),
         tuple(said["not_checkable"]),
     )
     broken = [each.since_step for each in verdict.findings if each.code in BREAKS]

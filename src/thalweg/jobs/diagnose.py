@@ -11,6 +11,7 @@ from thalweg.draw.diagnosis import as_brief, as_post_mortem, as_text
 from thalweg.errors import DataError, RunError
 from thalweg.health.against import differing, partings, sentence
 from thalweg.health.diagnosis import diagnose
+from thalweg.health.tried import tried_again, tried_object
 from thalweg.health.verdict import verdict_object
 from thalweg.record import read
 from thalweg.record.as_log import as_log
@@ -130,4 +131,13 @@ def said_of(log: Log, verdict: Verdict) -> dict[str, Any]:
         },
         "verdict": verdict_object(verdict),
         "curves": curves_of(log),
+        **trials_object(log),
     }
+
+
+def trials_object(log: Log) -> dict[str, Any]:
+    """The trials that were made in a run of ours, as they stand in JSON; empty where none were."""
+    if not log.trials:
+        return {}
+    made = tried_object(tried_again(log.trials))
+    return {"trials": {"from_step": log.trials["from_step"], **made}}

@@ -7,14 +7,15 @@ from collections.abc import Callable, Sequence
 
 from thalweg.errors import ThalwegError
 from thalweg.health.diagnosis import so_far
-from thalweg.health.tried import NEEDS, Tried, confirmed
+from thalweg.health.tried import NEEDS, Tried, confirmed, kept
 from thalweg.loop.alerts import Alert
 from thalweg.record import Memory, Record
 from thalweg.record.as_log import as_log
-from thalweg.types import Finding, Step, Verdict
+from thalweg.types import TRIALS, Event, Finding, Step, Verdict
 
-SHARE = 0.02
-"""Of the time that has passed, at most this much goes into looking."""
+SHARE, WITH_TRIALS = 0.02, 0.1
+"""Of the time that has passed, at most this much goes into looking; more where trials, which hang
+on what is seen, were asked for."""
 
 
 class Live:
@@ -22,7 +23,7 @@ class Live:
 
     It reports and does nothing else. `seconds` is what it took, that of trials apart.
     trials: makes them, for findings that need an act, once in the run; None: they were not asked
-    for. The run is the same to the bit with and without.
+    for. The run is the same to the bit with and without; the record keeps what they showed.
     alert: gets findings that need an act, after trials where there are any
     """
 
@@ -34,6 +35,7 @@ class Live:
         alert: Alert | None = None,
     ):
         self._record, self._tell, self._trials, self._alert = record, tell, trials, alert
+        self._share = SHARE if trials is None else WITH_TRIALS
         self._begun = time.perf_counter()
         self._said: set[str] = set()
         self.seconds = 0.0
@@ -43,9 +45,11 @@ class Live:
         if step.evaluation is None:
             return
         now = time.perf_counter()
-        if self.seconds > SHARE * (now - self._begun):
+        if self.seconds > self._share * (now - self._begun):
             return
-        verdict = so_far(as_log(self._record.history(), "this run"))
+        log = as_log(self._record.history(), "this run")
+        self._trials = None if log.trials else self._trials
+        verdict = so_far(log)
         self._report(verdict, step.number)
         self.seconds += time.perf_counter() - now
         self._send(self._tried(verdict.findings, step.number))
@@ -69,6 +73,7 @@ class Live:
             tried = trials(asking, number)
         except ThalwegError as error:
             self._tell(f"step {number:,}: no trials: {error}")
+            self._record.event(Event(number, TRIALS, f"none could be made: {error}"))
             return findings
         seconds = time.perf_counter() - begun
         self._tell(
@@ -76,8 +81,11 @@ class Live:
         )
         for line in str(tried).splitlines():
             self._tell(line)
+        lines = "; ".join(str(tried).splitlines())
+        text = f"{tried.steps:,} steps of {tried.budget:,}: {lines}"
+        self._record.event(Event(number, TRIALS, text, kept(tried, asking)))
         surer = confirmed(findings, tried)
-        for each in [each for each in surer if "confidence_before" in each.evidence]:
+        for each in [each for each in surer if each.code in {row.code for row in asking}]:
             self._tell(f"{each.code} {each.name}: {100 * each.confidence:.0f}% sure after trials")
         return surer
 

@@ -10,6 +10,7 @@ from typing import Any
 from thalweg.draw.report import render
 from thalweg.health.diagnosis import diagnose, so_far
 from thalweg.health.verdict import judge, with_findings
+from thalweg.jobs.diagnose import trials_object
 from thalweg.jobs.finetuning import fine_tuning_of
 from thalweg.jobs.mattered import mattered
 from thalweg.jobs.place import Place
@@ -80,9 +81,9 @@ def score(
         watched=task.watched,
         phases=tuple(task.phases),
     )
+    log = as_log(place.written.history(), "this run")
     if not task.phases:
         look = so_far if status == "interrupted" else diagnose
-        log = as_log(place.written.history(), "this run")
         log.split = study.found.to_dict() if study.found else {}
         verdict = with_findings(verdict, look(log))
     sets = {"validation": task.validation, "test": study.test}
@@ -101,6 +102,7 @@ def score(
     result["seconds_to_first_step"] = None if waited is None else round(waited, 3)
     result |= fine_tuning_of(study, plan.settings, plan.tuned, task.model)
     is_whole = plan.settings.validation is not None
+    result |= trials_object(log)
     result |= mattered(study, descent, sights, seed=plan.settings.seed, is_whole=is_whole)
     pictures = pictures_of(study, descent, sights, seed=plan.settings.seed)
     if pictures.get("gallery"):

@@ -8,6 +8,7 @@ import numpy as np
 
 from thalweg.record.foreign.log import LOSS, LR, NORM, VALIDATION, Log, Series
 from thalweg.record.history import History
+from thalweg.types import TRIALS
 
 _OWN = {LOSS: "loss", LR: "lr", NORM: "gradient_norm"}
 _MORE = ("update_norm", "parameter_norm", "loss_scale", "clip_factor")
@@ -36,6 +37,8 @@ def as_log(history: History, source: str) -> Log:
             log.series[VALIDATION if is_main else f"{split}_{name}"] = Series.of(name, points)
     log.settings = _settings_of(history)
     log.split = history.results.get("summary", {}).get("split") or {}
+    made = [row for row in history.events if row.kind == TRIALS and row.data]
+    log.trials = {"from_step": made[-1].number, **made[-1].data} if made else {}
     if history.damage:
         log.notes.append(history.damage)
     if history.num_thinned:

@@ -64,6 +64,7 @@ class Log:
     checkpoints: path of each that lies beside it, by its step; the last ones
     facts: of the model itself, by name, where one was at hand (`probes.structure`)
     split: of a run of ours, what was found as its data were shared out (`tasks.table.found`)
+    trials: of a run of ours, trials of causes that were made in it (`health.tried.kept`)
     """
 
     source: str
@@ -77,6 +78,7 @@ class Log:
     checkpoints: Mapping[int, str] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     split: Mapping[str, Any] = field(default_factory=dict)
+    trials: Mapping[str, Any] = field(default_factory=dict)
 
     def get(self, role: str) -> Series | None:
         """The series of a role; None where the log has none."""
