@@ -126,6 +126,18 @@ def test_a_log_that_is_followed_sends_them(monkeypatch, tmp_path, capsys):
     assert [row["finding"]["code"] for row in sent(place)] == ["TW001"]
 
 
-def test_of_a_log_that_is_read_once_the_exit_code_says_it(tmp_path, capsys):
-    assert main(["diagnose", table(tmp_path), "--alert", "true"]) == 2
-    assert "--alert goes with --follow" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--json", "--brief"], "--json and --brief"),
+        (["--try-steps", "5"], "give --try as well"),
+        (["--follow", "--try"], "leave out --try"),
+        (["--follow", "--all"], "leave out --all"),
+        (["--alert", "true"], "--alert goes with --follow"),
+    ],
+)
+def test_options_that_do_not_go_together_are_one_line(options, said, tmp_path, capsys):
+    assert main(["diagnose", table(tmp_path), *options]) == 2
+    told = capsys.readouterr()
+    assert said in told.err
+    assert (told.out, told.err.count("\n")) == ("", 1)

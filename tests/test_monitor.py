@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -366,7 +367,7 @@ def test_its_own_cost_is_measured():
 def test_settings_out_of_range(settings, text):
     with pytest.raises(UsageError, match=text):
         thalweg.monitor(mlp(), adam(mlp()), **settings)
-    with pytest.raises(UsageError, match="torch optimizer"):
+    with pytest.raises(UsageError, match="torch.optim.Optimizer"):
         thalweg.monitor(mlp(), [])
 
 
@@ -375,6 +376,51 @@ def test_the_example_of_the_page_runs(capsys):
     (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     exec(compile(block, "monitor.md", "exec"), {})
     assert capsys.readouterr().out.startswith("finished: training loss went from")
+
+
+# ------------------------------------------------------------ what it is handed
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ((None, "sgd"), "monitor's model is None: it must be a torch.nn.Module"),
+        (("net", None), "monitor's optimizer is None: it must be a torch.optim.Optimizer"),
+        (("net", []), "monitor's optimizer is empty"),
+        (("net", "adam"), "monitor's optimizer is a str"),
+        (("sgd", "net"), "monitor's model is a SGD"),
+    ],
+)
+def test_what_is_no_model_or_optimizer_is_refused_in_a_line(what, said):
+    net = nn.Linear(2, 2)
+    known = {"net": net, "sgd": torch.optim.SGD(net.parameters(), lr=0.1)}
+    model, optimizer = (known.get(each, each) if isinstance(each, str) else each for each in what)
+    with pytest.raises(thalweg.UsageError) as error:
+        thalweg.monitor(model, optimizer)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("loss", [0.3, torch.tensor(0.3), np.float32(0.3), {"loss": 0.3}])
+def test_a_bare_number_is_the_loss_of_an_evaluation(loss):
+    net = nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    with thalweg.monitor(net, optimizer, tell=None) as monitor:
+        monitor.evaluation(loss, accuracy=0.9)
+    values = {name: series.values[0] for name, series in monitor.log.series.items()}
+    assert values == {"validation_loss": pytest.approx(0.3), "validation_accuracy": 0.9}
+
+
+def test_what_is_no_number_is_told_and_the_watch_goes_on():
+    net, told = nn.Linear(2, 2), []
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    with thalweg.monitor(net, optimizer, tell=told.append) as monitor:
+        monitor.evaluation(torch.ones(3), accuracy="high", top5=None)
+        monitor.evaluation(0.5)
+    assert monitor.fault == ""
+    assert [*monitor.log.series] == ["validation_loss"]
+    assert "of an evaluation after step 0 accuracy is a str, which is no number" in told
+    assert len(told) == 3
 
 
 # ------------------------------------------------------------ alerts

@@ -72,14 +72,22 @@ def diagnose(
         once, as JSON, as soon as it turns up
     """
     path = STDIN if path == STDIN_FILE else path
-    columns = job("diagnose", "Columns")(loss_column, validation_column, step_column, lr_column)
-    if follow:
-        return _follow(path, columns, brief=brief, json=json, alert=alert)
-    if alert is not None:
+    if json and brief:
+        raise UsageError("--json and --brief are two ways to print it: leave one of them out")
+    if try_steps is not None and not tries:
+        raise UsageError("--try-steps says how long each try of --try is: give --try as well")
+    idle = {"--all": every, "--against": against, "--try": tries}
+    if follow and any(idle.values()):
+        name = next(name for name, value in idle.items() if value)
+        raise UsageError(f"--follow reads one log as it grows: leave out {name}")
+    if alert is not None and not follow:
         raise UsageError(
             "--alert goes with --follow: of a log that is read once the exit code says it, 3 where "
             "a finding needs an act"
         )
+    columns = job("diagnose", "Columns")(loss_column, validation_column, step_column, lr_column)
+    if follow:
+        return _follow(path, columns, brief=brief, json=json, alert=alert)
     said = job("diagnose", "diagnose_path")(path, columns, out=out, every=every, against=against)
     if tries:
         try_out = job("trying", "try_out")

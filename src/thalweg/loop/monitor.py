@@ -19,7 +19,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thalweg.errors import UsageError
 from thalweg.facts import Setup, StepFacts
 from thalweg.health.diagnosis import so_far
 from thalweg.health.signals import units_later
@@ -28,6 +27,7 @@ from thalweg.loop.alerts import Alert
 from thalweg.loop.closures import late
 from thalweg.loop.columns import Columns, settings_of
 from thalweg.loop.cost import Cost
+from thalweg.loop.handed import measures, watched
 from thalweg.loop.modes import Modes
 from thalweg.loop.samples import Samples
 from thalweg.loop.told import Told, say
@@ -137,8 +137,13 @@ class Monitor:
             self._look_at(loss)
 
     @_safe
-    def evaluation(self, **values: float) -> None:
-        """Tell of an evaluation: `monitor.evaluation(loss=0.3, accuracy=0.9)`."""
+    def evaluation(self, loss: Any = None, /, **more: Any) -> None:
+        """Tell of an evaluation: `monitor.evaluation(0.3)`, which is its loss, or
+        `monitor.evaluation(loss=0.3, accuracy=0.9)`. What is no number is told and left out.
+        """
+        values, wrong = measures(loss, more)
+        for text in wrong:
+            self._told.say(f"of an evaluation after step {self.number:,} {text}")
         self._columns.evaluation(self.number, values)
         self._samples.told()
         self._told.add(self._modes.evaluated(self.number))
@@ -377,10 +382,6 @@ def monitor(
     >>> [finding.code for finding in monitor.findings], monitor.verdict().healthy
     (['TW305'], False)
     """
-    optimizers = [optimizer] if isinstance(optimizer, torch.optim.Optimizer) else list(optimizer)
-    if not optimizers or not all(isinstance(o, torch.optim.Optimizer) for o in optimizers):
-        raise UsageError("monitor takes a torch optimizer, or a sequence of them")
-    if not 0 <= share <= 1:
-        raise UsageError(f"share is {share!r}: it must be from 0 to 1")
+    optimizers = watched(model, optimizer, share)
     sent = Alert(alert) if isinstance(alert, str) else alert
     return Monitor(model, optimizers, tell=tell, alert=sent, share=share)
