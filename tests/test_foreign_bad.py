@@ -19,7 +19,7 @@ BINARY = bytes(range(256)) * 40
 BAD = {
     "empty": ("log.csv", b"", "is empty"),
     "white": ("log.txt", b" \n\t\n", "is empty"),
-    "a header alone": ("log.csv", b"step,loss\n", "no log that is known"),
+    "a header alone": ("log.csv", b"step,loss\n", "a header and no row below it"),
     "one row": ("log.csv", b"step,loss\n1,2.0\n", "has one row with a loss"),
     "one line": ("log.txt", b"step 1 loss 2.0\n", "has one row with a loss"),
     "one object": ("log.jsonl", b'{"step": 1, "loss": 2.0}\n', "one row|no log that is known"),

@@ -367,7 +367,7 @@ def test_its_own_cost_is_measured():
 def test_settings_out_of_range(settings, text):
     with pytest.raises(UsageError, match=text):
         thalweg.monitor(mlp(), adam(mlp()), **settings)
-    with pytest.raises(UsageError, match="torch.optim.Optimizer"):
+    with pytest.raises(UsageError, match=r"torch\.optim\.Optimizer"):
         thalweg.monitor(mlp(), [])
 
 

@@ -50,13 +50,19 @@ def nonfinite(view: View) -> Suspicion | None:
             continue  # a loss scaler overflows now and then, and skips the step
         since = float(series.steps[len(values) - tail] if tail else series.steps[bad[0]])
         before = _before(view, since)
-        how = "from there on" if is_broken and tail else f"at {len(bad):,} of {len(values):,} rows"
         first = float(series.steps[bad[0]])
+        how = f"at {len(bad):,} of {len(values):,} rows, first at {view.name(first)}"
+        if is_broken and tail == len(values):
+            how = "at any row of the log"
+        elif is_broken and tail == len(bad):
+            how = f"from {view.name(first)} on"
+        elif is_broken and tail:
+            how += f", and from {view.name(since)} on"
         return Suspicion(
             "nonfinite",
             since,
             0.97 if is_broken else 0.7,
-            f"{name} is not finite {how}, first at {view.name(first)}; {before}",
+            "; ".join(filter(None, (f"{name} is not finite {how}", before))),
             {"count": len(bad), "rows": len(values), "first": first},
             severity="act" if is_broken else "warn",
         )
@@ -74,7 +80,7 @@ def _is_sparse(values: np.ndarray) -> bool:
 
 
 def _before(view: View, since: float) -> str:
-    """What went ahead of it, in words."""
+    """What went ahead of it, in words; "" where there is nothing to say."""
     for role, name in ((NORM, "gradient's norm"), (LOSS, "loss")):
         series = view.log.get(role)
         if series is None:
@@ -88,7 +94,7 @@ def _before(view: View, since: float) -> str:
             return f"before it the {name} had grown from {number(usual)} to {number(last)}"
     main = view.main
     if main is None or not np.any(main.raw_t < since):
-        return "it was so from the first value on"
+        return ""
     return (
         "it came at once: nothing had grown before it, as with a value in the data or an overflow"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,11 +67,20 @@ def logs_of(path: str, columns: Columns, *, out: str, every: bool) -> Iterator[L
     found = find_logs(path)
     if len(found) > 1 and not every:
         raise DataError(_several(path, found))
-    logs = [log for file in found for log in _read(file, path if len(found) == 1 else "", columns)]
+    logs = []
+    for file in found:
+        try:
+            logs += read_logs(file, path if len(found) == 1 else str(file), columns)
+        except DataError as error:
+            if len(found) == 1:
+                raise
+            warnings.warn(f"passed over: {error}", stacklevel=2)
+    if not logs:
+        raise DataError(f"{path} holds {len(found)} logs, and none of them can be read")
     if len(logs) > 1 and not every:
         raise DataError(
             f"{path} holds {len(logs)} runs, one in each column: diagnose each with --all, or name "
-            "one with --loss-column"
+            f"one with --loss-column, of {_columns_of(logs)}"
         )
     yield from logs
 
@@ -90,8 +100,9 @@ def _own(path: str, out: str) -> Log | None:
     return as_log(read(folder.path), str(folder.path))
 
 
-def _read(file: Path, named: str, columns: Columns) -> list[Log]:
-    return read_logs(file, named or str(file), columns)
+def _columns_of(logs: list[Log]) -> str:
+    names = [log.source.rpartition(", column ")[2] for log in logs[:MOST_LISTED]]
+    return ", ".join(names) + (", ..." if len(logs) > MOST_LISTED else "")
 
 
 def _several(path: str, found: list[Path]) -> str:

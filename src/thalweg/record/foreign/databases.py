@@ -18,6 +18,7 @@ from types import ModuleType
 
 from thalweg.errors import DataError
 from thalweg.record.foreign import mlflow, trackio
+from thalweg.record.foreign.texts import NoLog
 from thalweg.record.foreign.tracked import Tracked
 
 _MAGIC = b"SQLite format 3\x00"
@@ -66,7 +67,7 @@ def runs_in(file: Path) -> list[Path]:
     with _opened(file) as (connection, tracker):
         names = tracker.runs(connection)
     if not names:
-        raise DataError(f"{file} holds no run with a loss")
+        raise NoLog(f"{file} holds no run with a loss")
     return [file / label for label in _labels(names)]
 
 
@@ -128,7 +129,7 @@ def _opened(file: Path) -> Iterator[tuple[sqlite3.Connection, ModuleType]]:
         with _connected(file) as connection:
             tracker = next((each for each in _TRACKERS if each.is_one(connection)), None)
             if tracker is None:
-                raise DataError(f"{file} is an SQLite file, and neither MLflow's nor trackio's")
+                raise NoLog(f"{file} is an SQLite file, and neither MLflow's nor trackio's")
             yield connection, tracker
     except DataError:
         raise

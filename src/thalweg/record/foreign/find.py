@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from thalweg.errors import DataError
@@ -12,10 +13,13 @@ from thalweg.record.foreign.beside import step_of
 from thalweg.record.foreign.events import sets_in
 from thalweg.record.foreign.open import STDIN, parsed
 from thalweg.record.foreign.parts import Columns
-from thalweg.record.foreign.texts import text_of
+from thalweg.record.foreign.texts import NoLog, text_of
 
 _TEXTS = (".csv", ".tsv", ".txt", ".log", ".jsonl", ".json", ".ndjson", ".out", ".err")
 _DATABASES = (".db", ".sqlite", ".sqlite3")
+MOST_TOLD = 4
+"""Files that are passed over and named."""
+
 _HEAD = 1 << 18
 """Bytes of a text that are looked at to tell whether it is a log."""
 
@@ -25,7 +29,8 @@ def find_logs(path: str) -> list[Path]:
     of a Hugging Face run the last trainer_state.json, wandb's files, folders of MLflow's runs,
     tables and texts that tell a loss. Of a database each run is one, as a path below it.
 
-    Raises DataError where there is none.
+    Logs that cannot be read are passed over with a warning that names them. Raises DataError where
+    there is none.
     """
     root = Path(path)
     place = None if path == STDIN else databases.place_of(root)
@@ -35,10 +40,13 @@ def find_logs(path: str) -> list[Path]:
         return [root]
     if not root.exists():
         raise DataError(f"{path} does not exist: check the spelling, or give the full path")
+    passed: list[str] = []
     try:
-        found = list(_logs_in(root))
+        found = list(_logs_in(root, passed))
     except OSError as error:
         raise DataError(f"{error.filename or path} cannot be read: {error.strerror}") from None
+    if passed:
+        warnings.warn(_passed_over(passed), stacklevel=2)
     if not found:
         raise DataError(
             f"{path} holds no log that is known: event files, {trainer_state.NAME}, runs of "
@@ -52,7 +60,14 @@ def exists(path: str) -> bool:
     return os.path.exists(path) or databases.place_of(Path(path)) is not None
 
 
-def _logs_in(root: Path) -> Iterator[Path]:
+def _passed_over(why: list[str]) -> str:
+    """A line for those that were passed over, with why."""
+    more = f"; and {len(why) - MOST_TOLD} more" if len(why) > MOST_TOLD else ""
+    count = "1 file is" if len(why) == 1 else f"{len(why)} files are"
+    return f"{count} passed over: {'; '.join(why[:MOST_TOLD])}{more}"
+
+
+def _logs_in(root: Path, passed: list[str]) -> Iterator[Path]:
     done: set[Path] = set()
     for name, inner, names in os.walk(root):
         folder = Path(name)
@@ -77,16 +92,19 @@ def _logs_in(root: Path) -> Iterator[Path]:
         files = (folder / each for each in sorted(names) if not each.startswith("."))
         for file in files:
             if file.suffix.lower() in _DATABASES and databases.is_database(file):
-                yield from _runs_in(file)
-            elif file.suffix.lower() in _TEXTS and _is_log(file):
-                yield file
+                yield from _or_passed(databases.runs_in, file, passed)
+            elif file.suffix.lower() in _TEXTS:
+                yield from _or_passed(_if_log, file, passed)
 
 
-def _runs_in(file: Path) -> list[Path]:
-    """Those of a tracker; of another database none."""
+def _or_passed(runs_in: Callable[[Path], list[Path]], file: Path, passed: list[str]) -> list[Path]:
+    """The runs in a file; none of what is no log, or cannot be read, which is noted."""
     try:
-        return databases.runs_in(file)
-    except DataError:
+        return runs_in(file)
+    except NoLog:
+        return []
+    except DataError as error:
+        passed.append(str(error))
         return []
 
 
@@ -99,9 +117,6 @@ def _last_state(folder: Path) -> Path | None:
     return max(inner, key=lambda file: step_of(file.parent.name) or 0, default=None)
 
 
-def _is_log(file: Path) -> bool:
-    try:
-        text = text_of(file, _HEAD)
-        return bool(parsed(text, str(file), Columns(), file, strict=True))
-    except DataError:
-        return False
+def _if_log(file: Path) -> list[Path]:
+    """The file itself. Raises NoLog where it is none, DataError where it cannot be read."""
+    return [file] if parsed(text_of(file, _HEAD), str(file), Columns(), file, strict=True) else []

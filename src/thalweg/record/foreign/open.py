@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,13 +31,16 @@ from thalweg.record.foreign.nested import read_arguments
 from thalweg.record.foreign.parts import Columns, column_named, fill, roles_in
 from thalweg.record.foreign.points import Points
 from thalweg.record.foreign.sets import by_set
-from thalweg.record.foreign.texts import standard_input, text_of
+from thalweg.record.foreign.texts import NoLog, standard_input, text_of
 from thalweg.record.foreign.tools import tool_of
 from thalweg.record.foreign.tracked import Tracked
 from thalweg.record.foreign.wide import Part, parts_of_table
 from thalweg.record.foreign.words import in_our_words
 
 STDIN = "-"
+MOST_NAMED = 12
+"""Columns that are named where none is a loss."""
+
 _HEAD = 1 << 20
 """Letters at the head of a text in which its tool and its settings stand."""
 
@@ -109,7 +112,7 @@ def parsed(
     Raises DataError as read_logs does.
     """
     if not text.strip():
-        raise DataError(f"{source} is empty: there is nothing in it")
+        raise NoLog(f"{source} is empty: there is nothing in it")
     state = trainer_state.read_state(text) if text.lstrip()[:1] == "{" else None
     if state is not None:
         log = _log(source, "trainer_state", state[0], columns, "huggingface")
@@ -134,24 +137,48 @@ def parsed(
     runs = parts_of_table(tables[0], strict=strict) if tables else []
     if runs:
         return _runs(source, runs, columns)
-    raise DataError(f"{source} is no log that is known: no column or line in it names a loss")
+    raise _none_known(text, source, tables, path)
+
+
+def _none_known(text: str, source: str, tables: list[Cells], path: Path | None) -> DataError:
+    """Why a text is no log of which a loss is known, and what to do about it."""
+    header = table.header_of(text)
+    if any(map(is_told, header)) and len(text.splitlines()) <= 1:
+        return DataError(f"{source} has a header and no row below it: nothing was logged yet")
+    if _is_export(tables[0].names if tables else ()):
+        return DataError(
+            f"{source} is TensorBoard's export of one tag, and neither the file nor its columns "
+            "tell which: if it is a loss, --loss-column Value"
+        )
+    known = f"{source} is no log that is known: "
+    names = [name for name in tables[0].names if name] if tables else []
+    if not names:
+        return NoLog(f"{known}no column or line in it names a loss")
+    shown = ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
+    return NoLog(f"{known}none of its columns names a loss: --loss-column can, of {shown}")
 
 
 def _with_tag(cells: Cells, path: Path | None) -> Cells:
     """An export of one tag, whose column is just "Value": the tag stands in the file's name."""
-    if path is None or {name.lower() for name in cells.names} != {"wall time", "step", "value"}:
+    tag = "" if path is None else path.stem.rpartition("tag-")[2]
+    if not _is_export(cells.names) or not is_told(tag):
         return cells
-    tag = path.stem.rpartition("tag-")[2]
     names = {name: tag if name.lower() == "value" else name for name in cells.names}
     values = {names[name]: column for name, column in cells.values.items()}
     return replace(cells, values=values, has={names[n]: has for n, has in cells.has.items()})
+
+
+def _is_export(names: Collection[str]) -> bool:
+    return {name.lower() for name in names} == {"wall time", "step", "value"}
 
 
 def _stated(cells: Cells, text: str) -> dict[str, Any]:
     """Settings that stand in every line, or in the lines of a text before the first loss."""
     lines = text.splitlines()
     first = next((i for i, line in enumerate(lines) if plain.tells_loss(line)), len(lines))
-    found = in_our_words(read_arguments("\n".join(lines[:first])))
+    planned = plain.planned_steps(lines[first:], cells)
+    found = {} if planned is None else {"steps": planned}
+    found |= in_our_words(read_arguments("\n".join(lines[:first])))
     for name in cells.names:
         values = np.unique(cells.values[name][cells.has[name]])
         if named(name).words[-2:] == ("batch", "size") and len(values) == 1:

@@ -7,6 +7,7 @@ after it stand, and one that only names a set ("Test:") whose values those are.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -23,6 +24,12 @@ MOST_LETTERS = 4_000
 """Of a line; a longer one is no line of a loop."""
 
 _TITLE = re.compile(r"^\W*([A-Za-z]+)(?:\s\w+)?:\s*$")
+
+
+_OF_WHOLE = re.compile(
+    r"\b(?:iteration|iter|step|update)s?\W{0,12}(\d+)\s*/\s*(\d+)\b", re.IGNORECASE
+)
+"""A step of all that are planned: "iteration 1990/ 20000"."""
 
 
 @dataclass(slots=True)
@@ -115,3 +122,16 @@ def _has_loss(row: dict[str, float]) -> bool:
 def tells_loss(line: str) -> bool:
     """Is one of a line's numbers a loss?"""
     return _has_loss(pairs(place_of(line).rest))
+
+
+def planned_steps(lines: Iterable[str], cells: Cells) -> int | None:
+    """How many steps are planned, where each line tells the same; None where epochs are counted as
+    well, for then they may be those of an epoch.
+    """
+    if any(named(name).is_epoch for name in cells.names):
+        return None
+    found = [match for line in lines if (match := _OF_WHOLE.search(line))]
+    wholes = {int(match[2]) for match in found}
+    steps = [int(match[1]) for match in found]
+    is_one = len(wholes) == 1 and len(steps) > 1 and steps[-1] == max(steps) <= max(wholes)
+    return wholes.pop() if is_one else None

@@ -37,6 +37,12 @@ def read_delimited(text: str) -> Cells | None:
     return cells
 
 
+def header_of(text: str) -> list[str]:
+    """The names in a text's first line, were it a table."""
+    line = next((line for line in text.splitlines() if line.strip()), "")
+    return line.split(max(_DELIMITERS, key=line.count))
+
+
 def _is_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
     """Are most rows as wide as the header? (A line of prose with a comma is none.)"""
     if len(header) == 1:

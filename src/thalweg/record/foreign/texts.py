@@ -7,6 +7,11 @@ from pathlib import Path
 
 from thalweg.errors import DataError
 
+
+class NoLog(DataError):
+    """What is no log at all, or empty, as many files of a folder are."""
+
+
 MOST_BYTES = 1 << 30
 _WIDE = (b"\xff\xfe", b"\xfe\xff")
 
@@ -26,7 +31,7 @@ def text_of(path: Path, most: int = MOST_BYTES) -> str:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     if not raw.strip():
-        raise DataError(f"{path} is empty: there is nothing in it")
+        raise NoLog(f"{path} is empty: there is nothing in it")
     return decoded(raw, str(path))
 
 

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from thalweg.record.foreign.cells import Cells
-from thalweg.record.foreign.names import METRICS, named
+from thalweg.record.foreign.names import HELD, METRICS, TEST, TRAIN, Named, named
 
 LEAST_ROWS = 10
 MOST_RUNS = 500
+_TELLING = {*METRICS, *TRAIN, *HELD, *TEST, "lr"}
+"""A name with one of these is that of a measure, and not of a run."""
+
 _RANGE = ("__MIN", "__MAX")
 """Columns that a web page adds to those that it exports: the ends of what it averaged."""
 
@@ -54,18 +57,32 @@ def _by_column(cells: Cells, *, strict: bool) -> list[Part]:
     rows = [named(name) for name in cells.names]
     counters = {row.name: row.name for row in rows if row.is_counter or row.is_epoch}
     runs = [row for row in rows if row.name not in counters and not row.name.startswith("column_")]
+    if not _are_alike(runs):
+        runs = [row for row in runs if not _counts(cells, row.name)]
     least = 0.2 if counters else 0.5
     if not 2 <= len(runs) <= MOST_RUNS or cells.num_rows < LEAST_ROWS or cells.texts:
         return []
     if any(cells.count(row.name) < least * cells.num_rows for row in runs):
         return []
-    alike = {tuple(word for word in row.words if not word.isdigit()) for row in runs}
-    told = [row for row in rows if row.is_loss or row.is_aside or row.has({*METRICS, "lr"})]
-    if len(alike) > 1 and (told or (strict and not counters)):
+    told = [row for row in rows if row.is_loss or row.is_aside or row.has(_TELLING)]
+    if not _are_alike(runs) and (told or (strict and not counters)):
         return []
     return [
         Part(row.name, _taken(cells, counters | {row.name: row.name}), row.name) for row in runs
     ]
+
+
+def _are_alike(rows: list[Named]) -> bool:
+    """Do the names differ by numbers alone?"""
+    return len({tuple(word for word in row.words if not word.isdigit()) for row in rows}) == 1
+
+
+def _counts(cells: Cells, name: str) -> bool:
+    """Whole numbers, in every line and each larger than the last by as much: a loss does not."""
+    values = cells.values[name]
+    rises = np.diff(values)
+    is_whole = bool(cells.has[name].all()) and bool(np.all(values == np.round(values)))
+    return is_whole and len(rises) > 0 and bool(rises[0] > 0) and bool(np.all(rises == rises[0]))
 
 
 def _taken(cells: Cells, names: Mapping[str, str]) -> Cells:
