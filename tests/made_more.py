@@ -122,6 +122,19 @@ def now_and_then(*, every: int) -> Log:
     return log_of(loss=noisy(falling()), validation_loss=values)
 
 
+def tuned(level: float, *, fall: float, noise: float, **more: Any) -> Log:
+    """Small steps from what was learnt before; how many classes there are is not known."""
+    curve = level - fall * np.arange(STEPS) / STEPS
+    columns = {
+        "loss": noisy(curve, noise),
+        "validation_loss": evaluations(curve),
+        "gradient_norm": noisy(1 + 0 * curve, 0.2, seed=2),
+        "lr": np.full(STEPS, 1e-5),
+        **steps_of(3e-5),
+    }
+    return log_of(**{**columns, **more})
+
+
 BATCH_OF_ONE = {"batch_size": 1, "num_classes": 10}
 LANGUAGE = {"num_classes": 64}
 HEAVY = {"num_classes": 10, "optimizer": "sgd", "lr": 0.03, "weight_decay": 0.2}
@@ -136,6 +149,8 @@ MORE_HEALTHY: dict[str, Callable[[], Log]] = {
     "a model that was trained before": lambda: classifier(
         train=0.5, validation=0.6, first=1.2, right=0.8, **steps_of(5e-5)
     ),
+    "fine-tuned, low from the start": lambda: tuned(0.3, fall=0.0, noise=0.4),
+    "fine-tuned, a language model": lambda: tuned(2.9, fall=0.05, noise=0.02),
     "one sequence a step": lambda: classifier(BATCH_OF_ONE),
     "weights in bfloat16, long steps": lambda: classifier(HALF, **steps_of(4e-3)),
     "a rate that rests at the end": lambda: classifier(lr=resting(0.6)),

@@ -76,6 +76,18 @@ def test_json(broken, capsys):
     }
 
 
+def test_a_brief_of_a_long_log_is_short_and_keeps_extremes(tmp_path, capsys):
+    noise = np.random.default_rng(0).normal(size=(50_000, 2))
+    rows = [f"{i},{2 + a / 9:.4f},{2.1 + b / 9:.4f}" for i, (a, b) in enumerate(noise, start=1)]
+    rows[31_234] = "31235,77.7,2.0"
+    path = tmp_path / "long.csv"
+    path.write_text("\n".join(["step,loss,val_loss", *rows]))
+    _, out, _ = said(capsys, path, "--brief")
+    assert "31235:77.7" in out
+    assert out.count("\n") <= 60
+    assert max(map(len, out.splitlines())) <= 100
+
+
 def test_brief_holds_settings_curve_and_verdict(broken, capsys):
     (broken.parent / "config.json").write_text('{"learning_rate": 0.1, "batch_size": 32}')
     _, out, _ = said(capsys, broken, "--brief")

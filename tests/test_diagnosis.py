@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from made_logs import FAULTY, HEALTHY, STEPS, falling, log_of, noisy, plain
-from made_more import MORE_FAULTY, MORE_HEALTHY
+from made_more import MORE_FAULTY, MORE_HEALTHY, steps_of, tuned
 from thalweg.health.codes import BY_KEY, CODES
 from thalweg.health.diagnosis import DETECTORS, diagnose
 from thalweg.health.words import SPELLED, Run, advice
@@ -86,3 +86,23 @@ def test_steps_at_which_a_loss_is_nan_are_told():
     finding = diagnose(log_of(loss=loss)).findings[0]
     assert finding.since_step == 401
     assert finding.evidence["count"] == 200
+
+
+@pytest.mark.parametrize(
+    ("columns", "rates"),
+    [
+        (steps_of(1e-9), "raise the learning rate (it was 0.001; try 0.01)"),
+        (steps_of(0.1), "lower the learning rate (it was 0.001; try 0.0001)"),
+        ({}, "another learning rate (it was 0.001; try 0.01 and 0.0001)"),
+    ],
+)
+def test_which_rate_to_try_at_chance_hangs_on_the_steps(columns, rates):
+    loss = noisy(np.full(STEPS, 2.3), 0.02)
+    log = log_of({"num_classes": 10, "lr": 1e-3}, loss=loss, **columns)
+    found = {each.code: each for each in diagnose(log).findings}
+    assert rates in found["TW104"].advice
+
+
+def test_what_is_learnt_anew_at_a_low_rate_is_still_told():
+    log = tuned(2.9, fall=0.0, noise=0.02)
+    assert {each.code for each in diagnose(log).findings} & {"TW102", "TW104"}

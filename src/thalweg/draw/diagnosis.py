@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from textwrap import wrap
 from typing import Any
 
 from thalweg.draw.plot import plot
 from thalweg.strict import strict
+
+BRIEF_PARTS = 10
+"""Parts of a curve of which the brief shows the first, lowest and highest point."""
 
 LETTERS = "ABCDEFGHIJ"
 """What marks a finding on the curve."""
@@ -121,7 +125,9 @@ def _folded(text: str, indent: str) -> list[str]:
 
 
 def as_brief(said: Mapping[str, Any]) -> str:
-    """To paste to a colleague or a chat assistant: settings, curves, verdict, open questions."""
+    """To paste to a colleague or a chat assistant: settings, curves, verdict, open questions; some
+    60 lines, however long the log is.
+    """
     verdict, source = said["verdict"], said["source"]
     settings = json.dumps(strict(source["settings"]))
     parts = [
@@ -129,20 +135,43 @@ def as_brief(said: Mapping[str, Any]) -> str:
         f"Format {source['format']}, {source['rows']:,} rows; tool {source['tool'] or 'unknown'}.",
         f"Settings: {settings if source['settings'] else 'not known'}",
     ]
+    unit = source.get("unit", "step")
     for role, points in said["curves"].items():
-        shown = " ".join(f"{step:g}:{value:.4g}" for step, value in points)
-        parts.append(f"{role} (step:value, extremes kept): {shown}")
+        shown = " ".join(f"{step:g}:{value:.4g}" for step, value in thinned(points))
+        parts.append(f"{role} ({unit}:value, extremes kept): {shown}")
     parts.append(f"Verdict of thalweg diagnose: {verdict['state']}: {verdict['sentence']}")
     for each in verdict["findings"]:
+        after = " after trials" if "confidence_before" in each["evidence"] else ""
         parts.append(
-            f"- {each['code']} {each['name']} ({each['severity']}) since {each['since_step']}, "
-            f"{100 * each['confidence']:.0f}% sure: {each['evidence'].get('says', '')}. "
-            f"Suggested: {each['advice']}"
+            f"- {each['code']} {each['name']} ({each['severity']}) since {unit} "
+            f"{each['since_step']:,}, {100 * each['confidence']:.0f}% sure{after}: "
+            f"{each['evidence'].get('says', '')}. Suggested: {each['advice']}"
         )
+    parts += [f"Note: {note}" for note in source["notes"]]
     open_ = verdict["not_checkable"]
     parts += ["Open, because the log does not say:"] if open_ else []
     parts += [f"- {each}" for each in open_]
-    return "\n".join(parts)
+    return "\n".join(line for part in parts for line in _folded(part, ""))
+
+
+def thinned(points: Sequence[Sequence[float]]) -> list[Sequence[float]]:
+    """The first, lowest and highest of each of a few parts, and the last; what is not finite counts
+    as highest.
+    """
+    size = max(1, math.ceil(len(points) / BRIEF_PARTS))
+    kept: dict[int, None] = {}
+    for begin in range(0, len(points), size):
+        part = range(begin, min(begin + size, len(points)))
+        high = max(part, key=lambda i: _or(points[i][1], math.inf))
+        low = min(part, key=lambda i: _or(points[i][1], math.inf))
+        kept |= dict.fromkeys(sorted({begin, low, high}))
+    if points:
+        kept[len(points) - 1] = None
+    return [points[i] for i in kept]
+
+
+def _or(value: float, other: float) -> float:
+    return value if math.isfinite(value) else other
 
 
 def as_post_mortem(said: Mapping[str, Any]) -> str:

@@ -96,6 +96,13 @@ class Curve:
         low = min(len(self.v) - 1, int(begin * len(self.v)))
         return self.v[low : max(low + 1, int(np.ceil(end * len(self.v))))]
 
+    @property
+    def fall(self) -> tuple[float, float]:
+        """How much lower the last third is than the first tenth, and the error of that."""
+        start, end = self.part(0.0, 0.1), self.part(2 / 3, 1.0)
+        error = self.error * float(np.sqrt(1 / len(start) + 1 / len(end)))
+        return float(np.mean(start) - np.mean(end)), error
+
     def at(self, steps: np.ndarray) -> np.ndarray:
         """Its value at other steps, straight lines between."""
         return np.interp(steps, self.t, self.v)

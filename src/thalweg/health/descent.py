@@ -5,13 +5,26 @@ from __future__ import annotations
 import numpy as np
 
 from thalweg.health.curve import MAD, Curve
-from thalweg.health.rates import ENOUGH, THROWN, blowup, end_rate, tiny_steps
+from thalweg.health.rates import (
+    ENOUGH,
+    SHORT_STEPS,
+    THROWN,
+    UPDATE_HIGH,
+    blowup,
+    end_rate,
+    tiny_steps,
+    update_ratio,
+)
 from thalweg.health.view import Suspicion, View, number
 
 STRONG, SHRINKS = 0.05, 2e-3
 """Weight decay in the gradient (usual: 1e-5 to 1e-3), and beside it as a share of the weights that
 a step takes (usual: 1e-6 to 1e-4), from which on it is out of proportion.
 """
+
+
+ROSE = 1.5
+"""A loss that rises to so many times its first value and stands still afterwards: long steps."""
 
 
 def stuck_at_chance(view: View) -> Suspicion | None:
@@ -21,10 +34,11 @@ def stuck_at_chance(view: View) -> Suspicion | None:
         return None
     chance, at_chance = view.chance, _is_at_chance(view, curve)
     has_moved = _has_fallen(view, curve) or curve.last > 1.2 * curve.first
-    if at_chance is False or (at_chance is None and has_moved):
+    if at_chance is False or (at_chance is None and (has_moved or view.knows_already)):
         return None
     if (slow := tiny_steps(view, curve)) is not None:
         return slow
+    rates = {"other_lr": _direction(view)}
     beside = f", where chance gives {number(chance)}" if chance is not None else ""
     return Suspicion(
         "stuck_at_chance",
@@ -33,8 +47,19 @@ def stuck_at_chance(view: View) -> Suspicion | None:
         f"the loss was {number(curve.first)} at the start and is {number(curve.last)} after "
         f"{view.name(curve.raw_t[-1])}{beside}",
         {"first": curve.first, "last": curve.last, "chance": chance},
+        gaps=rates,
         severity="act" if at_chance or curve.last > 0.97 * curve.first else "warn",
     )
+
+
+def _direction(view: View) -> str:
+    """Which rate to try, by how far a step moves the weights, or by a loss that rose at first."""
+    ratio = update_ratio(view)
+    if ratio is not None and ratio < SHORT_STEPS:
+        return "raise_lr"
+    if (ratio is not None and ratio > UPDATE_HIGH) or blowup(view) > ROSE:
+        return "lower_lr"
+    return "either_lr"
 
 
 def _is_at_chance(view: View, curve: Curve) -> bool | None:
@@ -66,17 +91,10 @@ def _is_early(view: View, curve: Curve) -> bool:
 
 def _has_fallen(view: View, curve: Curve) -> bool:
     """Has the loss come down, now or before it rose again, or that of validation?"""
-    fallen, error = fall_between_ends(curve)
+    fallen, error = curve.fall
     floor = max(3 * error, 0.02 * abs(curve.first))
     had_fallen = curve.progress > max(3 * floor, 9 * curve.error)
     return fallen > floor or had_fallen or _validation_fell(view)
-
-
-def fall_between_ends(curve: Curve) -> tuple[float, float]:
-    """How much lower the last third is than the first tenth, and the error of that."""
-    start, end = curve.part(0.0, 0.1), curve.part(2 / 3, 1.0)
-    error = curve.error * float(np.sqrt(1 / len(start) + 1 / len(end)))
-    return float(np.mean(start) - np.mean(end)), error
 
 
 def _validation_fell(view: View) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 
 from thalweg.health.curve import Curve, noise_of
 from thalweg.health.layers import vanishing_gradient
-from thalweg.health.view import Suspicion, View, number
+from thalweg.health.view import GUESS, Suspicion, View, number
 from thalweg.record.foreign.log import LOSS, VALIDATION
 
 UPDATE_LOW, UPDATE_HIGH = 1e-4, 8e-3
@@ -26,6 +26,9 @@ FEW_SAMPLES = 2
 
 STILL_HIGH = 0.85
 """A loss above this share of its first value has hardly moved."""
+
+RAGGED = 0.05
+"""A loss whose points are this unsure, as a share of them, hides a fall of a few of these."""
 
 ENOUGH = 100
 """Steps below which a slow run cannot be told from a short one."""
@@ -114,6 +117,9 @@ def _thrown_up(view: View, curve: Curve) -> Suspicion | None:
     if view.main is None or view.main.last < _no_use(view, first):
         return None
     highest = times * first
+    noise = view.loss.noise if view.loss is not None else 0.0
+    if view.knows_already and highest < max(view.chance or GUESS, first + 8 * noise):
+        return None  # it never lost what it knew
     return Suspicion(
         "lr_too_high",
         _when_above(view, 2 * first),
@@ -230,6 +236,8 @@ def lr_too_low(view: View) -> Suspicion | None:
         return None
     if not view.is_over and (view.end < ENOUGH or still_rises(view)):
         return None
+    if view.knows_already:
+        return None  # small steps are what fine-tuning wants
     if curve.last > STILL_HIGH * curve.first and (slow := tiny_steps(view, curve)) is not None:
         return slow
     if curve.first - curve.last < 5 * max(curve.error, 1e-12):
@@ -302,7 +310,7 @@ def tiny_steps(view: View, curve: Curve) -> Suspicion | None:
     ratio = update_ratio(view)
     if ratio is None or not UPDATE_LOW / 1000 < ratio < UPDATE_LOW:
         return None
-    if curve.last < STILL_HIGH * curve.first:
+    if curve.last < STILL_HIGH * curve.first or curve.error > RAGGED * curve.first:
         return None
     if view.norm is None or view.norm.last < 0.3 * view.norm.first or vanishing_gradient(view):
         return None

@@ -69,14 +69,17 @@ def _how_it_went(view: View, moved: str) -> str:
     curve = view.main
     assert curve is not None
     name = "training loss" if view.loss is not None else "validation loss"
+    validation = view.validation
+    is_others = validation is not None and curve.last >= curve.first  # it is that which falls
     end = "was still falling" if moved == "improving" else "had levelled off"
     text = (
         f"{name} went from {number(curve.first)} to {number(curve.last)} by "
-        f"{view.name(curve.raw_t[-1])} and {end}"
+        f"{view.name(curve.raw_t[-1])}"
     )
-    validation = view.validation
+    text += "" if is_others else f" and {end}"
     if validation is None or view.loss is None:
         return text
     best = validation.best
     where = view.name(validation.t[validation.best_at])
-    return f"{text}; validation loss is {number(validation.last)}, at best {number(best)} ({where})"
+    text += f"; validation loss is {number(validation.last)}, at best {number(best)} ({where})"
+    return f"{text}, and {end}" if is_others else text

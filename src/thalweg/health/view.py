@@ -38,6 +38,16 @@ class Suspicion:
     severity: Literal["warn", "act"] | None = None
 
 
+GUESS = math.log(2)
+"""The cross-entropy of a guess between two classes; between more it is higher."""
+
+KNOWING = 0.8
+"""A loss below this share of a guess's knows something."""
+
+TUNING_RATE = 5e-5
+"""What Hugging Face's Trainer takes by default; few train anything anew at so low a rate."""
+
+
 class View:
     """A log through the eyes of detectors. is_over: else its run goes on"""
 
@@ -150,6 +160,27 @@ class View:
         if classes is None or classes < 2 or loss not in (None, "cross_entropy"):
             return None
         return math.log(classes)
+
+    @cached_property
+    def knows_already(self) -> bool:
+        """Does it begin with what was learnt before, as fine-tuning does? Its first loss is lower
+        than that of any guess, or it falls at a rate that is usual for nothing else.
+        """
+        curve, loss = self.main, self.log.settings.get("loss")
+        if curve is None or loss not in (None, "cross_entropy"):
+            return False
+        if self.chance is not None:
+            return curve.first < KNOWING * self.chance
+        fallen, error = curve.fall
+        falls = fallen > 4 * max(error, 1e-12)
+        return curve.first < KNOWING * GUESS or (falls and 0 < self._highest_rate <= TUNING_RATE)
+
+    @property
+    def _highest_rate(self) -> float:
+        """0 where it is not known."""
+        if self.lr is not None:
+            return float(np.nanmax(self.lr.values))
+        return self.number("lr") or 0.0
 
     @cached_property
     def floor(self) -> float:

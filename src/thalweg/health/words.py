@@ -94,8 +94,11 @@ class Run:
 
 
 def advice(row: Code, run: Run, **more: str) -> str:
-    """A row's remedy for this run. more: gaps that only the detector can fill."""
-    gaps = {**_gaps(run), **more}
+    """A row's remedy for this run. more: gaps that only the detector can fill, with words or with
+    the name of another gap.
+    """
+    known = _gaps(run)
+    gaps = {**known, **{name: known.get(text, text) for name, text in more.items()}}
     text = row.remedy.format_map(gaps)
     return " ".join(text.split()).replace(" ,", ",").replace(" ;", ";")
 
@@ -106,7 +109,8 @@ def _gaps(run: Run) -> dict[str, str]:
     return {
         "lower_lr": _rate(run, lr, 0.1, "lower the learning rate"),
         "raise_lr": _rate(run, lr, 10.0, "raise the learning rate"),
-        "other_lr": _rate(run, lr, 0.1, "another learning rate"),
+        "other_lr": _either(run, lr),
+        "either_lr": _either(run, lr),
         "clip": _clip(run),
         "longer_warmup": f"a longer warm-up{_spelled(run, 'warmup', _twice(run, 'warmup'))}",
         "lower_decay": _rate(run, decay, 0.1, "lower the weight decay", "weight_decay"),
@@ -132,6 +136,16 @@ def _rate(run: Run, value: Any, factor: float, words: str, name: str = "lr") -> 
     new = value * factor
     new = f"{new:.0f}" if name == "batch_size" else f"{new:.2g}"
     return f"{words} (it was {value:g}; try {_word(run, name, new) or new})"
+
+
+def _either(run: Run, lr: Any) -> str:
+    """Such as: another learning rate (it was 0.3; try --lr 3 and --lr 0.03)."""
+    if not isinstance(lr, int | float) or not lr > 0:
+        return f"another learning rate{_spelled(run, 'lr', None)}"
+    both = " and ".join(
+        _word(run, "lr", new) or new for new in (f"{10 * lr:.2g}", f"{lr / 10:.2g}")
+    )
+    return f"another learning rate (it was {lr:g}; try {both})"
 
 
 def _clip(run: Run) -> str:
