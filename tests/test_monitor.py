@@ -22,6 +22,7 @@ from thalweg.errors import UsageError
 from thalweg.loop import later, modes
 from thalweg.loop import monitor as monitors
 from thalweg.loop.alerts import Alert
+from thalweg.loop.cost import Cost
 from thalweg.loop.modes import Modes
 from thalweg.probes.probe import Probe
 from thalweg.types import Finding, Verdict
@@ -467,3 +468,14 @@ def test_a_slow_alert_is_not_waited_for():
     alert = Alert("sleep 30", timeout=0.2)
     run(mlp(nn.Softmax(dim=1)), alert=alert)
     assert "TimeoutExpired" in alert.problem
+
+
+def test_a_pause_does_not_make_looking_seem_cheap():
+    cost = Cost()
+    cost.stamps.extend([0.0, 0.001])
+    cost.started()
+    cost.stamps.extend([0.002, 0.003, 60.003, 60.004])
+    assert cost.num_steps == 4
+    assert cost.total == pytest.approx(60.003)
+    assert cost.usual == pytest.approx(0.001)
+    assert cost.steps_for(0.002, share=0.01) == 200
