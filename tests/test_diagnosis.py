@@ -13,6 +13,8 @@ from made_more import MORE_FAULTY, MORE_HEALTHY, steps_of, tuned
 from thalweg.health.codes import BY_KEY, CODES
 from thalweg.health.diagnosis import DETECTORS, diagnose
 from thalweg.health.words import SPELLED, Run, advice
+from thalweg.record.foreign import Columns, read_text
+from thalweg.record.foreign.log import REWARDS
 
 
 @pytest.mark.parametrize(
@@ -106,3 +108,33 @@ def test_which_rate_to_try_at_chance_hangs_on_the_steps(columns, rates):
 def test_what_is_learnt_anew_at_a_low_rate_is_still_told():
     log = tuned(2.9, fall=0.0, noise=0.02)
     assert {each.code for each in diagnose(log).findings} & {"TW102", "TW104"}
+
+
+RISING = falling(2.3, 0.3)[::-1]
+
+
+@pytest.mark.parametrize(
+    ("columns", "is_silent"),
+    [
+        ("rollout/ep_rew_mean,train/loss,train/value_loss,train/policy_gradient_loss", True),
+        ("episode_return,loss", True),
+        ("reward,loss,kl", True),
+        ("rewards/chosen,rewards/rejected,loss", False),
+        ("grad_norm,loss", False),
+    ],
+)
+def test_of_what_learns_from_rewards_losses_do_not_tell(columns, is_silent):
+    rows = [
+        ",".join([str(i), *[f"{v:.4f}"] * (columns.count(",") + 1)]) for i, v in enumerate(RISING)
+    ]
+    (log,) = read_text("\n".join([f"step,{columns}", *rows]), "mine", Columns())
+    verdict = diagnose(log)
+    assert (verdict.findings == ()) == is_silent
+    assert verdict.healthy is (None if is_silent else False)
+    assert ("it learns from rewards" in str(verdict)) == is_silent
+
+
+def test_a_loss_that_is_not_finite_is_told_where_rewards_are_learnt_from():
+    log = log_of(loss=np.where(np.arange(STEPS) > 300, np.nan, RISING))
+    log.kind = REWARDS
+    assert [each.code for each in diagnose(log).findings] == ["TW001"]

@@ -451,6 +451,60 @@ def test_what_is_no_number_is_told_and_the_watch_goes_on():
     assert len(told) == 3
 
 
+# ------------------------------------------------------------ several optimizers
+
+
+def game(order: str, *, steps: int = 150) -> thalweg.Verdict:
+    """A generator and what tells its samples from real ones; both rise and fall by turns."""
+    torch.manual_seed(0)
+    maker, judge = (nn.Sequential(nn.Linear(n, 16), nn.ReLU(), nn.Linear(16, m)) for n, m in DUEL)
+    own = {"m": torch.optim.Adam(maker.parameters()), "j": torch.optim.Adam(judge.parameters())}
+    tells = nn.functional.binary_cross_entropy_with_logits
+    yes, no = torch.ones(32, 1), torch.zeros(32, 1)
+    optimizers = [own[name] for name in order]
+    with thalweg.monitor(nn.ModuleList([maker, judge]), optimizers, tell=None) as monitor:
+        for _ in range(steps):
+            made = maker(torch.randn(32, 4))
+            first = tells(judge(torch.randn(32, 2) + 2), yes) + tells(judge(made.detach()), no)
+            own["j"].zero_grad()
+            first.backward()
+            own["j"].step()
+            second = tells(judge(made), yes)
+            own["m"].zero_grad()
+            second.backward()
+            own["m"].step()
+            monitor(first.detach() + second.detach())
+    return monitor.verdict()
+
+
+DUEL = ((4, 2), (2, 1))
+
+
+@pytest.mark.parametrize("order", ["jm", "mj"])
+def test_of_optimizers_that_step_in_turns_losses_do_not_tell(order):
+    verdict = game(order)
+    assert [each for each in verdict.findings if "says" in each.evidence] == []
+    assert verdict.healthy is None
+    assert "step in turns" in verdict.sentence
+
+
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_optimizers_that_share_a_loss_are_no_rivals(is_turned):
+    net = mlp()
+    parts = [torch.optim.SGD([p], lr=0.05) for p in net.parameters()]
+    with thalweg.monitor(net, parts[::-1] if is_turned else parts, tell=None) as monitor:
+        for _ in range(60):
+            x, y = torch.randn(32, 8), torch.randint(3, (32,))
+            net.zero_grad()
+            loss = nn.functional.cross_entropy(net(x), y)
+            loss.backward()
+            for part in parts:
+                nn.utils.clip_grad_norm_(part.param_groups[0]["params"], 0.5)
+                part.step()
+            monitor(loss)
+    assert monitor.log.kind == ""
+
+
 # ------------------------------------------------------------ alerts
 
 

@@ -48,7 +48,7 @@ DETECTORS: tuple[Detector, ...] = (
 )
 """In the order in which causes come before effects."""
 
-OF_GAMES: tuple[Detector, ...] = (
+OF_SILENT_LOSSES: tuple[Detector, ...] = (
     breaks.nonfinite,
     layers.dead_units,
     layers.saturated_units,
@@ -58,7 +58,7 @@ OF_GAMES: tuple[Detector, ...] = (
     running.truncated,
     running.stalled_throughput,
 )
-"""Of networks that play against each other: a loss that rises or stands still is no fault there."""
+"""Where losses do not say how it goes: that one rises or stands still is no fault there."""
 
 LESS_SURE = 0.25
 """A finding hides another one that is surer by less than this."""
@@ -114,7 +114,7 @@ def so_far(log: Log) -> Verdict:
 
 
 def _of(view: View) -> Verdict:
-    detectors = OF_GAMES if view.is_game else DETECTORS
+    detectors = OF_SILENT_LOSSES if view.silent_losses else DETECTORS
     said = [found for detector in detectors if (found := detector(view)) is not None]
     kept = _kept(after_trials(view, said))
     findings = tuple(finding_of(view, each) for each in kept)
@@ -185,8 +185,8 @@ def _checkpoint(view: View) -> str:
 
 def not_checkable(view: View) -> list[str]:
     """Which checks this log says too little for, and what it lacks: a line each."""
-    if view.is_game:
-        return ["two networks play against each other: what their losses do tells of neither"]
+    if view.silent_losses:
+        return [f"what the losses do: {view.silent_losses}"]
     lacks: dict[str, list[Code]] = {}
     for row in BY_KEY.values():
         missing = _missing(view, row)

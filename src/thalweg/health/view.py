@@ -12,10 +12,10 @@ from typing import Any, Literal
 import numpy as np
 
 from thalweg.health.curve import Curve
-from thalweg.record.foreign.log import LOSS, LR, NORM, VALIDATION, Log, Series
+from thalweg.record.foreign.log import IN_TURNS, LOSS, LR, NORM, REWARDS, VALIDATION, Log, Series
 
 PLAYERS = r"(d|g|disc|gen|discriminator|generator|critic|actor)"
-GAME = re.compile(rf"(^|[_/. ]){PLAYERS}[_/. ]?loss$|loss[_/. ]?{PLAYERS}$|err[_/. ]?[dg]$", re.I)
+RIVAL = re.compile(rf"(^|[_/. ]){PLAYERS}[_/. ]?loss$|loss[_/. ]?{PLAYERS}$|err[_/. ]?[dg]$", re.I)
 """Names of the losses of networks that play against each other."""
 
 FEW = 12
@@ -69,10 +69,21 @@ class View:
         return whole
 
     @cached_property
-    def is_game(self) -> bool:
+    def silent_losses(self) -> str:
+        """Why the losses do not say how it goes, in words; "" where they do."""
+        if self.log.kind == REWARDS:
+            return "it learns from rewards, and its losses may rise as it gets better"
+        if self.log.kind == IN_TURNS:
+            return "optimizers step in turns, each on a loss of its own, and these do not tell"
+        if self._is_rival:
+            return "two networks play against each other, and their losses do not tell"
+        return ""
+
+    @property
+    def _is_rival(self) -> bool:
         """Is the loss that of one of two networks, against which the other one learns?"""
         series = self.log.get(LOSS) or self.log.get(VALIDATION)
-        return series is not None and GAME.search(series.name) is not None
+        return series is not None and RIVAL.search(series.name) is not None
 
     @cached_property
     def validation(self) -> Curve | None:

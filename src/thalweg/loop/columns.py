@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from thalweg.facts import StepFacts
-from thalweg.record.foreign.log import LOSS, LR, NORM, Log, Series
+from thalweg.loop.rivals import Rivals
+from thalweg.record.foreign.log import IN_TURNS, LOSS, LR, NORM, Log, Series
 
 BLOCK = 32
 """Losses that wait on a device until they are read in one go."""
@@ -37,6 +38,7 @@ class Columns:
         self._pending: list[tuple[int, Tensor]] = []
         self._norms: list[tuple[int, Tensor]] = []
         self._num_first = 0
+        self.rivals: Rivals | None = None
 
     def saw_loss(self, loss: Tensor | float) -> None:
         """Of the step that was just made, or of the one to come: the first step tells which."""
@@ -98,7 +100,9 @@ class Columns:
         series["seconds"] = Series("seconds", numbers, np.diff(np.array(self._stamps)))
         kept = {name: values for name, values in series.items() if len(values)}
         rows = max(len(self.lrs), len(series[LOSS]))
-        return Log("monitor", "monitor", self._tool, kept, settings=self._settings, rows=rows)
+        log = Log("monitor", "monitor", self._tool, kept, settings=self._settings, rows=rows)
+        log.kind = IN_TURNS if self.rivals is not None and self.rivals.are_rivals else ""
+        return log
 
     def _loss_by_step(self) -> tuple[np.ndarray, np.ndarray]:
         """Steps and losses; where no step was seen every call counts as one."""

@@ -29,6 +29,7 @@ from thalweg.loop.cost import Cost
 from thalweg.loop.handed import measures, watched
 from thalweg.loop.later import Later
 from thalweg.loop.modes import Modes
+from thalweg.loop.rivals import Rivals
 from thalweg.loop.samples import Samples
 from thalweg.loop.told import Told, say
 from thalweg.loop.unmoved import never_moved
@@ -199,6 +200,7 @@ class Monitor:
         self._begun = [(p, sample(p)) for p in list(self._model.parameters())[:MOST_COMPARED]]
         self._judge()
         self._watch.start()
+        self._columns.rivals = Rivals(self._optimizers, self._first_hooks)
         for optimizer in self._optimizers:
             self._first_hooks.append(optimizer.register_step_pre_hook(late(self._before_step)))
         last = self._optimizers[-1]

@@ -14,6 +14,10 @@ LOSS, VALIDATION, LR, NORM = "loss", "validation_loss", "lr", "gradient_norm"
 SECONDS, SCALE, SKIPPED = "seconds", "loss_scale", "skipped"
 """Seconds per step; what an fp16 loss is multiplied by; steps that were not taken."""
 
+IN_TURNS, REWARDS = "in turns", "rewards"
+"""Kinds of training whose losses do not say how it goes: optimizers that step in turns, each on a
+loss of its own, as those of networks that play against each other; and reinforcement learning."""
+
 TRAIN, PARAMETERS = "train_loss", "parameter_norm"
 """The loss on training samples as evaluations measure it, beside that of the steps; the norm of
 all parameters."""
@@ -64,6 +68,7 @@ class Log:
     checkpoints: path of each that lies beside it, by its step; the last ones
     facts: of the model itself, by name, where one was at hand (`probes.structure`)
     split: of a run of ours, what was found as its data were shared out (`tasks.table.found`)
+    kind: of training, where its losses do not say how it goes (above), else ""
     trials: of a run of ours, trials of causes that were made in it (`health.tried.kept`)
     """
 
@@ -79,6 +84,7 @@ class Log:
     facts: Mapping[str, Any] = field(default_factory=dict)
     split: Mapping[str, Any] = field(default_factory=dict)
     trials: Mapping[str, Any] = field(default_factory=dict)
+    kind: str = ""
 
     def get(self, role: str) -> Series | None:
         """The series of a role; None where the log has none."""

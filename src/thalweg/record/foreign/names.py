@@ -32,6 +32,9 @@ OTHER = {"scale", "scaler", "weight", "weights", "best", "lowest", "std", "var",
 OTHER |= {"count", "num", "patience", "delta", "lambda", "coef", "coefficient", "ratio"}
 """Beside "loss" in a name, these make it something else."""
 
+REWARDS = {"reward", "rewards", "rew", "return", "returns", "episodic"}
+PREFERENCES = {"chosen", "rejected", "margin", "margins", "accuracies"}
+
 _ASIDE = {"samples", "tokens", "examples", "memory", "mem", "gpu", "cpu", "throughput", "num"}
 _ASIDE |= {"count", "flops", "eta", "per", "size", "scale", "preemption", "accumulated", "mfu"}
 METRICS = {
@@ -97,6 +100,17 @@ def named(name: str) -> Named:
         place = whole.end()
     words += _WORD.findall(name[place:])
     return Named(name, tuple(word.lower() for word in words))
+
+
+def is_of_rewards(name: str) -> bool:
+    """Is it a column of reinforcement learning? (What is learnt from pairs of answers has rewards
+    of the chosen and the rejected one, and a loss that says how it goes.)
+
+    >>> [is_of_rewards(name) for name in ("rollout/ep_rew_mean", "rewards/chosen", "reward")]
+    [True, False, True]
+    """
+    row = named(name)
+    return row.has(REWARDS) and not row.has(PREFERENCES)
 
 
 def is_told(name: str) -> bool:

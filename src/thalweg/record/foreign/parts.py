@@ -9,8 +9,8 @@ from difflib import get_close_matches
 import numpy as np
 
 from thalweg.errors import DataError
-from thalweg.record.foreign.log import LOSS, LR, SECONDS, TRAIN, VALIDATION, Log
-from thalweg.record.foreign.names import named
+from thalweg.record.foreign.log import LOSS, LR, REWARDS, SECONDS, TRAIN, VALIDATION, Log
+from thalweg.record.foreign.names import is_of_rewards, named
 from thalweg.record.foreign.points import Points, said_of
 from thalweg.record.foreign.roles import (
     evaluated_loss,
@@ -78,6 +78,7 @@ def fill(log: Log, points: dict[str, Points], columns: Columns) -> None:
     if main is None:
         raise DataError(f"{log.source} is no log that is known: nothing in it names a loss")
     log.notes += said_of(points[main], log.unit)
+    log.kind = REWARDS if any(is_of_rewards(name) for name in points) else ""
     part = "validation" if log.tool == "fastai" else "train"
     for name in sorted(points, key=lambda name: len(named(name).words)):
         known = None if name in roles.values() else metric_of(name, part)
