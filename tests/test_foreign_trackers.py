@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sqlite3
 import struct
 from contextlib import closing
@@ -286,3 +287,38 @@ def test_all_kinds_of_wandbs_values(tmp_path):
     assert log.settings == {"lr": 0.1, "batch_size": 4, "clip": 2.5}
     with pytest.raises(DataError, match=r"no column 'picture\.size'"):
         read(tmp_path / "run-1.wandb", loss="picture.size")
+
+
+FILES = {
+    "mlflow": "mlruns/1/e680960a2f5041b1a4c88984353503ae/artifacts",
+    "mlflow's folder": f"mlruns/288865150519683488/{OVERFLOW}/artifacts",
+    "wandb": "wandb/offline-run-overflow/files",
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_last_good_checkpoint_that_a_tracker_kept_is_named(name, tmp_path, capsys):
+    shutil.copytree(TRACKERS, tmp_path / "all")
+    run = tmp_path / "all" / RUNS[name][1].relative_to(TRACKERS)
+    place = tmp_path / "all" / FILES[name]
+    for inner in ("checkpoint-3", "checkpoint-5", "checkpoints/step_2", "epoch_1"):
+        (place / inner).mkdir(parents=True)
+        (place / inner / "model.safetensors").write_bytes(b"weights")
+    (place / "checkpoint-30.pt").write_bytes(b"weights")
+    assert main(["diagnose", str(run), "--json"]) == 3
+    found = json.loads(capsys.readouterr().out)
+    assert found["last_good_checkpoint"] == {"step": 5, "path": str(place / "checkpoint-5")}
+    main(["diagnose", str(run)])
+    text = "".join(capsys.readouterr().out.split())
+    assert f"lastgoodcheckpoint:{place / 'checkpoint-5'},ofstep5" in text
+
+
+def test_where_mlflow_wrote_its_files_is_read_from_the_database(tmp_path):
+    place = tmp_path / "elsewhere" / "some where"
+    (place / "checkpoint-5").mkdir(parents=True)
+    (place / "checkpoint-5" / "model.pt").write_bytes(b"weights")
+    file = tmp_path / "mlflow.db"
+    shutil.copy(MLFLOW, file)
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("UPDATE runs SET artifact_uri = ?", (place.as_uri(),))
+    assert read(file / "overflow").checkpoints == {5: str(place / "checkpoint-5")}

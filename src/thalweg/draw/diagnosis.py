@@ -27,6 +27,8 @@ def as_text(said: Mapping[str, Any]) -> str:
     lines += ["", *_curve(said)]
     for letter, finding in zip(LETTERS, verdict["findings"], strict=False):
         lines += ["", *_finding(letter, finding, source)]
+    if "last_good_checkpoint" in said:
+        lines += ["", *_folded(_checkpoint(said), "")]
     if "against" in said:
         lines += ["", *_against(said["against"])]
     if "trials" in said:
@@ -74,6 +76,11 @@ def _finding(letter: str, finding: Mapping[str, Any], source: Mapping[str, Any])
         *_folded(advice, "   "),
         f"   more: thalweg explain {finding['code']}",
     ]
+
+
+def _checkpoint(said: Mapping[str, Any]) -> str:
+    found, unit = said["last_good_checkpoint"], said["source"].get("unit", "step")
+    return f"last good checkpoint: {found['path']}, of {unit} {found['step']:,}"
 
 
 def _against(said: Mapping[str, Any]) -> list[str]:
@@ -147,6 +154,7 @@ def as_brief(said: Mapping[str, Any]) -> str:
             f"{each['since_step']:,}, {100 * each['confidence']:.0f}% sure{after}: "
             f"{each['evidence'].get('says', '')}. Suggested: {each['advice']}"
         )
+    parts += [_checkpoint(said)] if "last_good_checkpoint" in said else []
     parts += [f"Note: {note}" for note in source["notes"]]
     open_ = verdict["not_checkable"]
     parts += ["Open, because the log does not say:"] if open_ else []

@@ -25,6 +25,9 @@ from thalweg.types import Verdict
 
 __all__ = ["Columns", "as_brief", "as_post_mortem", "as_text", "diagnose_path", "logs_of"]
 
+GONE_WRONG = ("TW001", "TW002", "TW003", "TW004", "TW201")
+"""Findings with a time before which the weights were better."""
+
 MOST_LISTED = 60
 """Logs of a folder that are listed by name."""
 
@@ -143,7 +146,17 @@ def said_of(log: Log, verdict: Verdict) -> dict[str, Any]:
         "verdict": verdict_object(verdict),
         "curves": curves_of(log),
         **trials_object(log),
+        **_last_good(log, verdict),
     }
+
+
+def _last_good(log: Log, verdict: Verdict) -> dict[str, Any]:
+    """The last checkpoint beside the log from before things went wrong, where there is one."""
+    wrong = [each.since_step for each in verdict.findings if each.code in GONE_WRONG]
+    good = [step for step in log.checkpoints if wrong and step < min(wrong)]
+    if not good:
+        return {}
+    return {"last_good_checkpoint": {"step": max(good), "path": log.checkpoints[max(good)]}}
 
 
 def trials_object(log: Log) -> dict[str, Any]:

@@ -85,13 +85,23 @@ def step_of(name: str) -> int | None:
     return int(match[1] or match[2]) if match else None
 
 
-def checkpoints_in(folder: Path) -> dict[int, str]:
-    """The last checkpoints in a log's folder or its run's: path by step, which rises."""
+def _is_by_epoch(name: str) -> bool:
+    return "epoch" in name.lower() and not re.search("step|iter", name, re.IGNORECASE)
+
+
+def checkpoints_in(folder: Path, unit: str = "step") -> dict[int, str]:
+    """The last checkpoints in a log's folder or its run's: path by step, which rises.
+
+    unit: of the log's steps; a checkpoint that is named by its epoch is none of a log of steps, nor
+    the other way round
+    """
     found: dict[int, str] = {}
     for place in _folders(folder):
         for path in (*place.glob("*"), *place.glob("checkpoints/*"), *place.glob("ckpt*/*")):
             is_weights = path.suffix in _WEIGHTS
-            step = step_of(path.stem if is_weights else path.name)
+            name = path.stem if is_weights else path.name
+            is_comparable = (unit == "epoch") == _is_by_epoch(name)
+            step = step_of(name) if is_comparable else None
             if step is not None and (is_weights or (path.is_dir() and any(path.iterdir()))):
                 found.setdefault(step, str(path))
     return dict(sorted(found.items())[-MOST_CHECKPOINTS:])

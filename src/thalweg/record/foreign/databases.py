@@ -9,7 +9,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from shutil import copyfile
@@ -75,7 +75,11 @@ def read_run(place: Place) -> Tracked:
     """A run by its name or id. Raises DataError where there is no such run, or more than one."""
     with _opened(place.file) as (connection, tracker):
         names = tracker.runs(connection)
-        return tracker.read(connection, _chosen(names, place))
+        run = _chosen(names, place)
+        found = tracker.read(connection, run)
+        if tracker is not mlflow:
+            return found
+        return replace(found, files=mlflow.artifacts_of(connection, run, place.file.parent))
 
 
 def _chosen(names: dict[str, str], place: Place) -> str:

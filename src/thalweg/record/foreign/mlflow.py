@@ -6,13 +6,14 @@ import math
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from thalweg.errors import DataError
 from thalweg.record.foreign.names import is_told
 from thalweg.record.foreign.nested import read_yaml, scalar
 from thalweg.record.foreign.tracked import Tracked, of_entries
 
-META, METRICS, PARAMS = "meta.yaml", "metrics", "params"
+META, METRICS, PARAMS, ARTIFACTS = "meta.yaml", "metrics", "params", "artifacts"
 """What the folder of a run holds."""
 
 _INFINITE = 1.7976931348623157e308
@@ -48,6 +49,22 @@ def read(connection: sqlite3.Connection, run: str) -> Tracked:
     )
     params = connection.execute("SELECT key, value FROM params WHERE run_uuid = ?", (run,))
     return Tracked("mlflow", of_entries(entries), {key: scalar(value) for key, value in params})
+
+
+def artifacts_of(connection: sqlite3.Connection, run: str, beside: Path) -> Path | None:
+    """Where a run keeps its files, if it lies on this machine: as it is written, or in a folder
+    beside the database.
+    """
+    query = "SELECT artifact_uri, experiment_id FROM runs WHERE run_uuid = ?"
+    try:
+        uri, experiment = connection.execute(query, (run,)).fetchone()
+    except sqlite3.Error:
+        return None
+    written = unquote(urlsplit(str(uri or "")).path)
+    inner = f"{experiment}/{run}/{ARTIFACTS}"
+    places = [beside / "mlruns" / inner, beside / "mlartifacts" / inner]
+    places = [beside / written, *places] if written else places
+    return next((each for each in places if each.is_dir()), None)
 
 
 def _whole(value: float) -> float:
@@ -86,7 +103,7 @@ def read_folder(folder: Path) -> Tracked:
     entries = ((name, step, value, seconds) for seconds, name, step, value in rows)
     params = {name: scalar(_text(file)) for name, file in _files(folder / PARAMS)}
     notes = (f"{num_bad:,} lines are no values: left out",) if num_bad else ()
-    return Tracked("mlflow", of_entries(entries), params, notes)
+    return Tracked("mlflow", of_entries(entries), params, notes, folder / ARTIFACTS)
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:

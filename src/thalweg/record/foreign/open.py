@@ -65,6 +65,8 @@ def read_logs(path: Path, source: str, columns: Columns) -> list[Log]:
         )
         log.settings = in_our_words(run.settings)
         log.notes += run.notes
+        if run.files is not None:
+            log.checkpoints = checkpoints_in(run.files, log.unit)
         uncover(log)
         return [log]
     is_folder = path.is_dir()
@@ -75,10 +77,10 @@ def read_logs(path: Path, source: str, columns: Columns) -> list[Log]:
     folder = path if is_folder else path.parent
     if logs[0].format == "trainer_state":
         folder = trainer_state.run_of(path)
-    beside, checkpoints = settings_beside(folder), checkpoints_in(folder)
+    beside = settings_beside(folder)
     for log in logs:
         log.settings = {**beside, **log.settings}
-        log.checkpoints = checkpoints
+        log.checkpoints = checkpoints_in(folder, log.unit)
         uncover(log)
     return logs
 

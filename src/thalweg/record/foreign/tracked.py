@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,12 +63,15 @@ def _add(cells: Cells, name: str, rows: list[int], column: list[Any]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Tracked:
-    """format: mlflow, trackio or wandb; settings: in the user's words; notes: of the reading"""
+    """format: mlflow, trackio or wandb; settings: in the user's words; notes: of the reading;
+    files: where the run kept what it saved, such as checkpoints, if known
+    """
 
     format: str
     cells: Cells
     settings: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    files: Path | None = None
 
 
 def of_entries(entries: Iterable[tuple[str, int, float, float]]) -> Cells:

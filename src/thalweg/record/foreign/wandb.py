@@ -38,6 +38,9 @@ _ROW = b"\x12"
 _NUMBERED = re.compile(rb"\x08[\x80-\xff]*[\x00-\x7f]([\x12\x1a])", re.DOTALL)
 """The head of most records: their number, then a History or a Summary."""
 
+FILES = "files"
+"""The folder beside it in which a run keeps what it saves."""
+
 _KINDS, _BYTES, _LONG = 7, 2, 1 << 7
 """The bits of a field's head that tell its kind; that of bytes; heads of two bytes and more."""
 
@@ -67,7 +70,7 @@ def read_wandb(path: Path) -> Tracked:
     if not gathered.num_rows:
         raise DataError(f"{path} holds no history" + (f": it {wrong}" if wrong else ""))
     notes = (f"{path.name} {wrong}: read up to there",) if wrong else ()
-    return Tracked("wandb", gathered.cells(), settings, notes)
+    return Tracked("wandb", gathered.cells(), settings, notes, path.parent / FILES)
 
 
 def _records(raw: bytes) -> tuple[list[bytes], str]:
