@@ -15,11 +15,13 @@ from thalweg.health.holders import (
     made_anew,
     no_gradient,
     not_held,
+    one_of_many,
     resting,
+    table_passed_by,
     unregistered,
 )
 from thalweg.health.made import made, named, short
-from thalweg.health.pairing import masked, pairing
+from thalweg.health.pairing import masked, maximised, pairing
 from thalweg.health.signals import (
     collapsed,
     dead_units,
@@ -27,10 +29,11 @@ from thalweg.health.signals import (
     inputs,
     no_normalisation,
     saturated_units,
+    unmeasured_norms,
     vanishing,
     wrong_mode,
 )
-from thalweg.health.updates import cut, flat, lost_updates, no_zero_grad, zeroed_too_early
+from thalweg.health.updates import cut, flat, lost_updates, no_zero_grad, undone, zeroed_too_early
 from thalweg.types import Finding
 
 Steps = Sequence[StepFacts]
@@ -70,6 +73,7 @@ def all_alike(setup: Setup, steps: Steps) -> Iterator[Finding]:
     matrices = [weight for weight in layers if weight.units > 1]
     alike = [weight for weight in matrices if weight.initial in ("zero", "constant")]
     zero = [weight for weight in alike if weight.initial == "zero"]
+    bare = [w for w in setup.weights if w.is_trainable and w.initial == "zero" and w not in zero]
     hidden = [w for w in alike if w is not layers[-1] and w.initial == "constant"]
     if len(matrices) > 1 and len(zero) == len(matrices):
         text = f"every layer begins with zeros: {named(zero)}"
@@ -78,13 +82,18 @@ def all_alike(setup: Setup, steps: Steps) -> Iterator[Finding]:
         sure = 0.95 if len(alike) > 1 else 0.8
         text = f"all weights of {named(hidden)} begin with one value, so its units stay alike"
         yield made("TW303", 0, sure, text, numbers={"layers": len(hidden)})
-    elif zero and len(steps) > 1:
-        yield from stuck_at_zero(zero, steps)
+    elif (zero or bare) and len(steps) > 1:
+        yield from stuck_at_zero([*zero, *bare], steps)
 
 
 def is_matrix(weight: Weight) -> bool:
     """Does it join several inputs to several units?"""
     return weight.is_trainable and weight.inputs > 1 and weight.units > 1
+
+
+def is_turned(weight: Weight) -> bool:
+    """Does a recurrent layer multiply its state by it, again and again?"""
+    return "weight_hh" in weight.name and weight.inputs == 0
 
 
 def stuck_at_zero(zero: Sequence[Weight], steps: Steps) -> Iterator[Finding]:
@@ -101,12 +110,13 @@ def stuck_at_zero(zero: Sequence[Weight], steps: Steps) -> Iterator[Finding]:
 def scale(setup: Setup, steps: Steps) -> Iterator[Finding]:
     """Weights drawn far too large or too small."""
     drawn = [weight for weight in setup.weights if is_matrix(weight) and weight.initial == "drawn"]
-    large = [weight for weight in drawn if weight.gain > LARGE_GAIN]
+    turns = [w for w in setup.weights if w.is_trainable and is_turned(w) and w.initial == "drawn"]
+    large = [weight for weight in (*drawn, *turns) if weight.gain > LARGE_GAIN]
     if len(drawn) > 1 and all(weight.gain > ALL_LARGE for weight in drawn):
         large = drawn
     if large:
         worst = max(large, key=lambda weight: weight.gain)
-        is_sure = worst.gain > VERY_LARGE_GAIN
+        is_sure = worst.gain > VERY_LARGE_GAIN or is_turned(worst)
         text = (
             f"the variance of {named([worst])} is {short(worst.gain)} / inputs: usual is 0.3 to 2"
         )
@@ -133,6 +143,8 @@ CHECKS: tuple[Check, ...] = (
     not_held,
     unregistered,
     made_anew,
+    one_of_many,
+    table_passed_by,
     resting,
     no_gradient,
     empty_inputs,
@@ -140,12 +152,15 @@ CHECKS: tuple[Check, ...] = (
     scale,
     inputs,
     pairing,
+    maximised,
     masked,
     wrong_mode,
+    unmeasured_norms,
     cut,
     flat,
     zeroed_too_early,
     no_zero_grad,
+    undone,
     lost_updates,
     dead_units,
     saturated_units,

@@ -46,8 +46,10 @@ def is_data(module: nn.Module, x: Tensor) -> bool:
     return isinstance(module, FIRST) and x.is_floating_point() and not x.requires_grad
 
 
-def columns_of(name: str, module: nn.Module, x: Tensor) -> Columns | None:
-    """The sizes of a first layer's inputs; None where there are too few samples."""
+def columns_of(name: str, module: nn.Module, x: Tensor, *, is_given: bool = True) -> Columns | None:
+    """The sizes of a first layer's inputs; None where there are too few samples. is_given: the
+    model was given these
+    """
     rows = flat(x, module)
     if rows is None or rows.shape[0] < 2:
         return None
@@ -57,7 +59,7 @@ def columns_of(name: str, module: nn.Module, x: Tensor) -> Columns | None:
     num_apart, are_one = (0, False) if bad or is_picture(module) else apart(rows)
     varied = (std > 0).nonzero().flatten()
     if bad or len(varied) == 0:
-        return Columns(name, rows.shape[1], 0.0, 0, 0.0, 0, 0.0, 0, 0.0, bad)
+        return Columns(name, rows.shape[1], 0.0, 0, 0.0, 0, 0.0, 0, 0.0, bad, is_given=is_given)
     sizes, centres = rms[varied], mean[varied] / std[varied]
     high, low, off = int(sizes.argmax()), int(sizes.argmin()), int(centres.argmax())
     return Columns(
@@ -73,6 +75,7 @@ def columns_of(name: str, module: nn.Module, x: Tensor) -> Columns | None:
         num_nonfinite=0,
         num_apart=num_apart,
         are_one=are_one,
+        is_given=is_given,
     )
 
 
