@@ -111,8 +111,9 @@ class Columns:
     largest, smallest: root mean squares of the columns, constant ones left out, and their places;
     off_centre: the largest |mean| / standard deviation, and its place; row_norm: the median over
     samples; num_nonfinite: values
-    num_apart: columns that vary, those of next to no size left out; are_one: each of these is a
-    multiple of every other, up to a shift; is_given: the model was given these very values
+    num_apart: columns that vary, those of next to no size left out; directions: 1 or 2 where all
+    of these are multiples of so many, up to a shift, 0 where they are not
+    is_given: the model was given these very values
     """
 
     module: str
@@ -126,7 +127,7 @@ class Columns:
     row_norm: float
     num_nonfinite: int
     num_apart: int = 0
-    are_one: bool = False
+    directions: int = 0
     is_given: bool = True
 
 
@@ -174,7 +175,8 @@ class LossGraph:
     flat: a function on the way whose slope is 0 everywhere, such as "round"; "" where there is none
     orphans: layers' weights that nothing but this graph holds; past: of weights with few units, the
     weights that the loss reaches without them
-    is_maximised: it is a cross-entropy times a number below 0
+    is_maximised: it is a cross-entropy times a number below 0; reduction: of a loss that is torch's
+    own and nothing more, 1 for its mean, 0 else
     """
 
     value: float
@@ -188,6 +190,7 @@ class LossGraph:
     orphans: int = 0
     past: tuple[tuple[str, frozenset[str]], ...] = ()
     is_maximised: bool = False
+    reduction: int = 0
 
 
 @dataclass(frozen=True, slots=True)

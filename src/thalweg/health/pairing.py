@@ -27,6 +27,7 @@ class Pair:
 
 _SQUASHED = "cross_entropy applies softmax itself: behind a {0} its probabilities stay nearly even"
 _TWICE = "binary_cross_entropy_with_logits applies the sigmoid itself: behind a {0} it is confined"
+_AGAIN = "the outputs are squashed twice: behind a {0} what comes out stays nearly even"
 _EXP_TWICE = "poisson_nll_loss takes the exponential itself: behind a {0} no rate below 1 is left"
 _RATE = "leave the {} out, or say log_input=False"
 
@@ -74,6 +75,9 @@ PAIRS = {
         0.6,
         is_sure=False,
     ),
+    ("softmax", "softmax"): Pair(_AGAIN, RAW, 0.95),
+    ("sigmoid", "softmax"): Pair(_AGAIN, RAW, 0.85),
+    ("sigmoid", "sigmoid"): Pair(_AGAIN, RAW, 0.9),
     ("poisson", "softplus"): Pair(_EXP_TWICE, _RATE, 0.85),
     ("poisson", "exp"): Pair(_EXP_TWICE, _RATE, 0.9),
     ("poisson", "relu"): Pair(_EXP_TWICE, _RATE, 0.6, is_sure=False),
@@ -110,14 +114,15 @@ def pairing(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
     for step in steps[:2]:
         links = step.loss.links if step.loss is not None else ()
         seen = joined(seen, step.targets)
-        found = [finding for link in links for finding in _of(link, seen)]
+        is_nan = step.loss is not None and math.isnan(step.loss.value)
+        found = [each for link in links for each in _of(link, seen, is_nan=is_nan)]
         if not found:
             continue
         yield max(found, key=lambda finding: finding.confidence)
         return
 
 
-def _of(link: Link, targets: Targets | None) -> Iterator[Finding]:
+def _of(link: Link, targets: Targets | None, *, is_nan: bool) -> Iterator[Finding]:
     numbers = {"loss": link.loss, "last_layer": link.before, "width": link.width}
     pair = PAIRS.get((link.loss, link.before))
     if pair is not None and not is_two_of_one(link):
@@ -126,6 +131,9 @@ def _of(link: Link, targets: Targets | None) -> Iterator[Finding]:
         yield made(
             "TW305", 1, pair.confidence, text, numbers=numbers, severity=severity, pairing=what
         )
+    if (link.loss, link.before) == ("log", "layer") and is_nan:
+        text = "a logarithm is taken of raw outputs, which may be below 0, and the loss is NaN"
+        yield made("TW305", 1, 0.9, text, numbers=numbers, pairing=LOGS)
     if link.spread:
         text = f"the model's output is spread from {link.spread}: each is compared with all others'"
         what = "give output and target one shape, such as output.squeeze(1) or target.unsqueeze(1)"
@@ -269,7 +277,7 @@ def masked(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
     facts = [step for step in steps[:2] if step.loss is not None]
     broken = next((s for s in facts if math.isnan(value_of(s)) and is_of_classes(s)), None)
     if broken is not None:
-        if broken.outputs_finite:
+        if broken.outputs_finite and not is_of_raw_logs(broken):
             text = "the loss is NaN while every output of the model is finite"
             yield made("TW310", broken.number, 0.9, text, numbers={"loss": "nan"})
         return
@@ -282,6 +290,12 @@ def masked(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
     ):
         text = f"at step {zero[0].number} the loss and every gradient were exactly 0"
         yield made("TW310", zero[0].number, 0.75, text, numbers={"loss": 0.0})
+
+
+def is_of_raw_logs(step: StepFacts) -> bool:
+    """Is a logarithm taken of what may be below 0?"""
+    links = step.loss.links if step.loss is not None else ()
+    return any((link.loss, link.before) == ("log", "layer") for link in links)
 
 
 def is_a_mask(step: StepFacts) -> bool:

@@ -5,6 +5,7 @@ Each check is a function of the setup and of the steps seen so far, in the table
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 from thalweg.facts import Setup, StepFacts, Weight
@@ -12,6 +13,7 @@ from thalweg.health.capacity import dropout, empty_inputs, few_directions, narro
 from thalweg.health.holders import (
     drawn_and_frozen,
     frozen,
+    last_run,
     made_anew,
     no_gradient,
     not_held,
@@ -23,6 +25,7 @@ from thalweg.health.holders import (
 from thalweg.health.made import made, named, short
 from thalweg.health.pairing import masked, maximised, pairing
 from thalweg.health.signals import (
+    LARGE_INPUT,
     collapsed,
     dead_units,
     grown,
@@ -46,6 +49,9 @@ DOUBTFUL = 0.35
 Check = Callable[[Setup, Steps], Iterator[Finding]]
 
 LARGE_GAIN, VERY_LARGE_GAIN, SMALL_GAIN = 30.0, 100.0, 1e-4
+SURE = 2.5
+"""A first loss is at most this much, in nats, and that many times the loss of even guesses."""
+
 ALL_LARGE, ALL_SMALL = 6.0, 1e-3
 """Variance x inputs of a weight, and of every one; usual initialisations lie between 0.3 and 2."""
 
@@ -137,6 +143,27 @@ def scale(setup: Setup, steps: Steps) -> Iterator[Finding]:
         yield made("TW303", 1, sure, text, numbers={"gain": least.gain, "layers": len(hidden)})
 
 
+def begins_sure(setup: Setup, steps: Steps) -> Iterator[Finding]:
+    """A fresh classifier that begins far above the loss of even guesses."""
+    step = steps[0] if steps else None
+    matrices = [weight for weight in setup.weights if weight.inputs]
+    head = last_run(matrices, steps)
+    if step is None or step.loss is None or head is None or head.initial != "drawn":
+        return
+    links = [link for link in step.loss.links if (link.loss, link.before) == ("nll", "log_softmax")]
+    widths = {link.width for link in links} & {head.units}
+    is_large = step.columns is not None and step.columns.largest > LARGE_INPUT
+    if step.loss.reduction == 1 and widths and not is_large:
+        even, value = math.log(head.units), step.loss.value
+        if value > SURE * even + SURE:
+            text = (
+                f"the first loss is {short(value)}, and even guesses among {head.units} classes "
+                f"cost {short(even)}: the model begins sure of wrong answers"
+            )
+            numbers = {"loss": value, "even": even}
+            yield made("TW303", 1, 0.8, text, numbers=numbers)
+
+
 CHECKS: tuple[Check, ...] = (
     frozen,
     drawn_and_frozen,
@@ -150,6 +177,7 @@ CHECKS: tuple[Check, ...] = (
     empty_inputs,
     all_alike,
     scale,
+    begins_sure,
     inputs,
     pairing,
     maximised,

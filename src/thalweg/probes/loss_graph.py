@@ -66,6 +66,9 @@ SCALING = ("Mul", "Div", "Neg", "Sub", "Rsub")
 NORMALISED = re.compile(r"Norm|Rsqrt|Std|Var(?!iable)")
 SELF_NORMALISED = re.compile(r"^Elu|^Sin$|^Cos$")
 
+TWICE = ("Softmax", "Sigmoid")
+"""Units that are not applied to one of their kind."""
+
 PICKING = ("Gather", "Index", "Squeeze", "View", "Diagonal")
 """Nodes that pick the log-probability of one class for each sample."""
 
@@ -105,7 +108,8 @@ def read_loss(loss: Tensor, names: Mapping[int, str]) -> LossGraph:
         flat=next((kind.lower() for kind in FLAT if kind in kinds), ""),
         orphans=orphans(found.weights, names),
         is_maximised=is_maximised(loss.grad_fn, value),
-        past=past_few(loss.grad_fn, found.weights, names) if is_of_classes(links) else (),
+        past=past_few(loss.grad_fn, found.weights, names, FEW if is_of_classes(links) else 1),
+        reduction=int(getattr(loss.grad_fn, "_saved_reduction", 0) == 1),
     )
 
 
@@ -145,10 +149,10 @@ def is_of_classes(links: Sequence[Link]) -> bool:
 
 
 def past_few(
-    root: Any, weights: Mapping[int, Tensor], names: Mapping[int, str]
+    root: Any, weights: Mapping[int, Tensor], names: Mapping[int, str], most: int
 ) -> tuple[tuple[str, frozenset[str]], ...]:
-    """Of each layer with few units, the weights that the loss reaches past it."""
-    few = [i for i, p in weights.items() if i in names and min(p.shape[0], p[0].numel()) <= FEW]
+    """Of each layer with few units, `most` of them, the weights that the loss reaches past it."""
+    few = [i for i, p in weights.items() if i in names and min(p.shape[0], p[0].numel()) <= most]
     rows = ((names[i], past(root, i)) for i in few[:MOST_FEW])
     return tuple((name, frozenset(names[i] for i in found if i in names)) for name, found in rows)
 
@@ -169,6 +173,10 @@ def links_of(root: Any) -> Iterator[Link]:
         elif kind == "LogSoftmax":
             before = unclamped(first_below(node)[0])
             yield Link("log_softmax", name_of(before), width_of(node), dim_of(node))
+        elif kind in TWICE and name_of(first_below(node)[0]) in (UNITS[kind], "softmax"):
+            yield link(UNITS[kind], *first_below(node))
+        elif kind == "Log":
+            yield Link("log", name_of(first_below(node)[0]), width_of(node))
         elif kind == "Sub":
             yield from difference(node)
             yield from poisson(node)
