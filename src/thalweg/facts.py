@@ -15,8 +15,9 @@ class Weight:
     """A parameter as it stands before the first step; one that is tied counts once.
 
     module, kind: the module that holds it and that one's class; inputs, units: of its matrix, 0
-    where it is none; gain: its variance x inputs, about 0.3 to 2 for a usual initialisation;
-    is_held: by the optimizers that are watched; is_held_elsewhere: by another one
+    where it is none, and of a table no inputs
+    gain: its variance x inputs, about 0.3 to 2 for a usual initialisation; is_held: by the
+    optimizers that are watched; is_held_elsewhere: by another one
     is_fresh: its values look as just drawn, from sharp bounds or a normal curve, and no other
     weight of the model is a copy of it
     """

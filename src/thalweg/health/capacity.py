@@ -13,7 +13,8 @@ from thalweg.types import Finding
 Steps = Sequence[StepFacts]
 
 FEWEST_CLASSES = 5
-FEWEST_COLUMNS = 4
+FEWEST_COLUMNS, FEWEST_OF_TWO = 4, 16
+"""Columns from which it is odd that all say one thing, or two."""
 
 MUCH, VERY_MUCH, ALL = 0.75, 0.9, 1.0
 """Shares that a dropout drops; 0.1 to 0.5 is usual."""
@@ -48,7 +49,7 @@ def few_directions(setup: Setup, steps: Steps) -> Iterator[Finding]:
     if columns.directions == 1 and count >= FEWEST_COLUMNS:
         text = f"the inputs say one thing {count} times: {where} is a multiple of every other"
         yield made("TW202", 1, 0.8, text, numbers=numbers, remedy=MIXED)
-    elif columns.directions == 2 and count >= 2 * FEWEST_COLUMNS:
+    elif columns.directions == 2 and count >= FEWEST_OF_TWO:
         text = f"the inputs say two things in {count} columns: {where} is made of the same two"
         yield made("TW202", 1, 0.6, text, numbers=numbers, remedy=MIXED)
 

@@ -136,7 +136,7 @@ def table_passed_by(setup: Setup, steps: Steps) -> Iterator[Finding]:
     ran = {each.module for each in step.ran}
     arrived = {moved.name for moved in step.moved if moved.arrived is not None}
     for weight in setup.weights:
-        is_table = weight.kind == "Embedding" and weight.size % columns.count == 0
+        is_table = weight.kind == "Embedding" and weight.units == columns.count
         is_to_train = weight.is_trainable and weight.is_held
         if is_table and is_to_train and weight.module not in ran and weight.name not in arrived:
             text = (

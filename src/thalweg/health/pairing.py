@@ -238,7 +238,8 @@ def is_class_ids(targets: Targets) -> bool:
     if not (targets.are_whole and enough and is_few and is_full):
         return False
     rarest = min(counts.values()) * len(counts) / targets.num
-    return rarest > NONE_RARE or (rarest > RARE and are_even(list(counts.values())))
+    is_known = targets.num >= 8 * len(counts)
+    return rarest > NONE_RARE or (is_known and rarest > RARE and are_even(list(counts.values())))
 
 
 def are_even(counts: Sequence[int]) -> bool:

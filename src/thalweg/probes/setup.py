@@ -166,7 +166,9 @@ def weight_of(
 
 
 def fans(p: Tensor, module: nn.Module) -> tuple[int, int]:
-    """Inputs and units of a weight; zeros where it is no matrix."""
+    """Inputs and units of a weight; zeros where it is no matrix. A table has no inputs."""
+    if is_table(p, module):
+        return 0, p.shape[1]
     if not isinstance(module, SPREAD_OUT) or p.ndim < 2 or not p.is_floating_point():
         return 0, 0
     if isinstance(module, nn.modules.conv._ConvTransposeNd):
