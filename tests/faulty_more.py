@@ -118,17 +118,11 @@ def logarithm_of_raw_outputs():
 
 @faulty("TW305")
 def class_numbers_in_two_small_batches():
-    batches = (
-        (x, (torch.arange(24) * (3 + i) % 10))
-        for i, (x, _) in enumerate(points(inputs=16, size=24))
-    )
-    batches = list(batches)
-    batches[0] = batches[0][0], batches[0][1].clamp(max=8)
-    return train(
-        nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 1)),
-        by(lambda o, y: functional.mse_loss(o[:, 0], y.float())),
-        [(torch.cat([x, x]), torch.cat([y, y])) for x, y in batches],
-    )
+    """The first batch has no 8."""
+    batches = [(x, torch.arange(48) * 7 % 10) for x, _ in points(inputs=16, size=48)]
+    batches[0][1][batches[0][1] == 8] = 9
+    loss = by(lambda o, y: functional.mse_loss(o[:, 0], y.float()))
+    return train(mlp(inputs=16, outputs=1), loss, batches)
 
 
 # ------------------------------------------------------------ who is trained
