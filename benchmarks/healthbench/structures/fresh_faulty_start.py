@@ -239,7 +239,7 @@ def prices_of_ten_thousand_into_an_lstm() -> Built:
     return classify(net, optim.Adam(net.parameters(), 1e-3), series(offset=10_000.0))
 
 
-@ROWS.of("TW208", "TW301")
+@ROWS.of("TW208", "TW301", "TW104")
 def pixels_divided_away_as_whole_numbers() -> Built:
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
     batches = [((x.long() // 256).float(), y) for x, y in glyphs(top=255.0)]
