@@ -176,8 +176,8 @@ class LossGraph:
     flat: a function on the way whose slope is 0 everywhere, such as "round"; "" where there is none
     orphans: layers' weights that nothing but this graph holds; past: of weights with few units, the
     weights that the loss reaches without them
-    is_maximised: it is a cross-entropy times a number below 0; reduction: of a loss that is torch's
-    own and nothing more, 1 for its mean, 0 else
+    is_maximised: it is a cross-entropy times a number below 0; is_mean: it is the mean of one of
+    torch's own losses, times nothing
     """
 
     value: float
@@ -191,7 +191,7 @@ class LossGraph:
     orphans: int = 0
     past: tuple[tuple[str, frozenset[str]], ...] = ()
     is_maximised: bool = False
-    reduction: int = 0
+    is_mean: bool = False
 
 
 @dataclass(frozen=True, slots=True)

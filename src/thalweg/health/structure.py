@@ -49,11 +49,11 @@ DOUBTFUL = 0.35
 Check = Callable[[Setup, Steps], Iterator[Finding]]
 
 LARGE_GAIN, VERY_LARGE_GAIN, SMALL_GAIN = 30.0, 100.0, 1e-4
-SURE = 2.5
-"""A first loss is at most this much, in nats, and that many times the loss of even guesses."""
-
 ALL_LARGE, ALL_SMALL = 6.0, 1e-3
 """Variance x inputs of a weight, and of every one; usual initialisations lie between 0.3 and 2."""
+
+SURE = 2.5
+"""A first loss is at most this much, in nats, beyond as many times the loss of even guesses."""
 
 
 def structural(setup: Setup, steps: Steps = ()) -> list[Finding]:
@@ -153,7 +153,7 @@ def begins_sure(setup: Setup, steps: Steps) -> Iterator[Finding]:
     links = [link for link in step.loss.links if (link.loss, link.before) == ("nll", "log_softmax")]
     widths = {link.width for link in links} & {head.units}
     is_large = step.columns is not None and step.columns.largest > LARGE_INPUT
-    if step.loss.reduction == 1 and widths and not is_large:
+    if step.loss.is_mean and widths and not is_large:
         even, value = math.log(head.units), step.loss.value
         if value > SURE * even + SURE:
             text = (

@@ -61,7 +61,8 @@ UNITS = {
 }
 """Nodes that say what a last layer is, in words."""
 
-SCALING = ("Mul", "Div", "Neg", "Sub", "Rsub")
+SCALING = ("Mul", "Div", "Neg", "Sub", "Rsub", "Add")
+"""Nodes between a mean over samples and what is spread over them."""
 
 NORMALISED = re.compile(r"Norm|Rsqrt|Std|Var(?!iable)")
 SELF_NORMALISED = re.compile(r"^Elu|^Sin$|^Cos$")
@@ -109,7 +110,7 @@ def read_loss(loss: Tensor, names: Mapping[int, str]) -> LossGraph:
         orphans=orphans(found.weights, names),
         is_maximised=is_maximised(loss.grad_fn, value),
         past=past_few(loss.grad_fn, found.weights, names, FEW if is_of_classes(links) else 1),
-        reduction=int(getattr(loss.grad_fn, "_saved_reduction", 0) == 1),
+        is_mean=getattr(loss.grad_fn, "_saved_reduction", 0) == 1,
     )
 
 
@@ -308,7 +309,7 @@ def poisson(node: Any) -> Iterator[Link]:
 def spread_by_hand(root: Any) -> Iterator[Link]:
     """A mean or sum over (n, n), of products of a column or row with a constant."""
     node = root
-    while kind_of(node) in (*SCALING, "Add") and shape_of(node) == () and len(below(node)) == 1:
+    while kind_of(node) in SCALING and shape_of(node) == () and len(below(node)) == 1:
         node = below(node)[0]
     if kind_of(node) not in REDUCED or shape_of(node) != () or len(below(node)) != 1:
         return
@@ -317,7 +318,7 @@ def spread_by_hand(root: Any) -> Iterator[Link]:
     seen: set[Any] = set()
     while waiting and len(seen) < MOST_IN_HEAD:
         node = waiting.pop()
-        if node in seen or kind_of(node) not in (*SCALING, "Add"):
+        if node in seen or kind_of(node) not in SCALING:
             continue
         seen.add(node)
         nodes = below(node)
