@@ -672,6 +672,8 @@ def dropout_and_batch_norm():
 @sound
 def frozen_batch_norm():
     net = deep(3, norm=nn.BatchNorm1d)
+    for x, _ in points():
+        net(x)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm1d):
             module.eval()

@@ -8,13 +8,23 @@ import pytest
 
 import faulty_details  # noqa: F401  (these enter their programs)
 import faulty_models  # noqa: F401
+import faulty_more  # noqa: F401
 import faulty_programs  # noqa: F401
 import sound_details  # noqa: F401
 import sound_models  # noqa: F401
+import sound_more  # noqa: F401
 import sound_programs  # noqa: F401
 from looked_at import AT_MOST_WARNED, FAULTY, SOUND
 
-LATEST = {"TW308": 2, "TW306": 2, "every_label_of_the_second_batch_masked": 2}
+LATEST = {
+    "TW308": 2,
+    "TW306": 2,
+    "every_label_of_the_second_batch_masked": 2,
+    "class_numbers_in_two_small_batches": 2,
+    "first_state_loaded_at_every_step": 2,
+    "both_factors_zero": 2,
+    "factors_times_zero": 2,
+}
 """The step by which a fault must be named, by code or program, where it is not the first."""
 
 

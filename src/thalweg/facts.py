@@ -15,8 +15,9 @@ class Weight:
     """A parameter as it stands before the first step; one that is tied counts once.
 
     module, kind: the module that holds it and that one's class; inputs, units: of its matrix, 0
-    where it is none; gain: its variance x inputs, about 0.3 to 2 for a usual initialisation;
-    is_held: by the optimizers that are watched; is_held_elsewhere: by another one
+    where it is none, and of a table no inputs
+    gain: its variance x inputs, about 0.3 to 2 for a usual initialisation; is_held: by the
+    optimizers that are watched; is_held_elsewhere: by another one
     is_fresh: its values look as just drawn, from sharp bounds or a normal curve, and no other
     weight of the model is a copy of it
     """
@@ -60,6 +61,7 @@ class Setup:
     in the model
     sensitive: modules that act otherwise in training, such as dropout and batch norm
     dropouts: those that drop, with the share that they drop
+    unmeasured: batch norms whose running statistics are as they were made, 0 and 1
     """
 
     weights: tuple[Weight, ...]
@@ -71,6 +73,7 @@ class Setup:
     sensitive: tuple[str, ...]
     optimizer: str
     dropouts: tuple[tuple[str, float], ...] = ()
+    unmeasured: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,7 @@ class Ran:
     were 0 for all rows; saturated: the share of values within 1% of a bound
     rms: of its output; spread: how far rows differ in it, as a share of rms
     cut_from: the module whose output came in without its graph; "?": not known which
+    times: how often it ran in the step
     """
 
     module: str
@@ -98,6 +102,7 @@ class Ran:
     rms: float = 1.0
     spread: float = 1.0
     cut_from: str = ""
+    times: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +112,9 @@ class Columns:
     largest, smallest: root mean squares of the columns, constant ones left out, and their places;
     off_centre: the largest |mean| / standard deviation, and its place; row_norm: the median over
     samples; num_nonfinite: values
-    num_apart: columns that vary, those of next to no size left out; are_one: each of these is a
-    multiple of every other, up to a shift
+    num_apart: columns that vary, those of next to no size left out; directions: 1 or 2 where all
+    of these are multiples of so many, up to a shift, 0 where they are not
+    is_given: the model was given these very values
     """
 
     module: str
@@ -122,7 +128,8 @@ class Columns:
     row_norm: float
     num_nonfinite: int
     num_apart: int = 0
-    are_one: bool = False
+    directions: int = 0
+    is_given: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +137,8 @@ class Link:
     """A loss, and what stands before it: "cross_entropy" before "softmax".
 
     width: how many classes or values the loss takes of a sample; dim: of the softmax, where it is
-    not over the classes, else None; spread: a broadcast between model and loss, "(8, 1) to (8, 8)"
+    not over the classes, else None (0: over the samples); spread: a broadcast between model and
+    loss, "(8, 1) to (8, 8)"
     """
 
     loss: str
@@ -142,23 +150,20 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """The targets of a squared loss, found again from its gradient.
+    """The targets of a distance or of a `bce_with_logits`, found again from its gradient.
 
-    are_whole: they are whole numbers; num_distinct of them; lowest, highest; rarest: the count of
-    the rarest by that of an even share; outputs: how many the model gives for a sample; num: found
-    are_even: their counts differ no more than by chance; is_spread: one number stands for all
-    outputs of a sample
+    are_whole: they are whole numbers; lowest, highest; outputs: how many the model gives for a
+    sample; num: found; is_spread: one number stands for all outputs of a sample
+    counts: how often each whole number is there, by number; empty where there are too many
     """
 
     are_whole: bool
-    num_distinct: int
     lowest: float
     highest: float
-    rarest: float
     outputs: int
     num: int
-    are_even: bool = False
     is_spread: bool = False
+    counts: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +176,8 @@ class LossGraph:
     flat: a function on the way whose slope is 0 everywhere, such as "round"; "" where there is none
     orphans: layers' weights that nothing but this graph holds; past: of weights with few units, the
     weights that the loss reaches without them
+    is_maximised: it is a cross-entropy times a number below 0; is_mean: it is the mean of one of
+    torch's own losses, times nothing
     """
 
     value: float
@@ -183,6 +190,8 @@ class LossGraph:
     flat: str = ""
     orphans: int = 0
     past: tuple[tuple[str, frozenset[str]], ...] = ()
+    is_maximised: bool = False
+    is_mean: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +201,8 @@ class Moved:
     norm: of the weight; gradient: its norm, None where there is none; arrived: the largest norm
     that a backward pass brought since the step before; changed: the share of the elements with a
     gradient that the step changed; lost_at_peak: the share that would be lost to rounding at the
-    schedule's highest rate
+    schedule's highest rate; is_undone: it stood, before this step, where it had stood before the
+    step before, which had changed it
     """
 
     name: str
@@ -201,6 +211,7 @@ class Moved:
     arrived: float | None
     changed: float | None = None
     lost_at_peak: float = 0.0
+    is_undone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from thalweg.types import Finding
 Steps = Sequence[StepFacts]
 
 FEWEST_CLASSES = 5
-FEWEST_COLUMNS = 4
+FEWEST_COLUMNS, FEWEST_OF_TWO = 4, 16
+"""Columns from which it is odd that all say one thing, or two."""
 
 MUCH, VERY_MUCH, ALL = 0.75, 0.9, 1.0
 """Shares that a dropout drops; 0.1 to 0.5 is usual."""
@@ -41,13 +42,16 @@ def empty_inputs(setup: Setup, steps: Steps) -> Iterator[Finding]:
 def few_directions(setup: Setup, steps: Steps) -> Iterator[Finding]:
     """Columns that all say one thing."""
     columns = steps[0].columns if steps else None
-    if columns is not None and columns.are_one and columns.num_apart >= FEWEST_COLUMNS:
-        text = (
-            f"the inputs say one thing {columns.num_apart} times: each column that goes into "
-            f"'{columns.module}' is a multiple of every other"
-        )
-        numbers = {"columns": columns.num_apart, "directions": 1}
+    if columns is None or not columns.directions:
+        return
+    count, where = columns.num_apart, f"each column that goes into '{columns.module}'"
+    numbers = {"columns": count, "directions": columns.directions}
+    if columns.directions == 1 and count >= FEWEST_COLUMNS:
+        text = f"the inputs say one thing {count} times: {where} is a multiple of every other"
         yield made("TW202", 1, 0.8, text, numbers=numbers, remedy=MIXED)
+    elif columns.directions == 2 and count >= FEWEST_OF_TWO:
+        text = f"the inputs say two things in {count} columns: {where} is made of the same two"
+        yield made("TW202", 1, 0.6, text, numbers=numbers, remedy=MIXED)
 
 
 # ------------------------------------------------------------ layers
@@ -58,7 +62,10 @@ def narrow(setup: Setup, steps: Steps) -> Iterator[Finding]:
     step = steps[0] if steps else None
     matrices = [weight for weight in setup.weights if weight.inputs]
     head = last_run(matrices, steps)
-    if step is None or head is None or not is_of_classes(step, head.units):
+    if step is None or head is None:
+        return
+    if not is_of_classes(step, head.units):
+        yield from one_relu(matrices, head, step)
         return
     ran = {each.module: each for each in step.ran}
     limit = max(1.0, math.log2(head.units) / 2)
@@ -77,6 +84,26 @@ def narrow(setup: Setup, steps: Steps) -> Iterator[Finding]:
             numbers = {"units": units, "classes": head.units, "module": weight.module}
             sure = 0.7 if units == 1 else 0.6
             yield made("TW202", 1, sure, text, numbers=numbers, remedy=remedy)
+            return
+
+
+def one_relu(matrices: Sequence[Weight], head: Weight, step: StepFacts) -> Iterator[Finding]:
+    """A single unit with a relu, through which all must go: flat wherever it is below 0."""
+    ran = {each.module: each for each in step.ran}
+    for weight in matrices:
+        is_one = weight.units == 1 and weight.inputs > 1 and weight is not head
+        if not is_one or weight.module not in ran or step.loss is None:
+            continue
+        following = next_of(weight, matrices, step)
+        is_bent = following is not None and following.unit == "relu"
+        if is_bent and is_passage(weight, head, matrices, step):
+            text = (
+                f"all must go through the one unit of '{weight.module}' and a relu: samples for "
+                "which it is below 0 all get one answer"
+            )
+            numbers = {"units": 1, "module": weight.module}
+            remedy = "give it more units; usual is 32 and more"
+            yield made("TW202", 1, 0.6, text, numbers=numbers, remedy=remedy)
             return
 
 

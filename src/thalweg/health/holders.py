@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from thalweg.facts import Setup, StepFacts, Weight
@@ -89,6 +90,62 @@ def made_anew(setup: Setup, steps: Steps) -> Iterator[Finding]:
         )
         remedy = "make the layer once, in __init__, and use it in forward"
         yield made("TW307", 1, 0.9, text, numbers={"weights": loss.orphans}, remedy=remedy)
+
+
+def one_of_many(setup: Setup, steps: Steps) -> Iterator[Finding]:
+    """Layers of a list of which one ran as often as there are layers, and the others never."""
+    times = {ran.module: ran.times for ran in steps[0].ran} if steps else {}
+    for (before, _, _), modules in lists_of(setup.weights).items():
+        ran = [module for module in modules if module in times]
+        is_one = len(ran) == 1 and len(modules) > 1
+        if is_one and times[ran[0]] == len(modules) * min(times.values()):
+            text = (
+                f"'{ran[0]}' ran {times[ran[0]]} times, and the other {len(modules) - 1} layers of "
+                f"'{before.rstrip('.')}' never did"
+            )
+            remedy = "in the loop over the layers, call the layer of the loop, not one fixed layer"
+            numbers = {"layers": len(modules), "times": times[ran[0]]}
+            yield made("TW307", 1, 0.92, text, numbers=numbers, remedy=remedy)
+            return
+
+
+def lists_of(weights: Sequence[Weight]) -> dict[tuple[str, str, str], list[str]]:
+    """Modules that differ by one number in their path, with what stands before and after it.
+
+    >>> lists_of([Weight(f"a.{i}.weight", f"a.{i}", "Linear", 4, "", True, True) for i in (0, 1)])
+    {('a.', 'Linear', ''): ['a.0', 'a.1']}
+    """
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for weight in weights:
+        for match in re.finditer(r"(?<![^.])\d+(?![^.])", weight.module):
+            key = weight.module[: match.start()], weight.kind, weight.module[match.end() :]
+            modules = found.setdefault(key, [])
+            if weight.module not in modules:
+                modules.append(weight.module)
+    return found
+
+
+def table_passed_by(setup: Setup, steps: Steps) -> Iterator[Finding]:
+    """An embedding that never ran, before a layer that was given values of its width without a
+    graph: its weights were read past it.
+    """
+    step = steps[0] if steps else None
+    columns = step.columns if step is not None else None
+    if step is None or columns is None or columns.is_given:
+        return
+    ran = {each.module for each in step.ran}
+    arrived = {moved.name for moved in step.moved if moved.arrived is not None}
+    for weight in setup.weights:
+        is_table = weight.kind == "Embedding" and weight.units == columns.count
+        is_to_train = weight.is_trainable and weight.is_held
+        if is_table and is_to_train and weight.module not in ran and weight.name not in arrived:
+            text = (
+                f"{named([weight])} never ran and got no gradient, and '{columns.module}' was "
+                f"given {columns.count} values of a sample without a graph"
+            )
+            remedy = "call the embedding itself; .data and .detach() leave the graph behind"
+            yield made("TW309", 1, 0.85, text, numbers={"weights": weight.size}, remedy=remedy)
+            return
 
 
 def resting(setup: Setup, steps: Steps) -> Iterator[Finding]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from thalweg.facts import Link, Setup, StepFacts, Targets
 from thalweg.health.made import made, short
@@ -26,6 +27,9 @@ class Pair:
 
 _SQUASHED = "cross_entropy applies softmax itself: behind a {0} its probabilities stay nearly even"
 _TWICE = "binary_cross_entropy_with_logits applies the sigmoid itself: behind a {0} it is confined"
+_AGAIN = "the outputs are squashed twice: behind a {0} what comes out stays nearly even"
+_EXP_TWICE = "poisson_nll_loss takes the exponential itself: behind a {0} no rate below 1 is left"
+_RATE = "leave the {} out, or say log_input=False"
 
 PAIRS = {
     ("log_softmax", "softmax"): Pair(_SQUASHED, RAW, 0.97),
@@ -64,6 +68,19 @@ PAIRS = {
         "use binary_cross_entropy_with_logits",
         0.9,
     ),
+    ("bce", "softmax"): Pair(
+        "the probabilities of a softmax sum to 1, so that binary_cross_entropy can never have two "
+        "labels of a sample near 1",
+        "use a sigmoid where several labels may be true, cross_entropy where one is",
+        0.6,
+        is_sure=False,
+    ),
+    ("softmax", "softmax"): Pair(_AGAIN, RAW, 0.95),
+    ("sigmoid", "softmax"): Pair(_AGAIN, RAW, 0.85),
+    ("sigmoid", "sigmoid"): Pair(_AGAIN, RAW, 0.9),
+    ("poisson", "softplus"): Pair(_EXP_TWICE, _RATE, 0.85),
+    ("poisson", "exp"): Pair(_EXP_TWICE, _RATE, 0.9),
+    ("poisson", "relu"): Pair(_EXP_TWICE, _RATE, 0.6, is_sure=False),
     ("kl_div", "softmax"): Pair("kl_div takes log-probabilities and gets a softmax", LOGS, 0.85),
     ("ctc", "softmax"): Pair("ctc_loss takes log-probabilities and gets a softmax", LOGS, 0.95),
     ("ctc", "layer"): Pair("ctc_loss takes log-probabilities and gets raw outputs", LOGS, 0.9),
@@ -75,44 +92,68 @@ BOUNDS = {
     "softmax": (0.0, 1.0),
     "tanh": (-1.0, 1.0),
     "relu": (0.0, math.inf),
+    "softplus": (0.0, math.inf),
+    "exp": (0.0, math.inf),
+    "log_softmax": (-math.inf, 0.0),
+    "log_sigmoid": (-math.inf, 0.0),
 }
 """What a last layer can give."""
 
 REACH = 0.05
+BESIDE = 0.5
+"""How far beyond 0 and 1 labels may lie that were made noisy on purpose."""
+
 FEWEST_TARGETS, MOST_CLASSES = 16, 100
+NONE_RARE, RARE = 0.4, 0.15
+"""The count of the rarest class by an even share; below the first, counts must be as by chance."""
 
 
 def pairing(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
     """One finding, the surest of the first step's, else of the second's."""
+    seen: Targets | None = None
     for step in steps[:2]:
         links = step.loss.links if step.loss is not None else ()
-        found = [finding for link in links for finding in _of(link, step.targets)]
+        seen = joined(seen, step.targets)
+        is_nan = step.loss is not None and math.isnan(step.loss.value)
+        found = [each for link in links for each in _of(link, seen, is_nan=is_nan)]
         if not found:
             continue
         yield max(found, key=lambda finding: finding.confidence)
         return
 
 
-def _of(link: Link, targets: Targets | None) -> Iterator[Finding]:
+def _of(link: Link, targets: Targets | None, *, is_nan: bool) -> Iterator[Finding]:
     numbers = {"loss": link.loss, "last_layer": link.before, "width": link.width}
     pair = PAIRS.get((link.loss, link.before))
-    if pair is not None:
+    if pair is not None and not is_two_of_one(link):
         text, what = pair.text.format(link.before), pair.pairing.format(link.before)
         severity = "act" if pair.is_sure else "warn"
         yield made(
             "TW305", 1, pair.confidence, text, numbers=numbers, severity=severity, pairing=what
         )
+    if (link.loss, link.before) == ("log", "layer") and is_nan:
+        text = "a logarithm is taken of raw outputs, which may be below 0, and the loss is NaN"
+        yield made("TW305", 1, 0.9, text, numbers=numbers, pairing=LOGS)
     if link.spread:
         text = f"the model's output is spread from {link.spread}: each is compared with all others'"
         what = "give output and target one shape, such as output.squeeze(1) or target.unsqueeze(1)"
         yield made("TW305", 1, 0.93, text, numbers=numbers, pairing=what)
     if link.width == 1 and (link.loss, link.before) != ("log_softmax", "log_softmax"):
         yield from _one_class(link, numbers)
-    if link.dim == 0:
-        text = f"the {link.before} before {link.loss} runs over the samples, not over the classes"
-        yield made("TW305", 1, 0.9, text, numbers=numbers, pairing="use dim=1 (or -1)")
+    if link.dim is not None:
+        over = "the samples" if link.dim == 0 else f"dimension {link.dim}"
+        text = f"the softmax before {link.loss} runs over {over}, not over the classes"
+        what = "use dim=1 (or -1)" if link.dim == 0 else "use the dimension of the classes"
+        yield made("TW305", 1, 0.9, text, numbers=numbers, pairing=what)
     if link.loss == "squared" and targets is not None:
         yield from _squared(link, targets)
+    if link.loss == "bce_with_logits" and targets is not None:
+        yield from _not_shares(targets)
+
+
+def is_two_of_one(link: Link) -> bool:
+    """Are these two probabilities p and 1 - p, whose two entropies are one cross-entropy?"""
+    return (link.loss, link.before) == ("bce", "softmax") and link.width <= 2
 
 
 def _one_class(link: Link, numbers: dict) -> Iterator[Finding]:
@@ -123,18 +164,32 @@ def _one_class(link: Link, numbers: dict) -> Iterator[Finding]:
         yield made("TW305", 1, 0.95, text, numbers=numbers, pairing=what)
 
 
+def _not_shares(targets: Targets) -> Iterator[Finding]:
+    """Targets that are no probabilities: -1 and 1, or class numbers. 1.2 is a smoothed label."""
+    low, high = targets.lowest, targets.highest
+    if low < -BESIDE or high > 1 + BESIDE:
+        text = f"{span(targets)}: binary_cross_entropy_with_logits takes 0 to 1, and beyond them "
+        text += "it has no lowest value"
+        what = "give 0 for no and 1 for yes, or use cross_entropy for several classes"
+        numbers = {"lowest": low, "highest": high}
+        yield made("TW305", 1, 0.93, text, numbers=numbers, pairing=what)
+
+
+def span(targets: Targets) -> str:
+    """From where to where they go, in words."""
+    ends = targets.lowest, targets.highest
+    low, high = (round(end) if targets.are_whole else end for end in ends)
+    return f"the targets go from {short(low)} to {short(high)}"
+
+
 def _squared(link: Link, targets: Targets) -> Iterator[Finding]:
     """Class numbers taken for amounts, or targets out of the last layer's reach."""
     low, high = BOUNDS.get(link.before, (-math.inf, math.inf))
-    room = REACH * (min(high, 1e6) - max(low, -1e6))
+    is_open = math.isinf(high - low)
+    room = REACH * (targets.highest - targets.lowest if is_open else high - low)
     numbers = {"lowest": targets.lowest, "highest": targets.highest, "last_layer": link.before}
-    if link.before == "relu":
-        room = REACH * (targets.highest - targets.lowest)
     if targets.lowest < low - room or targets.highest > high + room:
-        text = (
-            f"the targets go from {short(targets.lowest)} to {short(targets.highest)}, and a "
-            f"{link.before} gives {short(low)} to {short(high)} only"
-        )
+        text = f"{span(targets)}, and a {link.before} gives {short(low)} to {short(high)} only"
         what = "leave the last layer without it, or scale the targets to its range"
         yield made("TW305", 1, 0.93, text, numbers=numbers, pairing=what)
     elif are_ids_for_all(targets):
@@ -152,25 +207,70 @@ def _squared(link: Link, targets: Targets) -> Iterator[Finding]:
             "many of each: they look like class numbers"
         )
         what = (
-            f"for classes, give the model {targets.num_distinct} outputs and use cross_entropy; "
+            f"for classes, give the model {len(targets.counts)} outputs and use cross_entropy; "
             "amounts are right as they are"
         )
         yield made("TW305", 1, 0.7, text, numbers=numbers, pairing=what)
 
 
+def joined(one: Targets | None, other: Targets | None) -> Targets | None:
+    """The targets of two batches as if of one."""
+    if one is None or other is None:
+        return one or other
+    counts = Counter(dict(one.counts)) + Counter(dict(other.counts))
+    return replace(
+        one,
+        are_whole=one.are_whole and other.are_whole,
+        lowest=min(one.lowest, other.lowest),
+        highest=max(one.highest, other.highest),
+        num=one.num + other.num,
+        is_spread=one.is_spread and other.is_spread,
+        counts=tuple(sorted(counts.items())) if one.counts and other.counts else (),
+    )
+
+
 def is_class_ids(targets: Targets) -> bool:
     """Whole numbers 0 to K - 1, all there, none rare: amounts are hardly ever so."""
-    count = targets.num_distinct
-    is_full = round(targets.lowest) == 0 and round(targets.highest) == count - 1
-    enough = targets.num >= max(FEWEST_TARGETS, 4 * count)
-    is_even = targets.rarest > 0.4 or (targets.rarest > 0.15 and targets.are_even)
-    return targets.are_whole and 3 <= count <= MOST_CLASSES and is_full and enough and is_even
+    counts = dict(targets.counts)
+    enough = targets.num >= max(FEWEST_TARGETS, 4 * len(counts))
+    is_few = 3 <= len(counts) <= MOST_CLASSES
+    is_full = sorted(counts) == list(range(len(counts)))
+    if not (targets.are_whole and enough and is_few and is_full):
+        return False
+    rarest = min(counts.values()) * len(counts) / targets.num
+    is_known = targets.num >= 8 * len(counts)
+    return rarest > NONE_RARE or (is_known and rarest > RARE and are_even(list(counts.values())))
+
+
+def are_even(counts: Sequence[int]) -> bool:
+    """Do counts differ no more than chance allows? By chi squared, two standard deviations."""
+    expected = sum(counts) / len(counts)
+    excess = sum((count - expected) ** 2 for count in counts) / expected - (len(counts) - 1)
+    return excess < 2 * math.sqrt(2 * (len(counts) - 1))
 
 
 def are_ids_for_all(targets: Targets) -> bool:
     """One of the numbers 0 to K - 1 for all K outputs of a sample."""
     is_in_range = targets.lowest > -0.5 and targets.highest < targets.outputs - 0.5
-    return targets.are_whole and targets.is_spread and is_in_range and targets.num_distinct > 1
+    return targets.are_whole and targets.is_spread and is_in_range and len(targets.counts) > 1
+
+
+def maximised(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """A cross-entropy with the wrong sign. Not where the last layer is another's: then it is an
+    adversary that is to be led astray.
+    """
+    loss = steps[0].loss if steps else None
+    if loss is None or not loss.is_maximised:
+        return
+    nearest = min((depth for _, depth in loss.depth_of), default=0)
+    head = {name for name, depth in loss.depth_of if depth == nearest}
+    if all(weight.is_held for weight in setup.weights if weight.name in head):
+        text = (
+            f"the loss is a cross-entropy with the sign turned round ({short(loss.value)}): the "
+            "steps make the right classes less likely"
+        )
+        what = "take the negative logarithm: cross_entropy as it is, or -log_p[range(n), y].mean()"
+        yield made("TW305", 1, 0.85, text, numbers={"loss": loss.value}, pairing=what)
 
 
 def masked(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
@@ -178,7 +278,7 @@ def masked(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
     facts = [step for step in steps[:2] if step.loss is not None]
     broken = next((s for s in facts if math.isnan(value_of(s)) and is_of_classes(s)), None)
     if broken is not None:
-        if broken.outputs_finite:
+        if broken.outputs_finite and not is_of_raw_logs(broken):
             text = "the loss is NaN while every output of the model is finite"
             yield made("TW310", broken.number, 0.9, text, numbers={"loss": "nan"})
         return
@@ -191,6 +291,12 @@ def masked(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
     ):
         text = f"at step {zero[0].number} the loss and every gradient were exactly 0"
         yield made("TW310", zero[0].number, 0.75, text, numbers={"loss": 0.0})
+
+
+def is_of_raw_logs(step: StepFacts) -> bool:
+    """Is a logarithm taken of what may be below 0?"""
+    links = step.loss.links if step.loss is not None else ()
+    return any((link.loss, link.before) == ("log", "layer") for link in links)
 
 
 def is_a_mask(step: StepFacts) -> bool:

@@ -90,6 +90,27 @@ def wrong_mode(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
         yield trained_in_evaluation(setup, wrong.number)
 
 
+def unmeasured_norms(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """Batch norms in evaluation mode, in a model that trains, with statistics that nothing has
+    measured: they pass on what they get.
+    """
+    for step in steps[:1]:
+        still = [ran for ran in step.ran if ran.module in setup.unmeasured and not ran.mode]
+        still = [ran.module for ran in still if ran.with_grad]
+        if still and step.is_training:
+            shown = ", ".join(repr(name or "the model") for name in still[:3])
+            text = (
+                f"{shown} ran in evaluation mode, and the mean 0 and variance 1 that it used are "
+            )
+            text += "those it was made with: it normalises nothing"
+            remedy = (
+                "call model.train() after the model is put together; a part that is to stay in "
+                "evaluation mode must hold statistics learnt before"
+            )
+            numbers = {"modules": len(still)}
+            yield made("TW306", step.number, 0.88, text, numbers=numbers, remedy=remedy)
+
+
 def trained_in_evaluation(setup: Setup, number: int) -> Finding:
     """A step was taken in evaluation mode."""
     text = f"step {number} trained in evaluation mode: {_shown(setup)} did not act as in training"

@@ -5,6 +5,7 @@ Each check is a function of the setup and of the steps seen so far, in the table
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 from thalweg.facts import Setup, StepFacts, Weight
@@ -12,25 +13,30 @@ from thalweg.health.capacity import dropout, empty_inputs, few_directions, narro
 from thalweg.health.holders import (
     drawn_and_frozen,
     frozen,
+    last_run,
     made_anew,
     no_gradient,
     not_held,
+    one_of_many,
     resting,
+    table_passed_by,
     unregistered,
 )
 from thalweg.health.made import made, named, short
-from thalweg.health.pairing import masked, pairing
+from thalweg.health.pairing import masked, maximised, pairing
 from thalweg.health.signals import (
+    LARGE_INPUT,
     collapsed,
     dead_units,
     grown,
     inputs,
     no_normalisation,
     saturated_units,
+    unmeasured_norms,
     vanishing,
     wrong_mode,
 )
-from thalweg.health.updates import cut, flat, lost_updates, no_zero_grad, zeroed_too_early
+from thalweg.health.updates import cut, flat, lost_updates, no_zero_grad, undone, zeroed_too_early
 from thalweg.types import Finding
 
 Steps = Sequence[StepFacts]
@@ -45,6 +51,9 @@ Check = Callable[[Setup, Steps], Iterator[Finding]]
 LARGE_GAIN, VERY_LARGE_GAIN, SMALL_GAIN = 30.0, 100.0, 1e-4
 ALL_LARGE, ALL_SMALL = 6.0, 1e-3
 """Variance x inputs of a weight, and of every one; usual initialisations lie between 0.3 and 2."""
+
+SURE = 2.5
+"""A first loss is at most this much, in nats, beyond as many times the loss of even guesses."""
 
 
 def structural(setup: Setup, steps: Steps = ()) -> list[Finding]:
@@ -70,6 +79,7 @@ def all_alike(setup: Setup, steps: Steps) -> Iterator[Finding]:
     matrices = [weight for weight in layers if weight.units > 1]
     alike = [weight for weight in matrices if weight.initial in ("zero", "constant")]
     zero = [weight for weight in alike if weight.initial == "zero"]
+    bare = [w for w in setup.weights if w.is_trainable and w.initial == "zero" and w not in zero]
     hidden = [w for w in alike if w is not layers[-1] and w.initial == "constant"]
     if len(matrices) > 1 and len(zero) == len(matrices):
         text = f"every layer begins with zeros: {named(zero)}"
@@ -78,13 +88,18 @@ def all_alike(setup: Setup, steps: Steps) -> Iterator[Finding]:
         sure = 0.95 if len(alike) > 1 else 0.8
         text = f"all weights of {named(hidden)} begin with one value, so its units stay alike"
         yield made("TW303", 0, sure, text, numbers={"layers": len(hidden)})
-    elif zero and len(steps) > 1:
-        yield from stuck_at_zero(zero, steps)
+    elif (zero or bare) and len(steps) > 1:
+        yield from stuck_at_zero([*zero, *bare], steps)
 
 
 def is_matrix(weight: Weight) -> bool:
     """Does it join several inputs to several units?"""
     return weight.is_trainable and weight.inputs > 1 and weight.units > 1
+
+
+def is_turned(weight: Weight) -> bool:
+    """Does a recurrent layer multiply its state by it, again and again?"""
+    return "weight_hh" in weight.name and weight.inputs == 0
 
 
 def stuck_at_zero(zero: Sequence[Weight], steps: Steps) -> Iterator[Finding]:
@@ -101,12 +116,13 @@ def stuck_at_zero(zero: Sequence[Weight], steps: Steps) -> Iterator[Finding]:
 def scale(setup: Setup, steps: Steps) -> Iterator[Finding]:
     """Weights drawn far too large or too small."""
     drawn = [weight for weight in setup.weights if is_matrix(weight) and weight.initial == "drawn"]
-    large = [weight for weight in drawn if weight.gain > LARGE_GAIN]
+    turns = [w for w in setup.weights if w.is_trainable and is_turned(w) and w.initial == "drawn"]
+    large = [weight for weight in (*drawn, *turns) if weight.gain > LARGE_GAIN]
     if len(drawn) > 1 and all(weight.gain > ALL_LARGE for weight in drawn):
         large = drawn
     if large:
         worst = max(large, key=lambda weight: weight.gain)
-        is_sure = worst.gain > VERY_LARGE_GAIN
+        is_sure = worst.gain > VERY_LARGE_GAIN or is_turned(worst)
         text = (
             f"the variance of {named([worst])} is {short(worst.gain)} / inputs: usual is 0.3 to 2"
         )
@@ -127,25 +143,52 @@ def scale(setup: Setup, steps: Steps) -> Iterator[Finding]:
         yield made("TW303", 1, sure, text, numbers={"gain": least.gain, "layers": len(hidden)})
 
 
+def begins_sure(setup: Setup, steps: Steps) -> Iterator[Finding]:
+    """A fresh classifier that begins far above the loss of even guesses."""
+    step = steps[0] if steps else None
+    matrices = [weight for weight in setup.weights if weight.inputs]
+    head = last_run(matrices, steps)
+    if step is None or step.loss is None or head is None or head.initial != "drawn":
+        return
+    links = [link for link in step.loss.links if (link.loss, link.before) == ("nll", "log_softmax")]
+    widths = {link.width for link in links} & {head.units}
+    is_large = step.columns is not None and step.columns.largest > LARGE_INPUT
+    if step.loss.is_mean and widths and not is_large:
+        even, value = math.log(head.units), step.loss.value
+        if value > SURE * even + SURE:
+            text = (
+                f"the first loss is {short(value)}, and even guesses among {head.units} classes "
+                f"cost {short(even)}: the model begins sure of wrong answers"
+            )
+            numbers = {"loss": value, "even": even}
+            yield made("TW303", 1, 0.8, text, numbers=numbers)
+
+
 CHECKS: tuple[Check, ...] = (
     frozen,
     drawn_and_frozen,
     not_held,
     unregistered,
     made_anew,
+    one_of_many,
+    table_passed_by,
     resting,
     no_gradient,
     empty_inputs,
     all_alike,
     scale,
+    begins_sure,
     inputs,
     pairing,
+    maximised,
     masked,
     wrong_mode,
+    unmeasured_norms,
     cut,
     flat,
     zeroed_too_early,
     no_zero_grad,
+    undone,
     lost_updates,
     dead_units,
     saturated_units,

@@ -95,7 +95,7 @@ def flat(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
         )
         yield made("TW309", 1, 0.93, text, numbers=_numbers(zero), remedy=remedy)
     elif not loss.flat and len(shown) == 2 and loss.value != 0:
-        yield from _all_zero(zero, shown)
+        yield from _all_zero([w for w in setup.weights if w.name in still and w.is_held], shown)
 
 
 def _all_zero(zero: Sequence[Weight], steps: Sequence[StepFacts]) -> Iterator[Finding]:
@@ -138,6 +138,21 @@ def no_zero_grad(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
         number = stale.number
         text = f"at step {number} the gradients still held those of step {number - 1}"
         yield made("TW308", number, 0.95, text, numbers={"share": 1.0})
+
+
+def undone(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """Weights that were put back to where they stood before the step."""
+    if len(steps) < 2:
+        return
+    changed = {moved.name for moved in steps[0].moved if moved.changed}
+    back = {moved.name for moved in steps[1].moved if moved.is_undone}
+    if changed and back == changed:
+        text = f"all {len(back)} weights that step 1 changed stood at step 2 where they had before"
+        remedy = (
+            "load a state once, before the loop, or after the step that was the best: "
+            "load_state_dict() or copy_() in the loop undoes the optimizer's step"
+        )
+        yield made("TW307", 2, 0.88, text, numbers={"weights": len(back)}, remedy=remedy)
 
 
 # ------------------------------------------------------------ rounding

@@ -7,7 +7,9 @@ their fast paths. It sees every module of the process and looks at those that it
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -56,6 +58,7 @@ class Flow:
         self._ran: dict[str, Ran] = {}
         self.given = Given()
         self._made: dict[tuple[int, int], str] = {}
+        self._times: Counter[str] = Counter()
         self.columns: Columns | None = None
 
     def start(self) -> None:
@@ -75,7 +78,7 @@ class Flow:
     @property
     def ran(self) -> tuple[Ran, ...]:
         """The modules in the order in which they first ran."""
-        return tuple(self._ran.values())
+        return tuple(replace(ran, times=self._times[name]) for name, ran in self._ran.items())
 
     def outsider_ran(self, module: nn.Module | None) -> bool:
         return any(self._outsiders.get(id(m), False) for m in module.modules()) if module else False
@@ -102,12 +105,14 @@ class Flow:
         made = next(tensors_of(output), None)
         if made is not None:
             self._made[made.data_ptr(), made.numel()] = name
+        self._times[name] += 1
         known = self._ran.get(name)
         with_grad = made is not None and made.requires_grad
         if known is not None and (known.with_grad or not with_grad):
             return  # the first pass that trains is what counts
         if x is not None and self.columns is None and is_data(module, x):
-            self.columns = columns_of(name, module, x)
+            is_given = x.data_ptr() in self.given.pointers
+            self.columns = columns_of(name, module, x, is_given=is_given)
         self._ran[name] = self._fact(name, module, x, made, len(self._ran) + 1)
 
     def _fact(

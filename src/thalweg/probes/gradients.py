@@ -61,6 +61,7 @@ class Gradients:
         self._arrived: dict[str, Tensor] = {}
         self._before: dict[str, Tensor] = {}
         self._gradients: dict[str, Tensor] = {}
+        self._was: dict[str, Tensor] = {}
         self._handles: list[Any] = []
         self._has_stepped = False
         self.seconds = 0.0
@@ -78,6 +79,7 @@ class Gradients:
         self._arrived.clear()
         self._before.clear()
         self._gradients.clear()
+        self._was.clear()
         self._chains.clear()
 
     # ------------------------------------------------------------ a backward pass
@@ -175,6 +177,9 @@ class Gradients:
                 changed = float((sample(p) != before)[has].float().mean())
                 if p.itemsize < 4:
                     lost = lost_share(before[has], gradient[has], optimizer, peak)
+        was = self._was.pop(name, None)
+        if before is not None and changed:
+            self._was[name] = before
         return Moved(
             name=name,
             norm=float(norm_of(p)),
@@ -182,6 +187,7 @@ class Gradients:
             arrived=None if arrived is None else float(arrived),
             changed=changed,
             lost_at_peak=lost,
+            is_undone=was is not None and before is not None and torch.equal(was, before),
         )
 
     @staticmethod

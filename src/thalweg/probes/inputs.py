@@ -46,18 +46,20 @@ def is_data(module: nn.Module, x: Tensor) -> bool:
     return isinstance(module, FIRST) and x.is_floating_point() and not x.requires_grad
 
 
-def columns_of(name: str, module: nn.Module, x: Tensor) -> Columns | None:
-    """The sizes of a first layer's inputs; None where there are too few samples."""
+def columns_of(name: str, module: nn.Module, x: Tensor, *, is_given: bool = True) -> Columns | None:
+    """The sizes of a first layer's inputs; None where there are too few samples. is_given: the
+    model was given these
+    """
     rows = flat(x, module)
     if rows is None or rows.shape[0] < 2:
         return None
     rows = rows.double()
     bad = int((~torch.isfinite(rows)).sum())
     rms, std, mean = rows.square().mean(0).sqrt(), rows.std(0), rows.mean(0).abs()
-    num_apart, are_one = (0, False) if bad or is_picture(module) else apart(rows)
+    num_apart, directions = (0, 0) if bad or is_picture(module) else apart(rows)
     varied = (std > 0).nonzero().flatten()
     if bad or len(varied) == 0:
-        return Columns(name, rows.shape[1], 0.0, 0, 0.0, 0, 0.0, 0, 0.0, bad)
+        return Columns(name, rows.shape[1], 0.0, 0, 0.0, 0, 0.0, 0, 0.0, bad, is_given=is_given)
     sizes, centres = rms[varied], mean[varied] / std[varied]
     high, low, off = int(sizes.argmax()), int(sizes.argmin()), int(centres.argmax())
     return Columns(
@@ -72,7 +74,8 @@ def columns_of(name: str, module: nn.Module, x: Tensor) -> Columns | None:
         row_norm=float(rows.norm(dim=1).median()),
         num_nonfinite=0,
         num_apart=num_apart,
-        are_one=are_one,
+        directions=directions,
+        is_given=is_given,
     )
 
 
@@ -81,21 +84,27 @@ def is_picture(module: nn.Module) -> bool:
     return isinstance(module, nn.modules.conv._ConvNd)
 
 
-def apart(rows: Tensor) -> tuple[int, bool]:
-    """The columns that vary, and are all of these multiples of one another, up to a shift?
+def apart(rows: Tensor) -> tuple[int, int]:
+    """The columns that vary, and of how many of them all are multiples, up to a shift: 1, 2, or 0
+    for more.
 
-    >>> x = torch.randn(32, 1)
-    >>> apart(x * torch.tensor([1.0, -2.0, 3.0, 0.5]) + 7), apart(torch.randn(32, 4))
-    ((4, True), (4, False))
+    >>> x, y = torch.randn(2, 32, 1)
+    >>> row = torch.tensor([1.0, -2.0, 3.0, 0.5])
+    >>> apart(x * row + 7), apart(x * row + y), apart(torch.randn(32, 4))
+    ((4, 1), (4, 2), (4, 0))
     """
     away = (rows - rows.mean(0)).double()
     deviation = away.square().mean(0).sqrt()
     kept = deviation > NO_SIZE * deviation.max()
     if len(rows) < FEWEST_APART or not bool(kept.any()):
-        return int(kept.sum()), False
+        return int(kept.sum()), 0
     away = away[:, kept] / deviation[kept]
-    likeness = (away * away[:, :1]).mean(0)
-    return int(kept.sum()), bool((likeness.square() > 1 - ONE).all())
+    for directions in (1, 2):
+        largest = away[:, away.square().mean(0).argmax()]
+        away = away - largest[:, None] * (largest @ away / (largest @ largest))
+        if bool((away.square().mean(0) < ONE).all()):
+            return int(kept.sum()), directions
+    return int(kept.sum()), 0
 
 
 def is_plain(tensor: Tensor) -> bool:

@@ -6,6 +6,7 @@ whether the loss is shown before or after.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from thalweg.facts import Link, LossGraph
+from thalweg.probes.axes import class_axis, signed
 from thalweg.probes.graph import (
     FLAT,
     LAYERS,
@@ -26,7 +28,7 @@ from thalweg.probes.graph import (
     past,
     shape_of,
 )
-from thalweg.probes.squared import squared
+from thalweg.probes.squared import REDUCED, squared
 
 LOSSES = {
     "NllLoss": "nll",
@@ -59,8 +61,17 @@ UNITS = {
 }
 """Nodes that say what a last layer is, in words."""
 
+SCALING = ("Mul", "Div", "Neg", "Sub", "Rsub", "Add")
+"""Nodes between a mean over samples and what is spread over them."""
+
 NORMALISED = re.compile(r"Norm|Rsqrt|Std|Var(?!iable)")
 SELF_NORMALISED = re.compile(r"^Elu|^Sin$|^Cos$")
+
+TWICE = ("Softmax", "Sigmoid")
+"""Units that are not applied to one of their kind."""
+
+PICKING = ("Gather", "Index", "Squeeze", "View", "Diagonal")
+"""Nodes that pick the log-probability of one class for each sample."""
 
 MOST_IN_HEAD = 200
 
@@ -97,7 +108,9 @@ def read_loss(loss: Tensor, names: Mapping[int, str]) -> LossGraph:
         is_times_zero=is_times_zero(loss.grad_fn),
         flat=next((kind.lower() for kind in FLAT if kind in kinds), ""),
         orphans=orphans(found.weights, names),
-        past=past_few(loss.grad_fn, found.weights, names) if is_of_classes(links) else (),
+        is_maximised=is_maximised(loss.grad_fn, value),
+        past=past_few(loss.grad_fn, found.weights, names, FEW if is_of_classes(links) else 1),
+        is_mean=getattr(loss.grad_fn, "_saved_reduction", 0) == 1,
     )
 
 
@@ -110,16 +123,37 @@ def is_times_zero(node: Any) -> bool:
     return False
 
 
+def is_maximised(node: Any, value: float) -> bool:
+    """Is it a mean of log-probabilities times a number, and that below 0 for a cross-entropy? What
+    multiplies it must be known, for it may be a reward.
+    """
+    while shape_of(node) == () and kind_of(node) in ("Mul", "Div", "Neg") and len(below(node)) == 1:
+        if kind_of(node) == "Mul" and number_in(node) is None:
+            return False
+        node = below(node)[0]
+    if kind_of(node) in ("NllLoss", "NllLoss2D"):
+        return value < 0 and name_of(first_below(node)[0]) == "log_softmax"
+    if kind_of(node) not in REDUCED or shape_of(node) != () or len(below(node)) != 1:
+        return False
+    picked = below(node)[0]
+    while kind_of(picked) in PICKING and len(below(picked)) == 1:
+        is_many = math.prod(shape_of(picked)) > 1
+        picked = below(picked)[0]
+        if name_of(picked) == "log_softmax":
+            return value < 0 and is_many
+    return False
+
+
 def is_of_classes(links: Sequence[Link]) -> bool:
     """Does a cross-entropy tell many classes apart?"""
     return any(link.loss in ("nll", "log_softmax") and link.width >= MANY for link in links)
 
 
 def past_few(
-    root: Any, weights: Mapping[int, Tensor], names: Mapping[int, str]
+    root: Any, weights: Mapping[int, Tensor], names: Mapping[int, str], most: int
 ) -> tuple[tuple[str, frozenset[str]], ...]:
-    """Of each layer with few units, the weights that the loss reaches past it."""
-    few = [i for i, p in weights.items() if i in names and min(p.shape[0], p[0].numel()) <= FEW]
+    """Of each layer with few units, `most` of them, the weights that the loss reaches past it."""
+    few = [i for i, p in weights.items() if i in names and min(p.shape[0], p[0].numel()) <= most]
     rows = ((names[i], past(root, i)) for i in few[:MOST_FEW])
     return tuple((name, frozenset(names[i] for i in found if i in names)) for name, found in rows)
 
@@ -136,12 +170,18 @@ def links_of(root: Any) -> Iterator[Link]:
         kind = kind_of(node)
         loss = LOSSES.get(kind)
         if loss is not None:
-            yield link(loss, *first_below(node))
+            yield link(loss, *first_below(node), taker=node)
         elif kind == "LogSoftmax":
             before = unclamped(first_below(node)[0])
             yield Link("log_softmax", name_of(before), width_of(node), dim_of(node))
+        elif kind in TWICE and name_of(first_below(node)[0]) in (UNITS[kind], "softmax"):
+            yield link(UNITS[kind], *first_below(node))
+        elif kind == "Log":
+            yield Link("log", name_of(first_below(node)[0]), width_of(node))
         elif kind == "Sub":
             yield from difference(node)
+            yield from poisson(node)
+    yield from spread_by_hand(root)
 
 
 def head_of(root: Any) -> Iterator[Any]:
@@ -184,16 +224,21 @@ def unclamped(node: Any) -> Any:
     return inner if name_of(inner) in ("softmax", "sigmoid") else node
 
 
-def link(loss: str, node: Any, spread: str) -> Link:
-    """What stands before a loss; of a log, what it is taken of."""
+def link(loss: str, node: Any, spread: str, taker: Any = None) -> Link:
+    """What stands before a loss; of a log, what it is taken of. taker: the loss's own node"""
     name = name_of(node)
+    softmax = node if name in ("softmax", "log_softmax") else None
     if name == "log" or (loss == "nll" and name in ("clamp", "other")):
         inner = node
         for _ in range(4):
             inner = first_below(inner)[0] if inner is not None else None
             if name_of(inner) in ("softmax", "sigmoid"):
                 name = "log"
-    dim = dim_of(node) if name in ("softmax", "log_softmax") else None
+                softmax = inner if softmax is None and name_of(inner) == "softmax" else softmax
+    dim = None
+    if softmax is not None:
+        axis = class_axis(taker, softmax) if loss == "nll" else None
+        dim = dim_of(softmax) if axis is None else dim_beside(softmax, axis)
     return Link(loss, name, width_of(node), dim, spread)
 
 
@@ -224,8 +269,16 @@ def dim_of(node: Any) -> int | None:
     dim = getattr(node, "_saved_dim", None)
     if dim is None or len(shape) != 2:
         return None
-    dim = dim - 2**64 if dim >= 2**63 else dim
-    return 0 if dim in (0, -2) and shape[1] > 1 else None
+    return 0 if signed(dim) in (0, -2) and shape[1] > 1 else None
+
+
+def dim_beside(node: Any, axis: int) -> int | None:
+    """The dimension of a softmax where that is not the axis of the classes; else None."""
+    shape = shape_of(node)
+    dim = getattr(node, "_saved_dim", None)
+    if dim is None or shape[axis] == 1:
+        return None
+    return None if signed(dim) % len(shape) == axis else signed(dim) % len(shape)
 
 
 def difference(node: Any) -> Iterator[Link]:
@@ -240,3 +293,37 @@ def difference(node: Any) -> Iterator[Link]:
     is_weighted = kind_of(inner) == "Mul" and len(below(inner)) == 1
     if is_weighted and name_of(below(inner)[0]) == "softmax":
         yield Link("kl_div", "softmax", width_of(below(inner)[0]))
+
+
+def poisson(node: Any) -> Iterator[Link]:
+    """exp(x) - t * x, of a Poisson loss that takes logarithms, and what x is."""
+    nodes = below(node)
+    kinds = [kind_of(each) for each in nodes]
+    if kinds != ["Exp", "Mul"] or below(nodes[0]) != below(nodes[1]):
+        return
+    inner = below(nodes[0])[0]
+    inner = first_below(inner)[0] if kind_of(inner) in PASSING else inner
+    yield Link("poisson", name_of(inner), width_of(inner))
+
+
+def spread_by_hand(root: Any) -> Iterator[Link]:
+    """A mean or sum over (n, n), of products of a column or row with a constant."""
+    node = root
+    while kind_of(node) in SCALING and shape_of(node) == () and len(below(node)) == 1:
+        node = below(node)[0]
+    if kind_of(node) not in REDUCED or shape_of(node) != () or len(below(node)) != 1:
+        return
+    waiting = below(node)
+    shape = shape_of(waiting[0])
+    seen: set[Any] = set()
+    while waiting and len(seen) < MOST_IN_HEAD:
+        node = waiting.pop()
+        if node in seen or kind_of(node) not in SCALING:
+            continue
+        seen.add(node)
+        nodes = below(node)
+        spread = broadcast(shape_of(nodes[0]), shape) if len(nodes) == 1 else ""
+        if kind_of(node) == "Mul" and spread and not hasattr(nodes[0], "variable"):
+            yield Link("difference", name_of(nodes[0]), 0, None, spread)
+            return
+        waiting += [each for each in nodes if shape_of(each) == shape]

@@ -58,6 +58,7 @@ def setup(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> Setu
         sensitive=tuple(sensitive(model)),
         optimizer=type(optimizers[0]).__name__ if optimizers else "",
         dropouts=tuple(dropouts(model)),
+        unmeasured=tuple(unmeasured(model)),
     )
 
 
@@ -128,13 +129,26 @@ def dropouts(model: nn.Module) -> Iterator[tuple[str, float]]:
 
 
 @torch.no_grad()
+def unmeasured(model: nn.Module) -> Iterator[str]:
+    """Names of the batch norms that have not measured anything yet."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None:
+            mean, variance = module.running_mean, module.running_var
+            if not mean.any() and variance is not None and bool((variance == 1).all()):
+                yield plain(name)
+
+
+@torch.no_grad()
 def weight_of(
     p: nn.Parameter, name: str, module_name: str, module: nn.Module, held: bool
 ) -> Weight:
     """A parameter as it begins."""
     inputs, units = fans(p, module)
-    is_matrix = (inputs > 0 or is_table(p, module)) and p.numel() > 1 and p.device.type != "meta"
-    values = some(p) if is_matrix else None
+    is_looked_at = p.ndim > 1 and p.numel() > 1 and p.is_floating_point()
+    values = some(p) if is_looked_at and p.device.type != "meta" else None
+    begun = "" if values is None else initial(values)
+    is_known = inputs > 0 or is_table(p, module) or is_turn(p, module)
+    steps = p.shape[1] if is_turn(p, module) else inputs
     return Weight(
         name=name,
         module=module_name,
@@ -145,14 +159,16 @@ def weight_of(
         is_held=held,
         inputs=inputs,
         units=units,
-        initial="" if values is None else initial(values),
-        gain=gain(values, inputs) if values is not None and inputs else 1.0,
+        initial=begun if is_known or begun == "zero" else "",
+        gain=gain(values, steps) if values is not None and steps else 1.0,
         is_fresh=values is not None and inputs > 0 and is_fresh(values, inputs),
     )
 
 
 def fans(p: Tensor, module: nn.Module) -> tuple[int, int]:
-    """Inputs and units of a weight; zeros where it is no matrix."""
+    """Inputs and units of a weight; zeros where it is no matrix. A table has no inputs."""
+    if is_table(p, module):
+        return 0, p.shape[1]
     if not isinstance(module, SPREAD_OUT) or p.ndim < 2 or not p.is_floating_point():
         return 0, 0
     if isinstance(module, nn.modules.conv._ConvTransposeNd):
@@ -163,6 +179,13 @@ def fans(p: Tensor, module: nn.Module) -> tuple[int, int]:
 def is_table(p: Tensor, module: nn.Module) -> bool:
     """Is it an embedding's? It has no inputs, and may be large."""
     return isinstance(module, nn.Embedding) and p.ndim > 1
+
+
+def is_turn(p: Tensor, module: nn.Module) -> bool:
+    """Is it what a recurrent layer multiplies its state by, from step to step?"""
+    turns = ("weight_hh",)
+    names = [name for name, each in module._parameters.items() if each is p]
+    return isinstance(module, nn.RNNBase | nn.RNNCellBase) and names[0].startswith(turns)
 
 
 def some(p: Tensor) -> Tensor:

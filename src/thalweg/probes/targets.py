@@ -15,12 +15,16 @@ import torch
 from torch import Tensor
 
 from thalweg.facts import Targets
+from thalweg.probes import logits
 from thalweg.probes.graph import below, shape_of
 from thalweg.probes.squared import Squared, squared
 
 MOST_VALUES = 1_000_000
 WHOLE = 1e-3
 """How far from a whole number a target may be found: float32's rounding of a difference."""
+
+MOST_DISTINCT = 200
+"""Whole numbers whose counts are kept."""
 
 STEEP = 1e-3
 """The least slope of a unit through which a gradient is traced back."""
@@ -44,6 +48,7 @@ class Output:
         self._version = output._version
         self._gradient: Tensor | None = None
         self._loss: _Loss | None = None
+        self._logits: tuple[Any, float] | None = None
         self._handle: Any = output.register_hook(self._keep) if self._is_small else None
         self.is_finite = bool(torch.isfinite(self._values).all())
         self.differ = differ(self._values)
@@ -56,8 +61,13 @@ class Output:
         self._gradient = gradient.detach()
 
     def saw_loss(self, loss: Tensor) -> None:
-        """Is it a squared loss of this output?"""
-        found = None if loss.grad_fn is None else squared(loss.grad_fn)
+        """Is it a squared loss of this output, or one of yes or no?"""
+        if loss.grad_fn is None:
+            return
+        node = logits.node_of(loss.grad_fn, self._node)
+        if node is not None:
+            self._logits = node, float(loss.detach())
+        found = squared(loss.grad_fn)
         if found is None or not self._is_whole(found):
             return
         unit = found.unit_before(self._node)
@@ -73,12 +83,17 @@ class Output:
         """Let go of the tensors."""
         if self._handle is not None:
             self._handle.remove()
-        self._node = self._gradient = None
+        self._node = self._gradient = self._logits = None
 
     @torch.no_grad()
     def targets(self) -> Targets | None:
-        """None where the loss is not a squared one of this output, or the gradient was not seen."""
+        """None where the loss is neither of this output, or the gradient was not seen."""
         is_changed = self._values._version != self._version
+        if self._logits is not None and self.is_finite and not is_changed:
+            node, value = self._logits
+            found = logits.targets(node, self._values, self._gradient, value)
+            everywhere = torch.ones_like(self._values, dtype=torch.bool)
+            return None if found is None else described(found, everywhere, self._values)
         loss, gradient = self._loss, self._gradient
         if loss is None or is_changed or not self.is_finite:
             return None
@@ -136,31 +151,23 @@ def differences(loss: _Loss, gradient: Tensor, known: Tensor) -> list[Tensor]:
 
 
 def described(targets: Tensor, known: Tensor, values: Tensor) -> Targets:
-    """Whole numbers or not, how many, and their range."""
+    """Whole numbers or not, how many of each, and their range."""
     found = targets[known]
     whole = found.round()
     scale = max(1.0, float(found.abs().max()))
     distinct, counts = whole.unique(return_counts=True)
+    pairs = distinct.long().tolist(), counts.tolist()
     rows = targets.reshape(len(targets), -1) if targets.ndim > 1 else targets[:, None]
     is_one = bool(known.all()) and float((rows - rows[:, :1]).abs().max()) < WHOLE * scale
     return Targets(
         are_whole=float((found - whole).abs().max()) < WHOLE * scale,
-        num_distinct=len(distinct),
         lowest=float(found.min()),
         highest=float(found.max()),
-        rarest=float(counts.min()) * len(distinct) / found.numel(),
         outputs=values.shape[1] if values.ndim > 1 else 1,
         num=found.numel(),
-        are_even=are_even(counts),
         is_spread=is_one and rows.shape[1] > 1,
+        counts=() if len(distinct) > MOST_DISTINCT else tuple(zip(*pairs, strict=True)),
     )
-
-
-def are_even(counts: Tensor) -> bool:
-    """Do counts differ no more than chance allows? By chi squared, one standard deviation."""
-    expected = float(counts.sum()) / len(counts)
-    excess = float((counts - expected).square().sum()) / expected - (len(counts) - 1)
-    return excess < math.sqrt(2 * (len(counts) - 1))
 
 
 def differ(values: Tensor) -> float | None:
