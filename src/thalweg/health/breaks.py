@@ -9,7 +9,7 @@ import numpy as np
 
 from thalweg.health.curve import MAD, Curve
 from thalweg.health.rates import raised, rate_rose
-from thalweg.health.view import Suspicion, View, number
+from thalweg.health.view import FEW, Suspicion, View, number
 from thalweg.record.foreign.log import LOSS, NORM, VALIDATION
 
 IN_A_ROW = 3
@@ -21,6 +21,11 @@ RISE = 0.3
 Z, FACTOR, WINDOW = 8.0, 2.0, 64
 """A spike: so many robust deviations of the log loss above those before it, and so many times."""
 
+TAIL = 1.5
+"""A spike is so many times further up than what was usual before it: losses of batches of two kinds
+(mixed pictures and plain ones) jump as well.
+"""
+
 HARMED = 2.0
 """A loss that is so many times what it was, once a jump is over, has been harmed by it."""
 
@@ -29,6 +34,9 @@ LOUD = float(np.log(8.0))
 
 GROWN = 30.0
 """A gradient's norm that is so many times what it was has exploded, where the loss suffers."""
+
+STANDS = 0.2
+"""A validation loss that is above its best by less than this share of it stands."""
 
 FAR_OFF = 4.0
 """A first loss so many times that of equal probabilities comes of weights that are too large."""
@@ -96,7 +104,19 @@ def _before(view: View, since: float) -> str:
 
 def divergence(view: View) -> Suspicion | None:
     """The loss rises and stays up: what was learnt is lost again, or it never fell."""
-    curve = view.main
+    both = view.fit if _rises_alike(view) else None
+    return _diverged(view, view.main) or (None if both is None else _diverged(view, both))
+
+
+def _rises_alike(view: View) -> bool:
+    """Do samples that are trained on get worse as others do, both measured in evaluations?"""
+    fit, others = view.fit, view.validation
+    if fit is None or others is None or fit is view.loss or len(fit) < 0.9 * len(others):
+        return False
+    return fit.last - fit.best > RISE * (others.last - others.best) > 0
+
+
+def _diverged(view: View, curve: Curve | None) -> Suspicion | None:
     if curve is None or len(curve) < 5:
         return None
     rise = curve.last - curve.best
@@ -111,6 +131,10 @@ def divergence(view: View) -> Suspicion | None:
     share = rise / max(progress, 1e-12 * abs(rise))
     if stays < 0.8 or (share < RISE and not worse_than_start) or _is_restart(view, curve):
         return None
+    if curve is view.validation and not worse_than_start:
+        return None  # without a training loss it cannot be told from overfitting
+    if curve is view.loss and _others_stand(view):
+        return None  # what is minimised has changed (a term that grows, harder samples)
     since = _leaves(curve)
     if raised(view) is not None or _came_of_spike(view, since):
         return None  # that is the news, and what it left is told with it
@@ -126,6 +150,16 @@ def divergence(view: View) -> Suspicion | None:
         0.95 if worse_than_start or share > 0.7 else 0.8,
         text,
         {"best": float(best), "last": curve.last, "first": curve.first, "lost": round(share, 3)},
+    )
+
+
+def _others_stand(view: View) -> bool:
+    """Are other samples fitted about as well at the end as ever?"""
+    others = view.validation
+    if others is None or len(others) < FEW:
+        return False
+    return others.last < others.best + STANDS * abs(others.best) and others.last < (
+        others.first + 4 * others.error
     )
 
 
@@ -228,7 +262,9 @@ def spikes_of(curve: Curve | None) -> list[Spike]:
     spread = np.maximum(MAD * np.median(np.abs(before - middle[:, None]), axis=1), 0.02)
     rise = logs[window:] - middle
     least = curve.best + 0.1 * max(curve.progress, 1e-12)
+    tail = np.sort(before, axis=1)[:, -2] - middle  # one earlier spike may stand there
     is_high = (rise > Z * spread) & (rise > np.log(FACTOR)) & (v[window:] > least)
+    is_high &= rise > TAIL * tail
     found = []
     free = 0  # a jump is one, however many rows it lasts
     for k in np.flatnonzero(is_high):

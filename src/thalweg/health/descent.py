@@ -8,6 +8,14 @@ from thalweg.health.curve import MAD, Curve
 from thalweg.health.rates import ENOUGH, THROWN, blowup, end_rate, tiny_steps
 from thalweg.health.view import Suspicion, View, number
 
+LATE = 0.1
+"""A log that begins after this share of its steps is that of a run which was resumed."""
+
+A_GUESS, FEW_CLASSES, MANY_CLASSES = 0.02, 2.5, 6.5
+"""How near to the loss of a guess is one; a dozen classes lie that far apart that it tells; a loss
+above the last is a guess of hundreds of classes or more.
+"""
+
 STRONG, SHRINKS = 0.05, 2e-3
 """Weight decay in the gradient (usual: 1e-5 to 1e-3), and beside it as a share of the weights that
 a step takes (usual: 1e-6 to 1e-4), from which on it is out of proportion.
@@ -21,7 +29,7 @@ def stuck_at_chance(view: View) -> Suspicion | None:
         return None
     chance, at_chance = view.chance, _is_at_chance(view, curve)
     has_moved = _has_fallen(view, curve) or curve.last > 1.2 * curve.first
-    if at_chance is False or (at_chance is None and has_moved):
+    if at_chance is False or (at_chance is None and (has_moved or not _stands(view, curve))):
         return None
     if (slow := tiny_steps(view, curve)) is not None:
         return slow
@@ -33,8 +41,33 @@ def stuck_at_chance(view: View) -> Suspicion | None:
         f"the loss was {number(curve.first)} at the start and is {number(curve.last)} after "
         f"{view.name(curve.raw_t[-1])}{beside}",
         {"first": curve.first, "last": curve.last, "chance": chance},
-        severity="act" if at_chance or curve.last > 0.97 * curve.first else "warn",
+        severity="act" if at_chance or _began_at_a_guess(curve) else "warn",
     )
+
+
+def _stands(view: View, curve: Curve) -> bool:
+    """Is the log one from the first steps on, whose loss has come down by a tenth at the very most?
+
+    Where rows are few and ragged, that no fall is seen does not say that there was none.
+    """
+    rows = np.median(np.diff(curve.raw_t)) if len(curve.raw_t) > 1 else 0.0
+    began_late = curve.raw_t[0] > max(3 * rows, LATE * curve.raw_t[-1])
+    fallen, error = fall_between_ends(curve)
+    return not began_late and fallen + 2 * error < 0.1 * abs(curve.first)
+
+
+def _began_at_a_guess(curve: Curve) -> bool:
+    """Is the loss from the first to the last value what equal probabilities give for so many
+    classes, or far more than a model that was trained before begins with?
+
+    Fine-tuning that stands still began with what was learnt before, and may well be done.
+    """
+    if float(np.ptp(curve.raw_v)) == 0.0 and curve.first != 0.0:
+        return True
+    guesses = np.log(np.arange(2, 1001))
+    is_guess = float(np.abs(guesses / curve.first - 1).min()) < A_GUESS if curve.first > 0 else False
+    few = is_guess and curve.first < FEW_CLASSES
+    return (few or curve.first > MANY_CLASSES) and curve.last > 0.97 * curve.first
 
 
 def _is_at_chance(view: View, curve: Curve) -> bool | None:

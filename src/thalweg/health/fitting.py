@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from thalweg.health.curve import Curve
+from thalweg.health.scores import scores
 from thalweg.health.view import Suspicion, View, number
 from thalweg.record.foreign.log import LOSS
 
@@ -66,6 +67,8 @@ def _is_learnt_better(view: View, curve: Curve) -> bool:
     """Does the model get better, since the validation loss was best, at what it is trained on?"""
     fit, step = view.fit, float(curve.t[curve.best_at])
     known = [each for each in (fit, view.loss) if each is not None]
+    if fit is not None and len(fit) >= 0.9 * len(curve):
+        known = [fit]  # evaluated as often as the other samples, so it tells without noise
     if known and not any(_falls_after(each, step) for each in known):
         return False
     return view.alike is None or view.alike.last < GAP * curve.last
@@ -77,12 +80,8 @@ def _falls_after(curve: Curve, step: float) -> bool:
 
 
 def _metric_holds(view: View) -> bool:
-    """Is the validation accuracy (or r2) at the end as good as it ever was, near enough?"""
-    for name in ("validation_accuracy", "validation_r2"):
-        curve = Curve.of(view.log.get(name))
-        if curve is not None and len(curve) >= 5:
-            return float(curve.calm.max()) - curve.last < HELD
-    return False
+    """Is the score on other samples at the end as good as it ever was, near enough?"""
+    return next((score.lost < HELD for score in scores(view)), False)
 
 
 def underfitting(view: View) -> Suspicion | None:
@@ -222,6 +221,9 @@ BY_CHANCE = 5.5
 FEW_BATCHES = 10
 """A period of so many steps is no epoch."""
 
+EVERY = 0.98
+"""The share of rows that are of the step after the row before, in a log of every step."""
+
 MOST = 20_000
 """Steps whose order is looked at, the last ones."""
 
@@ -236,8 +238,9 @@ def residuals(view: View) -> tuple[np.ndarray, float] | None:
     series = view.log.get(LOSS)
     if series is None or len(series) < 120 or view.log.unit != "step":
         return None
-    if np.median(np.diff(series.steps)) != 1 or not np.isfinite(series.values).all():
-        return None
+    is_next = np.diff(series.steps) == 1
+    if is_next.mean() < EVERY or not np.isfinite(series.values).all():
+        return None  # every step of the beginning and later one in hundreds: no neighbours
     values = series.values[len(series) // 4 :][-MOST:]
     kernel = np.ones(2 * HALF + 1)
     weight = np.convolve(np.ones(len(values)), kernel, mode="same")

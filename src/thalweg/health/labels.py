@@ -8,6 +8,7 @@ import numpy as np
 
 from thalweg.health.curve import MAD, Curve
 from thalweg.health.fitting import evenly, unsureness
+from thalweg.health.scores import scores
 from thalweg.health.rates import THROWN, blowup, rate_rose, update_ratio
 from thalweg.health.view import Suspicion, View, number
 from thalweg.record.foreign.log import LOSS
@@ -27,6 +28,9 @@ OVERSHOOT = 4.0
 
 LEARNT = 0.7
 """Training samples whose loss is below this share of that of others are known by heart."""
+
+EARLY = 0.5
+"""An evaluation is early where less than this share of what training gains was gained before."""
 
 GIVEN = 0.005
 """A validation loss below this share of chance is too good to be true."""
@@ -59,6 +63,9 @@ def _never_carried_over(view: View) -> Suspicion | None:
         return None
     if curve.last < curve.first - 2 * curve.error and fitted < 0.25:
         return None
+    before = (train.first - float(train.at(curve.t[:1])[0])) / max(train.first - train.last, 1e-12)
+    if before > EARLY:
+        return None  # what carries over may have been learnt before the first evaluation
     if blowup(view) > THROWN or (view.chance is not None and train.first > 2 * view.chance):
         return None  # thrown about, not misled
     return Suspicion(
@@ -73,7 +80,9 @@ def _never_carried_over(view: View) -> Suspicion | None:
 
 
 def _is_often_right(view: View) -> bool:
-    """Is the accuracy on other samples clearly better than a guess?"""
+    """Is the accuracy on other samples clearly better than a guess, or has another score risen?"""
+    if any(score.rose for score in scores(view) if score.name != "accuracy"):
+        return True
     accuracy = Curve.of(view.log.get("validation_accuracy"))
     if accuracy is None:
         return False

@@ -134,8 +134,13 @@ class View:
 
     @cached_property
     def main(self) -> Curve | None:
-        """The loss that says how the descent goes: of training, else of validation."""
-        return self.loss if self.loss is not None else self.validation
+        """The loss that says how the descent goes: of training, else of validation, also where
+        the other has too few points for a shape.
+        """
+        loss, others = self.loss, self.validation
+        if loss is None or others is None:
+            return loss if others is None else others
+        return others if len(loss) < FEW <= len(others) and len(others) >= 2 * len(loss) else loss
 
     @cached_property
     def is_shaped(self) -> bool:
