@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from thalweg.health.curve import MAD, Curve
+from thalweg.health.curve import MAD, Curve, noise_of
 from thalweg.health.rates import raised, rate_rose
 from thalweg.health.view import FEW, Suspicion, View, number
 from thalweg.record.foreign.log import LOSS, NORM, VALIDATION
@@ -21,10 +21,19 @@ RISE = 0.3
 Z, FACTOR, WINDOW = 8.0, 2.0, 64
 """A spike: so many robust deviations of the log loss above those before it, and so many times."""
 
+Z_OF_FEW = 12.0
+"""The same where the deviation itself is known from a few dozen values only."""
+
 TAIL = 1.5
 """A spike is so many times further up than what was usual before it: losses of batches of two kinds
 (mixed pictures and plain ones) jump as well.
 """
+
+SAME = 0.03
+"""Jumps that lie so near, as a share of the run, are one, which both losses tell."""
+
+MOST_MEASURED = 1_000
+"""Values of a validation loss beyond which it is measured on batches, as the other is."""
 
 HARMED = 2.0
 """A loss that is so many times what it was, once a jump is over, has been harmed by it."""
@@ -104,19 +113,7 @@ def _before(view: View, since: float) -> str:
 
 def divergence(view: View) -> Suspicion | None:
     """The loss rises and stays up: what was learnt is lost again, or it never fell."""
-    both = view.fit if _rises_alike(view) else None
-    return _diverged(view, view.main) or (None if both is None else _diverged(view, both))
-
-
-def _rises_alike(view: View) -> bool:
-    """Do samples that are trained on get worse as others do, both measured in evaluations?"""
-    fit, others = view.fit, view.validation
-    if fit is None or others is None or fit is view.loss or len(fit) < 0.9 * len(others):
-        return False
-    return fit.last - fit.best > RISE * (others.last - others.best) > 0
-
-
-def _diverged(view: View, curve: Curve | None) -> Suspicion | None:
+    curve = view.main
     if curve is None or len(curve) < 5:
         return None
     rise = curve.last - curve.best
@@ -246,8 +243,37 @@ def _sure_of(found: Sequence[Spike], does_harm: bool) -> float:
 
 def _spikes(view: View) -> list[Spike]:
     """Those of either loss that no higher rate has made."""
-    found = [spike for curve in (view.loss, view.validation) for spike in spikes_of(curve)]
-    return [spike for spike in found if not rate_rose(view, spike.step)]
+    found: list[Spike] = []
+    for each in (*spikes_of(view.loss), *spikes_of(view.validation), *bumps_of(view.validation)):
+        is_known = any(abs(each.step - other.step) <= SAME * view.end for other in found)
+        if not is_known and not rate_rose(view, each.step):
+            found.append(each)  # seen in both losses, it is one
+    return sorted(found, key=lambda spike: spike.step)
+
+
+def bumps_of(curve: Curve | None) -> list[Spike]:
+    """Of losses that an evaluation measures, which hardly move by chance: each time that one is far
+    above all that were measured before it, until it is back.
+    """
+    if curve is None or not 8 <= len(curve.raw_v) <= MOST_MEASURED or curve.raw_v.min() <= 0:
+        return []
+    v, logs = curve.raw_v, np.log(curve.raw_v)
+    spread = max(noise_of(logs), 0.02)
+    lowest = np.minimum.accumulate(v)
+    found, k = [], 1
+    while k < len(v):
+        low = float(lowest[k - 1])
+        rise = float(logs[k] - np.log(low))
+        is_high = rise > max(np.log(FACTOR), Z * spread) and v[k] > low + 0.1 * curve.progress
+        back = np.flatnonzero(v[k + 1 :] < 1.3 * low)
+        until = k + 1 + int(back[0]) if len(back) else k + 1
+        top = float(logs[k:until].max() - np.log(low))
+        if not is_high or not len(back) or (top < Z_OF_FEW * spread and top < LOUD):
+            k += 1
+            continue
+        found.append(Spike(float(curve.raw_t[k]), top / spread, float(np.exp(top)), 1.0))
+        k = until + 1
+    return found
 
 
 def spikes_of(curve: Curve | None) -> list[Spike]:

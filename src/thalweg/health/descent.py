@@ -66,7 +66,7 @@ def _began_at_a_guess(curve: Curve) -> bool:
         return True
     guesses = np.log(np.arange(2, 1001))
     is_guess = float(np.abs(guesses / curve.first - 1).min()) < A_GUESS if curve.first > 0 else False
-    few = is_guess and curve.first < FEW_CLASSES
+    few = is_guess and curve.first < FEW_CLASSES and curve.error < A_GUESS * curve.first
     return (few or curve.first > MANY_CLASSES) and curve.last > 0.97 * curve.first
 
 
@@ -77,7 +77,7 @@ def _is_at_chance(view: View, curve: Curve) -> bool | None:
         best = float(explained.calm.max())
         return True if best < 0.03 else False if best > 0.1 else None
     if view.chance is None:
-        return None
+        return True if _is_a_guess(view.validation) else None
     if curve.last < 0.6 * view.chance:
         return False
     others = view.validation
@@ -86,6 +86,15 @@ def _is_at_chance(view: View, curve: Curve) -> bool | None:
         if never_fell and others.best > 0.85 * view.chance:
             return True
     return True if curve.last > 0.97 * view.chance and curve.best > 0.95 * view.chance else None
+
+
+def _is_a_guess(curve: Curve | None) -> bool:
+    """Is every value of it the loss of equal probabilities for a few classes, to three digits?"""
+    if curve is None or len(curve) < 12:
+        return False
+    guesses = np.log(np.arange(2, 11))
+    guess = float(guesses[np.argmin(np.abs(guesses - np.median(curve.v)))])
+    return bool(np.all(np.abs(curve.v / guess - 1) < 0.003))
 
 
 def _is_early(view: View, curve: Curve) -> bool:

@@ -51,6 +51,8 @@ def overfitting(view: View) -> Suspicion | None:
         f"the validation loss was lowest at {view.name(curve.t[i])} ({number(best)}) and has risen "
         f"to {number(curve.last)} since"
     )
+    if train is not None and not _falls_after(train, float(curve.t[i])) and view.loss is not None:
+        train = view.loss
     if train is not None:
         says += f", while the training loss went on to {number(train.last)}"
     return Suspicion(
@@ -67,8 +69,6 @@ def _is_learnt_better(view: View, curve: Curve) -> bool:
     """Does the model get better, since the validation loss was best, at what it is trained on?"""
     fit, step = view.fit, float(curve.t[curve.best_at])
     known = [each for each in (fit, view.loss) if each is not None]
-    if fit is not None and len(fit) >= 0.9 * len(curve):
-        known = [fit]  # evaluated as often as the other samples, so it tells without noise
     if known and not any(_falls_after(each, step) for each in known):
         return False
     return view.alike is None or view.alike.last < GAP * curve.last
