@@ -27,6 +27,8 @@ def stuck_at_chance(view: View) -> Suspicion | None:
     curve = view.main
     if curve is None or len(curve) < 12 or _is_early(view, curve) or blowup(view) > THROWN:
         return None
+    if not np.any(curve.raw_v):
+        return None  # 0 in every row: it was never measured
     chance, at_chance = view.chance, _is_at_chance(view, curve)
     has_moved = _has_fallen(view, curve) or curve.last > 1.2 * curve.first
     if at_chance is False or (at_chance is None and (has_moved or not _stands(view, curve))):

@@ -57,7 +57,9 @@ OF_GAMES: tuple[Detector, ...] = (
     running.truncated,
     running.stalled_throughput,
 )
-"""Of networks that play against each other: a loss that rises or stands still is no fault there."""
+"""Of networks that play against each other and of policies: a loss that rises or stands still is no
+fault there.
+"""
 
 LESS_SURE = 0.25
 """A finding hides another one that is surer by less than this."""
@@ -113,7 +115,7 @@ def so_far(log: Log) -> Verdict:
 
 
 def _of(view: View) -> Verdict:
-    detectors = OF_GAMES if view.is_game else DETECTORS
+    detectors = OF_GAMES if view.untold else DETECTORS
     said = [found for detector in detectors if (found := detector(view)) is not None]
     kept = _kept(said)
     findings = tuple(finding_of(view, each) for each in kept)
@@ -184,8 +186,8 @@ def _checkpoint(view: View) -> str:
 
 def not_checkable(view: View) -> list[str]:
     """Which checks this log says too little for, and what it lacks: a line each."""
-    if view.is_game:
-        return ["two networks play against each other: what their losses do tells of neither"]
+    if view.untold:
+        return [f"{view.untold}: what a loss does says little of how well"]
     lacks: dict[str, list[Code]] = {}
     for row in BY_KEY.values():
         missing = _missing(view, row)

@@ -196,6 +196,9 @@ def _restless(view: View, curve: Curve) -> Suspicion | None:
         return None
     if ratio is not None and ratio < SHORT_STEPS:
         return None  # so short a step throws nothing about: the loss has hardly fallen yet
+    late = curve.v[len(curve) // 2 :]
+    if len(late) > 6 and np.mean(np.diff(late) < 0) > 0.85:
+        return None  # it comes down from where it was thrown, and does not go up and down
     return Suspicion(
         "lr_too_high",
         float(curve.t[len(curve) // 2]),

@@ -26,8 +26,10 @@ def state_of(view: View, said: Sequence[Suspicion]) -> tuple[State, str]:
     if len(curve.raw_v) < FEW and not said:
         rows = "1 value" if len(curve.raw_v) == 1 else f"{len(curve.raw_v)} values"
         return "unknown", f"the log holds {rows} of the loss, too few to tell how the run goes"
-    if view.is_game and not said:
-        return "unknown", "two networks play against each other, and their losses do not tell"
+    if view.untold and not said:
+        return "unknown", f"{view.untold}, and losses do not tell how well"
+    if not np.any(curve.raw_v):
+        return "unknown", f"the loss is 0 in every row: nothing was measured{_of_first(said)}"
     worst = next((each for each in said if _is_act(each)), None)
     keys = {each.key for each in said if _is_act(each)}
     if worst is not None and keys & DIVERGING:

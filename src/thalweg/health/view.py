@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from thalweg.health.curve import Curve
-from thalweg.record.foreign.log import LOSS, LR, NORM, VALIDATION, Log, Series
+from thalweg.record.foreign.log import LOSS, LR, NORM, REWARD, VALIDATION, Log, Series
 
 PLAYERS = r"(d|g|disc|gen|discriminator|generator|critic|actor)"
 GAME = re.compile(rf"(^|[_/. ]){PLAYERS}[_/. ]?loss$|loss[_/. ]?{PLAYERS}$|err[_/. ]?[dg]$", re.I)
@@ -63,6 +63,15 @@ class View:
         """Is the loss that of one of two networks, against which the other one learns?"""
         series = self.log.get(LOSS) or self.log.get(VALIDATION)
         return series is not None and GAME.search(series.name) is not None
+
+    @cached_property
+    def untold(self) -> str:
+        """Why the loss does not say how the run goes, in words; empty where it does."""
+        if self.is_game:
+            return "two networks play against each other"
+        if REWARD in self.log.series:
+            return "a policy learns from what it does"
+        return ""
 
     @cached_property
     def validation(self) -> Curve | None:

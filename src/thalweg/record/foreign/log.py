@@ -14,6 +14,9 @@ LOSS, VALIDATION, LR, NORM = "loss", "validation_loss", "lr", "gradient_norm"
 SECONDS, SCALE, SKIPPED = "seconds", "loss_scale", "skipped"
 """Seconds per step; what an fp16 loss is multiplied by; steps that were not taken."""
 
+REWARD = "reward"
+"""What a policy earns, where one is learnt."""
+
 TRAIN, PARAMETERS = "train_loss", "parameter_norm"
 """The loss on training samples as evaluations measure it, beside that of the steps; the norm of
 all parameters."""

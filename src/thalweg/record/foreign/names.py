@@ -99,6 +99,13 @@ def named(name: str) -> Named:
     return Named(name, tuple(word.lower() for word in words))
 
 
+def is_reward(name: str) -> bool:
+    """What a policy earned in its episodes? (Of pairs of answers, one is chosen: no episodes.)"""
+    row = named(name)
+    earned = row.has({"reward", "rewards", "rew"}) or (row.has({"episode"}) and row.has({"return"}))
+    return earned and not row.has({"chosen", "rejected", "margins", "margin", "accuracies", "loss"})
+
+
 def is_told(name: str) -> bool:
     """Does a column tell a loss, or what may stand for one?"""
     row = named(name)

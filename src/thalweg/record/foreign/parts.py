@@ -9,8 +9,8 @@ from difflib import get_close_matches
 import numpy as np
 
 from thalweg.errors import DataError
-from thalweg.record.foreign.log import LOSS, LR, SECONDS, TRAIN, VALIDATION, Log
-from thalweg.record.foreign.names import named
+from thalweg.record.foreign.log import LOSS, LR, REWARD, SECONDS, TRAIN, VALIDATION, Log
+from thalweg.record.foreign.names import is_reward, named
 from thalweg.record.foreign.points import Points, said_of
 from thalweg.record.foreign.roles import (
     evaluated_loss,
@@ -83,6 +83,8 @@ def fill(log: Log, points: dict[str, Points], columns: Columns) -> None:
         known = None if name in roles.values() else metric_of(name, part)
         if known is not None:
             log.series.setdefault("_".join(known), points[name].series(name))
+        if known is None and is_reward(name):
+            log.series.setdefault(REWARD, points[name].series(name))
     seconds = seconds_of(points, main)
     if seconds is not None:
         log.series[SECONDS] = seconds
