@@ -9,7 +9,7 @@ import numpy as np
 
 from thalweg.health.curve import MAD, Curve, noise_of
 from thalweg.health.rates import raised, rate_rose
-from thalweg.health.view import FEW, Suspicion, View, number
+from thalweg.health.view import Suspicion, View, number
 from thalweg.record.foreign.log import LOSS, NORM, VALIDATION
 
 IN_A_ROW = 3
@@ -43,9 +43,6 @@ LOUD = float(np.log(8.0))
 
 GROWN = 30.0
 """A gradient's norm that is so many times what it was has exploded, where the loss suffers."""
-
-STANDS = 0.2
-"""A validation loss that is above its best by less than this share of it stands."""
 
 FAR_OFF = 4.0
 """A first loss so many times that of equal probabilities comes of weights that are too large."""
@@ -114,8 +111,10 @@ def _before(view: View, since: float) -> str:
 def divergence(view: View) -> Suspicion | None:
     """The loss rises and stays up: what was learnt is lost again, or it never fell."""
     curve = view.main
-    if curve is None or len(curve) < 5:
-        return None
+    return None if curve is None or len(curve) < 5 else _diverged(view, curve)
+
+
+def _diverged(view: View, curve: Curve) -> Suspicion | None:
     rise = curve.last - curve.best
     floor = 4 * curve.error + 2 * curve.noise / max(1, len(curve) // 20) ** 0.5
     best = curve.calm[curve.best_at]
@@ -126,12 +125,10 @@ def divergence(view: View) -> Suspicion | None:
     worse_than_start = curve.last > curve.first + max(floor, 0.1 * abs(curve.first))
     stays = float(np.mean(late > best + (0.1 if worse_than_start else 0.5) * rise))
     share = rise / max(progress, 1e-12 * abs(rise))
-    if stays < 0.8 or (share < RISE and not worse_than_start) or _is_restart(view, curve):
+    if stays < 0.8 or (share < RISE and not worse_than_start):
         return None
-    if curve is view.validation and not worse_than_start:
-        return None  # without a training loss it cannot be told from overfitting
-    if curve is view.loss and _others_stand(view):
-        return None  # what is minimised has changed (a term that grows, harder samples)
+    if _is_restart(view, curve) or _is_another_thing(view, curve, worse_than_start):
+        return None
     since = _leaves(curve)
     if raised(view) is not None or _came_of_spike(view, since):
         return None  # that is the news, and what it left is told with it
@@ -150,14 +147,13 @@ def divergence(view: View) -> Suspicion | None:
     )
 
 
-def _others_stand(view: View) -> bool:
-    """Are other samples fitted about as well at the end as ever?"""
-    others = view.validation
-    if others is None or len(others) < FEW:
-        return False
-    return others.last < others.best + STANDS * abs(others.best) and others.last < (
-        others.first + 4 * others.error
-    )
+def _is_another_thing(view: View, curve: Curve, worse_than_start: bool) -> bool:
+    """May the rise be overfitting, which only a training loss tells; or has what is minimised
+    changed (a term that grows, harder samples), while other samples are fitted as well as ever?
+    """
+    if curve is view.validation:
+        return not worse_than_start
+    return curve is view.loss and view.others_stand
 
 
 def _came_of_spike(view: View, step: float) -> bool:

@@ -67,7 +67,9 @@ def _began_at_a_guess(curve: Curve) -> bool:
     if float(np.ptp(curve.raw_v)) == 0.0 and curve.first != 0.0:
         return True
     guesses = np.log(np.arange(2, 1001))
-    is_guess = float(np.abs(guesses / curve.first - 1).min()) < A_GUESS if curve.first > 0 else False
+    is_guess = (
+        float(np.abs(guesses / curve.first - 1).min()) < A_GUESS if curve.first > 0 else False
+    )
     few = is_guess and curve.first < FEW_CLASSES and curve.error < A_GUESS * curve.first
     return (few or curve.first > MANY_CLASSES) and curve.last > 0.97 * curve.first
 
@@ -92,7 +94,7 @@ def _is_at_chance(view: View, curve: Curve) -> bool | None:
 
 def _is_a_guess(curve: Curve | None) -> bool:
     """Is every value of it the loss of equal probabilities for a few classes, to three digits?"""
-    if curve is None or len(curve) < 12:
+    if curve is None or len(curve) < 5:
         return False
     guesses = np.log(np.arange(2, 11))
     guess = float(guesses[np.argmin(np.abs(guesses - np.median(curve.v)))])

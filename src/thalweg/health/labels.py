@@ -8,8 +8,8 @@ import numpy as np
 
 from thalweg.health.curve import MAD, Curve
 from thalweg.health.fitting import evenly, unsureness
-from thalweg.health.scores import scores
 from thalweg.health.rates import THROWN, blowup, rate_rose, update_ratio
+from thalweg.health.scores import scores
 from thalweg.health.view import Suspicion, View, number
 from thalweg.record.foreign.log import LOSS
 
@@ -53,7 +53,7 @@ def _never_carried_over(view: View) -> Suspicion | None:
     curve, train = view.validation, view.fit
     if curve is None or train is None or len(curve) < 5 or train.first <= 0:
         return None
-    if _is_often_right(view):
+    if _is_often_right(view) or _is_evaluated_late(curve, train):
         return None
     learnt = view.fall_of(curve) / max(abs(curve.first), train.first, 1e-12)
     if view.chance is not None:
@@ -63,9 +63,6 @@ def _never_carried_over(view: View) -> Suspicion | None:
         return None
     if curve.last < curve.first - 2 * curve.error and fitted < 0.25:
         return None
-    before = (train.first - float(train.at(curve.t[:1])[0])) / max(train.first - train.last, 1e-12)
-    if before > EARLY:
-        return None  # what carries over may have been learnt before the first evaluation
     if blowup(view) > THROWN or (view.chance is not None and train.first > 2 * view.chance):
         return None  # thrown about, not misled
     return Suspicion(
@@ -77,6 +74,12 @@ def _never_carried_over(view: View) -> Suspicion | None:
         "what is learnt does not carry over to other samples",
         {"validation_best": curve.best, "train_last": train.last},
     )
+
+
+def _is_evaluated_late(curve: Curve, train: Curve) -> bool:
+    """Was most learnt before the first evaluation, and what carries over perhaps with it?"""
+    there = float(train.at(curve.t[:1])[0])
+    return train.first - there > EARLY * (train.first - train.last) > 0
 
 
 def _is_often_right(view: View) -> bool:

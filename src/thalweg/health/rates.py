@@ -108,7 +108,7 @@ def _thrown_up(view: View, curve: Curve) -> Suspicion | None:
     """Far above its first value at the start, and no good at the end."""
     series = view.log.get(LOSS)
     times = blowup(view)
-    if series is None or times < THROWN:
+    if series is None or times < THROWN or view.others_stand:
         return None
     first = float(series.values[0])
     if view.main is None or view.main.last < _no_use(view, first):

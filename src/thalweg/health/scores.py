@@ -1,4 +1,4 @@
-"""What validation samples score besides their loss: accuracy, r2, average precision, word errors."""
+"""What other samples score besides their loss: accuracy, r2, average precision, word errors."""
 
 from __future__ import annotations
 

@@ -20,16 +20,9 @@ LATE = 0.2
 
 def state_of(view: View, said: Sequence[Suspicion]) -> tuple[State, str]:
     """From the findings, the surest first, and from the curves."""
-    curve = view.main
-    if curve is None:
-        return "unknown", "the log holds no loss that is ever finite" + _of_first(said)
-    if len(curve.raw_v) < FEW and not said:
-        rows = "1 value" if len(curve.raw_v) == 1 else f"{len(curve.raw_v)} values"
-        return "unknown", f"the log holds {rows} of the loss, too few to tell how the run goes"
-    if view.untold and not said:
-        return "unknown", f"{view.untold}, and losses do not tell how well"
-    if not np.any(curve.raw_v):
-        return "unknown", f"the loss is 0 in every row: nothing was measured{_of_first(said)}"
+    why = _why_unknown(view, said)
+    if why:
+        return "unknown", why
     worst = next((each for each in said if _is_act(each)), None)
     keys = {each.key for each in said if _is_act(each)}
     if worst is not None and keys & DIVERGING:
@@ -40,6 +33,21 @@ def state_of(view: View, said: Sequence[Suspicion]) -> tuple[State, str]:
     if worst is not None:
         return moved, _of_first(said).removeprefix("; ")
     return moved, _how_it_went(view, moved) + _of_first(said)
+
+
+def _why_unknown(view: View, said: Sequence[Suspicion]) -> str:
+    """Why nobody can tell how the run goes; empty where one can."""
+    curve = view.main
+    if curve is None:
+        return "the log holds no loss that is ever finite" + _of_first(said)
+    if len(curve.raw_v) < FEW and not said:
+        rows = "1 value" if len(curve.raw_v) == 1 else f"{len(curve.raw_v)} values"
+        return f"the log holds {rows} of the loss, too few to tell how the run goes"
+    if view.untold and not said:
+        return f"{view.untold}, and losses do not tell how well"
+    if not np.any(curve.raw_v):
+        return f"the loss is 0 in every row: nothing was measured{_of_first(said)}"
+    return ""
 
 
 def _is_act(each: Suspicion) -> bool:
@@ -70,14 +78,15 @@ def gain(curve: Curve) -> float:
 def _how_it_went(view: View, moved: str) -> str:
     curve = view.main
     assert curve is not None
-    name = "training loss" if view.loss is not None else "validation loss"
+    validation = view.validation
+    name = "validation loss" if curve is validation else "training loss"
     end = "was still falling" if moved == "improving" else "had levelled off"
+    end = "rose" if moved == "improving" and curve.last > curve.first else end
     text = (
         f"{name} went from {number(curve.first)} to {number(curve.last)} by "
         f"{view.name(curve.raw_t[-1])} and {end}"
     )
-    validation = view.validation
-    if validation is None or view.loss is None:
+    if validation is None or curve is validation:
         return text
     best = validation.best
     where = view.name(validation.t[validation.best_at])

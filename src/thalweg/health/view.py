@@ -22,6 +22,10 @@ FEW = 12
 """Points below which a curve has no shape."""
 
 
+STANDS = 0.2
+"""A validation loss that is above its best by less than this share of it stands."""
+
+
 @dataclass(frozen=True, slots=True)
 class Suspicion:
     """What a detector says. key: of the table's row; since: the step; confidence: 0 to 1;
@@ -77,6 +81,15 @@ class View:
     def validation(self) -> Curve | None:
         """The validation loss."""
         return Curve.of(self.log.get(VALIDATION))
+
+    @cached_property
+    def others_stand(self) -> bool:
+        """Are other samples fitted about as well at the end as ever, which a loss on them tells?"""
+        others = self.validation
+        if others is None or len(others) < FEW:
+            return False
+        is_near = others.last < others.best + STANDS * abs(others.best)
+        return is_near and others.last < others.first + 4 * others.error
 
     @cached_property
     def fit(self) -> Curve | None:

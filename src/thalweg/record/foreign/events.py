@@ -35,7 +35,12 @@ def log_of_events(path: Path, source: str, columns: Columns) -> Log:
 def _one_set(log: Log) -> None:
     """A loss that has the very values of the validation loss is that loss, under another name."""
     loss, held = log.get(LOSS), log.get(VALIDATION)
-    if loss is None or held is None or len(loss) < 2 or not np.array_equal(loss.values, held.values):
+    if (
+        loss is None
+        or held is None
+        or len(loss) < 2
+        or not np.array_equal(loss.values, held.values)
+    ):
         return
     log.series[VALIDATION] = log.series.pop(LOSS)
     log.notes.append(f"{loss.name!r} and {held.name!r} are the same values: a validation loss")
