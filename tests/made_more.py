@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from made_logs import STEPS, evaluations, falling, log_of, noisy
-from thalweg.record.foreign.log import Log
+from made_logs import STEPS, evaluations, falling, log_of, noisy, plain
+from thalweg.record.foreign.log import REWARDS, Log
 
 TEN = {"num_classes": 10}
 
@@ -135,6 +135,69 @@ def tuned(level: float, *, fall: float, noise: float, **more: Any) -> Log:
     return log_of(**{**columns, **more})
 
 
+def thinning(noise: float = 0.2) -> Log:
+    """Every step of the first hundred, then one in five hundred."""
+    at = np.concatenate([np.arange(100.0), np.arange(500.0, 40_000.0, 500.0)])
+    curve = 0.05 + 0.65 * np.exp(-at / 300.0)
+    spread = np.where(at < 100, 0.01, noise)
+    values = curve * (1 + spread * np.random.default_rng(0).normal(size=len(at)))
+    return log_of(loss=(at, values))
+
+
+def of_another_term() -> Log:
+    """What is added to the training loss grows, and other samples are fitted as well as ever."""
+    return log_of(
+        loss=noisy(0.3 + 70 * np.minimum(1.0, np.arange(STEPS) / 400), 0.01),
+        validation_loss=evaluations(np.full(STEPS, 0.6)),
+    )
+
+
+def few_and_ragged() -> Log:
+    at = np.arange(49.0, 650.0, 50.0)
+    values = np.array([0.19, 0.13, 0.15, 0.137, 0.08, 0.126, 0.107, 0.192, 0.112, 0.08, 0.17])
+    return log_of(loss=(at, np.append(values, [0.12, 0.095])))
+
+
+def resumed_late() -> Log:
+    return log_of(loss=(140_000.0 + 100 * np.arange(STEPS), noisy(np.full(STEPS, 3.7), 0.03)))
+
+
+def of_two_kinds() -> Log:
+    """Every few batches are of mixed pictures, whose loss is twice as high and more."""
+    is_mixed = np.random.default_rng(3).random(STEPS) < 0.12
+    return log_of(loss=noisy(falling(6.9, 1.8) * np.where(is_mixed, 2.3, 1.0), 0.03))
+
+
+def learnt_before_evaluation() -> Log:
+    at = np.arange(100.0, STEPS, 50.0)
+    others = noisy(np.full(len(at), 0.32), 0.01)
+    return log_of(loss=noisy(falling(0.31, 0.001, pace=20.0)), validation_loss=(at, others))
+
+
+def of_a_policy() -> Log:
+    at = np.arange(1.0, STEPS + 1)
+    log = log_of(loss=noisy(0.1 + at / STEPS))
+    log.kind = REWARDS
+    return log
+
+
+def of_a_checkpoint() -> Log:
+    """What a trainer wrote beside its weights, in the middle of the run."""
+    log = plain()
+    log.settings, log.format = {"steps": 2 * STEPS}, "trainer_state"
+    return log
+
+
+def seldom_measured(*, jump: float = 1.0, level: float | None = None, every: int = 24) -> Log:
+    """Two dozen evaluations, one of which jumps; or all of which are at one level."""
+    at = np.arange(1.0, STEPS, every)
+    values = 1.7 + 9.0 * np.exp(-at / 40.0) if level is None else np.full(len(at), level)
+    values = values * (1 + 0.001 * np.random.default_rng(2).normal(size=len(at)))
+    values[10] *= jump
+    loss = noisy(falling(0.9, 0.693, pace=20.0)) if level else noisy(falling(9.0, 1.7, pace=40.0))
+    return log_of(loss=loss, validation_loss=(at, values))
+
+
 BATCH_OF_ONE = {"batch_size": 1, "num_classes": 10}
 LANGUAGE = {"num_classes": 64}
 HEAVY = {"num_classes": 10, "optimizer": "sgd", "lr": 0.03, "weight_decay": 0.2}
@@ -169,6 +232,17 @@ MORE_HEALTHY: dict[str, Callable[[], Log]] = {
     ),
     "a training loss with dropout in it, of another tool": lambda: classifier(
         train_eval_loss=np.empty(0), train_loss=evaluations(falling(2.3, 0.9), above=0.0)
+    ),
+    "rows that become rare": thinning,
+    "a term that grows": of_another_term,
+    "few rows, and ragged": few_and_ragged,
+    "resumed late": resumed_late,
+    "batches of two kinds": of_two_kinds,
+    "learnt before it was evaluated": learnt_before_evaluation,
+    "a checkpoint's state": of_a_checkpoint,
+    "few evaluations": seldom_measured,
+    "a validation loss alone that rises": lambda: log_of(
+        validation_loss=evaluations(falling(0.44, 0.36) + 0.03 * np.arange(STEPS) / STEPS)
     ),
     "usual decay": lambda: classifier({**HEAVY, "weight_decay": 5e-4}, train=0.5, validation=0.5),
 }
@@ -207,6 +281,8 @@ MORE_FAULTY: dict[str, tuple[Callable[[], Log], str]] = {
         lambda: classifier(HEAVY, train=1.1, validation=1.1, right=0.75),
         "TW106",
     ),
+    "one evaluation of few jumps": (lambda: seldom_measured(jump=2.4), "TW003"),
+    "no evaluation better than a guess": (lambda: seldom_measured(level=float(np.log(2))), "TW104"),
     "nothing goes in": (without_inputs, "TW104"),
     "a smooth rise": (lambda: log_of(loss=1.0 + 0.01 * np.arange(STEPS)), "TW002"),
     "a fall, then an explosion": (

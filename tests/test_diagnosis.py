@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from made_logs import FAULTY, HEALTHY, STEPS, falling, log_of, noisy, plain
-from made_more import MORE_FAULTY, MORE_HEALTHY, steps_of, tuned
+from made_more import MORE_FAULTY, MORE_HEALTHY, of_a_policy, seldom_measured, steps_of, tuned
 from thalweg.health.codes import BY_KEY, CODES
 from thalweg.health.diagnosis import DETECTORS, diagnose
 from thalweg.health.words import SPELLED, Run, advice
 from thalweg.record.foreign import Columns, read_text
-from thalweg.record.foreign.log import REWARDS
+from thalweg.record.foreign.log import REWARDS, Series
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,39 @@ def test_of_networks_that_play_against_each_other_losses_do_not_tell(name):
     assert (verdict.state, verdict.findings) == ("unknown", ())
     log.series["loss"] = replace(log.series["loss"], name="train_loss")
     assert diagnose(log).state != "unknown"
+
+
+def test_of_a_policy_the_loss_does_not_tell():
+    verdict = diagnose(of_a_policy())
+    assert (verdict.state, verdict.findings) == ("unknown", ())
+    assert verdict.not_checkable
+
+
+def test_a_loss_that_is_0_in_every_row_was_not_measured():
+    verdict = diagnose(log_of(loss=np.zeros(STEPS)))
+    assert (verdict.state, verdict.findings) == ("unknown", ())
+
+
+def test_a_jump_that_both_losses_tell_is_one():
+    log = seldom_measured(jump=2.4)
+    log.series["loss"].values[238:246] *= 2.4
+    spikes = next(each for each in diagnose(log).findings if each.code == "TW003")
+    assert len(spikes.evidence["steps"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("map", (0.1, 0.6)), ("wer", (0.9, 0.3)), ("cer", (80.0, 20.0)), ("f1", (0.2, 0.7))],
+)
+def test_overfitting_whose_score_holds_is_a_warning(name, values):
+    at = np.arange(15.0, STEPS, 15.0)
+    rising = 0.3 + 0.6 * np.maximum(0.0, at / STEPS - 0.3)
+    losses = np.where(at < 0.3 * STEPS, 1.5 - 4.0 * at / STEPS, rising)
+    log = log_of(loss=noisy(falling(last=0.01)), validation_loss=(at, losses))
+    assert [each.severity for each in diagnose(log).findings] == ["act"]
+    score = values[1] + (values[0] - values[1]) * np.exp(-at / 60.0)
+    log.series[f"validation_{name}"] = Series(name, at, score)
+    assert [each.severity for each in diagnose(log).findings] == ["warn"]
 
 
 def test_sentences_hold_the_runs_own_numbers():

@@ -81,3 +81,10 @@ def test_the_clock_of_events_tells_seconds_a_step():
 
 def test_seconds_of_a_bar_are_those_of_a_step():
     assert curve(read(GENUINE / "keras/lines.txt"), "seconds")[0] == (1.0, 0.017)
+
+
+def test_events_of_keras_validation_alone_are_a_validation_loss():
+    (file,) = (GENUINE / "keras/logs/validation").iterdir()
+    log = read(file)
+    assert "loss" not in log.series
+    assert log.series["validation_loss"].name == "epoch_loss"

@@ -45,7 +45,7 @@ METRICS = {
     "val_balanced_accuracy": ("validation", "balanced_accuracy"),
     "test/wer": ("test", "wer"),
     "validation/mean_average_precision": ("validation", "average_precision"),
-    "metrics/mAP50(B)": ("train", "map"),
+    "metrics/mAP50(B)": ("validation", "map"),
     "val_perplexity": ("validation", "perplexity"),
     "val_bpb": ("validation", "bpb"),
     "val_loss": None,
@@ -253,6 +253,32 @@ def test_rows_in_no_order_are_sorted_and_said_to_be(tmp_path):
     log = read(written(tmp_path, "log.csv", "\n".join(["step,loss", *rows])))
     assert curve(log, "loss") == [(i, i) for i in range(100)]
     assert any("are in no order" in note for note in log.notes)
+
+
+def test_of_runs_that_were_appended_the_longest_is_read(tmp_path):
+    runs = [range(1, 6), range(1, 31), range(1, 4), range(1, 9), range(1, 6), range(1, 3)]
+    rows = [(run, epoch) for run, epochs in enumerate(runs) for epoch in epochs]
+    text = "epoch,loss,seconds\n" + "\n".join(
+        f"{epoch},{run + 1 / epoch},{run + 1}" for run, epoch in rows
+    )
+    log = read(written(tmp_path, "log.csv", text))
+    assert len(log.series["loss"]) == 30
+    assert log.series["loss"].values[-1] == pytest.approx(1 + 1 / 30)
+    assert any("number 2 is read" in note for note in log.notes)
+
+
+def test_times_of_rows_in_no_order_are_not_a_steps(tmp_path):
+    rows = [f"{step},{1 / (step + 1)},{step + 1}" for step in (5, 1, 4, 2, 9, 3, 8, 7, 6, 0) * 3]
+    log = read(written(tmp_path, "log.csv", "step,loss,seconds\n" + "\n".join(rows)))
+    assert "seconds" not in log.series
+
+
+def test_what_a_policy_earns_is_read_and_a_choice_between_answers_is_no_policy(tmp_path):
+    rows = "\n".join(f"{step},{0.1 * step},{step}" for step in range(20))
+    earned = read(written(tmp_path, "a.csv", f"step,loss,episode_reward\n{rows}"))
+    chosen = read(written(tmp_path, "b.csv", f"step,loss,rewards/chosen\n{rows}"))
+    assert "reward" in earned.series
+    assert "reward" not in chosen.series
 
 
 def test_of_a_step_that_stands_twice_the_last_value_is_read(tmp_path):

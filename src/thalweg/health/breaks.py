@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from thalweg.health.curve import MAD, Curve
+from thalweg.health.curve import MAD, Curve, noise_of
 from thalweg.health.rates import raised, rate_rose
 from thalweg.health.view import Suspicion, View, number
 from thalweg.record.foreign.log import LOSS, NORM, VALIDATION
@@ -20,6 +20,20 @@ RISE = 0.3
 
 Z, FACTOR, WINDOW = 8.0, 2.0, 64
 """A spike: so many robust deviations of the log loss above those before it, and so many times."""
+
+Z_OF_FEW = 12.0
+"""The same where the deviation itself is known from a few dozen values only."""
+
+TAIL = 1.5
+"""A spike is so many times further up than what was usual before it: losses of batches of two kinds
+(mixed pictures and plain ones) jump as well.
+"""
+
+SAME = 0.03
+"""Jumps that lie so near, as a share of the run, are one, which both losses tell."""
+
+MOST_MEASURED = 1_000
+"""Values of a validation loss beyond which it is measured on batches, as the other is."""
 
 HARMED = 2.0
 """A loss that is so many times what it was, once a jump is over, has been harmed by it."""
@@ -103,8 +117,10 @@ def _before(view: View, since: float) -> str:
 def divergence(view: View) -> Suspicion | None:
     """The loss rises and stays up: what was learnt is lost again, or it never fell."""
     curve = view.main
-    if curve is None or len(curve) < 5:
-        return None
+    return None if curve is None or len(curve) < 5 else _diverged(view, curve)
+
+
+def _diverged(view: View, curve: Curve) -> Suspicion | None:
     rise = curve.last - curve.best
     floor = 4 * curve.error + 2 * curve.noise / max(1, len(curve) // 20) ** 0.5
     best = curve.calm[curve.best_at]
@@ -115,7 +131,9 @@ def divergence(view: View) -> Suspicion | None:
     worse_than_start = curve.last > curve.first + max(floor, 0.1 * abs(curve.first))
     stays = float(np.mean(late > best + (0.1 if worse_than_start else 0.5) * rise))
     share = rise / max(progress, 1e-12 * abs(rise))
-    if stays < 0.8 or (share < RISE and not worse_than_start) or _is_restart(view, curve):
+    if stays < 0.8 or (share < RISE and not worse_than_start):
+        return None
+    if _is_restart(view, curve) or _is_another_thing(view, curve, worse_than_start):
         return None
     since = _leaves(curve)
     if raised(view) is not None or _came_of_spike(view, since):
@@ -133,6 +151,15 @@ def divergence(view: View) -> Suspicion | None:
         text,
         {"best": float(best), "last": curve.last, "first": curve.first, "lost": round(share, 3)},
     )
+
+
+def _is_another_thing(view: View, curve: Curve, worse_than_start: bool) -> bool:
+    """May the rise be overfitting, which only a training loss tells; or has what is minimised
+    changed (a term that grows, harder samples), while other samples are fitted as well as ever?
+    """
+    if curve is view.validation:
+        return not worse_than_start
+    return curve is view.loss and view.others_stand
 
 
 def _came_of_spike(view: View, step: float) -> bool:
@@ -218,8 +245,37 @@ def _sure_of(found: Sequence[Spike], does_harm: bool) -> float:
 
 def _spikes(view: View) -> list[Spike]:
     """Those of either loss that no higher rate has made."""
-    found = [spike for curve in (view.loss, view.validation) for spike in spikes_of(curve)]
-    return [spike for spike in found if not rate_rose(view, spike.step)]
+    found: list[Spike] = []
+    for each in (*spikes_of(view.loss), *spikes_of(view.validation), *bumps_of(view.validation)):
+        is_known = any(abs(each.step - other.step) <= SAME * view.end for other in found)
+        if not is_known and not rate_rose(view, each.step):
+            found.append(each)  # seen in both losses, it is one
+    return sorted(found, key=lambda spike: spike.step)
+
+
+def bumps_of(curve: Curve | None) -> list[Spike]:
+    """Of losses that an evaluation measures, which hardly move by chance: each time that one is far
+    above all that were measured before it, until it is back.
+    """
+    if curve is None or not 8 <= len(curve.raw_v) <= MOST_MEASURED or curve.raw_v.min() <= 0:
+        return []
+    v, logs = curve.raw_v, np.log(curve.raw_v)
+    spread = max(noise_of(logs), 0.02)
+    lowest = np.minimum.accumulate(v)
+    found, k = [], 1
+    while k < len(v):
+        low = float(lowest[k - 1])
+        rise = float(logs[k] - np.log(low))
+        is_high = rise > max(np.log(FACTOR), Z * spread) and v[k] > low + 0.1 * curve.progress
+        back = np.flatnonzero(v[k + 1 :] < 1.3 * low)
+        until = k + 1 + int(back[0]) if len(back) else k + 1
+        top = float(logs[k:until].max() - np.log(low))
+        if not is_high or not len(back) or (top < Z_OF_FEW * spread and top < LOUD):
+            k += 1
+            continue
+        found.append(Spike(float(curve.raw_t[k]), top / spread, float(np.exp(top)), 1.0))
+        k = until + 1
+    return found
 
 
 def spikes_of(curve: Curve | None) -> list[Spike]:
@@ -234,7 +290,9 @@ def spikes_of(curve: Curve | None) -> list[Spike]:
     spread = np.maximum(MAD * np.median(np.abs(before - middle[:, None]), axis=1), 0.02)
     rise = logs[window:] - middle
     least = curve.best + 0.1 * max(curve.progress, 1e-12)
+    tail = np.sort(before, axis=1)[:, -2] - middle  # one earlier spike may stand there
     is_high = (rise > Z * spread) & (rise > np.log(FACTOR)) & (v[window:] > least)
+    is_high &= rise > TAIL * tail
     found = []
     free = 0  # a jump is one, however many rows it lasts
     for k in np.flatnonzero(is_high):

@@ -17,6 +17,14 @@ from thalweg.health.rates import (
 )
 from thalweg.health.view import Suspicion, View, number
 
+LATE = 0.1
+"""A log that begins after this share of its steps is that of a run which was resumed."""
+
+A_GUESS, FEW_CLASSES, MANY_CLASSES = 0.02, 2.5, 6.5
+"""How near to the loss of a guess is one; a dozen classes lie that far apart that it tells; a loss
+above the last is a guess of hundreds of classes or more.
+"""
+
 STRONG, SHRINKS = 0.05, 2e-3
 """Weight decay in the gradient (usual: 1e-5 to 1e-3), and beside it as a share of the weights that
 a step takes (usual: 1e-6 to 1e-4), from which on it is out of proportion.
@@ -32,9 +40,12 @@ def stuck_at_chance(view: View) -> Suspicion | None:
     curve = view.main
     if curve is None or len(curve) < 12 or _is_early(view, curve) or blowup(view) > THROWN:
         return None
+    if not np.any(curve.raw_v):
+        return None  # 0 in every row: it was never measured
     chance, at_chance = view.chance, _is_at_chance(view, curve)
     has_moved = _has_fallen(view, curve) or curve.last > 1.2 * curve.first
-    if at_chance is False or (at_chance is None and (has_moved or view.knows_already)):
+    stands = _stands(view, curve) and not (has_moved or view.knows_already)
+    if at_chance is False or (at_chance is None and not stands):
         return None
     if (slow := tiny_steps(view, curve)) is not None:
         return slow
@@ -48,7 +59,7 @@ def stuck_at_chance(view: View) -> Suspicion | None:
         f"{view.name(curve.raw_t[-1])}{beside}",
         {"first": curve.first, "last": curve.last, "chance": chance},
         gaps=rates,
-        severity="act" if at_chance or curve.last > 0.97 * curve.first else "warn",
+        severity="act" if at_chance or _began_at_a_guess(curve) else "warn",
     )
 
 
@@ -62,6 +73,33 @@ def _direction(view: View) -> str:
     return "either_lr"
 
 
+def _stands(view: View, curve: Curve) -> bool:
+    """Is the log one from the first steps on, whose loss has come down by a tenth at the very most?
+
+    Where rows are few and ragged, that no fall is seen does not say that there was none.
+    """
+    rows = np.median(np.diff(curve.raw_t)) if len(curve.raw_t) > 1 else 0.0
+    began_late = curve.raw_t[0] > max(3 * rows, LATE * curve.raw_t[-1])
+    fallen, error = fall_between_ends(curve)
+    return not began_late and fallen + 2 * error < 0.1 * abs(curve.first)
+
+
+def _began_at_a_guess(curve: Curve) -> bool:
+    """Is the loss from the first to the last value what equal probabilities give for so many
+    classes, or far more than a model that was trained before begins with?
+
+    Fine-tuning that stands still began with what was learnt before, and may well be done.
+    """
+    if float(np.ptp(curve.raw_v)) == 0.0 and curve.first != 0.0:
+        return True
+    guesses = np.log(np.arange(2, 1001))
+    is_guess = (
+        float(np.abs(guesses / curve.first - 1).min()) < A_GUESS if curve.first > 0 else False
+    )
+    few = is_guess and curve.first < FEW_CLASSES and curve.error < A_GUESS * curve.first
+    return (few or curve.first > MANY_CLASSES) and curve.last > 0.97 * curve.first
+
+
 def _is_at_chance(view: View, curve: Curve) -> bool | None:
     """Is the model no better than a guess, by what is known of chance; None: that does not tell."""
     explained = Curve.of(view.log.get("validation_r2"))
@@ -69,7 +107,7 @@ def _is_at_chance(view: View, curve: Curve) -> bool | None:
         best = float(explained.calm.max())
         return True if best < 0.03 else False if best > 0.1 else None
     if view.chance is None:
-        return None
+        return True if _is_a_guess(view.validation) else None
     if curve.last < 0.6 * view.chance:
         return False
     others = view.validation
@@ -78,6 +116,15 @@ def _is_at_chance(view: View, curve: Curve) -> bool | None:
         if never_fell and others.best > 0.85 * view.chance:
             return True
     return True if curve.last > 0.97 * view.chance and curve.best > 0.95 * view.chance else None
+
+
+def _is_a_guess(curve: Curve | None) -> bool:
+    """Is every value of it the loss of equal probabilities for a few classes, to three digits?"""
+    if curve is None or len(curve) < 5:
+        return False
+    guesses = np.log(np.arange(2, 11))
+    guess = float(guesses[np.argmin(np.abs(guesses - np.median(curve.v)))])
+    return bool(np.all(np.abs(curve.v / guess - 1) < 0.003))
 
 
 def _is_early(view: View, curve: Curve) -> bool:

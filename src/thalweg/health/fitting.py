@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from thalweg.health.curve import Curve
+from thalweg.health.scores import scores
 from thalweg.health.view import Suspicion, View, number
 from thalweg.record.foreign.log import LOSS
 
@@ -50,6 +51,8 @@ def overfitting(view: View) -> Suspicion | None:
         f"the validation loss was lowest at {view.name(curve.t[i])} ({number(best)}) and has risen "
         f"to {number(curve.last)} since"
     )
+    if train is not None and not _falls_after(train, float(curve.t[i])) and view.loss is not None:
+        train = view.loss
     if train is not None:
         says += f", while the training loss went on to {number(train.last)}"
     return Suspicion(
@@ -77,12 +80,8 @@ def _falls_after(curve: Curve, step: float) -> bool:
 
 
 def _metric_holds(view: View) -> bool:
-    """Is the validation accuracy (or r2) at the end as good as it ever was, near enough?"""
-    for name in ("validation_accuracy", "validation_r2"):
-        curve = Curve.of(view.log.get(name))
-        if curve is not None and len(curve) >= 5:
-            return float(curve.calm.max()) - curve.last < HELD
-    return False
+    """Is the score on other samples at the end as good as it ever was, near enough?"""
+    return next((score.lost < HELD for score in scores(view)), False)
 
 
 def underfitting(view: View) -> Suspicion | None:
@@ -222,6 +221,9 @@ BY_CHANCE = 5.5
 FEW_BATCHES = 10
 """A period of so many steps is no epoch."""
 
+EVERY = 0.98
+"""The share of rows that are of the step after the row before, in a log of every step."""
+
 MOST = 20_000
 """Steps whose order is looked at, the last ones."""
 
@@ -236,8 +238,9 @@ def residuals(view: View) -> tuple[np.ndarray, float] | None:
     series = view.log.get(LOSS)
     if series is None or len(series) < 120 or view.log.unit != "step":
         return None
-    if np.median(np.diff(series.steps)) != 1 or not np.isfinite(series.values).all():
-        return None
+    is_next = np.diff(series.steps) == 1
+    if is_next.mean() < EVERY or not np.isfinite(series.values).all():
+        return None  # every step of the beginning and later one in hundreds: no neighbours
     values = series.values[len(series) // 4 :][-MOST:]
     kernel = np.ones(2 * HALF + 1)
     weight = np.convolve(np.ones(len(values)), kernel, mode="same")

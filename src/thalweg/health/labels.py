@@ -9,6 +9,7 @@ import numpy as np
 from thalweg.health.curve import MAD, Curve
 from thalweg.health.fitting import evenly, unsureness
 from thalweg.health.rates import THROWN, blowup, rate_rose, update_ratio
+from thalweg.health.scores import scores
 from thalweg.health.view import Suspicion, View, number
 from thalweg.record.foreign.log import LOSS
 
@@ -27,6 +28,9 @@ OVERSHOOT = 4.0
 
 LEARNT = 0.7
 """Training samples whose loss is below this share of that of others are known by heart."""
+
+EARLY = 0.5
+"""An evaluation is early where less than this share of what training gains was gained before."""
 
 GIVEN = 0.005
 """A validation loss below this share of chance is too good to be true."""
@@ -49,7 +53,7 @@ def _never_carried_over(view: View) -> Suspicion | None:
     curve, train = view.validation, view.fit
     if curve is None or train is None or len(curve) < 5 or train.first <= 0:
         return None
-    if _is_often_right(view):
+    if _is_often_right(view) or _is_evaluated_late(curve, train):
         return None
     learnt = view.fall_of(curve) / max(abs(curve.first), train.first, 1e-12)
     if view.chance is not None:
@@ -72,8 +76,16 @@ def _never_carried_over(view: View) -> Suspicion | None:
     )
 
 
+def _is_evaluated_late(curve: Curve, train: Curve) -> bool:
+    """Was most learnt before the first evaluation, and what carries over perhaps with it?"""
+    there = float(train.at(curve.t[:1])[0])
+    return train.first - there > EARLY * (train.first - train.last) > 0
+
+
 def _is_often_right(view: View) -> bool:
-    """Is the accuracy on other samples clearly better than a guess?"""
+    """Is the accuracy on other samples clearly better than a guess, or has another score risen?"""
+    if any(score.rose for score in scores(view) if score.name != "accuracy"):
+        return True
     accuracy = Curve.of(view.log.get("validation_accuracy"))
     if accuracy is None:
         return False

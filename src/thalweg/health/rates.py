@@ -111,7 +111,7 @@ def _thrown_up(view: View, curve: Curve) -> Suspicion | None:
     """Far above its first value at the start, and no good at the end."""
     series = view.log.get(LOSS)
     times = blowup(view)
-    if series is None or times < THROWN:
+    if series is None or times < THROWN or view.others_stand:
         return None
     first = float(series.values[0])
     if view.main is None or view.main.last < _no_use(view, first):
@@ -202,6 +202,9 @@ def _restless(view: View, curve: Curve) -> Suspicion | None:
         return None
     if ratio is not None and ratio < SHORT_STEPS:
         return None  # so short a step throws nothing about: the loss has hardly fallen yet
+    late = curve.v[len(curve) // 2 :]
+    if len(late) > 6 and np.mean(np.diff(late) < 0) > 0.85:
+        return None  # it comes down from where it was thrown, and does not go up and down
     return Suspicion(
         "lr_too_high",
         float(curve.t[len(curve) // 2]),
@@ -248,7 +251,8 @@ def lr_too_low(view: View) -> Suspicion | None:
 
 def _straight(view: View, curve: Curve) -> Suspicion | None:
     """The second half of the run gained as much as the first; any that goes on looks like it."""
-    late, left = _late_share(view, curve), curve.last / curve.first
+    start = max(curve.first, float(curve.raw_v[0]))
+    late, left = _late_share(view, curve, start), curve.last / start
     ratio = update_ratio(view)
     is_small = ratio is not None and ratio < UPDATE_LOW
     is_short = view.log.unit == "step" and view.end < ENOUGH
@@ -256,7 +260,7 @@ def _straight(view: View, curve: Curve) -> Suspicion | None:
         return None
     confidence = min(0.7, 0.4 + 0.5 * (late - 0.25) + 0.3 * max(0.0, left - 0.6))
     says = (
-        f"the loss fell from {number(curve.first)} to {number(curve.last)} only, and "
+        f"the loss fell from {number(start)} to {number(curve.last)} only, and "
         f"{100 * late:.0f}% of that in the second half: it is on its way and slow"
     )
     if is_small and ratio is not None:
@@ -267,14 +271,14 @@ def _straight(view: View, curve: Curve) -> Suspicion | None:
     return Suspicion("lr_too_low", curve.t[0], confidence, says, evidence, severity=severity)
 
 
-def _late_share(view: View, curve: Curve) -> float:
+def _late_share(view: View, curve: Curve, start: float) -> float:
     """The share of the fall that came after half of the sum of the rates was spent."""
     rates = view.lr_at(curve.t)
     spent = np.cumsum(rates) if rates is not None else np.arange(1.0, len(curve) + 1)
     middle = int(np.searchsorted(spent, spent[-1] / 2))
     width = max(1, len(curve) // 20)
     there = float(np.median(curve.v[max(0, middle - width) : middle + width + 1]))
-    return (there - curve.last) / max(curve.first - curve.last, 1e-12)
+    return (there - curve.last) / max(start - curve.last, 1e-12)
 
 
 def update_ratio(view: View, *, late: bool = False) -> float | None:

@@ -204,6 +204,8 @@ def truncated(view: View) -> Suspicion | None:
     done = view.end / planned
     if done > 0.9 or view.log.settings.get("patience"):
         return None
+    if view.log.format == "trainer_state" and not view.log.checkpoints:
+        return None  # written with every checkpoint: it says where that was, not where a run ended
     return Suspicion(
         "truncated",
         view.end,

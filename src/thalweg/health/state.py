@@ -20,14 +20,9 @@ LATE = 0.2
 
 def state_of(view: View, said: Sequence[Suspicion]) -> tuple[State, str]:
     """From the findings, the surest first, and from the curves."""
-    curve = view.main
-    if curve is None:
-        return "unknown", "the log holds no loss that is ever finite" + _of_first(said)
-    if len(curve.raw_v) < FEW and not said:
-        rows = "1 value" if len(curve.raw_v) == 1 else f"{len(curve.raw_v)} values"
-        return "unknown", f"the log holds {rows} of the loss, too few to tell how the run goes"
-    if view.silent_losses and not said:
-        return "unknown", view.silent_losses
+    why = _why_unknown(view, said)
+    if why:
+        return "unknown", why
     worst = next((each for each in said if _is_act(each)), None)
     keys = {each.key for each in said if _is_act(each)}
     if worst is not None and keys & DIVERGING:
@@ -38,6 +33,21 @@ def state_of(view: View, said: Sequence[Suspicion]) -> tuple[State, str]:
     if worst is not None:
         return moved, _of_first(said).removeprefix("; ")
     return moved, _how_it_went(view, moved) + _of_first(said)
+
+
+def _why_unknown(view: View, said: Sequence[Suspicion]) -> str:
+    """Why nobody can tell how the run goes; empty where one can."""
+    curve = view.main
+    if curve is None:
+        return "the log holds no loss that is ever finite" + _of_first(said)
+    if len(curve.raw_v) < FEW and not said:
+        rows = "1 value" if len(curve.raw_v) == 1 else f"{len(curve.raw_v)} values"
+        return f"the log holds {rows} of the loss, too few to tell how the run goes"
+    if view.silent_losses and not said:
+        return view.silent_losses
+    if not np.any(curve.raw_v):
+        return f"the loss is 0 in every row: nothing was measured{_of_first(said)}"
+    return ""
 
 
 def _is_act(each: Suspicion) -> bool:
@@ -68,16 +78,17 @@ def gain(curve: Curve) -> float:
 def _how_it_went(view: View, moved: str) -> str:
     curve = view.main
     assert curve is not None
-    name = "training loss" if view.loss is not None else "validation loss"
     validation = view.validation
-    is_others = validation is not None and curve.last >= curve.first  # it is that which falls
+    name = "validation loss" if curve is validation else "training loss"
+    is_apart = validation is not None and curve is not validation
+    is_others = is_apart and curve.last >= curve.first  # it is that which falls
     end = "was still falling" if moved == "improving" else "had levelled off"
     text = (
         f"{name} went from {number(curve.first)} to {number(curve.last)} by "
         f"{view.name(curve.raw_t[-1])}"
     )
     text += "" if is_others else f" and {end}"
-    if validation is None or view.loss is None:
+    if validation is None or curve is validation:
         return text
     best = validation.best
     where = view.name(validation.t[validation.best_at])

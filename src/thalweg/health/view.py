@@ -22,6 +22,10 @@ FEW = 12
 """Points below which a curve has no shape."""
 
 
+STANDS = 0.2
+"""A validation loss that is above its best by less than this share of it stands."""
+
+
 @dataclass(frozen=True, slots=True)
 class Suspicion:
     """What a detector says. key: of the table's row; since: the step; confidence: 0 to 1;
@@ -91,6 +95,15 @@ class View:
         return Curve.of(self.log.get(VALIDATION))
 
     @cached_property
+    def others_stand(self) -> bool:
+        """Are other samples fitted about as well at the end as ever, which a loss on them tells?"""
+        others = self.validation
+        if others is None or len(others) < FEW:
+            return False
+        is_near = others.last < others.best + STANDS * abs(others.best)
+        return is_near and others.last < others.first + 4 * others.error
+
+    @cached_property
     def fit(self) -> Curve | None:
         """The loss on training samples as the validation loss is measured, without dropout, where
         it was logged; else the training loss.
@@ -155,8 +168,13 @@ class View:
 
     @cached_property
     def main(self) -> Curve | None:
-        """The loss that says how the descent goes: of training, else of validation."""
-        return self.loss if self.loss is not None else self.validation
+        """The loss that says how the descent goes: of training, else of validation, also where
+        the other has too few points for a shape.
+        """
+        loss, others = self.loss, self.validation
+        if loss is None or others is None:
+            return loss if others is None else others
+        return others if len(loss) < FEW <= len(others) and len(others) >= 2 * len(loss) else loss
 
     @cached_property
     def is_shaped(self) -> bool:

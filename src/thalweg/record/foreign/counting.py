@@ -59,6 +59,28 @@ def by_rows(cells: Cells, now: Counted, name: str) -> Counted:
     return Counted(np.arange(cells.num_rows, dtype=np.float64), "row", now.names, (note,))
 
 
+def one_run(now: Counted) -> Counted:
+    """As it is; where the epochs begin anew again and again, the longest run's lines alone, the
+    last of these: the others are at no step.
+    """
+    steps = now.steps
+    falls = np.flatnonzero(np.diff(steps) < 0) + 1
+    is_anew = len(falls) > 0 and bool(np.all(steps[falls] <= steps[0] + 1))
+    if now.unit != "epoch" or is_orderly(steps) or not is_anew:
+        return now
+    begins, ends = np.append(0, falls), np.append(falls, len(steps))
+    sizes = ends - begins
+    which = len(sizes) - 1 - int(np.argmax(sizes[::-1]))
+    line = np.arange(len(steps))
+    is_in = (line >= begins[which]) & (line < ends[which])
+    note = (
+        f"the epochs begin anew {len(falls)} times: {len(sizes)} runs, of which number "
+        f"{which + 1} is read, the last of the longest"
+    )
+    found = np.where(is_in, steps, np.nan)
+    return Counted(found, now.unit, now.names, (*now.notes, note))
+
+
 def _order(row: Named) -> tuple[int, ...]:
     """Of columns that count, the best first."""
     return (-2 * row.has({"global", "updates"}) - row.has({"step", "steps"}), len(row.words))

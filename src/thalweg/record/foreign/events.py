@@ -28,7 +28,22 @@ def log_of_events(path: Path, source: str, columns: Columns) -> Log:
     if log.tool == "keras" and main is not None and named(main.name).has(EPOCHS):
         log.unit = "epoch"
     _align(log)
+    _one_set(log)
     return log
+
+
+def _one_set(log: Log) -> None:
+    """A loss that has the very values of the validation loss is that loss, under another name."""
+    loss, held = log.get(LOSS), log.get(VALIDATION)
+    if (
+        loss is None
+        or held is None
+        or len(loss) < 2
+        or not np.array_equal(loss.values, held.values)
+    ):
+        return
+    log.series[VALIDATION] = log.series.pop(LOSS)
+    log.notes.append(f"{loss.name!r} and {held.name!r} are the same values: a validation loss")
 
 
 def _files(folder: Path) -> dict[Path, str]:

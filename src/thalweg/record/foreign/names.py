@@ -32,7 +32,7 @@ OTHER = {"scale", "scaler", "weight", "weights", "best", "lowest", "std", "var",
 OTHER |= {"count", "num", "patience", "delta", "lambda", "coef", "coefficient", "ratio"}
 """Beside "loss" in a name, these make it something else."""
 
-REWARDS = {"reward", "rewards", "rew", "return", "returns", "episodic"}
+REWARDS = {"reward", "rewards", "rew"}
 PREFERENCES = {"chosen", "rejected", "margin", "margins", "accuracies"}
 
 _ASIDE = {"samples", "tokens", "examples", "memory", "mem", "gpu", "cpu", "throughput", "num"}
@@ -110,7 +110,8 @@ def is_of_rewards(name: str) -> bool:
     [True, False, True]
     """
     row = named(name)
-    return row.has(REWARDS) and not row.has(PREFERENCES)
+    is_return = row.has({"return", "returns"}) and row.has({"episode", "ep", "episodic"})
+    return (row.has(REWARDS) or is_return) and not (row.has(PREFERENCES) or row.is_loss)
 
 
 def is_told(name: str) -> bool:

@@ -22,7 +22,7 @@ from thalweg.record.foreign import (
 from thalweg.record.foreign.beside import checkpoints_in, settings_beside
 from thalweg.record.foreign.blanks import lost_rows
 from thalweg.record.foreign.cells import Cells
-from thalweg.record.foreign.counting import by_rows, counted
+from thalweg.record.foreign.counting import by_rows, counted, one_run
 from thalweg.record.foreign.events import log_of_events
 from thalweg.record.foreign.filtered import uncover
 from thalweg.record.foreign.log import LOSS, TRAIN, VALIDATION, Log, Series
@@ -211,7 +211,7 @@ def _log(
     now = counted(cells, step)
     points = _points(cells, now.steps, now.names)
     roles = roles_in(points, columns, source)
-    now = by_rows(cells, now, roles.get(LOSS, ""))
+    now = one_run(by_rows(cells, now, roles.get(LOSS, "")))
     unit = "epoch" if tool == "keras" and now.unit == "row" and not now.notes else now.unit
     log = Log(source, format, tool, unit=unit, rows=cells.num_rows, notes=[*now.notes])
     fill(log, _points(cells, now.steps, now.names), columns)

@@ -68,6 +68,8 @@ def metric_of(name: str, part: str = "train") -> tuple[str, str] | None:
     metric = METRICS[known[-1]]
     if metric == "precision" and row.has({"average"}):
         metric = "average_precision"
+    if metric == "map" and not row.has(TRAIN) and part == "train":
+        part = "validation"  # too dear for every batch: detectors are evaluated for it
     if metric == "accuracy" and row.has({"balanced"}):
         metric = "balanced_accuracy"
     return "train" if row.has(TRAIN) else part, metric

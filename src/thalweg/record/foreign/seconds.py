@@ -8,7 +8,7 @@ import numpy as np
 
 from thalweg.record.foreign.log import Series
 from thalweg.record.foreign.names import EPOCHS, HELD, STEPS, TEST, Named, named
-from thalweg.record.foreign.points import Points, kept
+from thalweg.record.foreign.points import Points, is_orderly, kept
 
 _OF_PART = {"data", "load", "loading", "forward", "backward", "eta", "remaining", "left", "logging"}
 _OF_PART |= {
@@ -37,6 +37,8 @@ def seconds_of(columns: Mapping[str, Points], loss: str | None) -> Series | None
     fit = [row for row in rows if row.is_time and (not row.has(_OF_PART) or row.has(_CLOCKS))]
     fit = [row for row in fit if not row.has(HELD | TEST | {"eta", "tok", "accumulated"})]
     fit = [row for row in fit if row.words[-1] not in _COUNTS or row.has({"per"})]
+    if loss is not None and loss in columns and not is_orderly(columns[loss].steps):
+        return None  # lines of several runs, perhaps of several machines
     for row in sorted(fit, key=lambda row: (*_order(row), -len(columns[row.name]))):
         found = _told(row, columns[row.name])
         if found is not None:
@@ -88,6 +90,8 @@ def _from_clock(name: str, points: Points) -> Series | None:
         clock = clock / 1e3  # milliseconds since 1970
     passed, taken = np.diff(clock), np.diff(steps)
     is_known = (passed >= 0) & (taken > 0)
+    usual = np.median(taken[taken > 0]) if is_known.any() else 0.0
+    is_known &= taken >= usual / 2  # of few steps the clock tells what an evaluation took
     if not is_known.any() or not (passed[is_known] > 0).any():
         return None
     return Series(name, steps[1:][is_known], passed[is_known] / taken[is_known])
