@@ -106,9 +106,9 @@ def huggingface(meta: Meta, log: Log, every: int, folder: Path) -> Path:
             history.append({"epoch": epoch, **told, "loss": mean, "step": step})
             total, last = 0.0, step
         if step in evaluations:
-            row = evaluations[step]
-            scores = {f"eval_{name}": value for name, value in _scores(row)}
-            told = {"eval_loss": row[VALIDATION], **scores, "eval_runtime": 0.1}
+            held = evaluations[step]
+            scores = {f"eval_{name}": value for name, value in _scores(held)}
+            told = {"eval_loss": held[VALIDATION], **scores, "eval_runtime": 0.1}
             history.append({"epoch": epoch, **told, "step": step})
     settings = {
         "max_steps": meta["recipe"]["steps"],
@@ -131,8 +131,8 @@ def keras(meta: Meta, log: Log, every: int, folder: Path) -> Path:
     for step, row in _steps(log, LOSS):
         losses.append(row[LOSS])
         if step in evaluations:
-            row, mean = evaluations[step], float(np.mean(losses))
-            values = (mean, *(value for _, value in _scores(row)), row[VALIDATION])
+            held, mean = evaluations[step], float(np.mean(losses))
+            values = (mean, *(value for _, value in _scores(held)), held[VALIDATION])
             lines.append(",".join([str(len(lines) - 1), *map(str, values)]))
             losses = []
     return _written(folder / "training.csv", lines)
@@ -150,8 +150,8 @@ def lightning(meta: Meta, log: Log, every: int, folder: Path) -> Path:
         if _due(step, every):
             lines.append(f"{at},{row[LOSS]}," + "," * len(scores))
         if step in evaluations:
-            row = evaluations[step]
-            values = (*(value for _, value in _scores(row)), row[VALIDATION])
+            held = evaluations[step]
+            values = (*(value for _, value in _scores(held)), held[VALIDATION])
             lines.append(",".join([at, "", *map(str, values)]))
     known = {name: meta["recipe"][name] for name in ("lr", "batch_size", "weight_decay")}
     _written(folder / "hparams.yaml", [f"{name}: {value}" for name, value in known.items()])
@@ -184,9 +184,9 @@ def tensorboard(meta: Meta, log: Log, every: int, folder: Path) -> Path:
         if _due(step, every):
             told |= {"Loss/train": row[LOSS], "LR": row[LR]}
         if step in evaluations:
-            row = evaluations[step]
-            told["Loss/val"] = row[VALIDATION]
-            told |= {f"{name.capitalize()}/val": value for name, value in _scores(row)}
+            held = evaluations[step]
+            told["Loss/val"] = held[VALIDATION]
+            told |= {f"{name.capitalize()}/val": value for name, value in _scores(held)}
         for tag, value in told.items():
             raw += _frame(_event(clock, step, tag, value))
     path = folder / "events.out.tfevents.1700000000.host.1.0"

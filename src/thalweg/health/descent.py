@@ -108,7 +108,7 @@ def _strong_setting(view: View) -> Suspicion | None:
     a_step = lr * decay
     if (a_step < SHRINKS) if is_apart else (decay < STRONG):
         return None
-    left = fit.last / max(view.chance or fit.first, fit.first)
+    left = fit.last / max(view.chance or fit.first, fit.first, 1e-12)
     if fit.last < 0.8 * curve.last or left < 0.03:
         return None
     what = f"{100 * a_step:.2g}% of a weight at every step" if is_apart else f"{number(decay)}"
