@@ -119,8 +119,9 @@ def diagnosed(tasks: Sequence[str], part: str, how: Look, *, jobs: int = 1) -> l
 def row_of(each: tuple[dict[str, Any], Log], how: Look) -> Row:
     """What is said of one run: of its structure first, then what the whole log says, each once."""
     meta, log = each
+    whole = log
     if how.format is not None:
-        log = as_written(meta, log, how.format, how.every)
+        log = as_written(meta, whole, how.format, how.every)
     verdict = diagnose(log)
     found = [*first_findings(meta), *verdict.findings] if how.live else list(verdict.findings)
     once = {finding.code: finding for finding in reversed(found)}
@@ -131,7 +132,7 @@ def row_of(each: tuple[dict[str, Any], Log], how: Look) -> Row:
     if how.going and row.is_healthy:
         row.on_the_way = any(_acts(so_far(cut(log, share))) for share in CUTS)
     if how.format is not None and not row.is_healthy:
-        row.is_visible = is_visible(meta, log)
+        row.is_visible = is_visible(meta, whole, log, how.format, how.every)
     return row
 
 

@@ -33,10 +33,16 @@ SCORES = ("accuracy", "r2")
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """write: (run, its log, rows' distance in steps, folder) -> the file; every: that distance"""
+    """write: (run, its log, rows' distance in steps, folder) -> the file; every: that distance
+
+    is_mean: rows hold means, else the value of one step; hides: what is not finite does not show in
+    such a mean
+    """
 
     write: Callable[[Meta, Log, int, Path], Path]
     every: int
+    is_mean: bool = False
+    hides: bool = False
 
 
 def as_written(meta: Meta, log: Log, name: str, every: int | None = None) -> Log:
@@ -49,14 +55,29 @@ def as_written(meta: Meta, log: Log, name: str, every: int | None = None) -> Log
     return read
 
 
-def is_visible(meta: Meta, log: Log) -> bool:
-    """Can one know from this log what is wrong?
+def is_visible(meta: Meta, log: Log, read: Log, name: str, every: int | None = None) -> bool:
+    """Can one know from the log that was read what is wrong? Decided without asking a detector.
 
-    By the table of findings alone: the log has what the check for the run's main code, or for what
-    its outcome shows (not finite, diverged, stuck at chance, overfitted), needs.
+    By the table of findings: the log has what the check for the run's main code, or for what its
+    outcome shows (not finite, diverged, stuck at chance, overfitted), needs. And what happens in
+    single steps, spikes and values that are not finite, must have come into a row.
     """
-    view = View(log)
-    return any(not missing(view, CODES[code]) for code in seen_by(meta))
+    view = View(read)
+    codes = {code for code in seen_by(meta) if not missing(view, CODES[code])}
+    format = FORMATS[name]
+    every = every or format.every
+    loss, norm = log.series[LOSS], log.series[NORM]
+    is_row = loss.steps % every == 0
+    if not format.is_mean and not np.isin(meta["notes"].get("spike_steps", 0), loss.steps[is_row]).any():
+        codes.discard("TW003")
+    bad = ~np.isfinite(loss.values)
+    rows = bad if format.is_mean else bad[is_row]
+    if format.hides:
+        whole = np.array([part.all() for part in np.array_split(bad, len(bad) // every)])
+        rows = np.concatenate([whole, ~np.isfinite(norm.values[is_row])])
+    if not rows.any() and np.isfinite(log.series[VALIDATION].values).all():
+        codes.discard("TW001")
+    return bool(codes)
 
 
 def _steps(log: Log, *roles: str) -> Iterator[tuple[int, Cells]]:
@@ -206,8 +227,8 @@ def plain(meta: Meta, log: Log, every: int, folder: Path) -> Path:
 
 
 FORMATS = {
-    "hf": Format(huggingface, 10),
-    "keras": Format(keras, 1),
+    "hf": Format(huggingface, 10, is_mean=True, hides=True),
+    "keras": Format(keras, 1, is_mean=True),
     "lightning": Format(lightning, 50),
     "tensorboard": Format(tensorboard, 10),
     "csv": Format(plain, 1),

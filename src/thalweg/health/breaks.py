@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from thalweg.health.curve import MAD, Curve
+from thalweg.health.curve import MAD, Curve, noise_of
 from thalweg.health.rates import raised, rate_rose
 from thalweg.health.view import Suspicion, View, number
 from thalweg.record.foreign.log import LOSS, NORM, VALIDATION
@@ -99,7 +99,7 @@ def _before(view: View, since: float) -> str:
 
 def divergence(view: View) -> Suspicion | None:
     """The loss rises and stays up: what was learnt is lost again, or it never fell."""
-    curve = view.main
+    curve = view.loss if view.loss is not None else view.validation
     if curve is None or len(curve) < 5:
         return None
     rise = curve.last - curve.best
@@ -240,7 +240,8 @@ def _jumps(curve: Curve, t: np.ndarray, v: np.ndarray) -> list[Spike]:
     before = np.lib.stride_tricks.sliding_window_view(logs, window)[:-1]
     middle = np.median(before, axis=1)
     own = MAD * np.median(np.abs(before - middle[:, None]), axis=1)
-    spread = np.maximum(np.maximum(own, np.median(own)), 0.02)  # a few rows are alike by chance
+    least_spread = max(noise_of(logs), 0.02)  # a few rows may lie near each other by chance
+    spread = np.maximum(own, least_spread)
     rise = logs[window:] - middle
     is_above = logs[window:] > np.log(max(ABOVE_START * curve.first, 1e-300))
     least = curve.best + 0.1 * max(curve.progress, 1e-12)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from thalweg.health.curve import MAD, Curve
+from thalweg.health.fitting import evenly
+from thalweg.health.labels import FOLLOWS, followed_by_validation
 from thalweg.health.rates import ENOUGH, THROWN, blowup, end_rate, tiny_steps
 from thalweg.health.view import Suspicion, View, number
 
@@ -12,6 +14,15 @@ STRONG, SHRINKS = 0.05, 2e-3
 """Weight decay in the gradient (usual: 1e-5 to 1e-3), and beside it as a share of the weights that
 a step takes (usual: 1e-6 to 1e-4), from which on it is out of proportion.
 """
+
+
+AS_BEGAN = 0.9, 1.4
+"""By the first loss, or that of chance, a loss that stands where it began; a first row that is a
+mean over steps lies below it.
+"""
+
+KNOWS = 0.9
+"""A loss below this share of that of a guess, by how often it is right, is none of a guess."""
 
 
 def stuck_at_chance(view: View) -> Suspicion | None:
@@ -22,7 +33,7 @@ def stuck_at_chance(view: View) -> Suspicion | None:
     chance, at_chance = view.chance, _is_at_chance(view, curve)
     has_moved = _has_fallen(view, curve) or curve.last > 1.2 * curve.first
     if at_chance is False or (at_chance is None and has_moved):
-        return None
+        return _fell_back(view)
     if (slow := tiny_steps(view, curve)) is not None:
         return slow
     beside = f", where chance gives {number(chance)}" if chance is not None else ""
@@ -37,6 +48,38 @@ def stuck_at_chance(view: View) -> Suspicion | None:
     )
 
 
+def _fell_back(view: View) -> Suspicion | None:
+    """All that was learnt is lost at once, on other samples too, and the loss stands where it
+    began: whatever goes in, the same comes out.
+    """
+    curve = view.loss
+    if curve is None or len(curve) < 24 or not view.has_run(0.9):
+        return None
+    late = curve.part(0.8, 1.0)
+    level, low = float(np.median(late)), curve.best
+    start = view.chance or curve.first
+    high = np.flatnonzero(curve.calm > (level + low) / 2)
+    high = high[high > curve.best_at]
+    if not AS_BEGAN[0] * start < level < AS_BEGAN[1] * start or low > 0.5 * level or not len(high):
+        return None
+    i = int(high[0])
+    after = curve.v[min(i + 2, len(curve) - 1) :]
+    is_flat = np.ptp(np.quantile(after, (0.1, 0.9))) < 0.6 * (level - low)
+    is_low = float(after.min()) > (level + low) / 2 and float(after.max()) < 1.5 * level
+    followed = followed_by_validation(view, float(curve.t[i - 1]), level - low)
+    if not (is_flat and is_low) or followed is None or followed < FOLLOWS:
+        return None
+    return Suspicion(
+        "stuck_at_chance",
+        float(curve.t[i]),
+        0.75,
+        f"the loss had come down to {number(low)} and went back to {number(level)} at "
+        f"{view.name(curve.t[i])}, about what it began with, and has stood there since, on other "
+        "samples too: whatever goes in, the same comes out",
+        {"best": low, "last": level, "first": start},
+    )
+
+
 def _is_at_chance(view: View, curve: Curve) -> bool | None:
     """Is the model no better than a guess, by what is known of chance; None: that does not tell."""
     explained = Curve.of(view.log.get("validation_r2"))
@@ -44,7 +87,7 @@ def _is_at_chance(view: View, curve: Curve) -> bool | None:
         best = float(explained.calm.max())
         return True if best < 0.03 else False if best > 0.1 else None
     if view.chance is None:
-        return None
+        return False if _knows_more(view) else None
     if curve.last < 0.6 * view.chance:
         return False
     others = view.validation
@@ -53,6 +96,17 @@ def _is_at_chance(view: View, curve: Curve) -> bool | None:
         if never_fell and others.best > 0.85 * view.chance:
             return True
     return True if curve.last > 0.97 * view.chance and curve.best > 0.95 * view.chance else None
+
+
+def _knows_more(view: View) -> bool:
+    """Is the validation loss below that of one who says the shares of the classes each time and is
+    right as often? Of however many classes.
+    """
+    curve, accuracy = view.validation, Curve.of(view.log.get("validation_accuracy"))
+    if curve is None or accuracy is None or curve.best <= 0:
+        return False
+    right = float(accuracy.at(curve.t[[curve.best_at]])[0])
+    return 0 < right <= 1 and curve.best < KNOWS * evenly(right, 2)
 
 
 def _is_early(view: View, curve: Curve) -> bool:
@@ -106,8 +160,9 @@ def _strong_setting(view: View) -> Suspicion | None:
     name = str(view.log.settings.get("optimizer") or "").lower()
     is_apart = any(word in name for word in ("adamw", "lion", "muon", "lamb", "adafactor"))
     a_step = lr * decay
-    if (a_step < SHRINKS) if is_apart else (decay < STRONG):
-        return None
+    is_weak = (a_step < SHRINKS) if is_apart else (decay < STRONG)
+    if is_weak or (not name and a_step < SHRINKS):
+        return None  # which of the two it is hangs on the optimizer
     left = fit.last / max(view.chance or fit.first, fit.first, 1e-12)
     if fit.last < 0.8 * curve.last or left < 0.03:
         return None

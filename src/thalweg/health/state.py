@@ -25,7 +25,10 @@ def state_of(view: View, said: Sequence[Suspicion]) -> tuple[State, str]:
         return "unknown", "the log holds no loss that is ever finite" + _of_first(said)
     if len(curve.raw_v) < FEW and not said:
         rows = "1 value" if len(curve.raw_v) == 1 else f"{len(curve.raw_v)} values"
-        return "unknown", f"the log holds {rows} of the loss, too few to tell how the run goes"
+        return "unknown", (
+            f"the log holds {rows} of the loss, too few to tell how the run goes: it takes {FEW}, "
+            "so log, or evaluate, more often"
+        )
     if view.is_game and not said:
         return "unknown", "two networks play against each other, and their losses do not tell"
     worst = next((each for each in said if _is_act(each)), None)
@@ -68,14 +71,14 @@ def gain(curve: Curve) -> float:
 def _how_it_went(view: View, moved: str) -> str:
     curve = view.main
     assert curve is not None
-    name = "training loss" if view.loss is not None else "validation loss"
+    name = "training loss" if curve is view.loss else "validation loss"
     end = "was still falling" if moved == "improving" else "had levelled off"
     text = (
         f"{name} went from {number(curve.first)} to {number(curve.last)} by "
         f"{view.name(curve.raw_t[-1])} and {end}"
     )
     validation = view.validation
-    if validation is None or view.loss is None:
+    if validation is None or curve is validation:
         return text
     best = validation.best
     where = view.name(validation.t[validation.best_at])

@@ -133,9 +133,19 @@ class View:
         return float(value) if math.isfinite(value) else None
 
     @cached_property
+    def num_averaged(self) -> float:
+        """Of how many steps a value of the training loss is the mean, where that is known."""
+        return self.number("log_every") or 1.0 if self.log.tool == "huggingface" else 1.0
+
+    @cached_property
     def main(self) -> Curve | None:
-        """The loss that says how the descent goes: of training, else of validation."""
-        return self.loss if self.loss is not None else self.validation
+        """The loss that says how the descent goes: of training, else of validation; the latter too
+        where the former has too few values to tell.
+        """
+        loss, other = self.loss, self.validation
+        if loss is None or (other is not None and len(loss) < FEW <= len(other)):
+            return other
+        return loss
 
     @cached_property
     def is_shaped(self) -> bool:
