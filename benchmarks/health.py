@@ -127,7 +127,7 @@ def row_of(each: tuple[dict[str, Any], Log], how: Look) -> Row:
     once = {finding.code: finding for finding in reversed(found)}
     kept = [finding for finding in found if once[finding.code] is finding]
     said = [(finding.code, finding.severity, finding.confidence) for finding in kept]
-    others = {name: rule(log) for name, rule in BASELINES.items()}
+    others = {} if how.format else {name: rule(log) for name, rule in BASELINES.items()}
     row = Row(meta, said, verdict.state, others)
     if how.going and row.is_healthy:
         row.on_the_way = any(_acts(so_far(cut(log, share))) for share in CUTS)
@@ -182,7 +182,7 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
                 "healthy_alarm": rate(sum(row.others[name] for row in healthy), len(healthy)),
                 "recall": rate(sum(row.others[name] for row in faulty), len(faulty)),
             }
-            for name in BASELINES
+            for name in (rows[0].others if rows else ())
         },
     }
 

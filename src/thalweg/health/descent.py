@@ -64,8 +64,9 @@ def _fell_back(view: View) -> Suspicion | None:
         return None
     i = int(high[0])
     after = curve.v[min(i + 2, len(curve) - 1) :]
-    is_flat = np.ptp(np.quantile(after, (0.1, 0.9))) < 0.6 * (level - low)
-    is_low = float(after.min()) > (level + low) / 2 and float(after.max()) < 1.5 * level
+    least, lower, upper, most = np.quantile(after, (0.02, 0.1, 0.9, 0.98))
+    is_flat = upper - lower < 0.6 * (level - low) and least > (level + low) / 2
+    is_low = most < THROWN / 2 * level
     followed = followed_by_validation(view, float(curve.t[i - 1]), level - low)
     if not (is_flat and is_low) or followed is None or followed < FOLLOWS:
         return None
