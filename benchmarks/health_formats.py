@@ -8,13 +8,17 @@ is held back from all tuning.
 """
 
 import argparse
+import multiprocessing
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from benchmarks.facts import RESULTS, machine, table, write_json
-from benchmarks.health import Look, Row, diagnosed, rate, summary
+from benchmarks.health import Look, Row, rate, row_of, summary
+from benchmarks.healthbench.store import load
 from benchmarks.healthbench.written import FORMATS, HELD_BACK
+from thalweg.record.foreign.log import Log
 
 CASES = (*((name, row.every) for name, row in FORMATS.items() if name != HELD_BACK), ("hf", 50))
 
@@ -40,19 +44,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     part = "held-out" if asked.held_out else "tuning"
     cases = (*CASES, (HELD_BACK, FORMATS[HELD_BACK].every)) if asked.more else CASES
-    found = {}
-    for name, every in cases:
-        rows = diagnosed(asked.tasks, part, Look(format=name, every=every), jobs=asked.jobs)
-        if not rows:
-            print("there are no runs yet: make faultbench-data", file=sys.stderr)
-            return 1
-        found[f"{name}, every {every}"] = figures(rows)
-        print(f"{name}, every {every}: done", file=sys.stderr, flush=True)
+    runs = load(asked.tasks, part=part, only=("healthy", "fault"))
+    with multiprocessing.Pool(asked.jobs) as pool:
+        rows = list(pool.imap(partial(rows_of, cases=cases), runs, chunksize=8))
+    if not rows:
+        print("there are no runs yet: make faultbench-data", file=sys.stderr)
+        return 1
+    names = [f"{name}, every {every}" for name, every in cases]
+    found = {name: figures(of) for name, of in zip(names, zip(*rows, strict=True), strict=True)}
     print(table(["format", *SHOWN.values()], [[name, *_cells(f)] for name, f in found.items()]))
     if asked.held_out:
         facts = {"schema": 1, "machine": machine(threads=1), "part": part, "formats": found}
         write_json(facts, RESULTS / "health-formats.json")
     return 0
+
+
+def rows_of(each: tuple[dict[str, Any], Log], cases: Sequence[tuple[str, int]]) -> list[Row]:
+    """What is said of one run in each format."""
+    return [row_of(each, Look(format=name, every=every)) for name, every in cases]
 
 
 def figures(rows: Sequence[Row]) -> dict[str, Any]:
