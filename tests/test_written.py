@@ -10,6 +10,7 @@ import pytest
 from benchmarks.health_formats import CASES
 from benchmarks.healthbench.written import FORMATS, HELD_BACK, as_written, is_visible
 
+from thalweg.health.diagnosis import diagnose
 from thalweg.record.foreign.log import Log, Series
 
 STEPS, EVERY = 60, 12
@@ -104,6 +105,14 @@ def test_a_spike_shows_where_a_row_holds_it(step, expected):
 def test_a_fault_shows_where_its_check_has_what_it_needs(fault, expected):
     meta, log = stored(fault=fault)
     assert is_visible(meta, log, as_written(meta, log, "hf"), "hf") is expected
+
+
+def test_a_file_that_is_refused_is_a_log_that_says_nothing():
+    meta, log = stored(fault="few-samples")
+    read = as_written(meta, log, "hf", 50)
+    assert read.notes == ["trainer_state.json has one row with a loss: a curve needs two or more"]
+    assert diagnose(read).state == "unknown"
+    assert not is_visible(meta, log, read, "hf", 50)
 
 
 def test_one_format_is_held_back():

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.healthbench.judge import seen_by
+from thalweg.errors import DataError
 from thalweg.health.codes import CODES
 from thalweg.health.diagnosis import missing
 from thalweg.health.view import View
@@ -46,12 +47,17 @@ class Format:
 
 
 def as_written(meta: Meta, log: Log, name: str, every: int | None = None) -> Log:
-    """The log of a run as our reader finds it in a file of that format."""
+    """The log of a run as our reader finds it in a file of that format; an empty one where it
+    refuses the file, as one with a single row.
+    """
     format = FORMATS[name]
     with tempfile.TemporaryDirectory(prefix="thalweg-written-") as folder:
         path = format.write(meta, log, every or format.every, Path(folder))
         (found,) = find_logs(str(path))
-        (read,) = read_logs(found, path.name, Columns())
+        try:
+            (read,) = read_logs(found, path.name, Columns())
+        except DataError as error:
+            return Log(path.name, name, notes=[str(error)])
     return read
 
 
