@@ -3,6 +3,7 @@
     make faultbench-data                     the runs, once
     python -m benchmarks.health              tables of the tuning tasks
     python -m benchmarks.health --held-out   of the others: what is reported
+    python -m benchmarks.health --as hf      each run as Hugging Face's Trainer would have logged it
 
 Baselines of the field look at the same columns (`benchmarks/healthbench/baselines.py`).
 """
@@ -22,6 +23,7 @@ from benchmarks.healthbench.baselines import BASELINES
 from benchmarks.healthbench.exact import interval
 from benchmarks.healthbench.monitored import first_findings
 from benchmarks.healthbench.store import load
+from benchmarks.healthbench.written import FORMATS, as_written, is_visible
 from thalweg.health.diagnosis import diagnose, so_far
 from thalweg.record.foreign.log import Log, Series
 from thalweg.types import Verdict
@@ -30,19 +32,25 @@ BINS = ((0.0, 0.6), (0.6, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 1.01))
 """Of confidence: a bin with fewer than 60 findings is merged with its neighbour."""
 LEAST = 60
 
+SPIKES = "TW003"
+
 CUTS = (0.08, 0.16, 0.25, 0.4, 0.55, 0.7, 0.85)
 """Shares of a run at which it is looked at while it goes."""
 
 
 @dataclass
 class Row:
-    """One run and what was said of it. findings: (code, severity, confidence), the first first."""
+    """One run and what was said of it. findings: (code, severity, confidence), the first first.
+
+    is_visible: a fault that one can know of from this log (`written.is_visible`)
+    """
 
     meta: dict[str, Any]
     findings: list[tuple[str, str, float]]
     state: str
     others: dict[str, bool] = field(default_factory=dict)
     on_the_way: bool | None = None
+    is_visible: bool = True
 
     @property
     def is_healthy(self) -> bool:
@@ -60,12 +68,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--live", action="store_true", help="with the monitor's first steps")
     parser.add_argument("--tasks", nargs="+", default=None)
     parser.add_argument("--show", default="", help="name each run of this fault, or 'healthy'")
+    parser.add_argument("--as", dest="format", choices=FORMATS, help="written and read again")
+    parser.add_argument("--every", type=int, default=None, help="steps between rows, with --as")
     parser.add_argument("--going", action="store_true", help="healthy runs, while they go, too")
     parser.add_argument("--jobs", type=int, default=2, help="processes, one thread each")
     parser.add_argument("--to", type=Path, default=None)
     asked = parser.parse_args(arguments)
     part = "held-out" if asked.held_out else "tuning"
-    rows = diagnosed(asked.tasks or (), part, live=asked.live, jobs=asked.jobs, going=asked.going)
+    how = Look(asked.live, asked.going, asked.format, asked.every)
+    rows = diagnosed(asked.tasks or (), part, how, jobs=asked.jobs)
     if not rows:
         print("there are no runs yet: make faultbench-data", file=sys.stderr)
         return 1
@@ -73,22 +84,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(text_of(report))
     if asked.show:
         print("\n".join(shown(rows, asked.show)))
-    if asked.to is not None or asked.held_out:
+    if asked.to is not None or (asked.held_out and not asked.format):
         name = "health-held-out.json" if asked.held_out else "health.json"
         facts = {"schema": 1, "machine": machine(threads=1), **report}
         write_json(facts, asked.to or RESULTS / name)
     return 0
 
 
-def diagnosed(
-    tasks: Sequence[str], part: str, *, live: bool, jobs: int = 1, going: bool = False
-) -> list[Row]:
-    """Every run that counts: healthy ones, and faults that did harm.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How runs are looked at.
 
-    live: with what the monitor says of its first steps and of its samples; else of its log alone
+    live: with what the monitor says of their first steps and of their samples; else the log alone
     going: healthy runs are also diagnosed as they stood at `CUTS`
+    format, every: of the file that each is written to first, and the steps between its rows
     """
-    look = partial(row_of, live=live, going=going)
+
+    live: bool = False
+    going: bool = False
+    format: str | None = None
+    every: int | None = None
+
+
+def diagnosed(tasks: Sequence[str], part: str, how: Look, *, jobs: int = 1) -> list[Row]:
+    """Every run that counts: healthy ones, and faults that did harm."""
+    look = partial(row_of, how=how)
     runs = load(tasks, part=part, only=("healthy", "fault"))
     if jobs == 1:
         return [look(each) for each in runs]
@@ -96,18 +116,23 @@ def diagnosed(
         return list(pool.imap(look, runs, chunksize=8))
 
 
-def row_of(each: tuple[dict[str, Any], Log], *, live: bool, going: bool) -> Row:
+def row_of(each: tuple[dict[str, Any], Log], how: Look) -> Row:
     """What is said of one run: of its structure first, then what the whole log says, each once."""
     meta, log = each
+    whole = log
+    if how.format is not None:
+        log = as_written(meta, whole, how.format, how.every)
     verdict = diagnose(log)
-    found = [*first_findings(meta), *verdict.findings] if live else list(verdict.findings)
+    found = [*first_findings(meta), *verdict.findings] if how.live else list(verdict.findings)
     once = {finding.code: finding for finding in reversed(found)}
     kept = [finding for finding in found if once[finding.code] is finding]
     said = [(finding.code, finding.severity, finding.confidence) for finding in kept]
-    others = {name: rule(log) for name, rule in BASELINES.items()}
+    others = {} if how.format else {name: rule(log) for name, rule in BASELINES.items()}
     row = Row(meta, said, verdict.state, others)
-    if going and row.is_healthy:
+    if how.going and row.is_healthy:
         row.on_the_way = any(_acts(so_far(cut(log, share))) for share in CUTS)
+    if how.format is not None and not row.is_healthy:
+        row.is_visible = is_visible(meta, whole, log, how.format, how.every)
     return row
 
 
@@ -128,7 +153,7 @@ def cut(log: Log, share: float) -> Log:
 def summary(rows: Sequence[Row]) -> dict[str, Any]:
     """The figures of the issue, each with its exact interval."""
     healthy = [row for row in rows if row.is_healthy]
-    faulty = [row for row in rows if not row.is_healthy]
+    faulty = [row for row in rows if not row.is_healthy and row.is_visible]
     acts = [row for row in healthy if any(severity == "act" for _, severity, _ in row.findings)]
     alarms = [row for row in healthy if row.findings]
     hard = [row for row in healthy if row.meta["hard"]]
@@ -146,6 +171,9 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
         "recall": rate(len(found), len(faulty)),
         "cause_first": rate(len(first), len(faulty)),
         "cause_named": rate(len(named), len(faulty)),
+        **spikes(healthy, faulty),
+        "unknown": rate(sum(row.state == "unknown" for row in rows), len(rows)),
+        "faults_not_visible": len(rows) - len(healthy) - len(faulty),
         "calibration": calibration(rows),
         "false_codes": dict(Counter(code for row in healthy for code in row.codes).most_common()),
         "faults": by_fault(faulty),
@@ -154,8 +182,17 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
                 "healthy_alarm": rate(sum(row.others[name] for row in healthy), len(healthy)),
                 "recall": rate(sum(row.others[name] for row in faulty), len(faulty)),
             }
-            for name in BASELINES
+            for name in (rows[0].others if rows else ())
         },
+    }
+
+
+def spikes(healthy: Sequence[Row], faulty: Sequence[Row]) -> dict[str, Any]:
+    """Runs with planted spikes that are told so, and healthy ones that are."""
+    planted = [row for row in faulty if row.meta["fault"] == "spikes"]
+    return {
+        "spikes_recall": rate(sum(SPIKES in row.codes for row in planted), len(planted)),
+        "spikes_false": rate(sum(SPIKES in row.codes for row in healthy), len(healthy)),
     }
 
 
@@ -220,7 +257,10 @@ def by_fault(faulty: Sequence[Row]) -> list[dict[str, Any]]:
 def text_of(report: dict[str, Any]) -> str:
     """Tables."""
     figures = [
-        [name, f"{row['count']}/{row['of']}", f"{100 * (row['share'] or 0):.1f}%"]
+        [
+            *(name, f"{row['count']}/{row['of']}", f"{100 * (row['share'] or 0):.1f}%"),
+            f"{100 * row['low']:.1f} to {100 * row['high']:.1f}%",
+        ]
         for name, row in report.items()
         if isinstance(row, dict) and "share" in row
     ]
@@ -241,9 +281,10 @@ def text_of(report: dict[str, Any]) -> str:
     ]
     return "\n\n".join(
         (
-            table(["figure", "count", "share"], figures),
+            table(["figure", "count", "share", "interval"], figures),
             table(["said with", "right", "findings"], bins),
-            f"false on healthy runs: {report['false_codes']}",
+            f"false on healthy runs: {report['false_codes']}; faults that such logs do not show, "
+            f"left out: {report['faults_not_visible']}",
             table(["fault", "strength", "runs", "any", "first", "named", "said first"], faults),
             table(["baseline", "false alarms", "recall"], others),
         )

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.health import diagnosed, summary, text_of
+from benchmarks.health import Look, diagnosed, summary, text_of
 from benchmarks.healthbench.make import make_all
 from benchmarks.healthbench.plan import runs
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parts = [chosen[job :: asked.jobs] for job in range(asked.jobs)]
         with multiprocessing.Pool(asked.jobs) as pool:
             pool.map(make_all, parts, chunksize=1)
-        report = summary(diagnosed([TASK], "tuning", live=True, jobs=asked.jobs))
+        report = summary(diagnosed([TASK], "tuning", Look(live=True), jobs=asked.jobs))
     print(text_of(report))
     broken = list(_broken(report))
     print("\n".join(broken) or "all floors are held", file=sys.stderr)

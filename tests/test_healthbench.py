@@ -75,16 +75,6 @@ def test_a_run_that_is_there_is_not_made_again():
     assert make_all([USUAL], show=False) == 0
 
 
-def test_a_thinner_log():
-    make(USUAL)
-    ((_, log),) = store.load(["digits"])
-    means, samples = store.thinned(log, 10), store.thinned(log, 10, is_mean=False)
-    assert means.series["loss"].steps.tolist() == list(range(10, STEPS + 1, 10))
-    assert means.series["loss"].values[0] == pytest.approx(log.series["loss"].values[:10].mean())
-    assert samples.series["loss"].values[0] == log.series["loss"].values[9]
-    assert means.series["validation_loss"] is log.series["validation_loss"]
-
-
 @pytest.mark.parametrize("rows", [FAULTS, HARD], ids=["faults", "hard"])
 @pytest.mark.parametrize("task", ["digits", "cancer"])
 def test_everything_can_be_planted(task, rows, monkeypatch):

@@ -209,6 +209,11 @@ def codes(row: Meta) -> list[str]:
     return list(dict.fromkeys([*main, *_signs(row)]))
 
 
+def seen_by(row: Meta) -> list[str]:
+    """The main code, and what the outcome shows: by these one can know that the run is faulty."""
+    return list(dict.fromkeys([codes(row)[0], *_signs(row)]))
+
+
 def _of_high_rate(row: Meta, planted: Planted) -> tuple[str, ...]:
     """NaN: TW001; above 1.5 x chance at the end: TW002; dead units after one kick: TW301; else the
     loss swings high, or has got stuck: TW101

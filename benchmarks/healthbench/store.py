@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,26 +119,6 @@ def settings_of(meta: dict[str, Any]) -> dict[str, Any]:
     if meta["num_classes"] is not None:
         found["num_classes"] = meta["num_classes"]
     return found
-
-
-def thinned(log: Log, every: int, *, is_mean: bool = True) -> Log:
-    """The log of a tool that writes every so many steps: the mean since the last row, or the value
-    of that step alone. Evaluations and what comes every twenty steps stay as they are.
-    """
-    loss = log.series["loss"]
-    dense = {name: row for name, row in log.series.items() if len(row) == len(loss)}
-    thin = {name: _thin(row, every, is_mean) for name, row in dense.items()}
-    rows = len(loss) // every
-    return replace(log, series=log.series | thin, rows=rows)
-
-
-def _thin(row: Series, every: int, is_mean: bool) -> Series:
-    num = len(row) // every * every
-    last = slice(every - 1, num, every)
-    if not is_mean:
-        return Series(row.name, row.steps[last], row.values[last])
-    values = row.values[:num].reshape(-1, every).mean(1)
-    return Series(row.name, row.steps[last], values)
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, int]:

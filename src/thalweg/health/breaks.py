@@ -24,6 +24,9 @@ Z, FACTOR, WINDOW = 8.0, 2.0, 64
 Z_OF_FEW = 12.0
 """The same where the deviation itself is known from a few dozen values only."""
 
+ABOVE_START, Z_ABOVE = 1.2, 5.5
+"""A jump to so many times what the loss was before anything was learnt needs fewer deviations."""
+
 TAIL = 1.5
 """A spike is so many times further up than what was usual before it: losses of batches of two kinds
 (mixed pictures and plain ones) jump as well.
@@ -116,7 +119,7 @@ def _before(view: View, since: float) -> str:
 
 def divergence(view: View) -> Suspicion | None:
     """The loss rises and stays up: what was learnt is lost again, or it never fell."""
-    curve = view.main
+    curve = view.loss if view.loss is not None else view.validation
     return None if curve is None or len(curve) < 5 else _diverged(view, curve)
 
 
@@ -279,23 +282,38 @@ def bumps_of(curve: Curve | None) -> list[Spike]:
 
 
 def spikes_of(curve: Curve | None) -> list[Spike]:
-    """Each jump that came down again, by most of its height at the least."""
-    if curve is None or len(curve.raw_v) < 24 or curve.raw_v.min() <= 0:
+    """Each jump that came down again, by most of its height at the least: among the rows, and for
+    one that lasts among the medians of many.
+    """
+    if curve is None:
         return []
-    v = curve.raw_v
+    found = _jumps(curve, curve.raw_t, curve.raw_v)
+    if len(curve) == len(curve.raw_v) or found:
+        return found
+    return _jumps(curve, curve.t, curve.v)
+
+
+def _jumps(curve: Curve, t: np.ndarray, v: np.ndarray) -> list[Spike]:
+    """Of a loss v (n,) at steps t."""
+    if len(v) < 24 or v.min() <= 0:
+        return []
     logs = np.log(v)
     window = min(WINDOW, max(12, len(v) // 6))
     before = np.lib.stride_tricks.sliding_window_view(logs, window)[:-1]
     middle = np.median(before, axis=1)
-    spread = np.maximum(MAD * np.median(np.abs(before - middle[:, None]), axis=1), 0.02)
+    own = MAD * np.median(np.abs(before - middle[:, None]), axis=1)
+    least_spread = max(noise_of(logs), 0.02)  # a few rows may lie near each other by chance
+    spread = np.maximum(own, least_spread)
     rise = logs[window:] - middle
+    is_above = logs[window:] > np.log(max(ABOVE_START * curve.first, 1e-300))
     least = curve.best + 0.1 * max(curve.progress, 1e-12)
     tail = np.sort(before, axis=1)[:, -2] - middle  # one earlier spike may stand there
-    is_high = (rise > Z * spread) & (rise > np.log(FACTOR)) & (v[window:] > least)
+    is_high = (rise > np.where(is_above, Z_ABOVE, Z) * spread) & (rise > np.log(FACTOR))
     is_high &= rise > TAIL * tail
     found = []
-    free = 0  # a jump is one, however many rows it lasts
-    for k in np.flatnonzero(is_high):
+    begin, last, free = 0, -2, 0  # a jump is one, however many rows it lasts
+    for k in np.flatnonzero(is_high & (v[window:] > least)):
+        begin, last = (begin if k == last + 1 else k), k
         if k < free:
             continue
         after = logs[k + window + 1 : k + 2 * window + 1]
@@ -308,8 +326,8 @@ def spikes_of(curve: Curve | None) -> list[Spike]:
         ):
             continue
         left = float(np.exp(np.median(after[back[0] :]) - middle[k]))
-        at = float(curve.raw_t[k + window])
-        found.append(Spike(at, float(rise[k] / spread[k]), float(np.exp(rise[k])), left))
+        top = float(np.exp(logs[k + window : k + window + 1 + back[0]].max() - middle[k]))
+        found.append(Spike(float(t[begin + window]), float(rise[k] / spread[k]), top, left))
         free = k + 2 + (int(back[0]) if is_back.any() else window)
     return found
 

@@ -31,6 +31,7 @@ _LOSS = "training loss"
 _BOTH = "validation loss beside a training loss"
 _NORM = "gradient norms"
 _EVERY = "training loss of every step"
+_CLASSES = "number of classes"
 
 CODES = {
     row.code: row
@@ -81,7 +82,7 @@ CODES = {
             "warn",
             "{lower_lr} from here on (a plateau that noise keeps up gives way within an epoch); "
             "else more width or other features: more steps alone bring little",
-            _LOSS,
+            _CLASSES,
         ),
         Code(
             "TW104",
@@ -115,7 +116,7 @@ CODES = {
             "gradient mostly noise",
             "warn",
             "{larger_batch}, or accumulate gradients over several batches",
-            _LOSS,
+            "batch size",
         ),
         # ---------------------------------------------------- the data
         Code(
@@ -133,7 +134,7 @@ CODES = {
             "underfitting",
             "warn",
             "a larger model, {less_decay}, less dropout, or longer training",
-            _BOTH,
+            _CLASSES,
         ),
         Code(
             "TW203",
@@ -159,7 +160,7 @@ CODES = {
             "leakage between splits",
             "act",
             "split by group or by time, and remove rows that stand in both parts",
-            _BOTH,
+            _CLASSES,
         ),
         Code(
             "TW206",

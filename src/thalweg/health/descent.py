@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from thalweg.health.curve import MAD, Curve
+from thalweg.health.fitting import evenly
+from thalweg.health.labels import FOLLOWS, followed_by_validation
 from thalweg.health.rates import (
     ENOUGH,
     SHORT_STEPS,
@@ -33,6 +35,13 @@ a step takes (usual: 1e-6 to 1e-4), from which on it is out of proportion.
 
 ROSE = 1.5
 """A loss that rises to so many times its first value and stands still afterwards: long steps."""
+AS_BEGAN = 0.9, 1.4
+"""By the first loss, or that of chance, a loss that stands where it began; a first row that is a
+mean over steps lies below it.
+"""
+
+KNOWS = 0.9
+"""A loss below this share of that of a guess, by how often it is right, is none of a guess."""
 
 
 def stuck_at_chance(view: View) -> Suspicion | None:
@@ -46,7 +55,7 @@ def stuck_at_chance(view: View) -> Suspicion | None:
     has_moved = _has_fallen(view, curve) or curve.last > 1.2 * curve.first
     stands = _stands(view, curve) and not (has_moved or view.knows_already)
     if at_chance is False or (at_chance is None and not stands):
-        return None
+        return _fell_back(view)
     if (slow := tiny_steps(view, curve)) is not None:
         return slow
     rates = {"other_lr": _direction(view)}
@@ -80,7 +89,7 @@ def _stands(view: View, curve: Curve) -> bool:
     """
     rows = np.median(np.diff(curve.raw_t)) if len(curve.raw_t) > 1 else 0.0
     began_late = curve.raw_t[0] > max(3 * rows, LATE * curve.raw_t[-1])
-    fallen, error = fall_between_ends(curve)
+    fallen, error = curve.fall
     return not began_late and fallen + 2 * error < 0.1 * abs(curve.first)
 
 
@@ -100,6 +109,39 @@ def _began_at_a_guess(curve: Curve) -> bool:
     return (few or curve.first > MANY_CLASSES) and curve.last > 0.97 * curve.first
 
 
+def _fell_back(view: View) -> Suspicion | None:
+    """All that was learnt is lost at once, on other samples too, and the loss stands where it
+    began: whatever goes in, the same comes out.
+    """
+    curve = view.loss
+    if curve is None or len(curve) < 24 or not view.has_run(0.9):
+        return None
+    late = curve.part(0.8, 1.0)
+    level, low = float(np.median(late)), curve.best
+    start = view.chance or curve.first
+    high = np.flatnonzero(curve.calm > (level + low) / 2)
+    high = high[high > curve.best_at]
+    if not AS_BEGAN[0] * start < level < AS_BEGAN[1] * start or low > 0.5 * level or not len(high):
+        return None
+    i = int(high[0])
+    after = curve.v[min(i + 2, len(curve) - 1) :]
+    least, lower, upper, most = np.quantile(after, (0.02, 0.1, 0.9, 0.98))
+    is_flat = upper - lower < 0.6 * (level - low) and least > (level + low) / 2
+    is_low = most < THROWN / 2 * level
+    followed = followed_by_validation(view, float(curve.t[i - 1]), level - low)
+    if not (is_flat and is_low) or followed is None or followed < FOLLOWS:
+        return None
+    return Suspicion(
+        "stuck_at_chance",
+        float(curve.t[i]),
+        0.75,
+        f"the loss had come down to {number(low)} and went back to {number(level)} at "
+        f"{view.name(curve.t[i])}, about what it began with, and has stood there since, on other "
+        "samples too: whatever goes in, the same comes out",
+        {"best": low, "last": level, "first": start},
+    )
+
+
 def _is_at_chance(view: View, curve: Curve) -> bool | None:
     """Is the model no better than a guess, by what is known of chance; None: that does not tell."""
     explained = Curve.of(view.log.get("validation_r2"))
@@ -107,7 +149,9 @@ def _is_at_chance(view: View, curve: Curve) -> bool | None:
         best = float(explained.calm.max())
         return True if best < 0.03 else False if best > 0.1 else None
     if view.chance is None:
-        return True if _is_a_guess(view.validation) else None
+        if _is_a_guess(view.validation):
+            return True
+        return False if _knows_more(view) else None
     if curve.last < 0.6 * view.chance:
         return False
     others = view.validation
@@ -125,6 +169,17 @@ def _is_a_guess(curve: Curve | None) -> bool:
     guesses = np.log(np.arange(2, 11))
     guess = float(guesses[np.argmin(np.abs(guesses - np.median(curve.v)))])
     return bool(np.all(np.abs(curve.v / guess - 1) < 0.003))
+
+
+def _knows_more(view: View) -> bool:
+    """Is the validation loss below that of one who says the shares of the classes each time and is
+    right as often? Of however many classes.
+    """
+    curve, accuracy = view.validation, Curve.of(view.log.get("validation_accuracy"))
+    if curve is None or accuracy is None or curve.best <= 0:
+        return False
+    right = float(accuracy.at(curve.t[[curve.best_at]])[0])
+    return 0 < right <= 1 and curve.best < KNOWS * evenly(right, 2)
 
 
 def _is_early(view: View, curve: Curve) -> bool:
@@ -171,9 +226,10 @@ def _strong_setting(view: View) -> Suspicion | None:
     name = str(view.log.settings.get("optimizer") or "").lower()
     is_apart = any(word in name for word in ("adamw", "lion", "muon", "lamb", "adafactor"))
     a_step = lr * decay
-    if (a_step < SHRINKS) if is_apart else (decay < STRONG):
-        return None
-    left = fit.last / max(view.chance or fit.first, fit.first)
+    is_weak = (a_step < SHRINKS) if is_apart else (decay < STRONG)
+    if is_weak or (not name and a_step < SHRINKS):
+        return None  # which of the two it is hangs on the optimizer
+    left = fit.last / max(view.chance or fit.first, fit.first, 1e-12)
     if fit.last < 0.8 * curve.last or left < 0.03:
         return None
     what = f"{100 * a_step:.2g}% of a weight at every step" if is_apart else f"{number(decay)}"

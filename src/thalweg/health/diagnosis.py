@@ -189,13 +189,13 @@ def not_checkable(view: View) -> list[str]:
         return [f"what the losses do: {view.silent_losses}"]
     lacks: dict[str, list[Code]] = {}
     for row in BY_KEY.values():
-        missing = _missing(view, row)
-        if missing:
-            lacks.setdefault(missing, []).append(row)
-    return [f"{missing}: {', '.join(row.name for row in rows)}" for missing, rows in lacks.items()]
+        lack = missing(view, row)
+        if lack:
+            lacks.setdefault(lack, []).append(row)
+    return [f"{lack}: {', '.join(row.name for row in rows)}" for lack, rows in lacks.items()]
 
 
-def _missing(view: View, row: Code) -> str:
+def missing(view: View, row: Code) -> str:
     """What the log lacks for this check, in words; empty where it has it."""
     if not row.needs:
         return "" if view.log.facts else "only with the model at hand, by thalweg.monitor"
@@ -216,6 +216,8 @@ _HAS: dict[str, Callable[[View], bool]] = {
     "learning rates": lambda view: view.lr is not None,
     "balanced accuracy beside an accuracy": _any("validation_balanced_accuracy"),
     "score on the earlier task": lambda view: any(map(fitting.is_of_other_part, view.log.series)),
+    "number of classes": lambda view: view.chance is not None,
+    "batch size": lambda view: view.number("batch_size") is not None,
     "number of planned steps": lambda view: view.number("steps") is not None,
     "gradient norms of the layers": _any("gradient_norm:"),
     "norms of the parameters": _any("parameter_norm"),

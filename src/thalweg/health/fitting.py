@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from thalweg.health.curve import Curve
+from thalweg.health.curve import MAD, Curve
 from thalweg.health.scores import scores
 from thalweg.health.view import Suspicion, View, number
 from thalweg.record.foreign.log import LOSS
@@ -191,6 +191,8 @@ def repeated_batches(view: View) -> Suspicion | None:
 
 def _period(view: View, rest: np.ndarray) -> tuple[int, float] | None:
     """After how many steps the losses come again, and their correlation; None: they do not."""
+    most = FAR_OUT * MAD * float(np.median(np.abs(rest)))
+    rest = np.clip(rest, -most, most) if most > 0 else rest
     epoch = _steps_per_epoch(view)
     if epoch is not None and FEW_BATCHES < epoch < 0.7 * len(rest):
         alike = _autocorrelation(rest, epoch)
@@ -198,8 +200,10 @@ def _period(view: View, rest: np.ndarray) -> tuple[int, float] | None:
             return epoch, alike
     longest = min(int(0.45 * len(rest)), 400)
     alike = np.array([_autocorrelation(rest, lag) for lag in range(2, longest)])
-    if not len(alike) or alike.max() < 0.4 or _autocorrelation(rest, 1) > 0.5:
+    if not len(alike) or alike.max() < 0.4:
         return None
+    if _autocorrelation(rest, 1) > min(0.5, float(alike.max())):
+        return None  # a slow drift, no order
     lag = int(np.flatnonzero(alike > 0.85 * alike.max())[0]) + 2
     best, twice = float(alike[lag - 2]), 2 * lag
     if best < BY_CHANCE / (len(rest) - lag) ** 0.5:
@@ -226,6 +230,11 @@ EVERY = 0.98
 
 MOST = 20_000
 """Steps whose order is looked at, the last ones."""
+
+FAR_OUT = 5.0
+"""Robust deviations beyond which a step's loss counts as so far out, and no more: else two spikes
+would be an order that comes again.
+"""
 
 HALF = 10
 """Neighbours at each side that make a trend."""

@@ -11,7 +11,7 @@ from thalweg.health.fitting import evenly, unsureness
 from thalweg.health.rates import THROWN, blowup, rate_rose, update_ratio
 from thalweg.health.scores import scores
 from thalweg.health.view import Suspicion, View, number
-from thalweg.record.foreign.log import LOSS
+from thalweg.record.foreign.log import LOSS, NORM
 
 NOISIER = 1.3
 """The loss on training samples by that on others, both as an evaluation measures it. Of some 460
@@ -25,6 +25,9 @@ lie about 0.55, those of two classes about 0.85; wrong labels make every sample 
 
 OVERSHOOT = 4.0
 """Other data lift the loss to its new level at once; a jump so far beyond it is a spike."""
+
+FOLLOWS = 0.75
+"""A validation loss that rises by this share of what the training loss does rises with it."""
 
 LEARNT = 0.7
 """Training samples whose loss is below this share of that of others are known by heart."""
@@ -99,10 +102,11 @@ def _data_changed(view: View) -> Suspicion | None:
     A rate that is too high takes steps to do harm, and the gradient's norm grows with it.
     """
     curve = view.loss
-    if curve is None or len(curve.raw_v) < 100:
+    if curve is None or len(curve.raw_v) < 40:
         return None
     v, t = curve.raw_v, curve.raw_t
-    width = max(10, len(v) // 20)
+    is_dense = len(v) >= 100
+    width = max(10 if is_dense else 6, len(v) // 20)
     i = _largest_rise(v, width)
     before, after = v[i - width : i], v[i : i + width]
     low, high = float(np.median(before)), float(np.median(after))
@@ -115,6 +119,11 @@ def _data_changed(view: View) -> Suspicion | None:
         return None
     if rate_rose(view, float(t[i])) or _norm_exploded(view, float(t[i]), width):
         return None
+    followed = followed_by_validation(view, float(t[i - 1]), high - low)
+    if followed is None and not is_dense:
+        return None  # within one row the weights may have broken just as well
+    if followed is not None and followed > FOLLOWS:
+        return None
     return Suspicion(
         "label_noise",
         float(t[i]),
@@ -123,6 +132,21 @@ def _data_changed(view: View) -> Suspicion | None:
         f"stays there{_as_before(view)}: other data, or other labels, came from there on",
         {"before": low, "after": high},
     )
+
+
+def followed_by_validation(view: View, step: float, rise: float) -> float | None:
+    """How far the validation loss rose from a step on, as a share of what that of training did.
+
+    Where the weights have broken it rises as far; where other data came to train on it keeps more
+    of what was learnt. None: there are too few evaluations
+    """
+    curve = view.validation
+    if curve is None:
+        return None
+    before, after = curve.raw_v[curve.raw_t <= step][-4:], curve.raw_v[curve.raw_t > step][1:6]
+    if len(before) < 2 or len(after) < 3:
+        return None
+    return float(np.median(after) - np.median(before)) / max(rise, 1e-12)
 
 
 def _as_before(view: View) -> str:
@@ -224,8 +248,14 @@ def _evenly_unsure(view: View) -> Suspicion | None:
 
 
 def all_masked(view: View) -> Suspicion | None:
-    """The training loss is exactly zero in some steps, and as ever in those around them."""
-    series = view.log.get(LOSS)
+    """The training loss, or its gradient, is exactly zero in some steps, and as ever in those
+    around them.
+    """
+    return _zeros(view, LOSS, "the loss") or _zeros(view, NORM, "the gradient's norm")
+
+
+def _zeros(view: View, role: str, name: str) -> Suspicion | None:
+    series = view.log.get(role)
     if series is None or len(series) < 24:
         return None
     values = series.values
@@ -244,7 +274,7 @@ def all_masked(view: View) -> Suspicion | None:
         "all_masked",
         float(series.steps[at[0]]),
         0.88 if is_known else 0.55,
-        f"the loss is exactly 0 in {100 * share:.0f}% of the rows and about {number(level)} in "
+        f"{name} is exactly 0 in {100 * share:.0f}% of the rows and about {number(level)} in "
         "those around them: no label counted there, or it is a loss that can be 0",
         {"share": round(share, 4), "others": level},
         severity="act" if is_known else "warn",

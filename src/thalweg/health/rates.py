@@ -36,6 +36,9 @@ ENOUGH = 100
 THROWN = 3.0
 """A loss that rises to so many times its first value was thrown there."""
 
+STANDS_OUT = 2.0
+"""What was thrown up early lies this far above all that the loss does later."""
+
 RESTLESS_STEPS = 2e-4
 """The size of late steps times how far the loss moves between evaluations: above it they are too
 long. Of some 1,100 healthy runs four had more, at most 2.9e-4.
@@ -120,6 +123,8 @@ def _thrown_up(view: View, curve: Curve) -> Suspicion | None:
     noise = view.loss.noise if view.loss is not None else 0.0
     if view.knows_already and highest < max(view.chance or GUESS, first + 8 * noise):
         return None  # it never lost what it knew
+    if view.chance is None and highest < STANDS_OUT * _highest_late(view):
+        return None  # a loss that is small and moves as much to the end
     return Suspicion(
         "lr_too_high",
         _when_above(view, 2 * first),
@@ -128,6 +133,12 @@ def _thrown_up(view: View, curve: Curve) -> Suspicion | None:
         f"the run, and is {number(curve.last)} at the end: the first steps were far too long",
         {"first": first, "highest": highest, "last": curve.last},
     )
+
+
+def _highest_late(view: View) -> float:
+    """Of either loss, in the later half."""
+    curves = [curve for curve in (view.loss, view.validation) if curve is not None]
+    return max(float(curve.raw_v[len(curve.raw_v) // 2 :].max()) for curve in curves)
 
 
 def _no_use(view: View, first: float) -> float:
@@ -369,12 +380,12 @@ def lost_updates(view: View) -> Suspicion | None:
 def batch_too_small(view: View) -> Suspicion | None:
     """One or two samples a step, and losses that tell next to nothing from step to step."""
     batch, curve = view.number("batch_size"), view.loss
-    if batch is None or curve is None or len(curve.raw_v) < 60:
+    if batch is None or curve is None or len(curve.raw_v) < 24:
         return None
     samples = batch * (view.number("accumulate") or 1.0) * (view.number("world_size") or 1.0)
     late = curve.raw_v[len(curve.raw_v) // 2 :]
     level = float(np.mean(late))
-    spread = float(np.std(late)) / max(level, 1e-12)
+    spread = float(np.std(late)) * view.num_averaged**0.5 / max(level, 1e-12)
     if samples > FEW_SAMPLES or spread < 0.6 or not np.isfinite(spread):
         return None
     return Suspicion(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from thalweg.health.curve import Curve
+from thalweg.health.rates import still_rises
 from thalweg.health.view import Suspicion, View, number
 
 SLOWER, SLOWER_BRIEF, BRIEF = 2.0, 2.5, 0.02
@@ -176,10 +177,11 @@ def _per_epoch(view: View, steps: np.ndarray, rates: np.ndarray) -> Suspicion | 
         return None
     warmup = view.number("warmup") or 0.0
     ended = rates[-1] / rates.max()
+    rises_all_along = len(rates) >= 12 and bool((np.diff(rates) >= 0).all()) and still_rises(view)
     is_decay = any(word in name for word in ("cosine", "linear", "one", "poly"))
     late = rates[int(0.8 * len(rates))]
-    still_rises = warmup > 0 and steps[-1] > 1.5 * warmup and rates[-1] > 1.05 * late
-    if not ((is_decay and ended > 0.5) or still_rises):
+    is_warming = warmup > 0 and steps[-1] > 1.5 * warmup and rates[-1] > 1.05 * late
+    if not ((is_decay and ended > 0.5) or is_warming or rises_all_along):
         return None
     changes = int(np.count_nonzero(np.diff(rates)))
     return Suspicion(
@@ -201,7 +203,8 @@ def truncated(view: View) -> Suspicion | None:
     planned, curve = view.number("steps"), view.main
     if planned is None or curve is None or view.log.unit != "step" or not view.is_over:
         return None
-    done = view.end / planned
+    gap = float(np.median(np.diff(curve.raw_t))) if len(curve.raw_t) > 1 else 0.0
+    done = (view.end + gap) / planned  # what came after the last row is not in it
     if done > 0.9 or view.log.settings.get("patience"):
         return None
     if view.log.format == "trainer_state" and not view.log.checkpoints:

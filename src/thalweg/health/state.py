@@ -42,7 +42,10 @@ def _why_unknown(view: View, said: Sequence[Suspicion]) -> str:
         return "the log holds no loss that is ever finite" + _of_first(said)
     if len(curve.raw_v) < FEW and not said:
         rows = "1 value" if len(curve.raw_v) == 1 else f"{len(curve.raw_v)} values"
-        return f"the log holds {rows} of the loss, too few to tell how the run goes"
+        return (
+            f"the log holds {rows} of the loss, too few to tell how the run goes: it takes {FEW}, "
+            "so log, or evaluate, more often"
+        )
     if view.silent_losses and not said:
         return view.silent_losses
     if not np.any(curve.raw_v):

@@ -167,6 +167,11 @@ class View:
         return float(value) if math.isfinite(value) else None
 
     @cached_property
+    def num_averaged(self) -> float:
+        """Of how many steps a value of the training loss is the mean, where that is known."""
+        return self.number("log_every") or 1.0 if self.log.tool == "huggingface" else 1.0
+
+    @cached_property
     def main(self) -> Curve | None:
         """The loss that says how the descent goes: of training, else of validation, also where
         the other has too few points for a shape.
