@@ -23,7 +23,7 @@ def test_a_fault_is_named(make, code):
 
 def test_a_long_jump_is_dated_at_its_beginning_and_measured_at_its_top():
     (found,) = diagnose(long_jump(2000, every=10)).findings
-    assert found.evidence["steps"] == [found.since_step] or len(found.evidence["steps"]) == 1
+    assert found.evidence["steps"] == [found.since_step]
     assert 5990 <= found.since_step <= 6070
     assert 2.3 < found.evidence["largest_factor"] < 2.9
 
@@ -49,4 +49,4 @@ def test_a_loss_of_zeros_beside_settings_divides_nothing():
     settings = {"lr": 1.0, "weight_decay": 1.0}
     at = np.arange(20.0)
     log = log_of(settings, loss=np.zeros(20), validation_loss=(at, np.zeros(20)))
-    assert diagnose(log).state in ("finished", "stalled")
+    assert diagnose(log).state == "unknown"

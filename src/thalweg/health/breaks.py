@@ -309,12 +309,11 @@ def _jumps(curve: Curve, t: np.ndarray, v: np.ndarray) -> list[Spike]:
     least = curve.best + 0.1 * max(curve.progress, 1e-12)
     tail = np.sort(before, axis=1)[:, -2] - middle  # one earlier spike may stand there
     is_high = (rise > np.where(is_above, Z_ABOVE, Z) * spread) & (rise > np.log(FACTOR))
-    is_high &= rise > TAIL * tail
     found = []
     begin, last, free = 0, -2, 0  # a jump is one, however many rows it lasts
     for k in np.flatnonzero(is_high & (v[window:] > least)):
         begin, last = (begin if k == last + 1 else k), k
-        if k < free:
+        if k < free or rise[begin] < TAIL * tail[begin]:
             continue
         after = logs[k + window + 1 : k + 2 * window + 1]
         peak = float(logs[k + window : k + window + 4].max()) - middle[k]
