@@ -18,6 +18,10 @@ Change = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
 """(step, x, y) of a batch -> what the model is given instead."""
 
 
+AVERAGED_EVERY = 5
+"""Steps between two weights of which a running mean is made."""
+
+
 @dataclass
 class Program:
     """Everything the loop takes; see `programmed` for what it is where nothing is planted.
@@ -119,7 +123,9 @@ def programmed(task: Task, recipe: Recipe, data: Data, seed: int, random: np.ran
         mean = get_ema_multi_avg_fn(recipe.average)
         averaged = AveragedModel(model, multi_avg_fn=mean, use_buffers=True)
         program.averaged = averaged
-        program.after.append(lambda _: averaged.update_parameters(model))
+        program.after.append(
+            lambda step: averaged.update_parameters(model) if step % AVERAGED_EVERY == 0 else None
+        )
     return program
 
 
