@@ -69,7 +69,7 @@ ROWS = (
 UNSEEN_ROWS = (
     Row("nesterov-wsd-clip", "nesterov", "wsd", more={"warmup": 0.05, "clip": 1.0}),
     Row(
-        *("nesterov-stairs-parts", "nesterov", "stairs"),
+        *("nesterov-stairs-parts", "nesterov", "stairs", 1.5),
         shape={"activation": "gelu"},
         more={"accumulate": 2, "weight_decay": 1e-4, "evaluations": 25},
     ),
@@ -87,7 +87,7 @@ UNSEEN_ROWS = (
     Row("radam-constant-dropout", "radam", "constant", 0.4, shape={"dropout": 0.15}),
     Row("adadelta-constant", "adadelta", "constant", 0.6, more={"evaluations": 12}),
     Row("adafactor-root-warm", "adafactor", "root", 1.5, more={"warmup": 0.1}, batch=64),
-    Row("adamax-linear-small", "adamax", "linear", 0.5, batch=16, more={"evaluations": 10}),
+    Row("adamax-linear-small", "adamax", "linear", batch=16, more={"evaluations": 10}),
     Row("lion-polynomial", "lion", "polynomial", more={"weight_decay": 0.1, "warmup": 0.05}),
     Row("muon-wsd-average", "muon", "wsd", more={"average": 0.8, "clip": 1.0}),
     Row(

@@ -171,7 +171,7 @@ TASKS = {
         Task("optdigits", "passed", "unseen", 300, _of("optdigits"), 32, PASSED, num_classes=10),
         Task("pairs", "convnet", "unseen", 300, _of("pairs"), 32, DEEPER, kind="labels"),
         Task("copies", "narrow", "unseen", 360, _of("copies"), 64, Shape(3, 96), kind="pictures"),
-        Task("military", "layers", "unseen", 700, _of("military"), 256, num_classes=4),
+        Task("military", "layers", "unseen", 700, _of("military"), 256, num_classes=3),
         Task("photo", "layers", "unseen", 500, _of("photo"), 128, Shape(3), kind="pictures"),
     )
 }
@@ -238,7 +238,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "cyclic": lambda at: 0.1 + 0.9 * abs(1 - (6 * at) % 2),
     "wsd": lambda at: min(1.0, 5 * (1 - at)),
     "polynomial": lambda at: (1 - at) ** 2,
-    "stairs": lambda at: 0.4 ** int(5 * at),
+    "stairs": lambda at: 0.5 ** int(4 * at),
     "root": lambda at: 1 / math.sqrt(1 + 30 * at),
     "doubling": lambda at: 0.02 + 0.98 * (1 + math.cos(math.pi * _since_restart(at))) / 2,
     "restarts": lambda at: 0.05 + 0.95 * (1 + math.cos(math.pi * ((4 * at) % 1))) / 2,
