@@ -229,6 +229,8 @@ def _of_some_classes(task: Task, recipe: Recipe) -> bool:
     return of_classes(task, recipe) and task.num_classes > 2
 
 
+LAMED = ("TW103", "TW102", "TW101", "TW003")
+"""Without its means momentum has no speed, and an adaptive rule takes steps of full size."""
 GROWS = ("TW106", "TW002", "TW004", "TW101")
 
 FAULTS = (
@@ -279,7 +281,7 @@ FAULTS = (
     Planted(
         *("norm-momentum", ("TW306",), (1.0,), (0.0,)), plant=norm_momentum, needs=of_batch_norm
     ),
-    Planted("state-reset", ("TW101", "TW103", "TW003"), (25.0,), (3.0,), plant=state_reset),
+    Planted("state-reset", LAMED, (25.0,), (3.0,), plant=state_reset),
     Planted(
         *("class-off-by-one", ("TW204", "TW203"), (0.1,), (0.5,)),
         data=off_by_one,
