@@ -107,8 +107,8 @@ UNSEEN_RATES = {
     "military": (0.03, 0.003, 0.01, 0.01, 1, 0.1, 0.001, 0.01),
     "photo": (0.1, 0.003, 0.01, 0.01, 3, 0.1, 0.001, 0.01),
 }
-"""By task, in the order of the optimizers; those of census, military and photo, and Lion's and Muon's
-of pairs, were not tried on the grid but set as the other tasks suggest.
+"""By task, in the order of the optimizers. Those of census, military and photo, and Lion's and
+Muon's of pairs, were not tried on the grid but set as the other tasks suggest.
 """
 
 
