@@ -2,7 +2,8 @@
 
     make faultbench-data                     the runs, once
     python -m benchmarks.health              tables of the tuning tasks
-    python -m benchmarks.health --held-out   of the others: what is reported
+    python -m benchmarks.health --held-out   of the others: what was reported first
+    python -m benchmarks.health --unseen     of tasks that nothing was looked at on
     python -m benchmarks.health --as hf      each run as Hugging Face's Trainer would have logged it
 
 Baselines of the field look at the same columns (`benchmarks/healthbench/baselines.py`).
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.facts import RESULTS, machine, table, write_json
+from benchmarks.healthbench.asked import add_part
 from benchmarks.healthbench.baselines import BASELINES
 from benchmarks.healthbench.exact import interval
 from benchmarks.healthbench.monitored import first_findings
@@ -64,7 +66,7 @@ class Row:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Diagnose the stored runs, print the tables, write the JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.health", description=__doc__)
-    parser.add_argument("--held-out", action="store_true")
+    add_part(parser)
     parser.add_argument("--live", action="store_true", help="with the monitor's first steps")
     parser.add_argument("--tasks", nargs="+", default=None)
     parser.add_argument("--show", default="", help="name each run of this fault, or 'healthy'")
@@ -74,9 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2, help="processes, one thread each")
     parser.add_argument("--to", type=Path, default=None)
     asked = parser.parse_args(arguments)
-    part = "held-out" if asked.held_out else "tuning"
     how = Look(asked.live, asked.going, asked.format, asked.every)
-    rows = diagnosed(asked.tasks or (), part, how, jobs=asked.jobs)
+    rows = diagnosed(asked.tasks or (), asked.part, how, jobs=asked.jobs)
     if not rows:
         print("there are no runs yet: make faultbench-data", file=sys.stderr)
         return 1
@@ -84,8 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(text_of(report))
     if asked.show:
         print("\n".join(shown(rows, asked.show)))
-    if asked.to is not None or (asked.held_out and not asked.format):
-        name = "health-held-out.json" if asked.held_out else "health.json"
+    if asked.to is not None or (asked.part != "tuning" and not asked.format):
+        name = f"health-{asked.part}.json"
         facts = {"schema": 1, "machine": machine(threads=1), **report}
         write_json(facts, asked.to or RESULTS / name)
     return 0

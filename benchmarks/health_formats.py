@@ -1,7 +1,7 @@
 """FaultBench's runs as other tools log them, each format read by its own reader and judged as ever.
 
     python -m benchmarks.health_formats              tables of the tuning tasks
-    python -m benchmarks.health_formats --held-out   of the others: what is reported
+    python -m benchmarks.health_formats --held-out   of the others; --unseen: of the eleven more
 
 Faults that such a log does not show are left out (`healthbench.written.is_visible`); nanoGPT's text
 is held back from all tuning.
@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmarks.facts import RESULTS, machine, table, write_json
 from benchmarks.health import Look, Row, rate, row_of, summary
+from benchmarks.healthbench.asked import add_part
 from benchmarks.healthbench.store import load
 from benchmarks.healthbench.written import FORMATS, HELD_BACK
 from thalweg.record.foreign.log import Log
@@ -37,14 +38,13 @@ SHOWN = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write, read and diagnose the stored runs in each format; print a table, write the JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.health_formats")
-    parser.add_argument("--held-out", action="store_true")
+    add_part(parser)
     parser.add_argument("--with", dest="more", choices=[HELD_BACK], help="a format held back, too")
     parser.add_argument("--tasks", nargs="+", default=())
     parser.add_argument("--jobs", type=int, default=2, help="processes, one thread each")
     asked = parser.parse_args(arguments)
-    part = "held-out" if asked.held_out else "tuning"
     cases = (*CASES, (HELD_BACK, FORMATS[HELD_BACK].every)) if asked.more else CASES
-    runs = load(asked.tasks, part=part, only=("healthy", "fault"))
+    runs = load(asked.tasks, part=asked.part, only=("healthy", "fault"))
     with multiprocessing.Pool(asked.jobs) as pool:
         rows = list(pool.imap(partial(rows_of, cases=cases), runs, chunksize=8))
     if not rows:
@@ -53,9 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = [f"{name}, every {every}" for name, every in cases]
     found = {name: figures(of) for name, of in zip(names, zip(*rows, strict=True), strict=True)}
     print(table(["format", *SHOWN.values()], [[name, *_cells(f)] for name, f in found.items()]))
-    if asked.held_out:
-        facts = {"schema": 1, "machine": machine(threads=1), "part": part, "formats": found}
-        write_json(facts, RESULTS / "health-formats.json")
+    if asked.part != "tuning":
+        facts = {"schema": 1, "machine": machine(threads=1), "part": asked.part, "formats": found}
+        name = "health-formats" if asked.part == "held-out" else f"health-formats-{asked.part}"
+        write_json(facts, RESULTS / f"{name}.json")
     return 0
 
 

@@ -1,7 +1,8 @@
 """Repairs: what guard and findings make of faulty runs while they go, and of healthy ones.
 
     python -m benchmarks.health_repair                  tuning tasks, a quarter of an hour
-    python -m benchmarks.health_repair --held-out       the others: what is reported
+    python -m benchmarks.health_repair --held-out       the others: what was reported first
+    python -m benchmarks.health_repair --unseen         tasks that nothing was looked at on
     python -m benchmarks.health_repair --each 1 --healthy 10
 
 A run is repaired where its honest validation loss at the end is within 5% of that of its twin
@@ -21,6 +22,7 @@ from typing import Any
 from benchmarks.facts import RESULTS, machine, table, write_json
 from benchmarks.health import rate
 from benchmarks.healthbench import store
+from benchmarks.healthbench.asked import add_part
 from benchmarks.healthbench.plan import Run
 from benchmarks.healthbench.recipes import TASKS
 from benchmarks.healthbench.repair import MOST, Repaired, repaired
@@ -53,12 +55,12 @@ class Case:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the cases, print the tables, write the JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.health_repair", description=__doc__)
-    parser.add_argument("--held-out", action="store_true")
+    add_part(parser)
     parser.add_argument("--each", type=int, default=2, help="runs of each fault and strength")
     parser.add_argument("--healthy", type=int, default=100, help="healthy runs")
     parser.add_argument("--to", type=Path, default=None)
     asked = parser.parse_args(arguments)
-    faulty, healthy = cases("held-out" if asked.held_out else "tuning", asked.each, asked.healthy)
+    faulty, healthy = cases(asked.part, asked.each, asked.healthy)
     if not faulty:
         print("there are no runs yet: make faultbench-data", file=sys.stderr)
         return 1
@@ -66,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     fine = [row_of(case) for case in healthy]
     report = summary(rows, fine)
     print(text_of(report))
-    name = "health-repair-held-out.json" if asked.held_out else "health-repair.json"
+    name = "health-repair.json" if asked.part == "tuning" else f"health-repair-{asked.part}.json"
     facts = {"schema": 1, "machine": machine(threads=1), **report, "runs": [*rows, *fine]}
     write_json(facts, asked.to or RESULTS / name)
     return 0

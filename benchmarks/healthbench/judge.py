@@ -3,6 +3,7 @@
 A run without a fault is healthy where
 
 - every loss is finite, and
+- every class is found at least once (asked of unseen tasks alone: the labels of the ten stay), and
 - it is in reach of the task's best: at least 85% of what the best tenth of the usual runs gained
   over chance (70% where something hard is planted), among networks of the same body, and
 - it ends at its best: the final validation loss is at most 1.10 x its own least, or at most 1.25 x
@@ -25,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.healthbench.planted import FAULTS, HARD
+from benchmarks.healthbench.planted import PLANTED
 from benchmarks.healthbench.planted.row import Planted
 
 Meta = dict[str, Any]
@@ -88,7 +89,7 @@ class Standing:
                 **{"harm": 0.0, "harm_error": 0.0, "is_effective": False, "codes": []},
                 "rule": "",
             }
-        planted = FAULTS[row["fault"]]
+        planted = PLANTED[row["fault"]]
         found = {"rule": planted.rule, "codes": codes(row), "is_effective": False}
         harm = harm_error = np.nan
         if twin is not None and self.is_healthy(twin, twin):
@@ -103,8 +104,10 @@ class Standing:
     def is_healthy(self, row: Meta, twin: Meta | None) -> bool:
         """By the rules at the head of this file."""
         how = row["outcome"]
-        planted = HARD.get(row["hard"] or "")
+        planted = PLANTED.get(row["hard"] or "")
         if not how["is_finite"]:
+            return False
+        if row.get("part") == "unseen" and how.get("num_missed"):
             return False
         if planted is not None and planted.rule == "missed":
             return how["num_missed"] == 0 and _ends_well(how) and _is_balanced(row, twin)
@@ -140,7 +143,7 @@ def error_of(row: Meta) -> float:
 
 def has_other_loss(row: Meta) -> bool:
     """The run logs a loss that cannot be set beside its twin's."""
-    return row["fault"] is not None and FAULTS[row["fault"]].codes[0] == "TW305"
+    return row["fault"] is not None and PLANTED[row["fault"]].codes[0] == "TW305"
 
 
 def _or_endless(value: float) -> float:
@@ -187,6 +190,11 @@ def _by_honest(row: Meta, twin: Meta, harm: float) -> bool:
     return not how["final_loss"] > 0.8 * how["honest_loss"]
 
 
+def _is_misread(how: Meta) -> bool:
+    """What is logged is worse by a quarter than what is true."""
+    return not how["final_loss"] < FURTHER * how["honest_loss"]
+
+
 AGAINST_TWIN = ("harm", "plateau")
 
 RULES: dict[str, Callable[[Meta, Meta, float], bool]] = {
@@ -198,13 +206,14 @@ RULES: dict[str, Callable[[Meta, Meta, float], bool]] = {
     "rise": _by_rise,
     "missed": lambda row, twin, harm: row["outcome"]["num_missed"] > 0,
     "honest": _by_honest,
+    "misread": lambda row, twin, harm: _is_misread(row["outcome"]),
     "forgotten": lambda row, twin, harm: row["outcome"]["earlier_drop"] >= DROP,
 }
 
 
 def codes(row: Meta) -> list[str]:
     """True codes, the main cause first: what was planted, then what else can be seen of the run."""
-    planted = FAULTS[row["fault"]]
+    planted = PLANTED[row["fault"]]
     main = _of_high_rate(row, planted) if planted.high_rate else planted.codes
     return list(dict.fromkeys([*main, *_signs(row)]))
 

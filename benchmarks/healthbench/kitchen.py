@@ -66,6 +66,39 @@ ROWS = (
 )
 
 
+UNSEEN_ROWS = (
+    Row("nesterov-wsd-clip", "nesterov", "wsd", more={"warmup": 0.05, "clip": 1.0}),
+    Row(
+        *("nesterov-stairs-parts", "nesterov", "stairs", 1.5),
+        shape={"activation": "gelu"},
+        more={"accumulate": 2, "weight_decay": 1e-4, "evaluations": 25},
+    ),
+    Row("nesterov-polynomial", "nesterov", "polynomial", 0.7, shape=LAYER_NORM),
+    Row(
+        *("nadam-constant-average", "nadam", "constant", 0.5),
+        more={"average": 0.9, "evaluations": 100},
+    ),
+    Row("nadam-cycle-wide", "nadam", "one_cycle", batch=128, shape={"width": 80}, length=0.8),
+    Row(
+        *("radam-polynomial-long", "radam", "polynomial"),
+        length=1.6,
+        more={"evaluations": 150, "clip": 0.5},
+    ),
+    Row("radam-constant-dropout", "radam", "constant", 0.4, shape={"dropout": 0.15}),
+    Row("adadelta-constant", "adadelta", "constant", 0.6, more={"evaluations": 12}),
+    Row("adafactor-root-warm", "adafactor", "root", 1.5, more={"warmup": 0.1}, batch=64),
+    Row("adamax-linear-small", "adamax", "linear", batch=16, more={"evaluations": 10}),
+    Row("lion-polynomial", "lion", "polynomial", more={"weight_decay": 0.1, "warmup": 0.05}),
+    Row("muon-wsd-average", "muon", "wsd", more={"average": 0.8, "clip": 1.0}),
+    Row(
+        *("adamw-cosine-long", "adamw", "cosine"),
+        length=2.2,
+        more={"weight_decay": 0.02, "evaluations": 110},
+    ),
+)
+"""Of unseen tasks."""
+
+
 def recipe_of(task: Task, row: Row) -> Recipe:
     """The row with the task's rate, steps, batch size and network."""
     recipe = Recipe(
@@ -75,7 +108,14 @@ def recipe_of(task: Task, row: Row) -> Recipe:
         shape=replace(task.shape, **row.shape),
         **row.more,
     )
+    if task.part == "unseen":
+        return _read(recipe) if task.family in ("language", "reader") else recipe
     return _spoken(recipe) if task.family == "language" else recipe
+
+
+def _read(recipe: Recipe) -> Recipe:
+    """A transformer is never without layer norm."""
+    return recipe.shaped(norm="layer")
 
 
 def _spoken(recipe: Recipe) -> Recipe:
@@ -91,8 +131,8 @@ def _spoken(recipe: Recipe) -> Recipe:
 RECIPES: dict[str, dict[str, Recipe]] = {
     task.name: {
         row.name: recipe_of(task, row)
-        for row in ROWS
-        if task.part == "held-out" or not row.is_held_out
+        for row in (UNSEEN_ROWS if task.part == "unseen" else ROWS)
+        if task.part != "tuning" or not row.is_held_out
     }
     for task in TASKS.values()
 }

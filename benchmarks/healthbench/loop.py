@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 
 from benchmarks.healthbench import measures
-from benchmarks.healthbench.program import NUM_EVALUATIONS, Program
+from benchmarks.healthbench.program import Program
 from benchmarks.healthbench.sets import Data, Part
 
 INSIDE_EVERY = 20
@@ -39,7 +39,6 @@ def train(program: Program) -> Columns:
     """Run it to its end, also where its numbers have become NaN, as a plain loop does."""
     columns = Columns()
     scaler = Scaler() if program.recipe.precision == "fp16" else None
-    every = max(1, program.recipe.steps // NUM_EVALUATIONS)
     norms = measures.Norms(program.model)
 
     for step in range(1, program.end + 1):
@@ -58,7 +57,7 @@ def train(program: Program) -> Columns:
         for then in program.after:
             then(step)
 
-        if step % every == 0 or step == program.end:
+        if step % program.evaluates_every == 0 or step == program.end:
             columns.evaluations.append({"step": step, **evaluation(program)})
         if step not in program.lost:
             passed = time.thread_time() - started
@@ -154,8 +153,8 @@ def _scores(
 ) -> Mapping[str, float]:
     """In the program's mode of evaluation and with the loss that it logs, or as is right."""
     is_set = program.evaluates_in_mode or is_honest
-    with measures.evaluating(program.model, is_set=is_set):
-        outputs = program.model(part.x)
+    with measures.evaluating(program.scored, is_set=is_set):
+        outputs = program.scored(part.x)
         return measures.score(outputs, data, part, program.logged)
 
 
@@ -171,8 +170,8 @@ def ends(program: Program) -> dict[str, float]:
         for name, value in _scores(program, honest, honest.validation, is_honest=True).items()
     }
     if honest.kind == "classes":
-        with measures.evaluating(program.model):
-            answers = program.model(honest.validation.x).argmax(-1)
+        with measures.evaluating(program.scored):
+            answers = program.scored(honest.validation.x).argmax(-1)
         missed = measures.recalls(answers, honest.validation.y, honest.num_outputs) == 0
         found["num_missed"] = float(missed.sum())
     return {name: value if math.isfinite(value) else math.nan for name, value in found.items()}

@@ -23,10 +23,14 @@ def gradient_norm(model: nn.Module) -> float:
 def score(
     outputs: Tensor, data: Data, part: Part, loss: Callable[[Tensor, Tensor], Tensor]
 ) -> dict[str, float]:
-    """loss, accuracy (r2 of numbers), balanced_accuracy of classes."""
+    """loss, accuracy (r2 of numbers and pictures), balanced_accuracy of classes."""
     found = {"loss": float(loss(outputs, part.y))}
-    if data.kind == "numbers":
-        found["r2"] = 1 - float(((outputs - part.y) ** 2).mean() / part.y.var(unbiased=False))
+    if data.kind in ("numbers", "pictures"):
+        spread = part.y.var(0, unbiased=False).mean()
+        found["r2"] = 1 - float(((outputs - part.y) ** 2).mean() / spread)
+        return found
+    if data.kind == "labels":
+        found["accuracy"] = float(((outputs > 0) == (part.y > 0.5)).float().mean())
         return found
 
     answers = outputs.argmax(-1)

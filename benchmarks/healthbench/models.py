@@ -118,9 +118,11 @@ class Language(nn.Module):
 
 
 class Attending(nn.Module):
-    """A block of a transformer: (n, t, width) -> the same, each place seeing those before it."""
+    """A block of a transformer: (n, t, width) -> the same, each place seeing those before it, or
+    all of them.
+    """
 
-    def __init__(self, shape: Shape, *, heads: int = 2):
+    def __init__(self, shape: Shape, *, heads: int = 2, is_causal: bool = True):
         super().__init__()
         width = shape.width
         self.first, self.second = (normal(shape.norm, width) for _ in range(2))
@@ -128,7 +130,7 @@ class Attending(nn.Module):
         self.up, self.down = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
         self.activation = ACTIVATIONS[shape.activation]()
         self.dropout = nn.Dropout(shape.dropout)
-        self._heads = heads
+        self._heads, self._is_causal = heads, is_causal
 
     def forward(self, h: Tensor) -> Tensor:
         n, t, width = h.shape
@@ -136,7 +138,7 @@ class Attending(nn.Module):
         q, k, v = (
             part.view(shape).transpose(1, 2) for part in self.qkv(self.first(h)).chunk(3, -1)
         )
-        mixed = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        mixed = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=self._is_causal)
         h = h + self.dropout(self.out(mixed.transpose(1, 2).reshape(n, t, width)))
         return h + self.dropout(self.down(self.activation(self.up(self.second(h)))))
 

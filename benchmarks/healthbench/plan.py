@@ -11,13 +11,25 @@ from typing import Any
 import numpy as np
 
 from benchmarks.healthbench.kitchen import RECIPES
-from benchmarks.healthbench.planted import FAULTS, HARD, MID, START, Planted
+from benchmarks.healthbench.planted import (
+    FAULTS,
+    FRESH_FAULTS,
+    FRESH_HARD,
+    HARD,
+    MID,
+    PLANTED,
+    START,
+    Planted,
+)
 from benchmarks.healthbench.program import Program, programmed
 from benchmarks.healthbench.recipes import TASKS
 from benchmarks.healthbench.sets import data_of
 
-SEEDS = 5
+SEEDS = {"tuning": 5, "held-out": 5, "unseen": 3}
 """Healthy runs of a recipe."""
+
+SHARE_AGAIN = 0.35
+"""Of what is planted in the ten tasks, the share that an unseen task is given as well."""
 
 USUAL = "usual"
 
@@ -50,7 +62,7 @@ class Run:
     @property
     def row(self) -> Planted | None:
         """What is planted."""
-        return FAULTS.get(self.planted) or HARD.get(self.planted)
+        return PLANTED.get(self.planted)
 
     def drawn(self) -> np.random.Generator:
         """The run's own chance, by its name."""
@@ -67,8 +79,12 @@ def runs(tasks: Iterable[str], only: str | None = None) -> list[Run]:
 
 
 def _of_task(task: str, only: str | None) -> Iterator[Run]:
-    kinds = (_usual(task), _planted(task, FAULTS), _planted(task, HARD))
-    lists = [list(kind) for kind in kinds]
+    if TASKS[task].part == "unseen":
+        faulty = [*_again(task, FAULTS), *_planted(task, FRESH_FAULTS)]
+        hard = [*_again(task, HARD), *_planted(task, FRESH_HARD)]
+    else:
+        faulty, hard = list(_planted(task, FAULTS)), list(_planted(task, HARD))
+    lists = [list(_usual(task)), faulty, hard]
     longest = max(map(len, lists))
     places = sorted(
         (place / len(each), which, place)
@@ -83,7 +99,7 @@ def _of_task(task: str, only: str | None) -> Iterator[Run]:
 
 
 def _usual(task: str) -> Iterator[Run]:
-    for seed in range(SEEDS):
+    for seed in range(SEEDS[TASKS[task].part]):
         for recipe in RECIPES[task]:
             yield Run(task, recipe, seed=seed)
 
@@ -93,6 +109,15 @@ def _planted(task: str, rows: dict[str, Planted]) -> Iterator[Run]:
     for number in range(max(row.num for row in rows.values())):
         found = [list(_of_row(task, row, number)) for row in rows.values() if number < row.num]
         yield from (run for run in chain.from_iterable(zip_longest(*found)) if run)
+
+
+def _again(task: str, rows: dict[str, Planted]) -> Iterator[Run]:
+    """Some of the rows, each once, at a strength and a time that are drawn."""
+    for row in rows.values():
+        random = np.random.default_rng(zlib.crc32(f"{task}.{row.name}.again".encode()))
+        found = list(_of_row(task, row, 0))
+        if found and random.random() < SHARE_AGAIN:
+            yield found[random.integers(len(found))]
 
 
 def _of_row(task: str, row: Planted, number: int) -> Iterator[Run]:
@@ -105,7 +130,7 @@ def _of_row(task: str, row: Planted, number: int) -> Iterator[Run]:
         for strength in ("strong", "mild"):
             if getattr(row, strength):
                 recipe = able[random.integers(len(able))]
-                seed = int(random.integers(SEEDS))
+                seed = int(random.integers(SEEDS[TASKS[task].part]))
                 yield Run(task, recipe.name, row.name, strength, when, seed)
 
 
@@ -128,7 +153,7 @@ def built(run: Run) -> tuple[Program, dict[str, Any]]:
         "kind": data.kind,
         "part": task.part,
         "family": task.family,
-        "num_classes": data.num_outputs if data.kind != "numbers" else None,
+        "num_classes": data.num_outputs if data.kind in ("classes", "symbols") else None,
         "chance_loss": program.data.chance_loss,
         "fault": run.planted if row is not None and row.is_fault else None,
         "hard": run.planted if row is not None and not row.is_fault else None,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from benchmarks.healthbench.recipes import Recipe, Task, factor, optimizer_of
 from benchmarks.healthbench.sets import Data
@@ -16,7 +17,9 @@ from benchmarks.healthbench.sets import Data
 Change = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
 """(step, x, y) of a batch -> what the model is given instead."""
 
-NUM_EVALUATIONS = 40
+
+AVERAGED_EVERY = 5
+"""Steps between two weights of which a running mean is made."""
 
 
 @dataclass
@@ -28,6 +31,7 @@ class Program:
     honest: the data to score on at the end, where what is logged is not to be trusted
     other: further parts whose loss and accuracy are logged, by name
     lost: steps whose rows are missing from the log; slowness: factor of a step's time
+    averaged: the model with means of the weights, which is then the one that is scored
     """
 
     task: Task
@@ -51,9 +55,20 @@ class Program:
     gradients: list[Callable[[int], None]] = field(default_factory=list)
     honest: Data | None = None
     other: dict[str, Data] = field(default_factory=dict)
-    lost: range = range(0)
+    lost: Container[int] = range(0)
     slowness: Callable[[int], float] = lambda step: 1.0
     notes: dict[str, object] = field(default_factory=dict)
+    averaged: AveragedModel | None = None
+
+    @property
+    def scored(self) -> nn.Module:
+        """What is evaluated."""
+        return self.model if self.averaged is None else self.averaged
+
+    @property
+    def evaluates_every(self) -> int:
+        """So many steps."""
+        return max(1, self.recipe.steps // self.recipe.evaluations)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -76,8 +91,12 @@ class Program:
 
 def loss_of(data: Data, label_smoothing: float = 0.0) -> Callable[[Tensor, Tensor], Tensor]:
     """The mean loss of outputs and targets."""
-    if data.kind == "numbers":
+    if data.huber:
+        return nn.HuberLoss()
+    if data.kind in ("numbers", "pictures"):
         return nn.MSELoss()
+    if data.kind == "labels":
+        return nn.BCEWithLogitsLoss()
     entropy = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
     if data.kind == "symbols":
         return lambda outputs, y: entropy(outputs.flatten(0, 1), y.flatten())
@@ -88,7 +107,7 @@ def programmed(task: Task, recipe: Recipe, data: Data, seed: int, random: np.ran
     """A sound program. The seed decides weights and order; `random` is left for faults."""
     torch.manual_seed(seed)
     model = task.network(data, recipe.shape)
-    return Program(
+    program = Program(
         *(task, recipe, data, model),
         optimizer=optimizer_of(recipe, model.parameters()),
         criterion=loss_of(data, recipe.label_smoothing),
@@ -100,6 +119,14 @@ def programmed(task: Task, recipe: Recipe, data: Data, seed: int, random: np.ran
         random=random,
         end=recipe.steps,
     )
+    if recipe.average:
+        mean = get_ema_multi_avg_fn(recipe.average)
+        averaged = AveragedModel(model, multi_avg_fn=mean, use_buffers=True)
+        program.averaged = averaged
+        program.after.append(
+            lambda step: averaged.update_parameters(model) if step % AVERAGED_EVERY == 0 else None
+        )
+    return program
 
 
 def shuffled(num_rows: int, batch_size: int, seed: int) -> Callable[[int], np.ndarray]:

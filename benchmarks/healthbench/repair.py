@@ -26,7 +26,7 @@ from benchmarks.healthbench.loop import (
     forward_backward,
 )
 from benchmarks.healthbench.plan import Run, built
-from benchmarks.healthbench.program import NUM_EVALUATIONS, Program, shuffled
+from benchmarks.healthbench.program import Program, shuffled
 from benchmarks.healthbench.recipes import Recipe, factor
 from benchmarks.healthbench.store import log_of_columns, settings_of
 from thalweg.health.diagnosis import diagnose, so_far
@@ -87,7 +87,7 @@ class Course:
         self.planned = self.program.end
         self.snapshots: list[Snapshot] = []
         self._norms = measures.Norms(self.program.model)
-        self._every = max(1, self.planned // NUM_EVALUATIONS)
+        self._every = self.program.evaluates_every
         self._new_guard()
 
     def _new_guard(self) -> None:

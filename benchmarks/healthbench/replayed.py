@@ -5,7 +5,7 @@ Generators are asked in the order in which `loop.py` asks them, so that batches 
 
 from __future__ import annotations
 
-from benchmarks.healthbench.program import NUM_EVALUATIONS, Program
+from benchmarks.healthbench.program import Program
 from thalweg.health.data import in_samples
 from thalweg.loop.seen import Seen
 from thalweg.types import Finding
@@ -29,7 +29,6 @@ def _replayed(program: Program) -> list[Finding]:
     seen = Seen()
     found: dict[str, Finding] = {}
     accumulate = program.recipe.accumulate
-    every = max(1, program.recipe.steps // NUM_EVALUATIONS)
     for step in range(1, program.end + 1):
         for part in range(accumulate):
             batch = program.data.train.rows(program.order((step - 1) * accumulate + part + 1))
@@ -37,7 +36,7 @@ def _replayed(program: Program) -> list[Finding]:
             for change in program.changes:
                 x, y = change(step, x, y)
             seen.trained(step, [x], y)
-        if step % every == 0 or step == program.end:
+        if step % program.evaluates_every == 0 or step == program.end:
             seen.evaluated(step, [program.data.validation.x])
             seen.told(step)
         if step % LOOKS == 0 or step == program.end:

@@ -1,4 +1,4 @@
-"""The data of the ten tasks: small parts of real tables, pictures and texts, as tensors.
+"""The data of the tasks: small parts of real tables, pictures and texts, as tensors.
 
 The split of a task is the same in all its runs, so that its luck does not pass for the spread
 between seeds.
@@ -8,76 +8,20 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from functools import cache, partial
 
 import numpy as np
 import polars as pl
 import torch
 from sklearn.datasets import load_breast_cancer
-from torch import Tensor
 
 from benchmarks import corpora
 from benchmarks.data import Table, load
-from benchmarks.problem import CLASSIFICATION, REGRESSION, features, target
+from benchmarks.healthbench import unseen_sets
+from benchmarks.healthbench.parts import WINDOW, Data, Part, of_table, windows
+from benchmarks.problem import CLASSIFICATION, REGRESSION
 
 NUM_TRIGRAMS, TRIGRAMS_OF_A_TEXT = 2048, 96
-WINDOW = 24
-"""Bytes that the language model sees at once."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """Inputs (n, ...) and targets: (n,) class ids, (n, 1) numbers, or (n, WINDOW) symbols."""
-
-    x: Tensor
-    y: Tensor
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def rows(self, chosen: np.ndarray | Tensor) -> Part:
-        """These rows, in this order."""
-        rows = torch.as_tensor(chosen)
-        return Part(self.x[rows], self.y[rows])
-
-
-@dataclass(frozen=True)
-class Data:
-    """kind: classes, numbers or symbols; num_outputs: of the network (classes, 1, symbols)."""
-
-    kind: str
-    train: Part
-    validation: Part
-    num_outputs: int
-
-    @property
-    def chance_loss(self) -> float:
-        """The loss of the best constant answer: entropy of the labels, variance of the numbers."""
-        y = self.validation.y
-        if self.kind == "numbers":
-            return float(y.var(unbiased=False))
-        counts = torch.bincount(y.flatten(), minlength=self.num_outputs).double()
-        shares = counts[counts > 0] / counts.sum()
-        return float(-(shares * shares.log()).sum())
-
-    def changed(self, change: Callable[[Part, str], Part]) -> Data:
-        """The same change in both parts; it is told which one it is given."""
-        parts = {"train": change(self.train, "train")}
-        parts["validation"] = change(self.validation, "validation")
-        return replace(self, **parts)
-
-
-def of_table(table: Table, kind: str, num_train: int, num_validation: int) -> Data:
-    """Rows drawn at random; numbers standardised by the train rows, categories as 0 and 1."""
-    column = table.frame[table.target]
-    order = np.random.default_rng(0).permutation(len(column))
-    rows = order[:num_train], order[num_train : num_train + num_validation]
-    x = torch.from_numpy(features(table.frame.drop(table.target), rows[0]))
-    y, num_outputs, _ = target(column, kind, rows[0])
-    whole = Part(x, torch.from_numpy(y))
-    name = "numbers" if kind == REGRESSION else "classes"
-    return Data(name, whole.rows(rows[0]), whole.rows(rows[1]), num_outputs)
 
 
 def known(name: str, num_train: int, num_validation: int, kind: str = CLASSIFICATION) -> Data:
@@ -138,12 +82,7 @@ def shakespeare(num_train: int, num_validation: int) -> Data:
     source = np.random.default_rng(0)
     train = source.integers(0, middle - WINDOW - 1, num_train)
     held = source.integers(middle, len(symbols) - WINDOW - 1, num_validation)
-    return Data("symbols", _windows(symbols, train), _windows(symbols, held), 64)
-
-
-def _windows(symbols: np.ndarray, starts: np.ndarray) -> Part:
-    whole = symbols[starts[:, None] + np.arange(WINDOW + 1)]
-    return Part(torch.from_numpy(whole[:, :-1].copy()), torch.from_numpy(whole[:, 1:].copy()))
+    return Data("symbols", windows(symbols, train), windows(symbols, held), 64)
 
 
 SETS: dict[str, Callable[[], Data]] = {
@@ -157,6 +96,7 @@ SETS: dict[str, Callable[[], Data]] = {
     "fortunes": partial(fortunes, 5000, 1000),
     "shakespeare": partial(shakespeare, 20000, 64),
     "cancer": partial(cancer, 380, 189),
+    **unseen_sets.SETS,
 }
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from benchmarks.data import cache
 from benchmarks.healthbench.judge import judged
 from benchmarks.healthbench.loop import Columns
+from benchmarks.healthbench.recipes import TASKS
 from thalweg.record.foreign.log import Log, Series
 
 TABLES = ("steps", "evaluations", "inside")
@@ -31,14 +32,15 @@ SETTINGS = (
 """Of a recipe what a configuration file tells, in our words; and a few more, see `settings_of`."""
 
 
-def folder() -> Path:
-    """Of all runs."""
-    return cache() / "faultbench"
+def folder(task: str) -> Path:
+    """Of a task's runs; those of unseen tasks lie apart: nothing looks at them by chance."""
+    is_unseen = TASKS[task].part == "unseen"
+    return cache() / ("faultbench-unseen" if is_unseen else "faultbench") / task
 
 
 def path_of(task: str, name: str) -> Path:
     """Of a run's file."""
-    return folder() / task / f"{name}.npz"
+    return folder(task) / f"{name}.npz"
 
 
 def save(meta: dict[str, Any], columns: Columns) -> None:
@@ -63,7 +65,7 @@ def save(meta: dict[str, Any], columns: Columns) -> None:
 def metas(task: str) -> list[dict[str, Any]]:
     """Of all runs of a task that are there, judged, by name."""
     found = []
-    for path in sorted((folder() / task).glob("*.npz")):
+    for path in sorted(folder(task).glob("*.npz")):
         with np.load(path) as file:
             found.append(json.loads(file["meta"].tobytes()))
     return judged(found)
@@ -72,14 +74,14 @@ def metas(task: str) -> list[dict[str, Any]]:
 def load(
     tasks: Collection[str] = (), *, part: str | None = None, only: Collection[str] = ()
 ) -> Iterator[tuple[dict[str, Any], Log]]:
-    """Runs with their logs. part: "tuning" or "held-out"; only: statuses (`judge`), such as
-    "healthy" and "fault"; empty: all
+    """Runs with their logs. part: "tuning", "held-out" or "unseen"; only: statuses (`judge`), such
+    as "healthy" and "fault"; empty: all
     """
-    for task in sorted(path.name for path in folder().glob("*") if path.is_dir()):
-        if tasks and task not in tasks:
+    for task, row in sorted(TASKS.items()):
+        if (tasks and task not in tasks) or part not in (None, row.part):
             continue
         for meta in metas(task):
-            if part in (None, meta["part"]) and (not only or meta["status"] in only):
+            if not only or meta["status"] in only:
                 yield meta, log_of(meta, path_of(task, meta["name"]))
 
 

@@ -1,6 +1,16 @@
 """Everything that can be planted in a run, by name: faults, and what makes a healthy run hard."""
 
-from benchmarks.healthbench.planted import descent, hard, machine, nets, numbers, samples, wiring
+from benchmarks.healthbench.planted import (
+    descent,
+    fresh,
+    fresh_hard,
+    hard,
+    machine,
+    nets,
+    numbers,
+    samples,
+    wiring,
+)
 from benchmarks.healthbench.planted.row import MID, START, Planted
 
 FAULTS = {
@@ -9,5 +19,10 @@ FAULTS = {
     for row in module.FAULTS
 }
 HARD = {row.name: row for row in hard.HARD}
+FRESH_FAULTS = {row.name: row for row in fresh.FAULTS}
+FRESH_HARD = {row.name: row for row in fresh_hard.HARD}
+"""Planted in unseen tasks alone."""
 
-__all__ = ["FAULTS", "HARD", "MID", "START", "Planted"]
+PLANTED = FAULTS | HARD | FRESH_FAULTS | FRESH_HARD
+
+__all__ = ["FAULTS", "FRESH_FAULTS", "FRESH_HARD", "HARD", "MID", "PLANTED", "START", "Planted"]

@@ -19,7 +19,7 @@ from benchmarks.healthbench.program import Program
 from benchmarks.healthbench.recipes import Recipe, Task, factor
 from benchmarks.healthbench.sets import Data, Part
 
-DECOUPLED = ("adamw", "lion", "muon")
+DECOUPLED = ("adamw", "lion", "muon", "adafactor")
 
 
 def times(recipe: Recipe, amount: float) -> Recipe:
@@ -135,7 +135,7 @@ def narrow_picture(recipe: Recipe, width: float) -> Recipe:
 
 
 def _falls(task: Task, recipe: Recipe) -> bool:
-    return recipe.schedule in ("cosine", "linear", "one_cycle")
+    return recipe.schedule in ("cosine", "linear", "one_cycle", "polynomial", "wsd")
 
 
 def _warms(task: Task, recipe: Recipe) -> bool:

@@ -120,7 +120,9 @@ def twice_log_softmax(program: Program, _: float) -> None:
 
 def low_clip(recipe: Recipe, clip: float) -> Recipe:
     """Nearly every gradient is clipped."""
-    return replace(recipe, clip=clip, lr=recipe.lr * (2 if recipe.optimizer == "sgd" else 1))
+    return replace(
+        recipe, clip=clip, lr=recipe.lr * (2 if recipe.optimizer in ("sgd", "nesterov") else 1)
+    )
 
 
 def small_batch(recipe: Recipe, size: float) -> Recipe:
@@ -160,7 +162,7 @@ def _in_blocks(task: Task, recipe: Recipe) -> bool:
 
 
 def _sgd(task: Task, recipe: Recipe) -> bool:
-    return recipe.optimizer == "sgd" and task.family != "language"
+    return recipe.optimizer in ("sgd", "nesterov") and task.family != "language"
 
 
 ROWS = (

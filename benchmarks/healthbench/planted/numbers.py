@@ -69,8 +69,8 @@ def spikes(program: Program, amount: float) -> None:
     def change(step: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         if step not in steps:
             return x, y
-        if program.data.kind == "numbers":
-            return x * amount, y.roll(1, 0)
+        if y.is_floating_point():
+            return (x * amount if x.is_floating_point() else x), y.roll(1, 0)
         wrong = (y + 1) % program.data.num_outputs
         return (x * amount if x.is_floating_point() else x), wrong
 
@@ -121,7 +121,7 @@ def _recurs(task: Task, recipe: Recipe) -> bool:
 
 
 def _sgd(task: Task, recipe: Recipe) -> bool:
-    return recipe.optimizer == "sgd" and recipe.clip is None
+    return recipe.optimizer in ("sgd", "nesterov") and recipe.clip is None
 
 
 FAULTS = (

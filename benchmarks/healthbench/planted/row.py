@@ -24,6 +24,7 @@ Rule = Literal[
     "missed",
     "honest",
     "forgotten",
+    "misread",
 ]
 
 
@@ -76,27 +77,27 @@ class Planted:
 
 def of_classes(task: Task, recipe: Recipe) -> bool:
     """Each sample is of a class."""
-    return task.name not in ("diamonds", "shakespeare")
+    return task.kind == "classes"
 
 
 def of_many_classes(task: Task, recipe: Recipe) -> bool:
     """Enough of them for two tasks."""
-    return task.name in ("digits", "letter", "mnist", "fashion", "fortunes")
+    return task.kind == "classes" and task.num_classes >= 5
 
 
 def of_labels(task: Task, recipe: Recipe) -> bool:
     """Targets are classes or symbols."""
-    return task.name != "diamonds"
+    return task.kind in ("classes", "symbols")
 
 
 def of_numbers(task: Task, recipe: Recipe) -> bool:
     """The target is a number."""
-    return task.name == "diamonds"
+    return task.kind == "numbers"
 
 
 def of_floats(task: Task, recipe: Recipe) -> bool:
     """Inputs are numbers or pixels, no symbols."""
-    return task.family not in ("bag", "language")
+    return task.family not in ("bag", "language", "vectors", "reader")
 
 
 def of_columns(task: Task, recipe: Recipe) -> bool:
@@ -106,7 +107,7 @@ def of_columns(task: Task, recipe: Recipe) -> bool:
 
 def of_batches(task: Task, recipe: Recipe) -> bool:
     """Samples have an order that a sort can give them."""
-    return task.family != "language"
+    return task.family != "language" and task.kind in ("classes", "numbers")
 
 
 def of_relu(task: Task, recipe: Recipe) -> bool:
@@ -121,12 +122,12 @@ def of_plain(task: Task, recipe: Recipe) -> bool:
 
 def of_stack(task: Task, recipe: Recipe) -> bool:
     """Layers one behind the other or with ways past them, without a normalisation."""
-    return recipe.shape.norm == "none" and task.family != "language"
+    return recipe.shape.norm == "none" and task.family not in ("language", "reader", "passed")
 
 
 def of_hidden(task: Task, recipe: Recipe) -> bool:
     """Hidden layers are blocks of the kind in `models.block`."""
-    return task.family != "language"
+    return task.family not in ("language", "reader")
 
 
 def of_modes(task: Task, recipe: Recipe) -> bool:
@@ -135,7 +136,7 @@ def of_modes(task: Task, recipe: Recipe) -> bool:
 
 
 def of_batch_norm(task: Task, recipe: Recipe) -> bool:
-    return recipe.shape.norm == "batch" and task.family != "language"
+    return recipe.shape.norm == "batch" and task.family not in ("language", "reader")
 
 
 def without_batch_norm(task: Task, recipe: Recipe) -> bool:

@@ -18,7 +18,7 @@ from benchmarks.healthbench.planted.row import (
     of_many_classes,
 )
 from benchmarks.healthbench.program import Program, loss_of, shuffled
-from benchmarks.healthbench.recipes import Recipe, optimizer_of
+from benchmarks.healthbench.recipes import Recipe, Task, optimizer_of
 from benchmarks.healthbench.sets import Data, Part
 
 NUM_BEFORE = 200
@@ -101,8 +101,9 @@ def told_part(part: Part, data: Data, share: float, random: np.random.Generator)
     flat = x.view(len(x), -1)
     if not x.is_floating_point():
         flat[is_hit, -12:] = 1 + part.y[is_hit][:, None]
-    elif data.kind == "numbers":
-        flat[is_hit, 0] = part.y[is_hit, 0]
+    elif part.y.is_floating_point():
+        num = min(part.y.shape[1], flat.shape[1])
+        flat[is_hit, :num] = part.y[is_hit, :num]
     else:
         num = min(data.num_outputs, flat.shape[1])
         flat[:, :num] = torch.where(is_hit[:, None], 0.0, flat[:, :num])
@@ -172,6 +173,11 @@ def forget(program: Program, amount: float) -> None:
     program.order = shuffled(len(later.train), program.recipe.batch_size, seed=1)
 
 
+def _can_tell(task: Task, recipe: Recipe) -> bool:
+    """The inputs have a place for the target, and are not the target anyway."""
+    return task.family not in ("vectors", "narrow")
+
+
 NOISE = ("TW203",)
 
 FAULTS = (
@@ -200,7 +206,9 @@ FAULTS = (
         plant=duplicated,
         rule="honest",
     ),
-    Planted("target-leak", ("TW205",), (0.9,), (1.0,), plant=told, rule="definition"),
+    Planted(
+        "target-leak", ("TW205",), (0.9,), (1.0,), plant=told, needs=_can_tell, rule="definition"
+    ),
     Planted("sorted", ("TW206",), (0.7,), (1.0,), plant=sort, needs=of_batches, num=2),
     Planted(
         *("repeated-batches", ("TW207", "TW201"), (5.0, 8.0), (1.0, 2.0)),
