@@ -38,7 +38,7 @@ UNSEEN = (
     "late_sound",
 )
 """Written for exams: `unseen_*` and `fresh_*` each by someone who had not read the checks, `late_*`
-after these were last mended.
+by one who had, after these were last mended.
 """
 
 

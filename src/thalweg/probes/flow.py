@@ -78,7 +78,8 @@ class Flow:
     @property
     def ran(self) -> tuple[Ran, ...]:
         """The modules in the order in which they first ran."""
-        return tuple(replace(ran, times=self._times[name]) for name, ran in self._ran.items())
+        again = ((ran, self._times[name]) for name, ran in self._ran.items())
+        return tuple(ran if times == 1 else replace(ran, times=times) for ran, times in again)
 
     def outsider_ran(self, module: nn.Module | None) -> bool:
         return any(self._outsiders.get(id(m), False) for m in module.modules()) if module else False

@@ -134,7 +134,9 @@ def unmeasured(model: nn.Module) -> Iterator[str]:
     for name, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None:
             mean, variance = module.running_mean, module.running_var
-            if not mean.any() and variance is not None and bool((variance == 1).all()):
+            if mean.is_meta or variance is None:
+                continue
+            if not mean.any() and bool((variance == 1).all()):
                 yield plain(name)
 
 
@@ -147,8 +149,9 @@ def weight_of(
     is_looked_at = p.ndim > 1 and p.numel() > 1 and p.is_floating_point()
     values = some(p) if is_looked_at and p.device.type != "meta" else None
     begun = "" if values is None else initial(values)
-    is_known = inputs > 0 or is_table(p, module) or is_turn(p, module)
-    steps = p.shape[1] if is_turn(p, module) else inputs
+    is_turned = is_turn(p, module)
+    is_known = inputs > 0 or is_table(p, module) or is_turned
+    width = p.shape[1] if is_turned else inputs
     return Weight(
         name=name,
         module=module_name,
@@ -160,7 +163,7 @@ def weight_of(
         inputs=inputs,
         units=units,
         initial=begun if is_known or begun == "zero" else "",
-        gain=gain(values, steps) if values is not None and steps else 1.0,
+        gain=gain(values, width) if values is not None and width else 1.0,
         is_fresh=values is not None and inputs > 0 and is_fresh(values, inputs),
     )
 
@@ -183,9 +186,9 @@ def is_table(p: Tensor, module: nn.Module) -> bool:
 
 def is_turn(p: Tensor, module: nn.Module) -> bool:
     """Is it what a recurrent layer multiplies its state by, from step to step?"""
-    turns = ("weight_hh",)
-    names = [name for name, each in module._parameters.items() if each is p]
-    return isinstance(module, nn.RNNBase | nn.RNNCellBase) and names[0].startswith(turns)
+    if not isinstance(module, nn.RNNBase | nn.RNNCellBase):
+        return False
+    return any(each is p and "weight_hh" in name for name, each in module._parameters.items())
 
 
 def some(p: Tensor) -> Tensor:
