@@ -267,6 +267,10 @@ MORE_FAULTY: dict[str, tuple[Callable[[], Log], str]] = {
         lambda: classifier(train=1.5, validation=1.5, right=0.5, **steps_of(1e-4)),
         "TW102",
     ),
+    "thrown far up before the first row": (
+        lambda: log_of(TEN, loss=(np.arange(5.0, 305.0, 5.0), noisy(np.full(60, 1e6), 0.3))),
+        "TW101",
+    ),
     "a rate spent early": (lambda: classifier(lr=decayed_by(0.2)), "TW105"),
     "a rate that falls at once": (lambda: classifier(lr=fallen_at_once(70, 0.02)), "TW105"),
     "a rate raised too far": (lambda: raised(30.0, 5.0), "TW101"),

@@ -203,3 +203,14 @@ def test_the_tool_from_what_lies_beside(tmp_path, tool, beside):
 
 def test_a_states_own_settings_come_before_those_beside_it():
     assert read(GENUINE / "huggingface/nan_by_itself").settings["steps"] == 60
+
+
+def test_a_checkpoint_s_model_tells_how_many_classes_there_are(tmp_path):
+    state = tmp_path / "checkpoint-50" / "trainer_state.json"
+    state.parent.mkdir()
+    rows = [{"step": i, "loss": 2.0 / i} for i in (10, 20, 30, 40, 50)]
+    state.write_text(json.dumps({"log_history": rows, "global_step": 50}))
+    labels = {str(i): f"LABEL_{i}" for i in range(10)}
+    text = json.dumps({"model_type": "bert", "id2label": labels})
+    (state.parent / "config.json").write_text(text)
+    assert read(state).settings["num_classes"] == 10

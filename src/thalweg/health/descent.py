@@ -33,6 +33,9 @@ a step takes (usual: 1e-6 to 1e-4), from which on it is out of proportion.
 """
 
 
+FAR = 10.0
+"""A loss of so many times a guess's is no longer that of a fresh model."""
+
 ROSE = 1.5
 """A loss that rises to so many times its first value and stands still afterwards: long steps."""
 AS_BEGAN = 0.9, 1.4
@@ -72,12 +75,35 @@ def stuck_at_chance(view: View) -> Suspicion | None:
     )
 
 
+def far_above_chance(view: View) -> Suspicion | None:
+    """A log that begins after some steps, and shows no loss that is not far above a guess's."""
+    curve, chance = view.main, view.chance
+    if curve is None or chance is None or len(curve) < 12:
+        return None
+    if view.log.unit != "step" or curve.raw_t[0] <= 2:
+        return None
+    if float(np.min(curve.raw_v)) < FAR * chance:
+        return None
+    return Suspicion(
+        "lr_too_high",
+        float(curve.raw_t[0]),
+        0.75,
+        f"the loss is {number(curve.first)} at {view.name(curve.raw_t[0])} and "
+        f"{number(curve.last)} at the end, where a guess costs {number(chance)}: the first steps "
+        "have thrown it there",
+        {"first": curve.first, "last": curve.last, "chance": chance},
+    )
+
+
 def _direction(view: View) -> str:
     """Which rate to try, by how far a step moves the weights, or by a loss that rose at first."""
     ratio = update_ratio(view)
     if ratio is not None and ratio < SHORT_STEPS:
         return "raise_lr"
-    if (ratio is not None and ratio > UPDATE_HIGH) or blowup(view) > ROSE:
+    is_above = (
+        view.chance is not None and view.main is not None and view.main.last > 2 * view.chance
+    )
+    if (ratio is not None and ratio > UPDATE_HIGH) or blowup(view) > ROSE or is_above:
         return "lower_lr"
     return "either_lr"
 

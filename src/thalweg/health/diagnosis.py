@@ -28,6 +28,7 @@ DETECTORS: tuple[Detector, ...] = (
     running.schedule_fault,
     descent.weight_decay_too_strong,
     rates.lr_too_high,
+    descent.far_above_chance,
     rates.lr_too_low,
     rates.lost_updates,
     rates.batch_too_small,

@@ -16,7 +16,7 @@ def watched(model: Any, optimizer: Any, share: float) -> list[torch.optim.Optimi
     if not isinstance(model, nn.Module):
         raise UsageError(f"monitor's model is {given(model)}: it must be a torch.nn.Module")
     is_several = isinstance(optimizer, Iterable) and not isinstance(optimizer, nn.Module)
-    optimizers = [*optimizer] if is_several else [optimizer]
+    optimizers: list[Any] = [*optimizer] if is_several else [optimizer]
     wrong = [each for each in optimizers if not isinstance(each, torch.optim.Optimizer)]
     if wrong or not optimizers:
         raise UsageError(

@@ -41,6 +41,8 @@ def settings_beside(folder: Path) -> dict[str, Any]:
     for place in _folders(folder):
         for name in NAMES:
             found = {**_read(place / name), **found}
+        for file in sorted(place.glob("checkpoint-*/config.json"))[-1:]:
+            found = {**_read(file), **found}
         inner = sorted(place.glob(f"checkpoint-*/{pickled.NAME}"))
         for file in (place / pickled.NAME, *inner[-1:]):
             if file.is_file():
