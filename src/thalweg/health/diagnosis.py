@@ -29,7 +29,7 @@ DETECTORS: tuple[Detector, ...] = (
     rates.lr_too_high,
     rates.lr_too_low,
     rates.lost_updates,
-    rates.batch_too_small,
+    descent.batch_too_small,
     labels.all_masked,
     labels.label_noise,
     split.leakage,
