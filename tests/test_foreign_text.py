@@ -235,3 +235,22 @@ def test_prose_is_no_log(tmp_path):
     for words in (prose, "numpy==2.0\ntorch>=2.13\n", "Usage: train.py --loss mse --steps 100\n"):
         with pytest.raises(DataError):
             read(written(tmp_path, "notes.txt", words))
+
+
+def test_the_program_at_the_head_of_a_log_is_no_part_of_it(tmp_path):
+    program = "".join(f"import part_{i}\ndef f_{i}(x):\n    val_loss = 0\n" for i in range(8))
+    lines = "".join(f"step:{10 * i}/100 val_loss:{5 - i / 10:.4f}\n" for i in range(10))
+    for rule in ("=" * 60 + "\n", ""):
+        log = read(written(tmp_path, "log.txt", program + rule + lines))
+        assert curve(log, "validation_loss")[0] == (0, 5)
+
+
+def test_of_a_loss_and_its_perplexity_the_loss_is_read(tmp_path):
+    text = "".join(
+        f" iteration {i} | lm loss: {9 - i:.2E} |\n"
+        f" validation loss at iteration {i} | lm loss value: {8.5 - i:.2E} | "
+        "lm loss PPL: 3.2E+03 |\n"
+        for i in range(1, 6)
+    )
+    log = read(written(tmp_path, "log.txt", text))
+    assert curve(log, "validation_loss")[0] == (1, 7.5)

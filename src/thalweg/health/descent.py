@@ -27,6 +27,8 @@ A_GUESS, FEW_CLASSES, MANY_CLASSES = 0.02, 2.5, 6.5
 above the last is a guess of hundreds of classes or more.
 """
 
+FEW_SAMPLES = 2
+
 STRONG, SHRINKS = 0.05, 2e-3
 """Weight decay in the gradient (usual: 1e-5 to 1e-3), and beside it as a share of the weights that
 a step takes (usual: 1e-6 to 1e-4), from which on it is out of proportion.
@@ -312,4 +314,25 @@ def plateau(view: View) -> Suspicion | None:
         f"the loss has stood at {number(curve.last)} (give or take {number(spread)}) for 60% of "
         f"the run, {100 * left:.0f}% of what it began with",
         {"level": curve.last, "first": curve.first},
+    )
+
+
+def batch_too_small(view: View) -> Suspicion | None:
+    """One or two samples a step, and losses that tell next to nothing from step to step."""
+    batch, curve = view.number("batch_size"), view.loss
+    if batch is None or curve is None or len(curve.raw_v) < 24:
+        return None
+    samples = batch * (view.number("accumulate") or 1.0) * (view.number("world_size") or 1.0)
+    late = curve.raw_v[len(curve.raw_v) // 2 :]
+    level = float(np.mean(late))
+    spread = float(np.std(late)) * view.num_averaged**0.5 / max(level, 1e-12)
+    if samples > FEW_SAMPLES or spread < 0.6 or not np.isfinite(spread):
+        return None
+    return Suspicion(
+        "batch_too_small",
+        float(curve.raw_t[0]),
+        0.85,
+        f"a step sees {samples:.0f} sample{'s' if samples > 1 else ''}, and its loss lies "
+        f"{number(level)} give or take {number(spread * level)}: such gradients are mostly noise",
+        {"samples": samples, "spread": round(spread, 2)},
     )

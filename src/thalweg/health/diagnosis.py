@@ -31,7 +31,7 @@ DETECTORS: tuple[Detector, ...] = (
     descent.far_above_chance,
     rates.lr_too_low,
     rates.lost_updates,
-    rates.batch_too_small,
+    descent.batch_too_small,
     labels.all_masked,
     labels.label_noise,
     split.leakage,

@@ -22,8 +22,6 @@ seven had shorter ones, and all of these had learnt them well.
 ROUNDED = 3e-3
 """bfloat16 keeps 8 bits: a step of less than 1/512 to 1/256 of a weight rounds to nothing."""
 
-FEW_SAMPLES = 2
-
 STILL_HIGH = 0.85
 """A loss above this share of its first value has hardly moved."""
 
@@ -114,7 +112,7 @@ def _thrown_up(view: View, curve: Curve) -> Suspicion | None:
     """Far above its first value at the start, and no good at the end."""
     series = view.log.get(LOSS)
     times = blowup(view)
-    if series is None or times < THROWN or view.others_stand:
+    if series is None or times < THROWN or _others_were_calm(view):
         return None
     first = float(series.values[0])
     if view.main is None or view.main.last < _no_use(view, first):
@@ -139,6 +137,13 @@ def _highest_late(view: View) -> float:
     """Of either loss, in the later half."""
     curves = [curve for curve in (view.loss, view.validation) if curve is not None]
     return max(float(curve.raw_v[len(curve.raw_v) // 2 :].max()) for curve in curves)
+
+
+def _others_were_calm(view: View) -> bool:
+    """Were other samples fitted from the first to the last evaluation as they are at the end?"""
+    others = view.validation
+    stand = others is not None and view.others_stand
+    return others is not None and stand and float(others.raw_v.max()) < 1.5 * others.last
 
 
 def _no_use(view: View, first: float) -> float:
@@ -213,9 +218,8 @@ def _restless(view: View, curve: Curve) -> Suspicion | None:
         return None
     if ratio is not None and ratio < SHORT_STEPS:
         return None  # so short a step throws nothing about: the loss has hardly fallen yet
-    late = curve.v[len(curve) // 2 :]
-    if len(late) > 6 and np.mean(np.diff(late) < 0) > 0.85:
-        return None  # it comes down from where it was thrown, and does not go up and down
+    if _is_one_way(curve) or _is_calm_in_training(view, curve):
+        return None
     return Suspicion(
         "lr_too_high",
         float(curve.t[len(curve) // 2]),
@@ -225,6 +229,25 @@ def _restless(view: View, curve: Curve) -> Suspicion | None:
         {"jitter": round(jitter, 4)},
         severity="act" if jitter > 2 * RESTLESS else "warn",
     )
+
+
+CALM = 0.02
+"""A training loss that moves by less than this share of its fall, from epoch to epoch, is calm."""
+
+
+def _is_one_way(curve: Curve) -> bool:
+    """Does it come down from where it was thrown, by and by or at once, and stay down?"""
+    late = curve.v[len(curve) // 2 :]
+    falls = len(late) > 6 and float(np.mean(np.diff(late) < 0)) > 0.85
+    return falls or (late.max() > 2 * np.median(late) and curve.last < 1.1 * curve.best)
+
+
+def _is_calm_in_training(view: View, curve: Curve) -> bool:
+    """Does the mean training loss of each epoch fall calmly, which long steps would throw about?"""
+    train = view.loss
+    if train is None or not 0.5 * len(curve) <= len(train.raw_v) <= 2 * len(curve):
+        return False
+    return noise_of(train.raw_v[len(train.raw_v) // 2 :]) < CALM * train.progress
 
 
 def jitter_of(view: View, curve: Curve) -> float:
@@ -278,7 +301,7 @@ def _straight(view: View, curve: Curve) -> Suspicion | None:
         confidence = max(confidence, 0.85)
         says += f"; a step moves the weights by {number(ratio)} of their size, where 1e-3 is usual"
     evidence = {"late_share": round(late, 3), "left": round(left, 3), "update_ratio": ratio}
-    severity = "act" if confidence > 0.6 else "warn"
+    severity = "act" if is_small else "warn"  # a late insight has this shape as well
     return Suspicion("lr_too_low", curve.t[0], confidence, says, evidence, severity=severity)
 
 
@@ -374,25 +397,4 @@ def lost_updates(view: View) -> Suspicion | None:
         f"the weights are kept in bfloat16, which rounds to 0.4% of a weight, and a step moves "
         f"them by {100 * ratio:.2g}%: most updates round to nothing",
         {"update_ratio": ratio},
-    )
-
-
-def batch_too_small(view: View) -> Suspicion | None:
-    """One or two samples a step, and losses that tell next to nothing from step to step."""
-    batch, curve = view.number("batch_size"), view.loss
-    if batch is None or curve is None or len(curve.raw_v) < 24:
-        return None
-    samples = batch * (view.number("accumulate") or 1.0) * (view.number("world_size") or 1.0)
-    late = curve.raw_v[len(curve.raw_v) // 2 :]
-    level = float(np.mean(late))
-    spread = float(np.std(late)) * view.num_averaged**0.5 / max(level, 1e-12)
-    if samples > FEW_SAMPLES or spread < 0.6 or not np.isfinite(spread):
-        return None
-    return Suspicion(
-        "batch_too_small",
-        float(curve.raw_t[0]),
-        0.85,
-        f"a step sees {samples:.0f} sample{'s' if samples > 1 else ''}, and its loss lies "
-        f"{number(level)} give or take {number(spread * level)}: such gradients are mostly noise",
-        {"samples": samples, "spread": round(spread, 2)},
     )

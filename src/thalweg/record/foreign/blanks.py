@@ -31,7 +31,12 @@ def lost_rows(cells: Cells, name: str) -> np.ndarray:
     if not beside:
         return present[:0]
     count = np.sum([cells.has[other][last + 1 :] for other in told or beside], axis=0)
-    return np.flatnonzero(2 * count >= len(told or beside)) + last + 1
+    is_lost = 2 * count >= len(told or beside)
+    if not told:  # lines of an evaluation, at the end of the run, are counted too
+        others = [each for each in cells.names if each not in (name, *beside)]
+        for other in others:
+            is_lost &= ~cells.has[other][last + 1 :]
+    return np.flatnonzero(is_lost) + last + 1
 
 
 def _go_together(cells: Cells, name: str, other: str) -> bool:

@@ -70,7 +70,8 @@ class Named:
     @property
     def is_loss(self) -> bool:
         is_entropy = {"cross", "entropy"} <= set(self.words)
-        return (self.has(LOSSES | FAINT) or is_entropy) and not self.has(OTHER | TIMES)
+        is_other = self.has(OTHER | TIMES | {"ppl", "perplexity"})
+        return (self.has(LOSSES | FAINT) or is_entropy) and not is_other
 
     @property
     def is_aside(self) -> bool:

@@ -26,6 +26,10 @@ MOST_LETTERS = 4_000
 _TITLE = re.compile(r"^\W*([A-Za-z]+)(?:\s\w+)?:\s*$")
 
 
+_CODE = re.compile(r"^\s*(def \w+\(|class \w+.*:$|import \w|from [\w.]+ import |with .*:$)")
+_LEAST_CODE = 8
+"""Lines of Python by which a log is known to begin with the program that wrote it."""
+
 _OF_WHOLE = re.compile(
     r"\b(?:iteration|iter|step|update)s?\W{0,12}(\d+)\s*/\s*(\d+)\b", re.IGNORECASE
 )
@@ -52,7 +56,7 @@ class _Reading:
 def read_lines(text: str) -> Cells | None:
     """None where no line tells a loss, a metric, a learning rate or a norm."""
     reading = _Reading()
-    for line in _BACK.sub("\n", _CONTROL.sub("", text)).splitlines():
+    for line in _after_program(_BACK.sub("\n", _CONTROL.sub("", text)).splitlines()):
         if line.strip() and len(line) <= MOST_LETTERS:
             _read(reading, place_of(line))
     keep = ~np.array(reading.is_part, dtype=bool)
@@ -65,6 +69,17 @@ def read_lines(text: str) -> Cells | None:
     stamps = np.array(reading.stamps)[keep]
     cells.stamps = stamps if np.isfinite(stamps).any() else None
     return cells
+
+
+def _after_program(lines: list[str]) -> list[str]:
+    """What a log says after the program that some print at its head, in which losses are set to 0;
+    up to the rule that ends it, or else to its last line that is clearly Python.
+    """
+    code = [i for i, line in enumerate(lines) if _CODE.match(line)]
+    if len(code) < _LEAST_CODE:
+        return lines
+    rule = next((i for i in range(code[-1], len(lines)) if re.match(r"^[=\-]{20,}$", lines[i])), 0)
+    return lines[max(rule, code[-1]) + 1 :]
 
 
 def _read(reading: _Reading, place: Place) -> None:

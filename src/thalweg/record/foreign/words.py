@@ -80,6 +80,7 @@ def in_our_words(values: Mapping[str, Any]) -> dict[str, Any]:
     """
     rows = {_spelled(name): value for name, value in values.items()}
     found: dict[str, Any] = {}
+    names = {parts[-1] for parts in rows if parts}
     for own, words in NUMBERS.items():
         value = _agreed(rows, own, words, own == "clip")
         number = _number(value)
@@ -92,6 +93,8 @@ def in_our_words(values: Mapping[str, Any]) -> dict[str, Any]:
         text = None if isinstance(value, bool) or value is None else _in_ours(own, str(value))
         if text:
             found[own] = text
+    if any("vocab" in name for name in names) and "num_labels" not in names:
+        found.pop("num_classes", None)  # of pictures, in a program that does texts as well
     found |= _switches(rows)
     if 0 < found.get("warmup", 0) < 1:
         share = found.pop("warmup")
