@@ -36,6 +36,9 @@ THROWN = 3.0
 STANDS_OUT = 2.0
 """What was thrown up early lies this far above all that the loss does later."""
 
+FASTER = 2.0
+"""A fall that is so many times as fast at first as it is later is no straight line."""
+
 RESTLESS_STEPS = 2e-4
 """The size of late steps times how far the loss moves between evaluations: above it they are too
 long. Of some 1,100 healthy runs four had more, at most 2.9e-4.
@@ -257,6 +260,8 @@ def _straight(view: View, curve: Curve) -> Suspicion | None:
     is_short = view.log.unit == "step" and view.end < ENOUGH
     if late < 0.25 or not (left > 0.6 or is_small) or (is_short and not is_small):
         return None
+    if not is_small and _began_fast(view, curve, late * (curve.first - curve.last)):
+        return None
     confidence = min(0.7, 0.4 + 0.5 * (late - 0.25) + 0.3 * max(0.0, left - 0.6))
     says = (
         f"the loss fell from {number(curve.first)} to {number(curve.last)} only, and "
@@ -268,6 +273,19 @@ def _straight(view: View, curve: Curve) -> Suspicion | None:
     evidence = {"late_share": round(late, 3), "left": round(left, 3), "update_ratio": ratio}
     severity = "act" if confidence > 0.6 else "warn"
     return Suspicion("lr_too_low", curve.t[0], confidence, says, evidence, severity=severity)
+
+
+def _began_fast(view: View, curve: Curve, gained: float) -> bool:
+    """Does the log begin when some of the run is over, and did the loss fall faster in its first
+    rows than later? Then more of the fall, nobody knows how much, came before the first row.
+
+    gained: in the later half
+    """
+    if view.chance is not None or curve.raw_t[0] <= 0.01 * view.end:
+        return False
+    width = max(1, len(curve) // 10)
+    first, then = curve.v[:width], curve.v[width : 2 * width]
+    return float(np.mean(first) - np.mean(then)) / width > FASTER * gained / (len(curve) / 2)
 
 
 def _late_share(view: View, curve: Curve) -> float:
