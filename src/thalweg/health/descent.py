@@ -14,9 +14,9 @@ from thalweg.health.rates import (
     UPDATE_HIGH,
     blowup,
     end_rate,
-    tiny_steps,
     update_ratio,
 )
+from thalweg.health.slow import tiny_steps
 from thalweg.health.view import Suspicion, View, number
 
 LATE = 0.1

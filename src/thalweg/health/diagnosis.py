@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from thalweg.health import breaks, descent, fitting, labels, layers, rates, running, split
+from thalweg.health import breaks, descent, fitting, labels, layers, rates, running, slow, split
 from thalweg.health.codes import BY_KEY, Code
 from thalweg.health.state import state_of
 from thalweg.health.trialled import after_trials
@@ -29,7 +29,7 @@ DETECTORS: tuple[Detector, ...] = (
     descent.weight_decay_too_strong,
     rates.lr_too_high,
     descent.far_above_chance,
-    rates.lr_too_low,
+    slow.lr_too_low,
     rates.lost_updates,
     descent.batch_too_small,
     labels.all_masked,

@@ -1,11 +1,10 @@
-"""Learning rates: too high, too low, and the measures of both."""
+"""Learning rates that are too high, how far a step moves the weights, and updates that are lost."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from thalweg.health.curve import Curve, noise_of
-from thalweg.health.layers import vanishing_gradient
 from thalweg.health.view import GUESS, Suspicion, View, number
 from thalweg.record.foreign.log import LOSS, VALIDATION
 
@@ -21,12 +20,6 @@ seven had shorter ones, and all of these had learnt them well.
 
 ROUNDED = 3e-3
 """bfloat16 keeps 8 bits: a step of less than 1/512 to 1/256 of a weight rounds to nothing."""
-
-STILL_HIGH = 0.85
-"""A loss above this share of its first value has hardly moved."""
-
-RAGGED = 0.05
-"""A loss whose points are this unsure, as a share of them, hides a fall of a few of these."""
 
 ENOUGH = 100
 """Steps below which a slow run cannot be told from a short one."""
@@ -264,57 +257,6 @@ def end_rate(view: View, curve: Curve) -> float:
     return float(np.median(rates[-max(1, len(rates) // 10) :]) / rates.max())
 
 
-def lr_too_low(view: View) -> Suspicion | None:
-    """Steps are far shorter than usual, or the loss falls on a straight line to the end, and it has
-    hardly come down.
-    """
-    curve = view.main
-    if curve is None or len(curve) < 12 or curve.first <= 0:
-        return None
-    if not view.is_over and (view.end < ENOUGH or still_rises(view)):
-        return None
-    if view.knows_already:
-        return None  # small steps are what fine-tuning wants
-    if curve.last > STILL_HIGH * curve.first and (slow := tiny_steps(view, curve)) is not None:
-        return slow
-    if curve.first - curve.last < 5 * max(curve.error, 1e-12):
-        return None
-    slow = _short_steps(view, curve)
-    return _straight(view, curve) if slow is None and view.is_over else slow
-
-
-def _straight(view: View, curve: Curve) -> Suspicion | None:
-    """The second half of the run gained as much as the first; any that goes on looks like it."""
-    start = max(curve.first, float(curve.raw_v[0]))
-    late, left = _late_share(view, curve, start), curve.last / start
-    ratio = update_ratio(view)
-    is_small = ratio is not None and ratio < UPDATE_LOW
-    is_short = view.log.unit == "step" and view.end < ENOUGH
-    if late < 0.25 or not (left > 0.6 or is_small) or (is_short and not is_small):
-        return None
-    confidence = min(0.7, 0.4 + 0.5 * (late - 0.25) + 0.3 * max(0.0, left - 0.6))
-    says = (
-        f"the loss fell from {number(start)} to {number(curve.last)} only, and "
-        f"{100 * late:.0f}% of that in the second half: it is on its way and slow"
-    )
-    if is_small and ratio is not None:
-        confidence = max(confidence, 0.85)
-        says += f"; a step moves the weights by {number(ratio)} of their size, where 1e-3 is usual"
-    evidence = {"late_share": round(late, 3), "left": round(left, 3), "update_ratio": ratio}
-    severity = "act" if is_small else "warn"  # a late insight has this shape as well
-    return Suspicion("lr_too_low", curve.t[0], confidence, says, evidence, severity=severity)
-
-
-def _late_share(view: View, curve: Curve, start: float) -> float:
-    """The share of the fall that came after half of the sum of the rates was spent."""
-    rates = view.lr_at(curve.t)
-    spent = np.cumsum(rates) if rates is not None else np.arange(1.0, len(curve) + 1)
-    middle = int(np.searchsorted(spent, spent[-1] / 2))
-    width = max(1, len(curve) // 20)
-    there = float(np.median(curve.v[max(0, middle - width) : middle + width + 1]))
-    return (there - curve.last) / max(start - curve.last, 1e-12)
-
-
 def update_ratio(view: View, *, late: bool = False) -> float | None:
     """The median size of a step beside that of the weights it moves; None: not measured.
 
@@ -341,48 +283,6 @@ def _ratio(view: View, which: str, *, late: bool) -> float | None:
     if late:
         is_there &= steps.steps >= steps.steps[0] + 2 / 3 * (steps.steps[-1] - steps.steps[0])
     return float(np.median(steps.values[is_there] / sizes[is_there])) if is_there.any() else None
-
-
-def tiny_steps(view: View, curve: Curve) -> Suspicion | None:
-    """Nothing has moved, because the steps are far too short for it."""
-    ratio = update_ratio(view)
-    if ratio is None or not UPDATE_LOW / 1000 < ratio < UPDATE_LOW:
-        return None
-    if curve.last < STILL_HIGH * curve.first or curve.error > RAGGED * curve.first:
-        return None
-    if view.norm is None or view.norm.last < 0.3 * view.norm.first or vanishing_gradient(view):
-        return None
-    return Suspicion(
-        "lr_too_low",
-        float(curve.t[0]),
-        0.8,
-        f"the loss has hardly moved ({number(curve.first)}, then {number(curve.last)}), and a "
-        f"step moves the weights by {number(ratio)} of their size, where 1e-3 is usual",
-        {"update_ratio": ratio},
-    )
-
-
-def _short_steps(view: View, curve: Curve) -> Suspicion | None:
-    """From scratch, steps far shorter than usual, and much of the loss left even in training."""
-    ratio, fit = update_ratio(view), view.fit
-    if ratio is None or fit is None or view.chance is None or curve.first < 0.8 * view.chance:
-        return None
-    if view.number("label_smoothing") and not view.floor:
-        return None
-    seen = fit.last if view.loss is None else min(fit.last, view.loss.last)
-    left = max(0.0, seen - view.floor) / (max(view.chance, fit.first) - view.floor)
-    least = 0.2 if ratio < UPDATE_LOW else 0.35
-    if not UPDATE_LOW / 1000 < ratio < SHORT_STEPS or left < least or vanishing_gradient(view):
-        return None
-    return Suspicion(
-        "lr_too_low",
-        float(curve.t[0]),
-        0.8,
-        f"a step moves the weights by {number(ratio)} of their size, where 1e-3 is usual, and the "
-        f"training loss has come down to {number(fit.last)} only: {100 * left:.0f}% of the way "
-        "from a guess to the lowest loss is left",
-        {"update_ratio": ratio, "left": round(left, 3)},
-    )
 
 
 def lost_updates(view: View) -> Suspicion | None:

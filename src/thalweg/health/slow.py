@@ -1,0 +1,127 @@
+"""Learning rates that are too low: steps far shorter than usual, or a loss on its way and slow."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from thalweg.health.curve import Curve
+from thalweg.health.layers import vanishing_gradient
+from thalweg.health.rates import ENOUGH, SHORT_STEPS, UPDATE_LOW, still_rises, update_ratio
+from thalweg.health.view import Suspicion, View, number
+
+STILL_HIGH = 0.85
+"""A loss above this share of its first value has hardly moved."""
+
+RAGGED = 0.05
+"""A loss whose points are this unsure, as a share of them, hides a fall of a few of these."""
+
+FASTER = 2.0
+"""A fall that is so many times as fast at first as it is later is no straight line."""
+
+
+def lr_too_low(view: View) -> Suspicion | None:
+    """Steps are far shorter than usual, or the loss falls on a straight line to the end, and it has
+    hardly come down.
+    """
+    curve = view.main
+    if curve is None or len(curve) < 12 or curve.first <= 0:
+        return None
+    if not view.is_over and (view.end < ENOUGH or still_rises(view)):
+        return None
+    if view.knows_already:
+        return None  # small steps are what fine-tuning wants
+    if curve.last > STILL_HIGH * curve.first and (slow := tiny_steps(view, curve)) is not None:
+        return slow
+    if curve.first - curve.last < 5 * max(curve.error, 1e-12):
+        return None
+    slow = _short_steps(view, curve)
+    return _straight(view, curve) if slow is None and view.is_over else slow
+
+
+def _straight(view: View, curve: Curve) -> Suspicion | None:
+    """The second half of the run gained as much as the first; any that goes on looks like it."""
+    start = max(curve.first, float(curve.raw_v[0]))
+    late, left = _late_share(view, curve, start), curve.last / start
+    ratio = update_ratio(view)
+    is_small = ratio is not None and ratio < UPDATE_LOW
+    is_short = view.log.unit == "step" and view.end < ENOUGH
+    if late < 0.25 or not (left > 0.6 or is_small) or (is_short and not is_small):
+        return None
+    if not is_small and _began_fast(view, curve, late * (curve.first - curve.last)):
+        return None
+    confidence = min(0.7, 0.4 + 0.5 * (late - 0.25) + 0.3 * max(0.0, left - 0.6))
+    says = (
+        f"the loss fell from {number(start)} to {number(curve.last)} only, and "
+        f"{100 * late:.0f}% of that in the second half: it is on its way and slow"
+    )
+    if is_small and ratio is not None:
+        confidence = max(confidence, 0.85)
+        says += f"; a step moves the weights by {number(ratio)} of their size, where 1e-3 is usual"
+    evidence = {"late_share": round(late, 3), "left": round(left, 3), "update_ratio": ratio}
+    severity = "act" if is_small else "warn"  # a late insight has this shape as well
+    return Suspicion("lr_too_low", curve.t[0], confidence, says, evidence, severity=severity)
+
+
+def _began_fast(view: View, curve: Curve, gained: float) -> bool:
+    """Does the log begin when some of the run is over, and did the loss fall faster in its first
+    rows than later? Then more of the fall, nobody knows how much, came before the first row.
+
+    gained: in the later half
+    """
+    if view.chance is not None or curve.raw_t[0] <= 0.01 * view.end:
+        return False
+    width = max(1, len(curve) // 10)
+    first, then = curve.v[:width], curve.v[width : 2 * width]
+    return float(np.mean(first) - np.mean(then)) / width > FASTER * gained / (len(curve) / 2)
+
+
+def _late_share(view: View, curve: Curve, start: float) -> float:
+    """The share of the fall that came after half of the sum of the rates was spent."""
+    rates = view.lr_at(curve.t)
+    spent = np.cumsum(rates) if rates is not None else np.arange(1.0, len(curve) + 1)
+    middle = int(np.searchsorted(spent, spent[-1] / 2))
+    width = max(1, len(curve) // 20)
+    there = float(np.median(curve.v[max(0, middle - width) : middle + width + 1]))
+    return (there - curve.last) / max(start - curve.last, 1e-12)
+
+
+def tiny_steps(view: View, curve: Curve) -> Suspicion | None:
+    """Nothing has moved, because the steps are far too short for it."""
+    ratio = update_ratio(view)
+    if ratio is None or not UPDATE_LOW / 1000 < ratio < UPDATE_LOW:
+        return None
+    if curve.last < STILL_HIGH * curve.first or curve.error > RAGGED * curve.first:
+        return None
+    if view.norm is None or view.norm.last < 0.3 * view.norm.first or vanishing_gradient(view):
+        return None
+    return Suspicion(
+        "lr_too_low",
+        float(curve.t[0]),
+        0.8,
+        f"the loss has hardly moved ({number(curve.first)}, then {number(curve.last)}), and a "
+        f"step moves the weights by {number(ratio)} of their size, where 1e-3 is usual",
+        {"update_ratio": ratio},
+    )
+
+
+def _short_steps(view: View, curve: Curve) -> Suspicion | None:
+    """From scratch, steps far shorter than usual, and much of the loss left even in training."""
+    ratio, fit = update_ratio(view), view.fit
+    if ratio is None or fit is None or view.chance is None or curve.first < 0.8 * view.chance:
+        return None
+    if view.number("label_smoothing") and not view.floor:
+        return None
+    seen = fit.last if view.loss is None else min(fit.last, view.loss.last)
+    left = max(0.0, seen - view.floor) / (max(view.chance, fit.first) - view.floor)
+    least = 0.2 if ratio < UPDATE_LOW else 0.35
+    if not UPDATE_LOW / 1000 < ratio < SHORT_STEPS or left < least or vanishing_gradient(view):
+        return None
+    return Suspicion(
+        "lr_too_low",
+        float(curve.t[0]),
+        0.8,
+        f"a step moves the weights by {number(ratio)} of their size, where 1e-3 is usual, and the "
+        f"training loss has come down to {number(fit.last)} only: {100 * left:.0f}% of the way "
+        "from a guess to the lowest loss is left",
+        {"update_ratio": ratio, "left": round(left, 3)},
+    )
