@@ -18,7 +18,7 @@ from thalweg.jobs.resume import with_own_schema
 from thalweg.jobs.settings import Settings
 from thalweg.jobs.standing import Stand, standing, steps_of
 from thalweg.jobs.study import Study, study_of
-from thalweg.jobs.suggested import Suggestion, begin_of, known_of, suggestions
+from thalweg.jobs.suggested import NEARLY, Suggestion, begin_of, known_of, suggestions
 from thalweg.loop.descent import Descent
 from thalweg.state.folder import find
 from thalweg.types import Finding
@@ -83,14 +83,16 @@ def _tries(
 
 
 def _losses(old: Old) -> dict[int, float]:
-    """Validation losses by the step of a checkpoint; of the start it is the first training loss."""
+    """Validation losses by the step of a checkpoint; the start, whose is not known, comes first only
+    where all are far worse than the first training loss.
+    """
     seen = [
         (each.number, float(each.values["loss"]))
         for each in old.history.evaluations
         if each.split == "validation" and "loss" in each.values
     ]
     first = old.history.steps["loss"][:1].filled(math.nan)
-    found = {0: _order(float(first[0]) if len(first) else None)}
+    found = {0: NEARLY * _order(float(first[0]) if len(first) else None)}
     for step in steps_of(old.folder.path):
         before = [loss for number, loss in seen if number <= step]
         found |= {step: _order(before[-1])} if before else {}
