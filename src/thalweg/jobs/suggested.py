@@ -206,7 +206,7 @@ _BY_CODE = {
     "TW103": ("batch", "lr / 3", "lr x 3"),
     "TW104": ("lr / 10", "lr up"),
     SCHEDULE: (),
-    "TW106": ("decay / 10", "decay / 1000"),
+    "TW106": ("decay / 1000", "decay / 10"),
     "TW107": ("batch", "batch + lr / 3"),
     "TW301": ("lr / 10",),
     "TW302": ("lr / 10",),

@@ -83,8 +83,10 @@ def _tries(
 
 
 def _losses(old: Old) -> dict[int, float]:
-    """Validation losses by the step of a checkpoint; the start, whose is not known, comes first only
-    where all are far worse than the first training loss.
+    """Validation losses by the step of a checkpoint.
+
+    The start, whose is not known, comes first only where all are far worse than the first training
+    loss.
     """
     seen = [
         (each.number, float(each.values["loss"]))
