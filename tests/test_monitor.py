@@ -19,9 +19,12 @@ import thalweg
 from looked_at import adam, cross_entropy, deep, mlp, points, tokens
 from sound_models import GPT, Block, conv, next_token
 from thalweg.errors import UsageError
-from thalweg.loop import modes
+from thalweg.loop import later, modes
 from thalweg.loop import monitor as monitors
 from thalweg.loop.alerts import Alert
+from thalweg.loop.cost import Cost
+from thalweg.loop.modes import Modes
+from thalweg.probes.probe import Probe
 from thalweg.types import Finding, Verdict
 
 # ------------------------------------------------------------ nothing is changed
@@ -160,12 +163,21 @@ def test_a_copy_and_a_saved_model_have_no_part_in_it():
 # ------------------------------------------------------------ nothing is ended
 
 
-@pytest.mark.parametrize("where", ["structural", "units_later", "num_rows"])
-def test_a_fault_inside_is_told_once_and_ends_nothing(monkeypatch, where):
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (monitors, "structural"),
+        (later, "units_later"),
+        (modes, "num_rows"),
+        (Probe, "before_step"),
+        (Modes, "stepped_in_evaluation"),
+    ],
+)
+def test_a_fault_inside_is_told_once_and_ends_nothing(monkeypatch, module, name):
     def broken(*args, **more):
         raise ZeroDivisionError("planted")
 
-    monkeypatch.setattr(modes if where == "num_rows" else monitors, where, broken)
+    monkeypatch.setattr(module, name, broken)
     told = []
     model = deep(2, norm=nn.BatchNorm1d)
     optimizer = adam(model)
@@ -179,10 +191,25 @@ def test_a_fault_inside_is_told_once_and_ends_nothing(monkeypatch, where):
             with torch.no_grad():
                 model(x)
             monitor.evaluation(loss=1.0)
+            model.train(monitor.number < 30)
     assert told[-1] == "the monitor stopped looking: ZeroDivisionError: planted"
     assert sum("planted" in text for text in told) == 1
     assert num_hooks(model, optimizer) == 0
     assert "planted" in monitor.verdict().not_checkable[0]
+
+
+def test_a_loss_that_cannot_be_read_ends_nothing():
+    model = mlp()
+    optimizer = adam(model)
+    with thalweg.monitor(model, optimizer, tell=None, share=0.0) as monitor:
+        for x, y in points(steps=60):
+            optimizer.zero_grad()
+            loss = cross_entropy(model, x, y)
+            loss.backward()
+            optimizer.step()
+            monitor(loss if monitor.number < 50 else loss.repeat(2))
+    assert "RuntimeError" in monitor.fault
+    assert len(monitor.log.series["loss"]) == 49
 
 
 def test_a_tell_that_fails_ends_nothing():
@@ -304,6 +331,7 @@ def test_the_curves_join_in(monkeypatch):
         return Verdict("diverging", "it grows", (found,), ("leakage",))
 
     monkeypatch.setattr(monitors, "so_far", diagnose)
+    monkeypatch.setattr(later, "so_far", diagnose)
     monitor, _ = run(mlp(), share=1.0)
     assert monitor.findings == [found]
     assert monitor.verdict().state == "diverging"
@@ -440,3 +468,14 @@ def test_a_slow_alert_is_not_waited_for():
     alert = Alert("sleep 30", timeout=0.2)
     run(mlp(nn.Softmax(dim=1)), alert=alert)
     assert "TimeoutExpired" in alert.problem
+
+
+def test_a_pause_does_not_make_looking_seem_cheap():
+    cost = Cost()
+    cost.stamps.extend([0.0, 0.001])
+    cost.started()
+    cost.stamps.extend([0.002, 0.003, 60.003, 60.004])
+    assert cost.num_steps == 4
+    assert cost.total == pytest.approx(60.003)
+    assert cost.usual == pytest.approx(0.001)
+    assert cost.steps_for(0.002, share=0.01) == 200

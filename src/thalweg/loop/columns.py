@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,47 +20,39 @@ BLOCK = 32
 
 class Columns:
     """Takes in numbers one by one. settings: of the run, as far as they are known; tool: whose
-    words they are
+    words they are; stamps: when the first step began and when each ended, in seconds
+
+    lrs: the rate of each step; losses, and the steps made when each was shown. Who is in a hurry
+    adds to them directly.
     """
 
-    def __init__(self, settings: Mapping[str, Any], tool: str = ""):
+    def __init__(self, settings: Mapping[str, Any], stamps: array[float], tool: str = ""):
+        self.lrs = array("d")
+        self.losses = array("d")
+        self.steps_before = array("q")
         self._settings = settings
+        self._stamps = stamps
         self._tool = tool
         self._points: dict[str, list[tuple[float, float]]] = {}
-        self._lrs: list[float] = []
-        self._seconds: list[float] = []
-        self._losses: list[tuple[int, float]] = []
         self._pending: list[tuple[int, Tensor]] = []
         self._norms: list[tuple[int, Tensor]] = []
-        self._number = 0
-        self._comes_after: bool | None = None
-        self._num_seen = 0
+        self._num_first = 0
 
     def saw_loss(self, loss: Tensor | float) -> None:
         """Of the step that was just made, or of the one to come: the first step tells which."""
-        self._num_seen += 1
-        at = self._number if self._comes_after else self._number + 1
-        if not isinstance(loss, Tensor):
-            self._losses.append((at, float(loss)))
-        elif loss.is_cpu:  # .device.type takes 2 us
-            self._losses.append((at, loss.item()))
-        else:
-            self._pending.append((at, loss.detach()))
+        self._num_first += not self.lrs
+        if isinstance(loss, Tensor) and not loss.is_cpu:  # .device.type takes 2 us
+            self._pending.append((len(self.lrs), loss.detach()))
             if len(self._pending) >= BLOCK:
                 self._drain()
-
-    def step(self, number: int, lr: Any, seconds: float) -> None:
-        """A step was made."""
-        if self._comes_after is None:
-            self._comes_after = self._num_seen == 0
-        self._number = number
-        self._lrs.append(lr if isinstance(lr, float) else float(lr))
-        self._seconds.append(seconds)
+            return
+        self.losses.append(loss.item() if isinstance(loss, Tensor) else float(loss))
+        self.steps_before.append(len(self.lrs))
 
     def saw_norm(self, norm: Tensor | None) -> None:
         """Of all gradients, of the step that was just made."""
         if norm is not None:
-            self._norms.append((self._number, norm))
+            self._norms.append((len(self.lrs), norm))
             if len(self._norms) >= BLOCK:
                 self._drain()
 
@@ -89,27 +83,32 @@ class Columns:
 
     def _drain(self) -> None:
         """Read what waits on the device."""
-        for waiting, to in ((self._pending, self._losses), (self._norms, self._norm_points)):
-            if waiting:
-                values = torch.stack([value.float().reshape(()) for _, value in waiting]).tolist()
-                to.extend((at, value) for (at, _), value in zip(waiting, values, strict=True))
-                waiting.clear()
-
-    @property
-    def _norm_points(self) -> list[tuple[float, float]]:
-        return self._points.setdefault(NORM, [])
+        for at, value in _read(self._pending):
+            self.losses.append(value)
+            self.steps_before.append(at)
+        self._points.setdefault(NORM, []).extend(_read(self._norms))
 
     def log(self) -> Log:
         """All of it; the loss of a step is the mean of its batches."""
         self._drain()
         series = {name: Series.of(name, _last(points)) for name, points in self._points.items()}
-        series[LOSS] = Series.of(LOSS, _means(self._losses, of_calls=not self._lrs))
-        numbers = range(1, len(self._lrs) + 1)
-        series[LR] = Series.of(LR, zip(numbers, self._lrs, strict=True))
-        series["seconds"] = Series.of("seconds", zip(numbers, self._seconds, strict=True))
+        series[LOSS] = Series(LOSS, *self._loss_by_step())
+        numbers = np.arange(1.0, len(self.lrs) + 1)
+        series[LR] = Series(LR, numbers, np.array(self.lrs))
+        series["seconds"] = Series("seconds", numbers, np.diff(np.array(self._stamps)))
         kept = {name: values for name, values in series.items() if len(values)}
-        rows = max(len(self._lrs), len(series[LOSS]))
+        rows = max(len(self.lrs), len(series[LOSS]))
         return Log("monitor", "monitor", self._tool, kept, settings=self._settings, rows=rows)
+
+    def _loss_by_step(self) -> tuple[np.ndarray, np.ndarray]:
+        """Steps and losses; where no step was seen every call counts as one."""
+        values = np.array(self.losses)
+        if not self.lrs:
+            return np.arange(1.0, len(values) + 1), values
+        steps = np.array(self.steps_before) + (1 if self._num_first else 0)
+        steps, places = np.unique(steps, return_inverse=True)
+        counts = np.bincount(places, minlength=len(steps))
+        return steps.astype(np.float64), np.bincount(places, values, len(steps)) / counts
 
 
 def settings_of(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
@@ -127,11 +126,11 @@ def _last(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return sorted(dict(points).items())
 
 
-def _means(losses: list[tuple[int, float]], *, of_calls: bool) -> list[tuple[float, float]]:
-    """One loss a step. of_calls: no step was seen, so that every call counts as one"""
-    if of_calls:
-        return [(i, value) for i, (_, value) in enumerate(losses, start=1)]
-    grouped: dict[int, list[float]] = {}
-    for at, value in losses:
-        grouped.setdefault(at, []).append(value)
-    return [(at, sum(values) / len(values)) for at, values in sorted(grouped.items())]
+def _read(waiting: list[tuple[int, Tensor]]) -> list[tuple[int, float]]:
+    """Step and value of each, read in one go; nothing waits any more."""
+    if not waiting:
+        return []
+    values = torch.stack([value.float().reshape(()) for _, value in waiting]).tolist()
+    found = [(at, value) for (at, _), value in zip(waiting, values, strict=True)]
+    waiting.clear()
+    return found

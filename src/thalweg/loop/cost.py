@@ -3,43 +3,47 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
+from array import array
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 MANY = 1_000_000_000
+RECENT = 64
+"""Steps that tell how long a usual one takes."""
 
 
 class Cost:
     """A clock for the work of others. own: seconds spent so far, by whoever adds to them
 
-    start: seconds spent until the first watched steps were over; num_steps: those after them
+    start: seconds spent until the first watched steps were over; stamps: when the first step began
+    and when each ended, in seconds, added to by whoever sees it
     """
 
     def __init__(self) -> None:
         self.own = 0.0
         self.start = 0.0
-        self.num_steps = 0
-        self.total = 0.0
-        self._last: float | None = None
+        self.stamps = array("d")
+        self._num_at_start = 0
         self._hooks = 0.0
         self._marked = 0.0
 
-    def begin(self) -> None:
-        """The first step begins now."""
-        self._last = time.perf_counter()
+    def started(self) -> None:
+        """What was spent up to now belongs to the start, as do the steps so far."""
+        self.start = self.own + self._hooks
+        self._num_at_start = len(self.stamps)
 
-    def step(self, *, is_start: bool) -> float:
-        """A step has ended; the seconds since the one before."""
-        now = time.perf_counter()
-        seconds = now - self._last if self._last is not None else 0.0
-        self._last = now
-        if is_start:
-            self.start = self.own + self._hooks
-        else:
-            self.num_steps += 1
-            self.total += seconds
-        return seconds
+    @property
+    def num_steps(self) -> int:
+        """Those after the start."""
+        return len(self.stamps) - self._num_at_start
+
+    @property
+    def total(self) -> float:
+        """Seconds of the steps after the start."""
+        return self.stamps[-1] - self.stamps[self._num_at_start - 1] if self.num_steps else 0.0
 
     def hooks(self, seconds: float) -> None:
         """What hooks have taken, which is not in `own`."""
@@ -51,10 +55,15 @@ class Cost:
     def since_mark(self) -> float:
         return self.own + self._hooks - self._marked
 
+    @property
+    def usual(self) -> float:
+        """Seconds of a usual step, of the last ones: no pause and no evaluation is in it."""
+        last = self.stamps[-min(RECENT, self.num_steps) - 1 :]
+        return statistics.median(b - a for a, b in pairwise(last)) if self.num_steps else 0.0
+
     def steps_for(self, seconds: float, share: float) -> int:
         """Steps after which these seconds are no more than a share of their time."""
-        a_step = self.total / self.num_steps if self.num_steps else 0.0
-        allowed = share * a_step
+        allowed = share * self.usual
         return min(MANY, math.ceil(seconds / allowed)) if allowed > 0 else MANY
 
     def is_cheap(self, work: Callable[[Any], Any], given: Any, share: float) -> bool:
@@ -62,7 +71,7 @@ class Cost:
         began = time.perf_counter()
         work(given)
         taken = time.perf_counter() - began
-        return self.num_steps > 0 and taken < share / 3 * self.total / self.num_steps
+        return taken < share / 3 * self.usual
 
     @property
     def seconds(self) -> float:

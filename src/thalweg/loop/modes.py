@@ -49,14 +49,15 @@ class _Between:
 class Modes:
     """Is told of passes and steps, and answers with findings: each kind at most once.
 
-    setup: its `sensitive` modules are what a mode matters to
+    setup: its `sensitive` modules are what a mode matters to; num_in_row: passes without gradients
+    since the last one with them
     """
 
     def __init__(self, model: nn.Module):
         self.setup = Setup((), 0, 0, 0, False, (), (), "")
         self._model = model
         self._is_suspected = self._is_told = False
-        self._num_in_row = 0
+        self.num_in_row = 0
         self._most_rows = 0
         self._last: Any = None
         self._before, self._now = _Between(), _Between()
@@ -65,11 +66,10 @@ class Modes:
 
     # ------------------------------------------------------------ passes
 
-    def trained(self, args: Any = None) -> None:
-        """A pass with gradients; on what, where that is looked at."""
-        self._num_in_row = 0
-        if args is not None:
-            self._most_rows = max(self._most_rows, num_rows(args))
+    def trained(self, args: Any) -> None:
+        """A pass with gradients, in the first steps."""
+        self.num_in_row = 0
+        self._most_rows = max(self._most_rows, num_rows(args))
 
     def passed(self, number: int, args: Any) -> list[Finding]:
         """A pass without gradients in training mode, after this many steps."""
@@ -87,17 +87,24 @@ class Modes:
         between.is_larger |= 0 < self._most_rows < num_rows(args)
         if number in COMPARED and len(between.given) < LOOSE and is_plain(first):
             between.given.append(sample(first))
-        self._num_in_row += 1
+        self.num_in_row += 1
         is_excused = between.is_repeated or between.is_measured
-        is_row = self._num_in_row == LOOSE and not is_excused
+        is_row = self.num_in_row == LOOSE and not is_excused
         return self._suspect(number, LOOSE) if is_row else []
 
     # ------------------------------------------------------------ steps
 
+    @property
+    def is_idle(self) -> bool:
+        """Nothing hangs on the step to come."""
+        return not (self._now.num or self._before.num or self._candidate)
+
     def stepped(self, number: int) -> list[Finding]:
         """Step `number` was made: what were the passes before it?"""
-        found = self.ended(number - 1)
         now = self._now
+        if self.is_idle:
+            return []
+        found = self.ended(number - 1)
         is_alone = self._before.num == 0 and now.is_evaluation
         self._candidate = number - 1 if is_alone and number > 1 else 0
         self._is_early = self._is_early or (number == 1 and now.num > 0)
@@ -123,7 +130,7 @@ class Modes:
 
     def evaluated(self, number: int) -> list[Finding]:
         """The user tells of an evaluation, after this many steps."""
-        num, self._num_in_row = self._num_in_row, 0
+        num, self.num_in_row = self.num_in_row, 0
         if not num or self._is_told or self._now.is_repeated:
             return []
         self._is_told = True

@@ -22,18 +22,17 @@ from torch import Tensor, nn
 from thalweg.errors import UsageError
 from thalweg.facts import Setup, StepFacts
 from thalweg.health.diagnosis import so_far
-from thalweg.health.signals import units_later
 from thalweg.health.structure import structural
 from thalweg.loop.alerts import Alert
 from thalweg.loop.closures import late
 from thalweg.loop.columns import Columns, settings_of
 from thalweg.loop.cost import Cost
+from thalweg.loop.later import Later
 from thalweg.loop.modes import Modes
 from thalweg.loop.samples import Samples
 from thalweg.loop.told import Told, say
 from thalweg.loop.unmoved import never_moved
 from thalweg.probes.gradients import sample
-from thalweg.probes.probe import Probe, total_norm
 from thalweg.probes.quiet import Ear, may_look, remove
 from thalweg.probes.structure import Watch
 from thalweg.record.foreign.log import Log
@@ -41,9 +40,6 @@ from thalweg.types import Finding, Verdict
 
 WATCHED = 2
 """Steps whose structure is looked at."""
-
-EVERY = 100
-"""Steps between two probes at the least, once the first hundred are over."""
 
 MOST_COMPARED = 64
 """Parameters by which it is told whether anything moved."""
@@ -91,22 +87,23 @@ class Monitor:
         self._share = share
         self.fault = ""
         self._handles: list[Any] = []
+        self._pass_hooks: list[Any] = []
         self._first_hooks: list[Any] = []
         self._is_cuda = any(not p.is_cpu for p in model.parameters())
         self._cost = Cost()
-        self._samples = Samples(model, self._cost, share=share, fail=self._give_up)
+        self._samples = Samples(self._cost, share=share, fail=self._give_up)
         known = {**settings_of(self._optimizers[0]), **(settings or {})}
-        self._columns = Columns(known, tool)
+        self._columns = Columns(known, self._cost.stamps, tool)
         self._watch: Watch | None = None
         self._setup = Setup((), 0, 0, 0, False, (), (), "")
         self._steps: list[StepFacts] = []
-        self._probe: Probe | None = None
-        self._is_probing = False
-        self._next_probe = 2 * WATCHED
-        self._last_probe: StepFacts | None = None
+        self._later = Later(
+            self._optimizers, self._cost, self._columns, share=share, fail=self._give_up
+        )
         self._modes = Modes(model)
         self._num_losses = 0
-        self._is_norm_cheap = False
+        self._is_quiet = False
+        self._next_look = 0
         self._begun: list[tuple[Tensor, Tensor]] = []
 
     @property
@@ -125,11 +122,26 @@ class Monitor:
         self._stop()
         self._close()
 
-    @_safe
     def __call__(self, loss: Tensor | float) -> None:
         """The loss of a batch; before or after its backward pass and the step, with its graph
         where it has one.
         """
+        is_usual = self._is_quiet and not self._samples.is_open and not self._is_cuda
+        if not is_usual or torch.compiler.is_compiling():
+            self._saw_loss(loss)
+            return
+        began = time.perf_counter()
+        try:
+            columns = self._columns
+            columns.losses.append(loss.item() if isinstance(loss, Tensor) else loss)
+            columns.steps_before.append(self.number)
+            self._samples.num_passes = 0
+        except Exception as error:
+            self._give_up(error)
+        self._cost.own += time.perf_counter() - began
+
+    @_safe
+    def _saw_loss(self, loss: Tensor | float) -> None:
         self._num_losses += 1
         self._columns.saw_loss(loss)
         self._samples.saw_loss(loss)
@@ -140,7 +152,7 @@ class Monitor:
     def evaluation(self, **values: float) -> None:
         """Tell of an evaluation: `monitor.evaluation(loss=0.3, accuracy=0.9)`."""
         self._columns.evaluation(self.number, values)
-        self._samples.told()
+        self._samples.told(self.number)
         self._told.add(self._modes.evaluated(self.number))
 
     @property
@@ -187,26 +199,36 @@ class Monitor:
         last = self._optimizers[-1]
         self._handles.append(last.register_step_post_hook(self._after_step))
         if not isinstance(self._model, nn.TransformerEncoderLayer):  # a hook costs it its fast path
-            before, after = Ear(self._before_forward), Ear(self._after_forward)
+            before, after = Ear(self._before_forward, asks=False), Ear(self._after_forward)
             self._first_hooks.append(self._model.register_forward_hook(after))
-            handle = self._model.register_forward_pre_hook(before)
-            (self._handles if self._setup.sensitive else self._first_hooks).append(handle)
+            handle = self._model.register_forward_pre_hook(before, with_kwargs=True)
+            self._pass_hooks.append(handle)
             if not self._watch.is_compiled:
                 self._samples.start()
-        self._cost.begin()
+        self._cost.stamps.append(time.perf_counter())
 
-    def _before_forward(self, model: nn.Module, args: Any) -> None:
-        if self._watch is None and torch.is_grad_enabled():
-            self._modes.trained()
-        else:
+    def _before_forward(self, model: nn.Module, args: Any, kwargs: Any = None) -> None:
+        """torch leaves `kwargs` out where the hook is gone by then."""
+        if torch.compiler.is_compiling():
+            return
+        samples = self._samples
+        if self._is_quiet and samples.wait and torch.is_grad_enabled() and model.training:
+            samples.wait -= 1
+            samples.num_passes += 1
+            samples.num_skipped += 1
+        elif may_look():
+            self._is_quiet = False
             self._saw_input(model, args)
+            if samples.is_on:
+                samples.before(self.number, model, args, kwargs)
 
     @_safe
     def _saw_input(self, model: nn.Module, args: Any) -> None:
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() and self._watch is not None:
             self._modes.trained(args)
-            if self._watch is not None:
-                self._watch.saw_input(args)
+            self._watch.saw_input(args)
+        elif torch.is_grad_enabled():
+            self._modes.num_in_row = 0
         elif model.training:
             self._told.add(self._modes.passed(self.number, args))
 
@@ -219,27 +241,43 @@ class Monitor:
     def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         if self._watch is not None:
             self._watch.before_step(optimizer)
-        elif self._is_probing and self._probe is not None:
-            self._probe.before_step()
+
+    def _after_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        """Most steps only leave their numbers."""
+        is_near = self.number + 1 >= self._next_look
+        if is_near or not self._is_quiet or self._is_cuda or torch.compiler.is_compiling():
+            self._look_after_step()
+            return
+        began = time.perf_counter()
+        try:
+            self.number += 1
+            self._cost.stamps.append(began)
+            self._columns.lrs.append(self._optimizers[0].param_groups[0]["lr"])
+            if not self._model.training:
+                self._told.add(self._modes.stepped_in_evaluation(self.number))
+        except Exception as error:
+            self._give_up(error)
+        self._cost.own += time.perf_counter() - began
 
     @_safe
-    def _after_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        self.number += 1
-        seconds = self._cost.step(is_start=self.number <= WATCHED + 1)
-        self._columns.step(self.number, self._optimizers[0].param_groups[0]["lr"], seconds)
-        self._told.add(self._samples.after_step(self.number))
-        self._told.add(self._modes.stepped(self.number))
+    def _look_after_step(self) -> None:
+        self.number = number = self.number + 1
+        self._cost.stamps.append(time.perf_counter())
+        self._columns.lrs.append(float(self._optimizers[0].param_groups[0]["lr"]))
+        if number <= WATCHED + 1:
+            self._cost.started()
+        self._told.add(self._samples.after_step(number))
+        self._told.add(self._modes.stepped(number))
         if self._watch is not None:
-            self._look_after_step(self._watch)
+            self._look_at_first_step(self._watch)
             return
-        if self._is_norm_cheap:
-            self._columns.saw_norm(total_norm(self._optimizers))
         if not self._model.training:
-            self._told.add(self._modes.stepped_in_evaluation(self.number))
-        if self._is_probing:
-            self._finish_probe()
-        elif self.number + 1 >= self._next_probe:
-            self._start_probe()
+            self._told.add(self._modes.stepped_in_evaluation(number))
+        self._told.add(self._later.after_step(number))
+        if not (self._samples.is_on or self._setup.sensitive):
+            remove(self._pass_hooks)
+        self._next_look = min(self._later.next - 1, self._samples.next)
+        self._is_quiet = self._later.is_idle and self._samples.is_idle and self._modes.is_idle
 
     # ------------------------------------------------------------ the first steps
 
@@ -256,7 +294,7 @@ class Monitor:
         else:
             watch.saw_loss(loss)
 
-    def _look_after_step(self, watch: Watch) -> None:
+    def _look_at_first_step(self, watch: Watch) -> None:
         step = watch.after_step()
         self._steps.append(step)
         if step.number == 1:
@@ -270,40 +308,12 @@ class Monitor:
         if self._watch is not None:
             self._cost.hooks(self._watch.seconds)
             self._watch.stop()
-            self._probe = self._watch.as_probe()
+            self._later.probe = self._watch.as_probe()
             self._watch = None
             remove(self._first_hooks)
 
     def _judge(self) -> None:
         self._told.add(structural(self._setup, self._steps))
-
-    # ------------------------------------------------------------ later steps
-
-    def _start_probe(self) -> None:
-        if self._probe is not None:
-            self._is_probing = True
-            self._cost.mark()
-            self._probe.start()
-            last = self._optimizers[-1]
-            self._first_hooks.append(last.register_step_pre_hook(late(self._before_step)))
-
-    def _finish_probe(self) -> None:
-        """Take the probe in, and set the next one as far off as this one's cost asks for."""
-        assert self._probe is not None
-        began = time.perf_counter()
-        facts, updates = self._probe.after_step(self.number)
-        self._is_probing = False
-        remove(self._first_hooks)
-        self._columns.probe(facts, updates)
-        if self._last_probe is not None:
-            self._told.add(list(units_later(self._last_probe, facts)))
-        self._last_probe = facts
-        self._told.add(list(so_far(self.log).findings))
-        self._cost.hooks(self._probe.seconds)
-        taken = self._cost.since_mark() + time.perf_counter() - began  # what is not in it yet
-        away = self._cost.steps_for(taken, self._share)
-        self._next_probe = self.number + max(min(self.number, EVERY), away)
-        self._is_norm_cheap = self._cost.is_cheap(total_norm, self._optimizers, self._share)
 
     @_safe
     def _close(self) -> None:
@@ -327,6 +337,7 @@ class Monitor:
 
     def _give_up(self, error: Exception) -> None:
         self.fault = f"{type(error).__name__}: {error}"
+        self._is_quiet = False
         text = f"the monitor stopped looking: {self.fault}"
         try:
             self._stop()
@@ -335,14 +346,14 @@ class Monitor:
             return
 
     def _stop(self) -> None:
-        remove(self._handles)
-        remove(self._first_hooks)
+        for hooks in (self._handles, self._pass_hooks, self._first_hooks):
+            remove(hooks)
         self._begun.clear()
         self._samples.stop()
-        for looking in (self._watch, self._probe):
-            if looking is not None:
-                looking.stop()
-        self._watch = self._probe = None
+        self._later.stop()
+        if self._watch is not None:
+            self._watch.stop()
+        self._watch = None
 
 
 def monitor(

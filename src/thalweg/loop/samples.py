@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from thalweg.health.data import in_samples
-from thalweg.loop.cost import Cost
+from thalweg.loop.cost import MANY, Cost
 from thalweg.loop.seen import Seen
 from thalweg.probes.answers import IGNORED, Answer
 from thalweg.probes.quiet import Ear, remove
@@ -35,67 +36,76 @@ MOST_WAITING = 100_000
 class Samples:
     """Looks at what goes into a model between `start` and `stop`. share: of the steps' time that
     it may take; fail: is told of a fault in here
+
+    wait: passes in training that are still to be left out; num_passes: since the last loss;
+    num_skipped: since the last one that was looked at. Who is in a hurry counts a pass by itself.
+    next: the step after which it is judged again; is_open: a look waits for its loss
     """
 
-    def __init__(
-        self, model: nn.Module, cost: Cost, *, share: float, fail: Callable[[Exception], None]
-    ):
-        self._model = model
+    def __init__(self, cost: Cost, *, share: float, fail: Callable[[Exception], None]):
+        self.is_on = False
         self._cost = cost
         self._share = share / 2  # one half for taking in, one for judging
         self._fail = fail
         self._seen = Seen()
         self._handles: list[Any] = []
         self._random = random.Random(0)
-        self._number = 0
         self._num_looks = 0
         self._num_answers = 0
-        self._num_passes = 0
-        self._wait = 0
+        self.num_passes = 0
+        self.num_skipped = 0
+        self.wait = 0
         self._is_drawn = False
         self._taken = 0.0
-        self._is_open = False
+        self._lasting: deque[float] = deque(maxlen=3)
+        self.is_open = False
         self._answer: Answer | None = None
         self._trains = False
         self._evaluated_at = -1
         self._num_evaluations = 0
         self._is_enough = False
         self._evaluating = 0.0
-        self._next = ALWAYS
+        self.next = ALWAYS
 
     def start(self) -> None:
-        """Put the hook on."""
-        ear = Ear(self._before)
-        self._handles.append(self._model.register_forward_pre_hook(ear, with_kwargs=True))
+        """Look from now on."""
+        self.is_on = True
 
     def stop(self) -> None:
-        """Take it away, and let go of every tensor."""
+        """Look no more, and let go of every tensor."""
+        self.is_on = False
+        self.wait = MANY
         remove(self._handles)
         self._close()
         self._seen = Seen()
 
     # ------------------------------------------------------------ passes
 
-    def _before(self, model: nn.Module, args: Any, kwargs: Any = None) -> None:
-        """The model is about to run; torch leaves `kwargs` out where the hook is gone by then."""
-        if not self._handles:
-            return
+    @property
+    def is_idle(self) -> bool:
+        """Can the next passes be left out?"""
+        return self._is_drawn or not self.is_on
+
+    def before(self, number: int, model: nn.Module, args: Any, kwargs: Any) -> None:
+        """The model is about to run, after so many steps."""
         is_training = torch.is_grad_enabled() and (model.training or not self._trains)
-        if is_training and self._wait:
-            self._wait -= 1
-            self._num_passes += 1
-            self._seen.skipped()
+        if is_training and self.wait:
+            self.wait -= 1
+            self.num_passes += 1
+            self.num_skipped += 1
             return
-        if not is_training and self._is_enough and self._evaluated_at == self._number:
+        if not is_training and self._is_enough and self._evaluated_at == number:
             return
         if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
             return
         began = time.perf_counter()
+        self._seen.skipped(self.num_skipped)
+        self.num_skipped = 0
         try:
             if is_training:
-                self._train(model, (args, kwargs))
+                self._train(number, model, (args, kwargs))
             else:
-                self._evaluate((args, kwargs))
+                self._evaluate(number, (args, kwargs))
         except Exception as error:  # nothing here may end a training
             self._fail(error)
         taken = time.perf_counter() - began
@@ -106,46 +116,45 @@ class Samples:
         else:
             self._evaluating += taken
 
-    def _train(self, model: nn.Module, given: Any) -> None:
+    def _train(self, number: int, model: nn.Module, given: Any) -> None:
         self._trains = self._trains or model.training
-        self._num_passes += 1
+        self.num_passes += 1
         self._close()
         inputs = inputs_of(given)
         if not inputs:
-            self._seen.skipped()
+            self._seen.skipped(1)
             return
-        self._seen.trained(self._number + 1, inputs, labels_of(given))
+        self._seen.trained(number + 1, inputs, labels_of(given))
         self._num_looks += 1
         self._is_drawn = False
         self._taken = 0.0
-        self._is_open = True
+        self.is_open = True
         self._handles.append(model.register_forward_hook(Ear(self._after)))
 
     def _after(self, model: nn.Module, args: Any, output: Any) -> None:
         """The model gave this."""
-        remove(self._handles[1:])
-        del self._handles[1:]
+        remove(self._handles)
         is_usual = type(output) is Tensor and output.requires_grad
         if is_usual and torch.is_grad_enabled():
             self._answer = Answer(output)
 
-    def _evaluate(self, given: Any) -> None:
-        if self._evaluated_at != self._number:
-            self._evaluated_at = self._number
+    def _evaluate(self, number: int, given: Any) -> None:
+        if self._evaluated_at != number:
+            self._evaluated_at = number
             self._num_evaluations += 1
             is_cheap = self._evaluating <= self._share * self._cost.total
             self._is_enough = not (is_cheap or self._num_evaluations <= EVALUATIONS_ALWAYS)
         inputs = inputs_of(given)
         if inputs and not self._is_enough:
-            self._is_enough = self._seen.evaluated(self._number, inputs)
+            self._is_enough = self._seen.evaluated(number, inputs)
 
     # ------------------------------------------------------------ what the monitor passes on
 
     def saw_loss(self, loss: Tensor | float) -> None:
         """Of the last pass, with its targets where they can be had."""
-        is_one = self._num_passes == 1
-        self._num_passes = 0
-        if not (self._is_open and is_one and isinstance(loss, Tensor)) or loss.grad_fn is None:
+        is_one = self.num_passes == 1
+        self.num_passes = 0
+        if not self.is_open or not is_one or not isinstance(loss, Tensor) or loss.grad_fn is None:
             return
         began = time.perf_counter()
         found = targets_of(loss)
@@ -157,30 +166,30 @@ class Samples:
         self._close()
         self._taken += time.perf_counter() - began
 
-    def told(self) -> None:
-        """The passes since the last step were an evaluation."""
-        self._seen.told(self._number)
+    def told(self, number: int) -> None:
+        """The passes since this step were an evaluation."""
+        self._seen.told(number)
 
     def after_step(self, number: int) -> list[Finding]:
         """A step was made; what is found, when it is time to look."""
-        self._number = number
-        if not self._handles:
+        if not self.is_on:
             return []
         if self._share == 0 and self._num_looks:
             self.stop()
             return []
         if self._num_looks >= ALWAYS and not self._is_drawn:
-            away = self._cost.steps_for(self._taken, self._share)
-            self._wait = self._random.randrange(2 * away)
+            self._lasting.append(self._taken)
+            away = self._cost.steps_for(min(self._lasting), self._share)
+            self.wait = self._random.randrange(2 * away)
             self._is_drawn = True
-        if number < self._next and self._seen.num_waiting < MOST_WAITING:
+        if number < self.next and self._seen.num_waiting < MOST_WAITING:
             return []
         began = time.perf_counter()
         found = self.judge()
         taken = time.perf_counter() - began
-        self._cost.start += taken if self._next == ALWAYS else 0.0
+        self._cost.start += taken if self.next == ALWAYS else 0.0
         away = self._cost.steps_for(taken, self._share)
-        self._next = number + max(LEAST_AWAY, min(number // 2, MOST_AWAY), away)
+        self.next = number + max(LEAST_AWAY, min(number // 2, MOST_AWAY), away)
         return found
 
     def judge(self) -> list[Finding]:
@@ -193,7 +202,7 @@ class Samples:
             yield "order and shares of the targets: show the loss before its backward pass"
 
     def _close(self) -> None:
-        self._is_open = False
+        self.is_open = False
         if self._answer is not None:
             self._answer.close()
             self._answer = None

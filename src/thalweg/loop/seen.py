@@ -89,9 +89,9 @@ class Seen:
 
     # ------------------------------------------------------------ taking in
 
-    def skipped(self) -> None:
-        """A batch was trained on that nobody looked at."""
-        self._place += 1
+    def skipped(self, num: int) -> None:
+        """So many batches were trained on that nobody looked at."""
+        self._place += num
 
     def trained(
         self,

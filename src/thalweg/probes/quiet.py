@@ -34,13 +34,17 @@ def may_look() -> bool:
 
 
 class Ear:
-    """A hook that a copy of its module does not share, and that is not saved with it."""
+    """A hook that a copy of its module does not share, and that is not saved with it.
 
-    def __init__(self, look: Callable[..., Any] | None = None):
+    asks: whether it may look, before it does; else `look` has to
+    """
+
+    def __init__(self, look: Callable[..., Any] | None = None, *, asks: bool = True):
         self._look = look
+        self._asks = asks
 
     def __call__(self, *args: Any) -> None:
-        if self._look is not None and may_look():
+        if self._look is not None and (not self._asks or may_look()):
             self._look(*args)
 
     def __deepcopy__(self, memo: Any) -> Ear:
