@@ -51,6 +51,11 @@ def test_short_steps_say_how_far_off_the_rate_is():
     assert raised.settings == {"lr": 0.005}
 
 
+def test_rates_are_tried_where_nothing_was_found():
+    found = [each.settings for each in suggestions([], {"lr": 0.1})]
+    assert found == [{}, {"lr": 0.01}, {"lr": 1.0}]
+
+
 def test_what_is_as_good_changes_nothing():
     losses = {None: 0.505, 0.01: 0.5, 0.001: 0.51}
     found = ranked(

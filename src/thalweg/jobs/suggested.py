@@ -54,7 +54,7 @@ def suggestions(codes: Sequence[str], chosen: Mapping[str, Any]) -> list[Suggest
     ['as it was', '--clip 0.21', '--clip 0.21 and --lr 0.03 (it was 0.3)']
     """
     found = [Suggestion(_WHOLE if SCHEDULE in codes else "as it was", {})]
-    names = [name for code in codes for name in _BY_CODE.get(code, _ALWAYS)]
+    names = [name for code in codes or [""] for name in _BY_CODE.get(code, _ALWAYS)]
     for name in dict.fromkeys(names):
         made = [_CHANGES[part](chosen) for part in name.split(" + ")]
         if None not in made:

@@ -43,21 +43,24 @@ def try_out(
     data = old.check_data(None)
     study = study_of(data, with_own_schema(old, Settings.of(old.chosen)), lambda text: None)
     found = confirm(old, study, said["verdict"], tell)
-    return {**said, **found, "tries": _tries(old, study, found["verdict"], steps, tell)}
+    return {**said, **found, "tries": _tries(old, study, found, steps, tell)}
 
 
 def _tries(
     old: Old,
     study: Study,
-    verdict: Mapping[str, Any],
+    found: Mapping[str, Any],
     steps: int | None,
     tell: Callable[[str], None],
 ) -> dict[str, Any]:
     """What each suggested change does in so many steps, the best first, and how to go on with it.
 
     Each try brings a schedule of its own, that falls to 0 at its end.
+    found: the verdict, and the trials, which may point to more
     """
-    findings = [Finding(**row) for row in verdict["findings"]]
+    findings = [Finding(**row) for row in found["verdict"]["findings"]]
+    pointed = [each["code"] for row in found["trials"]["results"] for each in row["confirms"]]
+    codes = list(dict.fromkeys([*(each.code for each in findings), *pointed]))
     count = steps or steps_of_try(old.num_steps)
     begin = begin_of(_losses(old), findings)
     chosen = {**old.chosen, **known_of(findings, *_norms(old))}
@@ -70,9 +73,7 @@ def _tries(
         rows.append({**row, **_tried(Stand(old, study, begin or None, settings), count)})
         return _order(rows[-1].get("validation_loss"))
 
-    best = ranked(
-        suggestions([each.code for each in findings], chosen), attempt, lr=old.chosen["lr"]
-    )
+    best = ranked(suggestions(codes, chosen), attempt, lr=old.chosen["lr"])
     control = rows[0].get("validation_loss")
     for row in rows:
         row["better_by"] = _gain(control, row.get("validation_loss"))
