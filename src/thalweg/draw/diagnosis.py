@@ -121,6 +121,8 @@ def _tries(said: Mapping[str, Any]) -> list[str]:
 def _go_on(said: Mapping[str, Any]) -> list[str]:
     """How to go on with the best change."""
     begin, rows = said["from_step"], said["go_on"].items()
+    if said["tries"][0]["change"] == "as it was":
+        return ["   nothing that was tried is better than the run as it was"]
     if begin:
         settings = [f"--set {shlex.quote(f'{name}={value}')}" for name, value in rows]
         command = f"thalweg resume RUN --from-step {begin} {' '.join(settings)}"
