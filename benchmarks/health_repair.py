@@ -6,8 +6,10 @@
     python -m benchmarks.health_repair --each 1 --healthy 10
 
 A run is repaired where its honest validation loss at the end is within 5% of that of its twin
-without the fault, at 1.5 times the planned steps at most, those of tries included. Faults that no
-guard and no setting can undo (labels, leaks, code) are not among them.
+without the fault, at 1.5 times the planned steps at most, those of tries included; a step of a
+larger batch than the twin's counts as so many more. `repaired_best`: the same of the best weights
+on the way, of both. Faults that no guard and no setting can undo (labels, leaks, code) are not
+among them.
 """
 
 import argparse
@@ -41,10 +43,11 @@ NEAR = 1.05
 
 @dataclass(frozen=True)
 class Case:
-    """A stored run, and the honest loss that it is held against."""
+    """A stored run, and the honest losses that it is held against: at the end, and the best one."""
 
     meta: dict[str, Any]
     goal: float
+    best: float = float("nan")
 
     @property
     def run(self) -> Run:
@@ -82,14 +85,18 @@ def cases(part: str, each: int, num_healthy: int) -> tuple[list[Case], list[Case
         metas = {meta["name"]: meta for meta in store.metas(task)}
         for meta in metas.values():
             if meta["status"] == "healthy":
-                healthy.append(Case(meta, meta["outcome"]["honest_loss"]))
+                healthy.append(_case(meta, meta))
             elif meta["status"] == "fault" and meta["fault"] in REPAIRABLE:
                 twin = metas.get(Case(meta, 0.0).run.twin.name)
                 if twin is not None and twin["status"] == "healthy":
-                    found = Case(meta, twin["outcome"]["honest_loss"])
-                    by_fault[meta["fault"], meta["run"]["strength"]].append(found)
+                    by_fault[meta["fault"], meta["run"]["strength"]].append(_case(meta, twin))
     chosen = [case for part in by_fault.values() for case in sorted(part, key=_drawn)[:each]]
     return chosen, sorted(healthy, key=_drawn)[:num_healthy]
+
+
+def _case(meta: dict[str, Any], twin: dict[str, Any]) -> Case:
+    goal = twin["outcome"]["honest_loss"]
+    return Case(meta, goal, min(goal, twin["outcome"]["least_loss"]))
 
 
 def _drawn(case: Case) -> int:
@@ -101,6 +108,7 @@ def row_of(case: Case) -> dict[str, Any]:
     """What became of a run."""
     found: Repaired = repaired(case.run)
     planned = case.meta["recipe"]["steps"]
+    is_cheap = found.steps <= MOST * planned + 1
     print(".", end="", file=sys.stderr, flush=True)
     return {
         "name": case.meta["name"],
@@ -110,19 +118,23 @@ def row_of(case: Case) -> dict[str, Any]:
         "before": case.meta["outcome"]["honest_loss"],
         "after": found.honest,
         "compute": round(found.steps / planned, 3),
-        "is_near": bool(found.honest <= NEAR * case.goal) and found.steps <= MOST * planned + 1,
+        "best_goal": case.best,
+        "best": found.best,
+        "is_best_near": is_cheap and bool(found.best <= NEAR * case.best),
+        "is_near": is_cheap and bool(found.honest <= NEAR * case.goal),
         "did": found.did,
         "guarded": found.guarded,
     }
 
 
 def summary(faulty: Sequence[dict[str, Any]], healthy: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The two figures, and each fault's."""
+    """The figures, and each fault's."""
     acted = [row for row in healthy if row["did"] or row["guarded"]]
     worse = [row for row in acted if not row["is_near"]]
     names = sorted({(row["fault"], row["strength"]) for row in faulty})
     return {
         "repaired": rate(sum(row["is_near"] for row in faulty), len(faulty)),
+        "repaired_best": rate(sum(row["is_best_near"] for row in faulty), len(faulty)),
         "healthy_acted_on": rate(len(acted), len(healthy)),
         "healthy_made_worse": rate(len(worse), len(healthy)),
         "faults": [
@@ -132,6 +144,11 @@ def summary(faulty: Sequence[dict[str, Any]], healthy: Sequence[dict[str, Any]])
                 "runs": sum((r["fault"], r["strength"]) == (fault, strength) for r in faulty),
                 "repaired": sum(
                     r["is_near"] for r in faulty if (r["fault"], r["strength"]) == (fault, strength)
+                ),
+                "repaired_best": sum(
+                    r["is_best_near"]
+                    for r in faulty
+                    if (r["fault"], r["strength"]) == (fault, strength)
                 ),
             }
             for fault, strength in names
@@ -147,7 +164,7 @@ def text_of(report: dict[str, Any]) -> str:
         if isinstance(row, dict)
     ]
     faults = [[str(value) for value in row.values()] for row in report["faults"]]
-    head = ["fault", "strength", "runs", "repaired"]
+    head = ["fault", "strength", "runs", "repaired", "best"]
     return f"{table(['figure', 'count', 'share'], figures)}\n\n{table(head, faults)}"
 
 

@@ -6,6 +6,8 @@ import hashlib
 import io
 import json
 import math
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +19,7 @@ import pytest
 import thalweg
 from made_logs import falling, noisy
 from thalweg.cli.main import main
+from thalweg.record import read
 from thalweg.record.foreign import Columns
 
 
@@ -266,6 +269,22 @@ def test_what_is_suggested_is_tried_and_the_run_left_alone(run, capsys):
     assert best["settings"]["lr"] >= 1e-05
     assert best["better_by"] > 0
     assert {row["change"] for row in tries["tries"]} >= {"as it was"}
+    assert tries["go_on"].items() >= best["settings"].items()
+    assert tries["go_on"]["steps"] == 300 + tries["from_step"]
+
+
+def test_what_a_try_says_to_go_on_with_is_better(run, tmp_path, capsys):
+    copied = tmp_path / "slow"
+    shutil.copytree(run, copied)
+    _, out, _ = said(capsys, copied, "--try", "--try-steps", 40)
+    command = out[out.index("thalweg resume RUN") :].splitlines()[0]
+    assert "--set 'schedule=constant(300) >> wsd(decay=0.5)'" in command
+    words = [str(copied) if word == "RUN" else word for word in shlex.split(command)[1:]]
+    assert main([*words, "--out", str(tmp_path), "--name", "child", "--quiet"]) == 0
+    before, after = (
+        read(path).evaluations[-1].values["loss"] for path in (copied, tmp_path / "child")
+    )
+    assert after < 0.5 * before
 
 
 def test_a_post_mortem(run, capsys):

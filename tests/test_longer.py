@@ -281,6 +281,13 @@ def test_a_changed_rate_wins_and_the_states_stay(place):
     assert "states begin afresh" in events_of("c", "change")[0]
 
 
+@pytest.mark.parametrize(("size", "is_afresh"), [(32, False), (64, True)])
+def test_states_of_far_noisier_gradients_are_forgotten(size, is_afresh, place):
+    fit("a", **PLAIN, steps=30, optimizer="adam")
+    resume("a", from_step=25, set={"batch_size": size, "steps": 30})
+    assert ("states begin afresh" in events_of("a-1", "change")[0]) == is_afresh
+
+
 def test_another_optimizer_brings_its_own_rate(place):
     fit("a", epochs=5)
     resume("a", from_step=25, set={"optimizer": "sgd"})

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import torch
 
 import thalweg
 from benchmarks.healthbench import measures
+from benchmarks.healthbench.kitchen import RECIPES
 from benchmarks.healthbench.loop import (
     INSIDE_EVERY,
     Columns,
@@ -27,35 +28,46 @@ from benchmarks.healthbench.loop import (
 )
 from benchmarks.healthbench.plan import Run, built
 from benchmarks.healthbench.program import Program, shuffled
-from benchmarks.healthbench.recipes import Recipe, factor
+from benchmarks.healthbench.recipes import Recipe
 from benchmarks.healthbench.store import log_of_columns, settings_of
 from thalweg.health.diagnosis import diagnose, so_far
-from thalweg.jobs.suggested import Suggestion, is_repairable, suggestions
+from thalweg.jobs.longer import begins_afresh
+from thalweg.jobs.ranked import MOST as MOST_TRIES
+from thalweg.jobs.ranked import own_schedule, ranked, steps_of_try
+from thalweg.jobs.suggested import (
+    SCHEDULE,
+    Suggestion,
+    begin_of,
+    is_repairable,
+    known_of,
+    suggestions,
+)
+from thalweg.optim.reset import reset_moments
+from thalweg.schedules.text import parse
 from thalweg.types import Finding
 
 MOST = 1.5
 """Steps of a repaired run, in those of the plan."""
 
-LOOKS, TRY_SHARE, LEAST_TRY = 20, 0.04, 15
-"""Looks at a run; the steps of a try, as a share of the plan and at the least."""
+LOOKS = 20
+"""Looks at a run."""
 
-CERTAIN = {"TW101", "TW105"}
-"""Findings whose cause needs no control beside the changes."""
-
-MOST_CHANGES, LEAST_LEFT = 3, 0.2
-"""Changes of a run; the share of the plan that must be left to go on with after the tries."""
+MOST_CHANGES, TRIES_SHARE = 3, 1 / 3
+"""Changes of a run; of the steps that are left, those that tries may take."""
 
 
 @dataclass
 class Repaired:
-    """honest: the validation loss at the end; steps: taken in all; did: what was changed, and by
-    which findings, a line each; guarded: events of the guard
+    """honest: the validation loss at the end; best: that of the best weights; steps: taken in all
+
+    did: what was changed, and by which findings, a line each; guarded: events of the guard
     """
 
     honest: float
     steps: int
     did: list[str] = field(default_factory=list)
     guarded: int = 0
+    best: float = math.nan
 
 
 @dataclass
@@ -83,21 +95,29 @@ class Course:
     def __init__(self, run: Run):
         self.program, self.meta = built(run)
         self.columns = Columns()
-        self.step = self.spent = self.guarded = 0
+        self.step = self.guarded = 0
+        self.spent = 0.0
         self.planned = self.program.end
         self.snapshots: list[Snapshot] = []
         self._norms = measures.Norms(self.program.model)
+        self._batch_size = RECIPES[run.task][run.recipe].batch_size
         self._every = self.program.evaluates_every
         self._new_guard()
 
     def _new_guard(self) -> None:
         self.guard = thalweg.Guard(self.program.model, self.program.optimizer, mode="act")
 
+    def begin(self) -> None:
+        """What is done to the program before its first step belongs to where it starts."""
+        for act in self.program.acts.pop(1, ()):
+            act()
+        self.keep(self.loss())
+
     def advance(self, count: int, *, quietly: bool = False) -> None:
         """So many steps; quietly: nothing is written down."""
         for _ in range(count):
             self.step += 1
-            self.spent += 1
+            self.spent += self.cost
             row = self._take(self.step)
             if not quietly:
                 self.columns.steps.append({"step": self.step, **row})
@@ -133,16 +153,8 @@ class Course:
 
     def keep(self, loss: float) -> None:
         """A snapshot, where the loss is a number."""
-        program = self.program
         if math.isfinite(loss):
-            self.snapshots.append(
-                Snapshot(
-                    self.step,
-                    loss,
-                    copy.deepcopy(program.model.state_dict()),
-                    copy.deepcopy(program.optimizer.state_dict()),
-                )
-            )
+            self.snapshots.append(replace(self.standing(), loss=loss))
 
     @property
     def chosen(self) -> Chosen:
@@ -171,6 +183,30 @@ class Course:
             setattr(self.columns, name, [row for row in rows if row["step"] <= self.step])
         self.snapshots = [each for each in self.snapshots if each.step <= self.step]
 
+    @property
+    def cost(self) -> float:
+        """Of a step, in steps without a fault: larger batches than these have cost more."""
+        return max(1.0, self.program.recipe.batch_size / self._batch_size)
+
+    def cost_of(self, option: Suggestion) -> float:
+        """Of a step with a change."""
+        size = option.settings.get("batch_size", self.program.recipe.batch_size)
+        return max(1.0, size / self._batch_size)
+
+    def affords(self, count: int, most: float) -> bool:
+        """Are so many steps left?"""
+        return self.spent + count * self.cost <= most
+
+    def standing(self) -> Snapshot:
+        """As it stands."""
+        program = self.program
+        return Snapshot(
+            self.step,
+            self.loss(),
+            copy.deepcopy(program.model.state_dict()),
+            copy.deepcopy(program.optimizer.state_dict()),
+        )
+
     def events(self) -> list[Any]:
         """What the guard has done since it was made."""
         self.guard.record.flush()
@@ -178,7 +214,8 @@ class Course:
 
     def log(self):
         """What was written down, as a detector reads it."""
-        meta = self.meta | {"recipe": self.meta["recipe"] | {"lr": self.program.recipe.lr}}
+        changed = asdict(self.program.recipe) | {"steps": self.planned}
+        meta = self.meta | {"recipe": changed}
         return log_of_columns(self.columns, settings_of(meta))
 
     def loss(self) -> float:
@@ -191,88 +228,104 @@ def repaired(run: Run) -> Repaired:
     """The run, with the guard and with what its findings suggest, within `MOST` of its plan."""
     torch.set_num_threads(1)
     course = Course(run)
-    most = int(MOST * course.planned)
+    most = MOST * course.planned
     look = max(1, course.planned // LOOKS)
     done = Repaired(math.nan, 0)
-    course.keep(course.loss())
+    course.begin()
     first = course.snapshots[0]
+    ended: list[Snapshot] = []
     said: set[str] = set()
 
-    while course.step < course.planned and course.spent < most:
-        course.advance(min(look, course.planned - course.step, most - course.spent))
+    while course.step < course.planned and course.affords(1, most):
+        course.advance(min(look, course.planned - course.step))
         is_over = course.step >= course.planned
         found = (diagnose if is_over else so_far)(course.log()).findings
-        acts = [each for each in found if calls_for_change(each) and each.code not in said]
+        acts = [each for each in found if calls_for_change(each, is_over) and each.code not in said]
+        if is_over and acts:
+            ended.append(course.standing())
         if acts and len(done.did) < MOST_CHANGES and change(course, acts, first, most, done):
-            said |= {each.code for each in acts}
-    done.honest = ends(course.program)["honest_loss"]
+            said |= {SCHEDULE, *(each.code for each in acts)}  # a change brings its own schedule
     done.steps, done.guarded = course.spent, course.guarded + len(course.events())
+    ended.append(course.standing())
+    done.honest = honest(course, least(ended))
+    done.best = honest(course, least([*ended, *course.snapshots]))
     return done
 
 
-def calls_for_change(finding: Finding) -> bool:
-    """Of settings, and at once."""
-    is_urgent = finding.severity == "act" or finding.code == "TW107"
+def least(snapshots: Sequence[Snapshot]) -> Snapshot:
+    """The one of the lowest loss."""
+    return min(snapshots, key=lambda each: each.loss)
+
+
+def honest(course: Course, snapshot: Snapshot) -> float:
+    """The honest loss of a snapshot."""
+    course.program.model.load_state_dict(snapshot.model)
+    return ends(course.program)["honest_loss"]
+
+
+def calls_for_change(finding: Finding, is_over: bool) -> bool:
+    """Of settings; while a run goes, only what asks for an act or is certain."""
+    is_urgent = is_over or finding.severity == "act" or finding.code == "TW107"
     return is_urgent and is_repairable(finding.code)
 
 
 def change(
-    course: Course, acts: Sequence[Finding], first: Snapshot, most: int, done: Repaired
+    course: Course, acts: Sequence[Finding], first: Snapshot, most: float, done: Repaired
 ) -> bool:
     """Try what the findings suggest from the best snapshot, and go on with the best change."""
     codes = [each.code for each in acts]
-    start = min((first, *course.snapshots), key=lambda each: each.loss)
-    count = max(LEAST_TRY, int(TRY_SHARE * course.planned))
-    options = suggestions(codes, chosen_of(course))
-    if set(codes) <= CERTAIN:
-        options = options[1:]  # a short try favours what was too low, or does not show the harm
-    left = most - course.spent
-    while len(options) > 1 and left - len(options) * count < LEAST_LEFT * course.planned:
-        options.pop()
-    if not options or not options[-1].settings:
+    known = {each.step: each for each in (first, *course.snapshots)}
+    start = known[begin_of({step: each.loss for step, each in known.items()}, acts)]
+    planned = course.meta["recipe"]["steps"]
+    count = steps_of_try(planned)
+    chosen = chosen_of(course, acts)
+    options = suggestions(codes, chosen)
+    tries = min(MOST_TRIES, int(TRIES_SHARE * (most - course.spent) / count))
+    if tries < 1:
         return False
-    scores = [0.0] if len(options) == 1 else [score(course, start, o, count) for o in options]
-    best = min(range(len(options)), key=lambda i: scores[i])
+    lr = chosen["lr"]
+    best = options[0]
+    if len(options) > 1:
+        tried = ranked(options, lambda each: score(course, start, each, count), lr=lr, most=tries)
+        best = tried[0].change
     course.go_back(start)
-    course.planned = start.step + min(course.meta["recipe"]["steps"], most - course.spent)
-    apply(course, options[best])
-    done.did.append(f"{'+'.join(codes)} at {start.step}: {options[best].words}")
+    left = int((most - course.spent) / course.cost_of(best))
+    course.planned = start.step + min(planned, left)
+    apply(course, best, course.planned)
+    done.did.append(f"{'+'.join(codes)} at {start.step}: {best.words}")
     return True
 
 
-def chosen_of(course: Course) -> dict[str, Any]:
-    """The settings that a suggestion may change."""
-    recipe = course.program.recipe
-    names = ("lr", "clip", "batch_size", "weight_decay", "schedule")
-    return {name: getattr(recipe, name) for name in names}
+def chosen_of(course: Course, acts: Sequence[Finding]) -> dict[str, Any]:
+    """The settings that a suggestion may change, and what is known of the run."""
+    recipe, rows = course.program.recipe, course.columns.steps
+    names = ("lr", "clip", "batch_size", "weight_decay")
+    steps, norms = ([row[name] for row in rows] for name in ("step", "gradient_norm"))
+    return {name: getattr(recipe, name) for name in names} | known_of(acts, steps, norms)
 
 
 def score(course: Course, start: Snapshot, option: Suggestion, count: int) -> float:
     """The validation loss after so many steps with a change."""
     before = course.chosen
     course.go_back(start)
-    apply(course, option)
+    apply(course, option, start.step + count)
     course.advance(count, quietly=True)
     course.chosen = before
     return course.loss()
 
 
-def apply(course: Course, option: Suggestion) -> None:
-    """Change the settings of a program that is under way."""
+def apply(course: Course, option: Suggestion, until: int) -> None:
+    """Change the settings of a program that is under way; its rate falls to 0 at the end."""
     program: Program = course.program
-    settings, recipe = option.settings, program.recipe
-    if "lr" in settings:
-        times, usual = settings["lr"] / recipe.lr, program.rate
-        program.rate = lambda step: times * usual(step)
-    is_late = course.step > 0.5 * course.meta["recipe"]["steps"]
-    if "schedule" in settings or ("lr" in settings and is_late):
-        lr, begin, end = settings.get("lr", recipe.lr), course.step, course.planned
-        length = end - begin
-        program.rate = lambda step: lr * factor("cosine", min(1.0, (step - 1 - begin) / length))
+    settings, schedule = option.settings, parse(own_schedule(course.step, 0)["schedule"])
+    before = {"batch_size": program.recipe.batch_size}
+    program.recipe = recipe = replace(program.recipe, **settings)
+    program.rate = lambda step: recipe.lr * schedule(step, until)
     if "batch_size" in settings:
         size = min(settings["batch_size"], len(program.data.train))
         program.order = shuffled(len(program.data.train), size, course.meta["run"]["seed"])
     if "weight_decay" in settings:
         for group in program.optimizer.param_groups:
             group["weight_decay"] = settings["weight_decay"]
-    program.recipe = replace(recipe, **settings)
+    if begins_afresh(before, settings):
+        reset_moments(program.optimizer)

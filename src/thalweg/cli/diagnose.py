@@ -64,7 +64,7 @@ def diagnose(
         try causes and what is suggested, for a run of ours: trials on a checkpoint that confirm or
         refute what was found, and some steps of each change, ranked by what they did
     try_steps:
-        steps of each try; by default a twentieth of the run's, and at least 50
+        steps of each try; by default a twenty-fifth of the run's, and at least 15
     brief:
         a summary to paste: settings, curves, verdict, open questions
     alert:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from textwrap import wrap
 from typing import Any
@@ -115,7 +116,8 @@ _SIDES = (
 
 def _tries(said: Mapping[str, Any]) -> list[str]:
     """What each change did, the best first."""
-    lines = [f"changes tried, {said['steps']:,} steps each from step {said['from_step']:,}:"]
+    where = f"{said['steps']:,} steps each from step {said['from_step']:,}"
+    lines = [f"changes tried, {where}, in which the rate falls to 0:"]
     for row in said["tries"]:
         loss = row.get("validation_loss")
         if loss is None:
@@ -124,7 +126,21 @@ def _tries(said: Mapping[str, Any]) -> list[str]:
         gain = row["better_by"]
         beside = "" if not row["settings"] or gain is None else f"  ({-100 * gain:+.1f}%)"
         lines.append(f"   {row['change']:<32} validation loss {loss:.4g}{beside}")
-    return lines
+    return [*lines, *_go_on(said)]
+
+
+def _go_on(said: Mapping[str, Any]) -> list[str]:
+    """How to go on with the best change."""
+    begin, rows = said["from_step"], said["go_on"].items()
+    if said["tries"][0]["change"] == "as it was":
+        return ["   nothing that was tried is better than the run as it was"]
+    if begin:
+        settings = [f"--set {shlex.quote(f'{name}={value}')}" for name, value in rows]
+        command = f"thalweg resume RUN --from-step {begin} {' '.join(settings)}"
+    else:
+        settings = [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in rows]
+        command = f"thalweg fit, as before, with {' '.join(settings)}"
+    return ["   to go on with the first:", f"      {command}"]
 
 
 def _folded(text: str, indent: str) -> list[str]:

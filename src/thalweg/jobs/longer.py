@@ -51,6 +51,9 @@ FIXED = {
 }
 """Settings that a child shares with its parent, and why."""
 
+MUCH_LARGER = 4
+"""Batches of so many times the samples: the noise of their gradients is half of what it was."""
+
 STORED_OTHERWISE = {row.name for row in PRECISIONS.values() if row.weights is not None}
 """Precisions in which the weights themselves are of another type."""
 
@@ -175,10 +178,24 @@ def has_new_optimizer(known: Mapping[str, Any], given: Mapping[str, Any]) -> boo
     return "optimizer" in given and old != new
 
 
+def begins_afresh(known: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+    """Does the optimizer forget its states? Of another optimizer, or of far noisier gradients.
+
+    Adam's second moments of single samples would keep the steps of batches short for a thousand
+    steps.
+
+    >>> begins_afresh({"batch_size": 2}, {"batch_size": 32})
+    True
+    """
+    sizes = [row.get("batch_size") for row in (known, given)]
+    before, now = (size if type(size) is int else 0 for size in sizes)
+    return has_new_optimizer(known, given) or 0 < MUCH_LARGER * before <= now
+
+
 def in_words(known: Mapping[str, Any], given: Mapping[str, Any]) -> str:
     """What is changed: "lr was 0.001, is 0.0001"."""
     rows = [f"{name} was {known.get(name, 'by default')}, is {given[name]}" for name in given]
-    if has_new_optimizer(known, given):
+    if begins_afresh(known, given):
         rows.append("the optimizer's states begin afresh")
     return "; ".join(rows)
 

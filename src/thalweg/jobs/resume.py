@@ -18,9 +18,9 @@ from thalweg.jobs.folds import go_on_with_folds, has_state, known_folds
 from thalweg.jobs.longer import (
     Size,
     at_an_epoch,
+    begins_afresh,
     changed,
     grown,
-    has_new_optimizer,
     in_words,
     planned_from,
 )
@@ -226,7 +226,7 @@ def change_of(
         parent=old.folder.path if wish.is_child else None,
         step=found.saved.number if wish.is_child and found.saved else None,
         has_new_rates=wish.is_child,
-        has_new_optimizer=has_new_optimizer(old.chosen, wish.settings),
+        has_new_optimizer=begins_afresh(old.chosen, wish.settings),
         adapt=lambda state: at_an_epoch(state, size),
         made_at=None if wish.is_child or found.saved is None else found.saved.number,
         text="; ".join(texts),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from thalweg.jobs.longer import Longer
+from thalweg.jobs.longer import Longer, changed
 from thalweg.jobs.old import Old
 from thalweg.jobs.place import opened
 from thalweg.jobs.plan import plan_of
@@ -38,7 +38,7 @@ class Stand:
 def standing(where: Stand) -> Iterator[Descent]:
     """The descent that goes on from there, in a folder that is removed afterwards."""
     old, begin = where.old, where.begin
-    chosen = Settings.of({**old.chosen, **where.settings})
+    chosen = Settings.of(changed(old.chosen, where.settings))
     change: Change | None = None
     if begin is not None:
         wish = Wish(from_step=begin, settings=where.settings, longer=where.longer)
@@ -56,9 +56,10 @@ def standing(where: Stand) -> Iterator[Descent]:
 
 def last_good(path: Path, before: float) -> int | None:
     """The newest checkpoint from before a step; None: there is none."""
-    return max((step for step in _steps_of(path) if step < before), default=None)
+    return max((step for step in steps_of(path) if step < before), default=None)
 
 
-def _steps_of(path: Path) -> Iterator[int]:
+def steps_of(path: Path) -> Iterator[int]:
+    """Of the checkpoints that are there."""
     for folder in (path / "checkpoints").glob("step-*"):
         yield int(folder.name.removeprefix("step-"))

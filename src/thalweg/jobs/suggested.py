@@ -3,37 +3,112 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
+from statistics import median
 from typing import Any
+
+from thalweg.types import Finding
 
 Changes = Mapping[str, Any]
 
-HARMLESS = {"TW102", "TW103", "TW105", "TW106", "TW107", "TW202"}
-"""Findings of a descent that is slow or held back: what was learnt so far is worth keeping."""
+SLOW = {"TW102", "TW103", "TW105", "TW106", "TW107", "TW202"}
+"""Findings of a descent that is slow or held back: nothing broke, what was learnt is kept."""
+
+NEARLY = 1.2
+"""A loss of so many times the least, from before something broke, is a better place to go on from:
+weights that are damaged may have come back to a low loss, and get no further."""
+
+SCHEDULE = "TW105"
+"""The finding that a change of the schedule alone mends, which each try brings."""
+
+_WHOLE = "a schedule that lasts to the end"
+
+USUAL_RATIO = 1e-3
+"""The usual size of a step beside that of the weights."""
+
+ENOUGH = 32
+"""Samples of a batch, from which on a larger one is dear, and noise seldom the cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """words: what is changed, as it is told; settings: by name, empty for the run as it was"""
+    """words: what is changed, as it is told; settings: by name, empty for the run as it was
+
+    leads: where it helps, more of the same may help more
+    """
 
     words: str
     settings: Changes
+    leads: bool = False
 
 
 def suggestions(codes: Sequence[str], chosen: Mapping[str, Any]) -> list[Suggestion]:
     """What findings suggest, the run as it was first; lr: the rate that was used.
 
-    >>> [each.words for each in suggestions(["TW101"], {"lr": 0.3})]
-    ['as it was', '--lr 0.1 (it was 0.3)', '--lr 0.03 (it was 0.3)']
+    chosen: settings by name, and what is known of the run: gradient_norm, the usual one;
+    update_ratio, the size of a step beside that of the weights
+
+    >>> [each.words for each in suggestions(["TW004"], {"lr": 0.3, "gradient_norm": 0.21})]
+    ['as it was', '--clip 0.21', '--clip 0.21 and --lr 0.03 (it was 0.3)']
     """
-    found = [Suggestion("as it was", {})]
-    names = [name for code in codes for name in _BY_CODE.get(code, ())] or _ALWAYS
+    found = [Suggestion(_WHOLE if SCHEDULE in codes else "as it was", {})]
+    names = [name for code in codes or [""] for name in _BY_CODE.get(code, _ALWAYS)]
     for name in dict.fromkeys(names):
-        made = _CHANGES[name](chosen)
-        if made is not None:
-            found.append(made)
+        made = [_CHANGES[part](chosen) for part in name.split(" + ")]
+        if None not in made:
+            found.append(_together([each for each in made if each is not None]))
     return found
+
+
+def _together(parts: Sequence[Suggestion]) -> Suggestion:
+    """One suggestion of several."""
+    words = " and ".join(each.words for each in parts)
+    settings = {name: value for each in parts for name, value in each.settings.items()}
+    return Suggestion(words, settings, leads=len(parts) == 1 and parts[0].leads)
+
+
+def known_of(
+    findings: Sequence[Finding], steps: Iterable[float], norms: Iterable[float]
+) -> dict[str, Any]:
+    """What is known of a run beside its settings. norms: of the gradient, at these steps
+
+    gradient_norm: the usual one before anything was wrong; update_ratio: the size of a step beside
+    that of the weights, where it is far too small; None where it is not known
+
+    >>> known_of([], [1, 2, 3], [2.0, 1.0, 3.0])
+    {'gradient_norm': 2.0, 'update_ratio': None}
+    """
+    since = min((each.since_step for each in findings), default=inf)
+    rows = [n for step, n in zip(steps, norms, strict=True) if step < since and 0 < n < inf]
+    ratios = [each.evidence.get("update_ratio") for each in findings if each.code == "TW102"]
+    return {
+        "gradient_norm": median(rows) if rows else None,
+        "update_ratio": next((ratio for ratio in ratios if ratio is not None), None),
+    }
+
+
+def begin_of(losses: Mapping[int, float], findings: Sequence[Finding]) -> int:
+    """Where to go on from: the step of the lowest loss, from before a break where that is near.
+
+    losses: of validation, by the step of a state that was kept
+
+    >>> finding = Finding("TW301", "dead units", "act", 150, 0.8, {}, "")
+    >>> begin_of({0: 2.3, 100: 0.5, 200: 0.9, 300: 0.49}, [finding])
+    100
+    """
+    found = _lowest(losses)
+    breaks = [each.since_step for each in findings if each.code not in SLOW]
+    before = {step: loss for step, loss in losses.items() if step < min(breaks, default=0)}
+    if before and losses[_lowest(before)] <= NEARLY * losses[found]:
+        return _lowest(before)
+    return found
+
+
+def _lowest(losses: Mapping[int, float]) -> int:
+    """The last step of the lowest loss."""
+    return min(losses, key=lambda step: (losses[step], -step))
 
 
 def is_repairable(code: str) -> bool:
@@ -45,44 +120,50 @@ def is_repairable(code: str) -> bool:
     return code in _BY_CODE
 
 
-def is_worth_keeping(codes: Sequence[str]) -> bool:
-    """Can one go on from the last checkpoint, because nothing is broken?
+def of_rate(rate: float, lr: float, *, leads: bool = False) -> Suggestion:
+    """Another rate in place of `lr`.
 
-    >>> is_worth_keeping(["TW102", "TW103"]), is_worth_keeping(["TW102", "TW002"])
-    (True, False)
+    >>> of_rate(0.01, 0.1).words
+    '--lr 0.01 (it was 0.1)'
     """
-    return bool(codes) and set(codes) <= HARMLESS
+    value = float(f"{rate:.3g}")
+    return Suggestion(f"--lr {value:g} (it was {lr:g})", {"lr": value}, leads=leads)
 
 
-def _rate(factor: float) -> Callable[[Mapping[str, Any]], Suggestion | None]:
+def _rate(
+    factor: float, *, leads: bool = False
+) -> Callable[[Mapping[str, Any]], Suggestion | None]:
     def change(chosen: Mapping[str, Any]) -> Suggestion | None:
         lr = chosen.get("lr")
         if not isinstance(lr, float | int) or lr <= 0:
             return None
-        value = float(f"{lr * factor:.3g}")
-        return Suggestion(f"--lr {value:g} (it was {lr:g})", {"lr": value})
+        return of_rate(lr * factor, lr, leads=leads)
 
     return change
 
 
+def _up(chosen: Mapping[str, Any]) -> Suggestion | None:
+    """By how much steps are too short, where that was measured; else ten times."""
+    ratio = chosen.get("update_ratio")
+    factor = USUAL_RATIO / ratio if isinstance(ratio, float) and ratio > 0 else 10.0
+    return _rate(float(f"{min(max(factor, 3.0), 1e4):.1g}"), leads=True)(chosen)
+
+
 def _clip(chosen: Mapping[str, Any]) -> Suggestion | None:
     now = chosen.get("clip")
-    value = now / 3 if isinstance(now, float | int) and now > 0 else 1.0
-    return Suggestion(f"--clip {value:.3g}", {"clip": value})
+    norm = chosen.get("gradient_norm") or 1.0
+    value = now / 3 if isinstance(now, float | int) and now > 0 else norm
+    value = float(f"{value:.2g}")
+    return Suggestion(f"--clip {value:g}", {"clip": value})
 
 
 def _batch(chosen: Mapping[str, Any]) -> Suggestion | None:
+    """To some dozens, which cost little more than a few."""
     now = chosen.get("batch_size")
-    if type(now) is not int:
+    if type(now) is not int or now >= ENOUGH:
         return None
-    size = 4 * now if now > 2 else 32
+    size = max(ENOUGH, 4 * now)
     return Suggestion(f"--batch-size {size} (it was {now})", {"batch_size": size})
-
-
-def _schedule(chosen: Mapping[str, Any]) -> Suggestion | None:
-    if chosen.get("schedule") is None:
-        return None
-    return Suggestion("--schedule cosine, over what is left", {"schedule": "cosine"})
 
 
 def _decay(factor: float) -> Callable[[Mapping[str, Any]], Suggestion | None]:
@@ -105,30 +186,29 @@ def _decay(factor: float) -> Callable[[Mapping[str, Any]], Suggestion | None]:
 
 
 _CHANGES = {
-    "lr / 10": _rate(0.1),
+    "lr / 10": _rate(0.1, leads=True),
     "lr / 3": _rate(1 / 3),
     "lr x 3": _rate(3.0),
-    "lr x 10": _rate(10.0),
-    "lr x 100": _rate(100.0),
+    "lr up": _up,
     "clip": _clip,
     "batch": _batch,
-    "schedule": _schedule,
     "decay / 10": _decay(0.1),
     "decay / 1000": _decay(0.001),
 }
-_LOWER, _HIGHER = ("lr / 3", "lr / 10"), ("lr x 3", "lr x 10", "lr x 100")
-_ALWAYS = ["lr / 3", "lr x 3", "lr x 10"]
+_ALWAYS = ("lr / 10", "lr up")
 _BY_CODE = {
-    "TW001": (*_LOWER, "clip"),
-    "TW002": (*_LOWER, "clip"),
-    "TW003": ("clip", "lr / 3"),
-    "TW004": ("clip", *_LOWER),
-    "TW101": _LOWER,
-    "TW102": _HIGHER,
-    "TW103": ("lr / 3", "lr x 3", "batch"),
-    "TW104": ("lr / 10", *_HIGHER),
-    "TW105": ("schedule",),
-    "TW106": ("decay / 10", "decay / 1000"),
-    "TW107": ("batch", "lr / 3"),
-    "TW301": _LOWER,
+    "TW001": ("clip", "lr / 10"),
+    "TW002": ("clip", "lr / 10"),
+    "TW003": ("clip", "lr / 10"),
+    "TW004": ("clip", "clip + lr / 10"),
+    "TW101": ("lr / 10", "batch"),
+    "TW102": ("lr up",),
+    "TW103": ("batch", "lr / 3", "lr x 3"),
+    "TW104": ("lr / 10", "lr up"),
+    SCHEDULE: (),
+    "TW106": ("decay / 1000", "decay / 10"),
+    "TW107": ("batch", "batch + lr / 3"),
+    "TW301": ("lr / 10",),
+    "TW302": ("lr / 10",),
 }
+"""What is tried, by code, what is most to the point first."""

@@ -13,16 +13,15 @@ from typing import Any
 from thalweg.errors import ThalwegError, UsageError
 from thalweg.jobs.confirming import confirm
 from thalweg.jobs.old import Old, old_of
+from thalweg.jobs.ranked import own_schedule, ranked, steps_of_try
 from thalweg.jobs.resume import with_own_schema
 from thalweg.jobs.settings import Settings
-from thalweg.jobs.standing import Stand, last_good, standing
+from thalweg.jobs.standing import Stand, standing, steps_of
 from thalweg.jobs.study import Study, study_of
-from thalweg.jobs.suggested import is_worth_keeping, suggestions
+from thalweg.jobs.suggested import NEARLY, Suggestion, begin_of, known_of, suggestions
 from thalweg.loop.descent import Descent
 from thalweg.state.folder import find
-
-SHARE, LEAST = 0.05, 50
-"""Steps of a try: this share of those that the run made, and at least so many."""
+from thalweg.types import Finding
 
 
 def try_out(
@@ -44,32 +43,70 @@ def try_out(
     data = old.check_data(None)
     study = study_of(data, with_own_schema(old, Settings.of(old.chosen)), lambda text: None)
     found = confirm(old, study, said["verdict"], tell)
-    return {**said, **found, "tries": _tries(old, study, found["verdict"], steps, tell)}
+    return {**said, **found, "tries": _tries(old, study, found, steps, tell)}
 
 
 def _tries(
     old: Old,
     study: Study,
-    verdict: Mapping[str, Any],
+    found: Mapping[str, Any],
     steps: int | None,
     tell: Callable[[str], None],
 ) -> dict[str, Any]:
-    """What each suggested change does in so many steps, the best first."""
-    since = min((each["since_step"] for each in verdict["findings"]), default=math.inf)
-    count = steps or max(LEAST, round(SHARE * old.num_steps))
-    codes = [each["code"] for each in verdict["findings"]]
-    latest = old.num_steps - count + 1
-    begin = last_good(old.folder.path, latest if is_worth_keeping(codes) else min(since, latest))
-    rows = []
-    for each in suggestions(codes, old.chosen):
-        tell(f"trying {each.words}, {count:,} steps from step {begin or 0:,}")
-        rows.append({"change": each.words, "settings": dict(each.settings)})
-        rows[-1].update(_tried(Stand(old, study, begin, each.settings), count))
+    """What each suggested change does in so many steps, the best first, and how to go on with it.
+
+    Each try brings a schedule of its own, that falls to 0 at its end.
+    found: the verdict, and the trials, which may point to more
+    """
+    findings = [Finding(**row) for row in found["verdict"]["findings"]]
+    pointed = [each["code"] for row in found["trials"]["results"] for each in row["confirms"]]
+    codes = list(dict.fromkeys([*(each.code for each in findings), *pointed]))
+    count = steps or steps_of_try(old.num_steps)
+    begin = begin_of(_losses(old), findings)
+    chosen = {**old.chosen, **known_of(findings, *_norms(old))}
+    rows: list[dict[str, Any]] = []
+
+    def attempt(each: Suggestion) -> float:
+        tell(f"trying {each.words}, {count:,} steps from step {begin:,}")
+        settings = {**each.settings, **own_schedule(begin, count)}
+        row = {"change": each.words, "settings": dict(each.settings)}
+        rows.append({**row, **_tried(Stand(old, study, begin or None, settings), count)})
+        return _order(rows[-1].get("validation_loss"))
+
+    best = ranked(suggestions(codes, chosen), attempt, lr=old.chosen["lr"])
     control = rows[0].get("validation_loss")
     for row in rows:
         row["better_by"] = _gain(control, row.get("validation_loss"))
-    rows.sort(key=lambda row: _order(row.get("validation_loss")))
-    return {"from_step": begin or 0, "steps": count, "tries": rows}
+    places = [each.change.words for each in best]
+    rows.sort(key=lambda row: places.index(row["change"]))
+    go_on = {**best[0].change.settings, **own_schedule(begin, old.num_steps)}
+    return {"from_step": begin, "steps": count, "tries": rows, "go_on": go_on}
+
+
+def _losses(old: Old) -> dict[int, float]:
+    """Validation losses by the step of a checkpoint.
+
+    The start, whose is not known, comes first only where all are far worse than the first training
+    loss.
+    """
+    seen = [
+        (each.number, float(each.values["loss"]))
+        for each in old.history.evaluations
+        if each.split == "validation" and "loss" in each.values
+    ]
+    first = old.history.steps["loss"][:1].filled(math.nan)
+    found = {0: NEARLY * _order(float(first[0]) if len(first) else None)}
+    for step in steps_of(old.folder.path):
+        before = [loss for number, loss in seen if number <= step]
+        found |= {step: _order(before[-1])} if before else {}
+    return found
+
+
+def _norms(old: Old) -> tuple[list[float], list[float]]:
+    """Steps, and the gradient's norm at each."""
+    steps = old.history.steps
+    norms = steps["gradient_norm"].filled(math.nan) if "gradient_norm" in steps else []
+    return steps["number"].tolist()[: len(norms)], list(norms)
 
 
 def _gain(control: float | None, own: float | None) -> float | None:
