@@ -50,6 +50,16 @@ def cycles(lr: float = 0.1, *, count: int = 4) -> np.ndarray:
     return np.concatenate([cosine(lr, steps=STEPS // count)] * count)
 
 
+def waiting() -> np.ndarray:
+    """Seconds of steps, of which in the last half each tenth waits for something; in no part of
+    the run do they take twice the usual time on average.
+    """
+    seconds = np.full(STEPS, 0.01)
+    seconds[: STEPS // 10] = 0.008
+    seconds[STEPS // 2 :: 10] = 0.109
+    return seconds
+
+
 def plain(**more: Any) -> Log:
     curve = falling()
     return log_of(
@@ -180,6 +190,7 @@ FAULTY: dict[str, tuple[Callable[[], Log], str]] = {
     "dead": (lambda: plain(**{"dead:relu1": np.linspace(0.2, 1.0, 30)}), "TW301"),
     "cut short": (lambda: plain_of({"steps": 5 * STEPS}), "TW403"),
     "slow": (lambda: plain(seconds=np.repeat([0.01, 0.05], STEPS // 2)), "TW404"),
+    "each tenth step waits": (lambda: plain(seconds=waiting()), "TW404"),
     "overflow": (lambda: plain(loss_scale=2.0 ** -np.arange(30.0)), "TW402"),
 }
 

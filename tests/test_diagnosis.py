@@ -10,8 +10,9 @@ import pytest
 
 from made_logs import FAULTY, HEALTHY, STEPS, falling, log_of, noisy, plain
 from made_more import MORE_FAULTY, MORE_HEALTHY, of_a_policy, seldom_measured, steps_of, tuned
+from thalweg.health import diagnosis
 from thalweg.health.codes import BY_KEY, CODES
-from thalweg.health.diagnosis import DETECTORS, diagnose
+from thalweg.health.diagnosis import DETECTORS, OWN_FAULT, diagnose
 from thalweg.health.words import SPELLED, Run, advice
 from thalweg.record.foreign import Columns, read_text
 from thalweg.record.foreign.log import REWARDS, Series
@@ -24,6 +25,7 @@ def test_nothing_is_said_of_a_healthy_shape(make):
     verdict = diagnose(make())
     assert [(each.code, each.evidence["says"]) for each in verdict.findings] == []
     assert verdict.healthy is True
+    assert not any(each.startswith(OWN_FAULT) for each in verdict.not_checkable)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +36,18 @@ def test_a_fault_is_named(make, code):
     named = {each.code: each.severity for each in verdict.findings}
     assert code in named
     assert verdict.healthy is ("act" not in named.values())
+    assert not any(each.startswith(OWN_FAULT) for each in verdict.not_checkable)
+
+
+def test_a_check_that_breaks_is_told_and_the_others_are_made(monkeypatch):
+    def broken(view):
+        raise ZeroDivisionError("planted")
+
+    monkeypatch.setattr(diagnosis, "DETECTORS", (broken, *DETECTORS))
+    make, code = FAULTY["slow"]
+    verdict = diagnose(make())
+    assert [each.code for each in verdict.findings] == [code]
+    assert verdict.not_checkable[0] == f"{OWN_FAULT} broken: ZeroDivisionError: planted"
 
 
 @pytest.mark.parametrize("seed", range(20))

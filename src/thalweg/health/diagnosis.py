@@ -61,6 +61,9 @@ OF_SILENT_LOSSES: tuple[Detector, ...] = (
 )
 """Where losses do not say how it goes: that one rises or stands still is no fault there."""
 
+OWN_FAULT = "thalweg's own fault, please report it:"
+"""How a check that broke is told of among those that could not be made."""
+
 LESS_SURE = 0.25
 """A finding hides another one that is surer by less than this."""
 
@@ -115,12 +118,19 @@ def so_far(log: Log) -> Verdict:
 
 
 def _of(view: View) -> Verdict:
-    detectors = OF_SILENT_LOSSES if view.silent_losses else DETECTORS
-    said = [found for detector in detectors if (found := detector(view)) is not None]
+    said: list[Suspicion] = []
+    broken: list[str] = []
+    for detector in OF_SILENT_LOSSES if view.silent_losses else DETECTORS:
+        try:
+            found = detector(view)
+        except Exception as error:  # the others may still be right
+            broken.append(f"{OWN_FAULT} {detector.__name__}: {type(error).__name__}: {error}")
+        else:
+            said += [found] if found is not None else []
     kept = _kept(after_trials(view, said))
     findings = tuple(finding_of(view, each) for each in kept)
     state, sentence = state_of(view, kept)
-    return Verdict(state, sentence, findings, tuple(not_checkable(view)))
+    return Verdict(state, sentence, findings, (*broken, *not_checkable(view)))
 
 
 def _kept(said: Sequence[Suspicion]) -> list[Suspicion]:

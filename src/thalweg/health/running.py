@@ -236,19 +236,19 @@ def stalled_throughput(view: View) -> Suspicion | None:
     if not (is_slow or is_broken):
         return None
     if is_slow:
-        first = int(np.flatnonzero(mids <= 0.6 * least * usual)[-1]) + 1
+        part = int(np.flatnonzero(mids <= 0.6 * least * usual)[-1]) + 1
+        first = min(len(values) - 1, part * len(values) // len(parts))
         says = f"a step takes {number(float(np.median(late)))} s where it took {number(usual)} s"
     else:
-        means = np.array([part.mean() for part in parts])
-        first = int(np.flatnonzero(means > 2 * usual)[0])
+        stops = np.flatnonzero(values > STOP * usual)
+        first = int(stops[stops >= len(values) // 5][0])  # of those before there are hardly any
         share = 100 * float((late > STOP * usual).mean())
         says = (
             f"{share:.0f}% of the late steps take over {STOP:g} times the usual {number(usual)} s"
         )
-    since = float(curve.raw_t[min(len(values) - 1, first * len(values) // len(parts))])
     return Suspicion(
         "stalled_throughput",
-        since,
+        float(curve.raw_t[first]),
         0.85,
         f"{says}; the run spends {number(float(late.mean()) / usual)} times as long on a step",
         {"usual_seconds": usual, "late_seconds": float(late.mean())},
