@@ -29,6 +29,9 @@ above the last is a guess of hundreds of classes or more.
 
 FEW_SAMPLES = 2
 
+APART = 0.03
+"""A balanced accuracy that is so much above that of a guess is none."""
+
 STRONG, SHRINKS = 0.05, 2e-3
 """Weight decay in the gradient (usual: 1e-5 to 1e-3), and beside it as a share of the weights that
 a step takes (usual: 1e-6 to 1e-4), from which on it is out of proportion.
@@ -180,7 +183,7 @@ def _is_at_chance(view: View, curve: Curve) -> bool | None:
         if _is_a_guess(view.validation):
             return True
         return False if _knows_more(view) else None
-    if curve.last < 0.6 * view.chance:
+    if curve.last < 0.6 * view.chance or tells_classes_apart(view):
         return False
     others = view.validation
     if others is not None and len(others) >= 12 and curve.last > 0.85 * view.chance:
@@ -188,6 +191,16 @@ def _is_at_chance(view: View, curve: Curve) -> bool | None:
         if never_fell and others.best > 0.85 * view.chance:
             return True
     return True if curve.last > 0.97 * view.chance and curve.best > 0.95 * view.chance else None
+
+
+def tells_classes_apart(view: View) -> bool:
+    """Is it right clearly more often than a guess, each class counted alike, from early on and to
+    the end? That is known by the balanced accuracy alone.
+    """
+    accuracy, classes = Curve.of(view.log.get("validation_balanced_accuracy")), view.chance
+    if accuracy is None or classes is None or len(accuracy) < 8:
+        return False
+    return float(np.quantile(accuracy.part(0.3, 1.0), 0.1)) > np.exp(-classes) + APART
 
 
 def _is_a_guess(curve: Curve | None) -> bool:
@@ -304,8 +317,8 @@ def plateau(view: View) -> Suspicion | None:
     left = curve.last / max(view.chance, curve.first)
     if gained > max(4 * curve.error, 0.02 * curve.progress) or left < 0.6:
         return None
-    if end_rate(view, curve) < 0.2:
-        return None
+    if end_rate(view, curve) < 0.2 or tells_classes_apart(view):
+        return None  # of the latter the inputs may tell no more
     spread = MAD * float(np.median(np.abs(curve.part(0.5, 1.0) - curve.last)))
     return Suspicion(
         "plateau",
@@ -325,7 +338,7 @@ def batch_too_small(view: View) -> Suspicion | None:
     samples = batch * (view.number("accumulate") or 1.0) * (view.number("world_size") or 1.0)
     late = curve.raw_v[len(curve.raw_v) // 2 :]
     level = float(np.mean(late))
-    spread = float(np.std(late)) * view.num_averaged**0.5 / max(level, 1e-12)
+    spread = float(np.std(late / max(level, 1e-12))) * view.num_averaged**0.5
     if samples > FEW_SAMPLES or spread < 0.6 or not np.isfinite(spread):
         return None
     return Suspicion(

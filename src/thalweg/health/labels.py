@@ -23,6 +23,11 @@ UNSURE = 0.95, 1.12
 lie about 0.55, those of two classes about 0.85; wrong labels make every sample equally unsure.
 """
 
+TOLD_APART = 0.25
+"""How much more often than a guess a model must be right, as a share of what a guess gets wrong,
+before it is asked how sure it is.
+"""
+
 OVERSHOOT = 4.0
 """Other data lift the loss to its new level at once; a jump so far beyond it is a spike."""
 
@@ -35,7 +40,7 @@ LEARNT = 0.7
 EARLY = 0.5
 """An evaluation is early where less than this share of what training gains was gained before."""
 
-GIVEN = 0.005
+GIVEN = 0.0025
 """A validation loss below this share of chance is too good to be true."""
 
 
@@ -229,6 +234,8 @@ def _evenly_unsure(view: View) -> Suspicion | None:
     best, low = curve.best, 0.45 if classes == 2 else 0.25
     if not UNSURE[0] <= unsure <= UNSURE[1] or not low * chance < best < 0.93 * chance:
         return None
+    if right - 1 / classes < TOLD_APART * (1 - 1 / classes):
+        return None  # where little can be told from the inputs no sample is easy
     still = float(np.median(curve.part(0.7, 0.8))) - curve.last
     ratio, fit = update_ratio(view), view.fit
     if fit is not None and float(fit.at(curve.t[[curve.best_at]])[0]) < LEARNT * best:

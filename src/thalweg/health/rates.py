@@ -21,6 +21,9 @@ seven had shorter ones, and all of these had learnt them well.
 ROUNDED = 3e-3
 """bfloat16 keeps 8 bits: a step of less than 1/512 to 1/256 of a weight rounds to nothing."""
 
+AT_WORK = 0.2
+"""A rate below this share of the largest is on its way to rest."""
+
 ENOUGH = 100
 """Steps below which a slow run cannot be told from a short one."""
 
@@ -33,6 +36,11 @@ STANDS_OUT = 2.0
 RESTLESS_STEPS = 2e-4
 """The size of late steps times how far the loss moves between evaluations: above it they are too
 long. Of some 1,100 healthy runs four had more, at most 2.9e-4.
+"""
+
+OWN_STEPS = 10.0
+"""AdaDelta and Adafactor choose the length of their steps, which are long in healthy runs too: so
+many times that limit.
 """
 
 RAISED = 3.0
@@ -187,18 +195,25 @@ def _long_steps(view: View, curve: Curve) -> Suspicion | None:
     if view.fall_of(curve) < FELL * curve.first:
         return None  # nothing was learnt that could be thrown about
     jitter = jitter_of(view, curve)
-    if late * jitter < RESTLESS_STEPS:
+    least = RESTLESS_STEPS * (OWN_STEPS if _chooses_own(view) else 1.0)
+    if late * jitter < least:
         return None
     return Suspicion(
         "lr_too_high",
         float(curve.t[0]),
-        min(0.9, 0.68 + 200 * late * jitter),
+        min(0.9, 0.68 + 0.04 * late * jitter / least),
         f"in the last third a step still moves the weights by {100 * late:.2g}% of their size, "
         f"where 0.1% is usual, and the loss moves by {100 * jitter:.1f}% of its whole fall "
         f"({number(view.fall_of(curve))}, to {number(curve.best)}) from one evaluation to the next",
         {"update_ratio": late, "jitter": round(jitter, 4)},
-        severity="act" if late * jitter > 3 * RESTLESS_STEPS else "warn",
+        severity="act" if late * jitter > 3 * least else "warn",
     )
+
+
+def _chooses_own(view: View) -> bool:
+    """Does the optimizer make its steps as long as those before, or a share of the weights?"""
+    name = str(view.log.settings.get("optimizer") or "").lower()
+    return any(known in name for known in ("adadelta", "adafactor", "rprop"))
 
 
 def _restless(view: View, curve: Curve) -> Suspicion | None:
@@ -280,6 +295,9 @@ def _ratio(view: View, which: str, *, late: bool) -> float | None:
         return None
     sizes = np.interp(steps.steps, weights.steps, weights.values)
     is_there = np.isfinite(steps.values) & (sizes > 0)
+    rates = None if late else view.lr_at(steps.steps)
+    if rates is not None and np.isfinite(rates).all():
+        is_there &= rates >= AT_WORK * rates.max()  # where it rests no step is long
     if late:
         is_there &= steps.steps >= steps.steps[0] + 2 / 3 * (steps.steps[-1] - steps.steps[0])
     return float(np.median(steps.values[is_there] / sizes[is_there])) if is_there.any() else None
