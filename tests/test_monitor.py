@@ -579,3 +579,9 @@ def test_a_pause_does_not_make_looking_seem_cheap():
     assert cost.total == pytest.approx(60.003)
     assert cost.usual == pytest.approx(0.001)
     assert cost.steps_for(0.002, share=0.01) == 200
+
+
+def test_of_a_short_step_less_is_spent():
+    cost = Cost()
+    cost.stamps.extend(0.0008 * i for i in range(10))
+    assert cost.steps_for(0.002, share=0.01) == 800  # as of a step of 0.25 ms

@@ -11,6 +11,9 @@ from itertools import pairwise
 from typing import Any
 
 MANY = 1_000_000_000
+SHORT = 1e-3
+"""Seconds of a step below which looking takes no more than of one a quarter as long."""
+
 RECENT = 64
 """Steps that tell how long a usual one takes."""
 
@@ -61,9 +64,14 @@ class Cost:
         last = self.stamps[-min(RECENT, self.num_steps) - 1 :]
         return statistics.median(b - a for a, b in pairwise(last)) if self.num_steps else 0.0
 
+    @property
+    def _spending(self) -> float:
+        """Seconds of which a share may be spent: of a short step less, where microseconds count."""
+        return self.usual if self.usual >= SHORT else min(self.usual, SHORT / 4)
+
     def steps_for(self, seconds: float, share: float) -> int:
         """Steps after which these seconds are no more than a share of their time."""
-        allowed = share * self.usual
+        allowed = share * self._spending
         return min(MANY, math.ceil(seconds / allowed)) if allowed > 0 else MANY
 
     def is_cheap(self, work: Callable[[Any], Any], given: Any, share: float) -> bool:
@@ -71,7 +79,7 @@ class Cost:
         began = time.perf_counter()
         work(given)
         taken = time.perf_counter() - began
-        return taken < share / 3 * self.usual
+        return taken < share / 3 * self._spending
 
     @property
     def seconds(self) -> float:
