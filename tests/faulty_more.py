@@ -256,3 +256,31 @@ def one_unit_before_a_number():
     with torch.no_grad():
         net[2].bias.fill_(0.5)
     return train(net, squared, values())
+
+
+# ------------------------------------------------------------ a loss that is no number
+
+
+@faulty("TW001")
+def a_weight_that_is_not_a_number():
+    net = mlp()
+    with torch.no_grad():
+        net[0].weight[0, 0] = float("nan")
+    return train(net)
+
+
+@faulty("TW001")
+def attention_that_is_masked_as_a_whole():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+            self.head = nn.Linear(8, 4)
+
+        def forward(self, x):
+            nowhere = torch.ones(1, 1, dtype=torch.bool)
+            return self.head(
+                self.attention(x[:, None], x[:, None], x[:, None], attn_mask=nowhere)[0][:, 0]
+            )
+
+    return train(Net())

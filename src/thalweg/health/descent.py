@@ -29,6 +29,9 @@ above the last is a guess of hundreds of classes or more.
 
 FEW_SAMPLES = 2
 
+NEAR_CHANCE = 0.03
+"""How far from the loss of a guess, as a share of it, a loss stands at chance beyond doubt."""
+
 APART = 0.03
 """A balanced accuracy that is so much above that of a guess is none."""
 
@@ -229,6 +232,9 @@ def _is_early(view: View, curve: Curve) -> bool:
         return False  # not a digit of it has changed
     if view.number("steps") is not None and not view.has_run(0.4):
         return True  # some tasks wait long before the first insight
+    is_near = view.chance is not None and abs(curve.last / view.chance - 1) < NEAR_CHANCE
+    if not is_near and not view.has_run(0.7):
+        return True  # it may be a hard task on its way
     return (view.log.unit == "step" and view.end < ENOUGH) or view.end > 2 * curve.raw_t[-1]
 
 

@@ -267,13 +267,17 @@ def _autocorrelation(rest: np.ndarray, lag: int) -> float:
     return float(np.mean((one - one.mean()) * (other - other.mean())) / size) if size > 0 else 0.0
 
 
+RARE_LATE = 0.5
+"""The share of a run before which rare classes are often not learnt yet."""
+
+
 def class_imbalance(view: View) -> Suspicion | None:
     """Accuracy is fine and balanced accuracy is not: rare classes are never predicted."""
     whole = Curve.of(view.log.get("validation_accuracy"))
     each = Curve.of(view.log.get("validation_balanced_accuracy"))
     if whole is None or each is None or len(each) < 5:
         return None
-    if whole.last - each.last < 0.25 or each.last > 0.65:
+    if whole.last - each.last < 0.25 or each.last > 0.65 or not view.has_run(RARE_LATE):
         return None
     return Suspicion(
         "class_imbalance",

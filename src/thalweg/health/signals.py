@@ -41,6 +41,12 @@ GROWN = 1e4
 EMPTY = Setup((), 0, 0, 0, False, (), (), "")
 
 
+OF_MODEL = (
+    "find the first module whose output is not finite: weights that are not, a row of attention "
+    "that is masked as a whole, a division by a norm of 0"
+)
+
+
 def inputs(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
     """The columns that the first layer sees."""
     columns = steps[0].columns if steps else None
@@ -52,6 +58,22 @@ def inputs(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
         yield made("TW001", 1, 0.97, text, numbers=numbers, remedy=NON_FINITE_AT_ONCE)
     elif columns.largest > 0:
         yield from _sizes(columns)
+
+
+def broken_loss(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """A loss that is no number at the very start: no rate and no clipping has made it."""
+    losses = [(step, step.loss) for step in steps if step.loss is not None]
+    broken = [(step, loss) for step, loss in losses if not math.isfinite(loss.value)]
+    if not broken or broken[0][0].outputs_finite:
+        return  # of finite outputs the labels are looked at
+    step, loss = broken[0]
+    when = ", before any update" if step.number == 1 else ""
+    text = (
+        f"the loss of step {step.number} is {loss.value}{when}, and what the model gives is not "
+        "finite: it comes from its weights, its inputs or a layer"
+    )
+    numbers = {"loss": str(loss.value), "outputs_finite": step.outputs_finite}
+    yield made("TW001", step.number, 0.93, text, numbers=numbers, remedy=OF_MODEL)
 
 
 def _sizes(columns: Columns) -> Iterator[Finding]:

@@ -26,6 +26,7 @@ from thalweg.health.made import made, named, short
 from thalweg.health.pairing import masked, maximised, pairing
 from thalweg.health.signals import (
     LARGE_INPUT,
+    broken_loss,
     collapsed,
     dead_units,
     grown,
@@ -67,6 +68,7 @@ def structural(setup: Setup, steps: Steps = ()) -> list[Finding]:
     found = [finding for check in CHECKS for finding in check(setup, steps)]
     is_explained = any(f.code in CAUSES and f.severity == "act" for f in found)
     found = [f for f in found if f.code != "TW005" or not is_explained]
+    found = [f for f in found if "outputs_finite" not in f.evidence or not is_explained]
     return found if len(found) == 1 else [f for f in found if f.confidence > DOUBTFUL]
 
 
@@ -199,5 +201,6 @@ CHECKS: tuple[Check, ...] = (
     few_directions,
     narrow,
     dropout,
+    broken_loss,
 )
 """Every check, in the order in which their findings are told."""
