@@ -1,16 +1,17 @@
-"""Batches for the second blind set: flowers, words with padding, series, sums, scenes, ratings."""
+"""Batches and networks for the second blind set: flowers, words, series, sums, scenes, ratings."""
 
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import torch
 from sklearn import datasets
-from torch import Tensor
+from torch import Tensor, nn, optim
 
 from benchmarks.healthbench.structures.parts import Batch
-from benchmarks.healthbench.structures.unseen_data import cut
+from benchmarks.healthbench.structures.unseen_data import classify, cut
 
 PAD = 0
 """The word that fills up short sentences."""
@@ -96,3 +97,19 @@ def tags(*, size: int = 36) -> list[Batch]:
     x = torch.randn(10 * size, 10, generator=_draw(8))
     way = torch.randn(10, 5, generator=_draw(9))
     return cut(x, (x @ way > 1).float(), size)
+
+
+def mlp(*widths: int, act: type[nn.Module] = nn.ReLU) -> nn.Sequential:
+    """Layers of these widths, an activation between them."""
+    layers: list[nn.Module] = []
+    for n_in, n_out in pairwise(widths):
+        layers += [nn.Linear(n_in, n_out), act()]
+    return nn.Sequential(*layers[:-1])
+
+
+def trained(net: nn.Module, batches: list[Batch]) -> nn.Module:
+    """The network after a hundred steps, as one that was loaded."""
+    program = classify(net, optim.Adam(net.parameters(), 3e-3), batches)
+    for at in range(100):
+        program.train_step(batches[at % len(batches)])
+    return net

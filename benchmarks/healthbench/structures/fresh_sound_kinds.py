@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
 from torch import Tensor, nn, optim
 from torch.nn import functional as F  # noqa: N812
@@ -11,9 +9,11 @@ from torch.nn.utils import parametrizations
 
 from benchmarks.healthbench.structures.fresh_data import (
     flowers,
+    mlp,
     scenes,
     sentences,
     series,
+    trained,
 )
 from benchmarks.healthbench.structures.parts import Batch, Built
 from benchmarks.healthbench.structures.unseen_data import (
@@ -31,21 +31,6 @@ from benchmarks.healthbench.structures.unseen_data import (
 ROWS = Rows()
 
 
-def _mlp(*widths: int, act: type[nn.Module] = nn.ReLU) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for n_in, n_out in pairwise(widths):
-        layers += [nn.Linear(n_in, n_out), act()]
-    return nn.Sequential(*layers[:-1])
-
-
-def _trained(net: nn.Module, batches: list[Batch]) -> nn.Module:
-    """The network after a hundred steps, as one that was loaded."""
-    program = classify(net, optim.Adam(net.parameters(), 3e-3), batches)
-    for at in range(100):
-        program.train_step(batches[at % len(batches)])
-    return net
-
-
 # ------------------------------------------------------------------ frozen by intent
 
 
@@ -54,7 +39,7 @@ def new_head_on_a_trained_body() -> Built:
     batches = glyphs()
     body = nn.Sequential(nn.Conv2d(1, 12, 3), nn.BatchNorm2d(12), nn.ReLU(), nn.Flatten())
     net = nn.Sequential(body, nn.Linear(432, 10))
-    _trained(net, batches)
+    trained(net, batches)
     body.requires_grad_(False)
     net[1] = nn.Linear(432, 2)
     parity = [(x, y % 2) for x, y in batches]
@@ -76,7 +61,7 @@ def thin_products_beside_trained_layers() -> Built:
         def forward(self, x: Tensor) -> Tensor:
             return self.base(x) + 2.0 * self.up(self.down(x))
 
-    net = _trained(_mlp(64, 48, 48, 10), flat())
+    net = trained(mlp(64, 48, 48, 10), flat())
     for at in (0, 2, 4):
         net[at] = LoRA(net[at])
     opt = optim.AdamW([p for p in net.parameters() if p.requires_grad], 1e-3)

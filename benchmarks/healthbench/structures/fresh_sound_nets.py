@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn, optim
@@ -11,13 +10,14 @@ from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils import parametrizations
 
 from benchmarks.healthbench.structures.fresh_data import (
+    mlp,
     sums,
+    trained,
 )
 from benchmarks.healthbench.structures.parts import Batch, Built
 from benchmarks.healthbench.structures.unseen_data import (
     Rows,
     built,
-    classify,
     flat,
     glyphs,
     loop,
@@ -27,27 +27,12 @@ from benchmarks.healthbench.structures.unseen_data import (
 ROWS = Rows()
 
 
-def _mlp(*widths: int, act: type[nn.Module] = nn.ReLU) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for n_in, n_out in pairwise(widths):
-        layers += [nn.Linear(n_in, n_out), act()]
-    return nn.Sequential(*layers[:-1])
-
-
-def _trained(net: nn.Module, batches: list[Batch]) -> nn.Module:
-    """The network after a hundred steps, as one that was loaded."""
-    program = classify(net, optim.Adam(net.parameters(), 3e-3), batches)
-    for at in range(100):
-        program.train_step(batches[at % len(batches)])
-    return net
-
-
 # ------------------------------------------------------------------ generative
 
 
 @ROWS.of()
 def variational_autoencoder() -> Built:
-    enc, dec = _mlp(64, 48, 8), _mlp(4, 48, 64)
+    enc, dec = mlp(64, 48, 8), mlp(4, 48, 64)
     net = nn.ModuleDict({"enc": enc, "dec": dec})
 
     def loss_of(x: Tensor, _: Tensor) -> Tensor:
@@ -62,7 +47,7 @@ def variational_autoencoder() -> Built:
 
 @ROWS.of()
 def gan_seen_from_the_generator() -> Built:
-    make, judge = _mlp(8, 32, 13), _mlp(13, 32, 1, act=nn.Tanh)
+    make, judge = mlp(8, 32, 13), mlp(13, 32, 1, act=nn.Tanh)
     opt_g = optim.Adam(make.parameters(), 2e-4, betas=(0.5, 0.999))
     opt_d = optim.Adam(judge.parameters(), 2e-4, betas=(0.5, 0.999))
     bce = nn.BCEWithLogitsLoss()
@@ -84,7 +69,7 @@ def gan_seen_from_the_generator() -> Built:
 
 @ROWS.of()
 def critic_with_a_gradient_penalty() -> Built:
-    make, critic = _mlp(4, 32, 8), _mlp(8, 64, 64, 1, act=nn.LeakyReLU)
+    make, critic = mlp(4, 32, 8), mlp(8, 64, 64, 1, act=nn.LeakyReLU)
     opt = optim.Adam(critic.parameters(), 1e-4, betas=(0.0, 0.9))
 
     def step(batch: Batch) -> Tensor:
@@ -124,7 +109,7 @@ def flow_of_coupled_halves() -> Built:
     class Coupling(nn.Module):
         def __init__(self, flip: bool) -> None:
             super().__init__()
-            self.flip, self.net = flip, _mlp(4, 32, 8)
+            self.flip, self.net = flip, mlp(4, 32, 8)
             nn.init.zeros_(self.net[-1].weight)
             nn.init.zeros_(self.net[-1].bias)
 
@@ -175,7 +160,7 @@ def diffusion_of_pixels() -> Built:
 
 @ROWS.of()
 def codes_from_a_book() -> Built:
-    enc, dec, book = _mlp(64, 48, 8), _mlp(8, 48, 64), nn.Embedding(32, 8)
+    enc, dec, book = mlp(64, 48, 8), mlp(8, 48, 64), nn.Embedding(32, 8)
     nn.init.uniform_(book.weight, -1 / 32, 1 / 32)
     net = nn.ModuleDict({"enc": enc, "dec": dec, "book": book})
 
@@ -231,8 +216,8 @@ def decoder_of_transposed_weights() -> Built:
 @ROWS.of()
 def small_student_of_a_trained_teacher() -> Built:
     batches = flat()
-    teacher = _trained(_mlp(64, 96, 10), batches).eval().requires_grad_(False)
-    net = _mlp(64, 16, 10)
+    teacher = trained(mlp(64, 96, 10), batches).eval().requires_grad_(False)
+    net = mlp(64, 16, 10)
 
     def loss_of(x: Tensor, y: Tensor) -> Tensor:
         wanted = F.log_softmax(teacher(x) / 3, 1)
@@ -268,7 +253,7 @@ def mean_teacher() -> Built:
 
 @ROWS.of()
 def two_views_and_a_stopped_gradient() -> Built:
-    body, guess = _mlp(64, 48, 24), _mlp(24, 12, 24)
+    body, guess = mlp(64, 48, 24), mlp(24, 12, 24)
     net = nn.ModuleList([body, guess])
 
     def loss_of(x: Tensor, _: Tensor) -> Tensor:
@@ -281,7 +266,7 @@ def two_views_and_a_stopped_gradient() -> Built:
 
 @ROWS.of()
 def views_told_apart() -> Built:
-    net = _mlp(64, 64, 16)
+    net = mlp(64, 64, 16)
 
     def loss_of(x: Tensor, _: Tensor) -> Tensor:
         a, b = (F.normalize(net(x * (torch.rand_like(x) > 0.2)), dim=1) for _ in range(2))
@@ -306,7 +291,7 @@ def pairs_of_alike_and_unlike() -> Built:
 
 @ROWS.of()
 def triplets() -> Built:
-    net = _mlp(13, 32, 8)
+    net = mlp(13, 32, 8)
     triplet = nn.TripletMarginLoss(margin=0.5)
 
     def loss_of(x: Tensor, y: Tensor) -> Tensor:
@@ -329,7 +314,7 @@ def domains_by_a_reversed_gradient() -> Built:
         def backward(ctx, g: Tensor) -> Tensor:
             return -0.3 * g
 
-    body, label, domain = _mlp(64, 48, 24), _mlp(24, 10), _mlp(24, 16, 2)
+    body, label, domain = mlp(64, 48, 24), mlp(24, 10), mlp(24, 16, 2)
     net = nn.ModuleDict({"body": nn.Sequential(body, nn.ReLU()), "label": label, "domain": domain})
 
     def loss_of(x: Tensor, y: Tensor) -> Tensor:
@@ -344,7 +329,7 @@ def domains_by_a_reversed_gradient() -> Built:
 
 @ROWS.of()
 def soft_choice_of_experts() -> Built:
-    gate, experts = nn.Linear(8, 6), nn.ModuleList(_mlp(8, 16, 1) for _ in range(6))
+    gate, experts = nn.Linear(8, 6), nn.ModuleList(mlp(8, 16, 1) for _ in range(6))
     net = nn.ModuleDict({"gate": gate, "experts": experts})
 
     def loss_of(x: Tensor, y: Tensor) -> Tensor:

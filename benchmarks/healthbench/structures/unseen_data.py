@@ -138,3 +138,23 @@ def loop(
 def classify(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Sequence[Batch]) -> Built:
     """The usual step with the cross-entropy of what the model gives."""
     return loop(model, optimizer, batches, lambda x, y: nn.functional.cross_entropy(model(x), y))
+
+
+def small(n_in: int, n_out: int, width: int = 48) -> nn.Sequential:
+    """Two layers."""
+    return nn.Sequential(nn.Linear(n_in, width), nn.ReLU(), nn.Linear(width, n_out))
+
+
+def convnet() -> nn.Sequential:
+    """(n, 1, 8, 8) -> (n, 10)."""
+    return nn.Sequential(
+        nn.Conv2d(1, 12, 3, padding=1, bias=False),
+        nn.BatchNorm2d(12),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(12, 24, 3, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Dropout(0.2),
+        nn.Linear(384, 10),
+    )

@@ -18,6 +18,7 @@ from benchmarks.healthbench.structures.unseen_data import (
     letters,
     loop,
     progress,
+    small,
     tumours,
     waves,
     wine,
@@ -28,13 +29,9 @@ ROWS = Rows()
 # ------------------------------------------------------------------ losses
 
 
-def _small(n_in: int, n_out: int, width: int = 48) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(n_in, width), nn.ReLU(), nn.Linear(width, n_out))
-
-
 @ROWS.of()
 def probabilities_and_their_logarithm() -> Built:
-    net = nn.Sequential(_small(64, 10), nn.Softmax(dim=1))
+    net = nn.Sequential(small(64, 10), nn.Softmax(dim=1))
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
     return loop(
         net, optimizer, flat(), lambda x, y: functional.nll_loss(torch.log(net(x) + 1e-8), y)
@@ -43,7 +40,7 @@ def probabilities_and_their_logarithm() -> Built:
 
 @ROWS.of()
 def log_softmax_with_nll() -> Built:
-    net = nn.Sequential(_small(13, 3), nn.LogSoftmax(dim=-1))
+    net = nn.Sequential(small(13, 3), nn.LogSoftmax(dim=-1))
     criterion = nn.NLLLoss(weight=torch.tensor([1.0, 0.8, 1.3]))
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05)
     return loop(net, optimizer, wine(), lambda x, y: criterion(net(x), y), is_shown_before=True)
@@ -51,7 +48,7 @@ def log_softmax_with_nll() -> Built:
 
 @ROWS.of()
 def sigmoid_with_plain_bce() -> Built:
-    net = nn.Sequential(_small(30, 1, 16), nn.Sigmoid(), nn.Flatten(0))
+    net = nn.Sequential(small(30, 1, 16), nn.Sigmoid(), nn.Flatten(0))
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
     return loop(
         net, optimizer, tumours(), lambda x, y: functional.binary_cross_entropy(net(x), y.float())
@@ -60,7 +57,7 @@ def sigmoid_with_plain_bce() -> Built:
 
 @ROWS.of()
 def multilabel_logits() -> Built:
-    net = _small(64, 4)
+    net = small(64, 4)
     tags = [(x, torch.stack([(y >> k) & 1 for k in range(4)], 1).float()) for x, y in flat()]
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
     criterion = nn.BCEWithLogitsLoss(pos_weight=torch.tensor([1.0, 1.2, 1.5, 4.0]))
@@ -93,7 +90,7 @@ def segmentation_with_dice() -> Built:
 @ROWS.of()
 def star_ratings_by_squared_error() -> Built:
     ratings = [(x, (y * 1.2 + 3).round().clamp(1, 5)) for x, y in progress()]
-    net = nn.Sequential(_small(10, 1), nn.Flatten(0))
+    net = nn.Sequential(small(10, 1), nn.Flatten(0))
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
     return loop(
         net, optimizer, ratings, lambda x, y: functional.mse_loss(net(x), y), is_shown_before=True
@@ -103,7 +100,7 @@ def star_ratings_by_squared_error() -> Built:
 @ROWS.of()
 def counts_by_poisson() -> Built:
     counts = [(x, (x > 0).sum(1, keepdim=True).float()) for x, _ in flat()]
-    net = _small(64, 1)
+    net = small(64, 1)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
     criterion = nn.PoissonNLLLoss(log_input=True)
     return loop(net, optimizer, counts, lambda x, y: criterion(net(x), y))
@@ -111,7 +108,7 @@ def counts_by_poisson() -> Built:
 
 @ROWS.of()
 def brier_score_of_one_hot() -> Built:
-    net = _small(13, 3)
+    net = small(13, 3)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, nesterov=True)
     return loop(
         net,
@@ -136,7 +133,7 @@ def hinge_on_scores() -> Built:
 
 @ROWS.of()
 def own_focal_loss() -> Built:
-    net = _small(64, 10)
+    net = small(64, 10)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
 
     def loss_of(x: Tensor, y: Tensor) -> Tensor:
@@ -148,7 +145,7 @@ def own_focal_loss() -> Built:
 
 @ROWS.of()
 def mixup_with_soft_targets() -> Built:
-    net = nn.Sequential(nn.Flatten(), _small(64, 10))
+    net = nn.Sequential(nn.Flatten(), small(64, 10))
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
 
     def loss_of(x: Tensor, y: Tensor) -> Tensor:
@@ -163,7 +160,7 @@ def mixup_with_soft_targets() -> Built:
 
 @ROWS.of()
 def gaussian_with_its_own_variance() -> Built:
-    net = _small(10, 2)
+    net = small(10, 2)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
 
     def loss_of(x: Tensor, y: Tensor) -> Tensor:
@@ -239,7 +236,7 @@ def mixture_of_experts() -> Built:
         def __init__(self) -> None:
             super().__init__()
             self.gate = nn.Linear(64, 4)
-            self.experts = nn.ModuleList(_small(64, 10, 16) for _ in range(4))
+            self.experts = nn.ModuleList(small(64, 10, 16) for _ in range(4))
 
         def forward(self, x: Tensor) -> Tensor:
             shares = self.gate(x).softmax(-1)
@@ -319,7 +316,7 @@ def sines_of_coordinates() -> Built:
 
 @ROWS.of()
 def distillation_from_a_teacher() -> Built:
-    teacher, student = _small(64, 10, 96).eval().requires_grad_(False), _small(64, 10, 16)
+    teacher, student = small(64, 10, 96).eval().requires_grad_(False), small(64, 10, 16)
     optimizer = torch.optim.Adam(student.parameters(), lr=1e-3)
 
     def loss_of(x: Tensor, y: Tensor) -> Tensor:
@@ -334,8 +331,8 @@ def distillation_from_a_teacher() -> Built:
 
 @ROWS.of()
 def target_network_by_moving_average() -> Built:
-    online = nn.Sequential(_small(64, 32), nn.BatchNorm1d(32))
-    predictor = _small(32, 32)
+    online = nn.Sequential(small(64, 32), nn.BatchNorm1d(32))
+    predictor = small(32, 32)
     target = copy.deepcopy(online).requires_grad_(False)
     net = nn.ModuleDict({"online": online, "predictor": predictor, "target": target})
     optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], lr=1e-3)
@@ -360,7 +357,7 @@ def probe_on_detached_features() -> Built:
     class Probed(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.encoder, self.decoder = _small(64, 12), _small(12, 64)
+            self.encoder, self.decoder = small(64, 12), small(12, 64)
             self.probe = nn.Linear(12, 10)
 
     net = Probed()
@@ -379,7 +376,7 @@ def straight_through_codebook() -> Built:
     class Quantised(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.encoder, self.decoder = _small(64, 8), _small(8, 64)
+            self.encoder, self.decoder = small(64, 8), small(8, 64)
             self.codes = nn.Embedding(32, 8)
 
     net = Quantised()

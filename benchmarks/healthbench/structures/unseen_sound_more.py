@@ -14,11 +14,13 @@ from benchmarks.healthbench.structures.unseen_data import (
     Rows,
     built,
     classify,
+    convnet,
     flat,
     glyphs,
     letters,
     loop,
     progress,
+    small,
     tumours,
     waves,
     wine,
@@ -27,30 +29,12 @@ from benchmarks.healthbench.structures.unseen_data import (
 ROWS = Rows()
 
 
-def _small(n_in: int, n_out: int, width: int = 48) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(n_in, width), nn.ReLU(), nn.Linear(width, n_out))
-
-
-def _cnn() -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(1, 12, 3, padding=1, bias=False),
-        nn.BatchNorm2d(12),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(12, 24, 3, padding=1),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Dropout(0.2),
-        nn.Linear(384, 10),
-    )
-
-
 # ------------------------------------------------------------------ fine-tuning
 
 
 @ROWS.of()
 def frozen_features_in_evaluation_mode() -> Built:
-    features, head = _cnn()[:-1].requires_grad_(False), nn.Linear(384, 10)
+    features, head = convnet()[:-1].requires_grad_(False), nn.Linear(384, 10)
     net = nn.Sequential(features, head)
     optimizer = torch.optim.Adam(head.parameters(), lr=1e-3)
 
@@ -81,7 +65,7 @@ def low_rank_adapters() -> Built:
 
 @ROWS.of()
 def discriminative_learning_rates() -> Built:
-    net = _cnn()
+    net = convnet()
     head = list(net[-1].parameters())
     groups = [{"params": net[:4].parameters(), "lr": 1e-5}, {"params": net[4].parameters()}]
     optimizer = torch.optim.AdamW([*groups, {"params": head, "lr": 2e-3}], lr=2e-4)
@@ -90,7 +74,7 @@ def discriminative_learning_rates() -> Built:
 
 @ROWS.of()
 def new_head_of_zeros() -> Built:
-    net = _cnn()
+    net = convnet()
     nn.init.zeros_(net[-1].weight)
     nn.init.zeros_(net[-1].bias)
     return classify(net, torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9), glyphs())
@@ -111,7 +95,7 @@ def frozen_word_vectors() -> Built:
 
 @ROWS.of()
 def four_micro_batches_a_step() -> Built:
-    net = _small(64, 10)
+    net = small(64, 10)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
 
     def step(batch: Batch) -> Tensor:
@@ -129,7 +113,7 @@ def four_micro_batches_a_step() -> Built:
 
 @ROWS.of()
 def a_step_every_fourth_batch() -> Built:
-    net = _small(13, 3)
+    net = small(13, 3)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
     seen = [0]
 
@@ -147,7 +131,7 @@ def a_step_every_fourth_batch() -> Built:
 
 @ROWS.of()
 def warmup_from_almost_nothing() -> Built:
-    net = _cnn()
+    net = convnet()
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1e-3, total_iters=500)
 
@@ -181,7 +165,7 @@ def closure_of_a_quasi_newton_method() -> Built:
 
 @ROWS.of()
 def adversarial_inputs() -> Built:
-    net = nn.Sequential(nn.Flatten(), _small(64, 10))
+    net = nn.Sequential(nn.Flatten(), small(64, 10))
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
 
     def step(batch: Batch) -> Tensor:
@@ -199,7 +183,7 @@ def adversarial_inputs() -> Built:
 
 @ROWS.of()
 def sharpness_aware_steps() -> Built:
-    net = _small(30, 2)
+    net = small(30, 2)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
 
     def step(batch: Batch) -> Tensor:
@@ -224,7 +208,7 @@ def sharpness_aware_steps() -> Built:
 
 @ROWS.of()
 def summed_loss_and_small_lr() -> Built:
-    net = nn.Sequential(_small(10, 1), nn.Flatten(0))
+    net = nn.Sequential(small(10, 1), nn.Flatten(0))
     optimizer = torch.optim.SGD(net.parameters(), lr=3e-4)
     return loop(
         net, optimizer, progress(), lambda x, y: functional.mse_loss(net(x), y, reduction="sum")
@@ -255,7 +239,7 @@ def recomputed_activations() -> Built:
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.first, self.second = nn.Linear(64, 48), _small(48, 48)
+            self.first, self.second = nn.Linear(64, 48), small(48, 48)
             self.head = nn.Linear(48, 10)
 
         def forward(self, x: Tensor) -> Tensor:

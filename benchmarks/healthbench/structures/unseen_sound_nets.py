@@ -12,10 +12,12 @@ from benchmarks.healthbench.structures.parts import Batch, Built
 from benchmarks.healthbench.structures.unseen_data import (
     Rows,
     built,
+    convnet,
     flat,
     glyphs,
     letters,
     loop,
+    small,
     tumours,
     wine,
 )
@@ -23,30 +25,12 @@ from benchmarks.healthbench.structures.unseen_data import (
 ROWS = Rows()
 
 
-def _small(n_in: int, n_out: int, width: int = 48) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(n_in, width), nn.ReLU(), nn.Linear(width, n_out))
-
-
-def _cnn() -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(1, 12, 3, padding=1, bias=False),
-        nn.BatchNorm2d(12),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(12, 24, 3, padding=1),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Dropout(0.2),
-        nn.Linear(384, 10),
-    )
-
-
 # ------------------------------------------------------------------ several networks
 
 
 @ROWS.of()
 def gan_of_two_optimizers() -> Built:
-    maker, judge = _small(8, 64), nn.Sequential(nn.Linear(64, 32), nn.LeakyReLU(0.2))
+    maker, judge = small(8, 64), nn.Sequential(nn.Linear(64, 32), nn.LeakyReLU(0.2))
     judge.append(nn.Linear(32, 1))
     makes = torch.optim.Adam(maker.parameters(), lr=2e-4, betas=(0.5, 0.999))
     judges = torch.optim.Adam(judge.parameters(), lr=2e-4, betas=(0.5, 0.999))
@@ -74,7 +58,7 @@ def variational_autoencoder() -> Built:
     class Vae(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.encoder, self.decoder = _small(64, 12), _small(6, 64)
+            self.encoder, self.decoder = small(64, 12), small(6, 64)
 
         def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             mean, log_variance = self.encoder(x.flatten(1)).chunk(2, 1)
@@ -95,7 +79,7 @@ def variational_autoencoder() -> Built:
 
 @ROWS.of()
 def denoising_autoencoder_with_sigmoid() -> Built:
-    net = nn.Sequential(nn.Flatten(), _small(64, 12), nn.ReLU(), _small(12, 64), nn.Sigmoid())
+    net = nn.Sequential(nn.Flatten(), small(64, 12), nn.ReLU(), small(12, 64), nn.Sigmoid())
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
     return loop(
         net,
@@ -111,7 +95,7 @@ def contrastive_with_a_learned_scale() -> Built:
     class Pair(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.left, self.right = _small(32, 16), _small(32, 16)
+            self.left, self.right = small(32, 16), small(32, 16)
             self.log_scale = nn.Parameter(torch.tensor(2.66))
 
         def forward(self, x: Tensor) -> Tensor:
@@ -135,7 +119,7 @@ def contrastive_with_a_learned_scale() -> Built:
 
 @ROWS.of()
 def triplets_of_digits() -> Built:
-    net = _small(64, 8)
+    net = small(64, 8)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
 
     def loss_of(x: Tensor, y: Tensor) -> Tensor:
@@ -150,7 +134,7 @@ def triplets_of_digits() -> Built:
 
 @ROWS.of()
 def policy_gradient() -> Built:
-    policy, value = _small(13, 3), _small(13, 1)
+    policy, value = small(13, 3), small(13, 1)
     net = nn.ModuleDict({"policy": policy, "value": value})
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
 
@@ -170,7 +154,7 @@ def policy_gradient() -> Built:
 
 @ROWS.of()
 def q_values_against_a_target_copy() -> Built:
-    net = _small(30, 4)
+    net = small(30, 4)
     target = copy.deepcopy(net).requires_grad_(False)
     optimizer = torch.optim.RMSprop(net.parameters(), lr=5e-4)
 
@@ -243,7 +227,7 @@ def bags_of_sparse_letters() -> Built:
 
 @ROWS.of()
 def autocast_in_bfloat16() -> Built:
-    net = _cnn()
+    net = convnet()
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
 
     def loss_of(x: Tensor, y: Tensor) -> Tensor:
@@ -255,7 +239,7 @@ def autocast_in_bfloat16() -> Built:
 
 @ROWS.of()
 def float32_masters_of_bfloat16_weights() -> Built:
-    net = _small(64, 10).to(torch.bfloat16)
+    net = small(64, 10).to(torch.bfloat16)
     masters = [p.detach().float().requires_grad_() for p in net.parameters()]
     optimizer = torch.optim.AdamW(masters, lr=1e-4)
 
