@@ -247,6 +247,19 @@ MORE_HEALTHY: dict[str, Callable[[], Log]] = {
     "usual decay": lambda: classifier({**HEAVY, "weight_decay": 5e-4}, train=0.5, validation=0.5),
 }
 
+
+def thrown_to_chance(*, learnt_first: bool) -> Log:
+    """The first steps throw the loss up, and both losses end where a guess of ten classes is; at
+    the first evaluation something may still be known.
+    """
+    at = np.arange(1.0, STEPS + 1)
+    thrown = 2.31 + 20 * np.exp(-at / 60) * (at > 3)
+    others = 2.31 - (0.5 * np.exp(-at / 40) if learnt_first else 0.0 * at)
+    return log_of(
+        {"num_classes": 10}, loss=noisy(thrown, 0.01), validation_loss=evaluations(others)
+    )
+
+
 MORE_FAULTY: dict[str, tuple[Callable[[], Log], str]] = {
     "noisier labels in training": (
         lambda: classifier(train=1.0, validation=0.5, right=0.9),
@@ -257,6 +270,8 @@ MORE_FAULTY: dict[str, tuple[Callable[[], Log], str]] = {
         "TW203",
     ),
     "batches without labels": (masked, "TW310"),
+    "thrown to chance": (lambda: thrown_to_chance(learnt_first=False), "TW101"),
+    "thrown to chance, from something": (lambda: thrown_to_chance(learnt_first=True), "TW101"),
     "too good": (lambda: classifier(train=1e-3, validation=1e-3, right=1.0), "TW205"),
     "noise of one sample": (
         lambda: classifier(BATCH_OF_ONE, loss=np.abs(noisy(falling(), 1.5))),

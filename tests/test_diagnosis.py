@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from made_logs import FAULTY, HEALTHY, STEPS, falling, log_of, noisy, plain
-from made_more import MORE_FAULTY, MORE_HEALTHY, of_a_policy, seldom_measured, steps_of, tuned
+from made_more import (
+    MORE_FAULTY,
+    MORE_HEALTHY,
+    of_a_policy,
+    seldom_measured,
+    steps_of,
+    thrown_to_chance,
+    tuned,
+)
 from thalweg.health import diagnosis
 from thalweg.health.codes import BY_KEY, CODES
 from thalweg.health.diagnosis import DETECTORS, OWN_FAULT, diagnose
@@ -37,6 +45,11 @@ def test_a_fault_is_named(make, code):
     assert code in named
     assert verdict.healthy is ("act" not in named.values())
     assert not any(each.startswith(OWN_FAULT) for each in verdict.not_checkable)
+
+
+def test_a_loss_that_is_thrown_to_chance_is_no_overfitting():
+    verdict = diagnose(thrown_to_chance(learnt_first=True))
+    assert "TW201" not in [each.code for each in verdict.findings]
 
 
 def test_a_check_that_breaks_is_told_and_the_others_are_made(monkeypatch):

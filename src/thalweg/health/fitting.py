@@ -69,7 +69,7 @@ def _is_learnt_better(view: View, curve: Curve) -> bool:
     """Does the model get better, since the validation loss was best, at what it is trained on?"""
     fit, step = view.fit, float(curve.t[curve.best_at])
     known = [each for each in (fit, view.loss) if each is not None]
-    if known and not any(_falls_after(each, step) for each in known):
+    if known and not any(_falls_after(each, step) and view.is_no_guess(each) for each in known):
         return False
     return view.alike is None or view.alike.last < GAP * curve.last
 

@@ -129,8 +129,8 @@ def _thrown_up(view: View, curve: Curve) -> Suspicion | None:
         _when_above(view, 2 * first),
         0.92 if times > 3 * THROWN else 0.82,
         f"the loss began at {number(first)}, went up to {number(highest)} in the first quarter of "
-        f"the run, and is {number(curve.last)} at the end: the first steps were far too long",
-        {"first": first, "highest": highest, "last": curve.last},
+        f"the run, and is {number(view.main.last)} at the end: the first steps were far too long",
+        {"first": first, "highest": highest, "last": view.main.last},
     )
 
 
@@ -143,8 +143,9 @@ def _highest_late(view: View) -> float:
 def _others_were_calm(view: View) -> bool:
     """Were other samples fitted from the first to the last evaluation as they are at the end?"""
     others = view.validation
-    stand = others is not None and view.others_stand
-    return others is not None and stand and float(others.raw_v.max()) < 1.5 * others.last
+    if others is None or not view.others_stand or not view.is_no_guess(others):
+        return False
+    return float(others.raw_v.max()) < 1.5 * others.last
 
 
 def _no_use(view: View, first: float) -> float:

@@ -18,6 +18,9 @@ PLAYERS = r"(d|g|disc|gen|discriminator|generator|critic|actor)"
 RIVAL = re.compile(rf"(^|[_/. ]){PLAYERS}[_/. ]?loss$|loss[_/. ]?{PLAYERS}$|err[_/. ]?[dg]$", re.I)
 """Names of the losses of networks that play against each other."""
 
+NO_BETTER = 0.9
+"""A loss that is no lower than this share of what a guess gives has learnt nothing."""
+
 FEW = 12
 """Points below which a curve has no shape."""
 
@@ -102,6 +105,10 @@ class View:
             return False
         is_near = others.last < others.best + STANDS * abs(others.best)
         return is_near and others.last < others.first + 4 * others.error
+
+    def is_no_guess(self, curve: Curve) -> bool:
+        """Does it end clearly below what a guess gives? True as well where that is not known."""
+        return self.chance is None or curve.last < NO_BETTER * self.chance
 
     @cached_property
     def fit(self) -> Curve | None:
