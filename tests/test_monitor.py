@@ -585,3 +585,19 @@ def test_of_a_short_step_less_is_spent():
     cost = Cost()
     cost.stamps.extend(0.0008 * i for i in range(10))
     assert cost.steps_for(0.002, share=0.01) == 800  # as of a step of 0.25 ms
+
+
+def test_a_rate_that_is_a_tensor_is_kept_at_every_step():
+    model = mlp()
+    optimizer = torch.optim.Adam(model.parameters(), lr=torch.tensor(0.01))
+    with thalweg.monitor(model, optimizer, tell=None, share=0.0) as monitor:
+        for x, y in points(steps=60):
+            optimizer.zero_grad()
+            loss = cross_entropy(model, x, y)
+            loss.backward()
+            optimizer.step()
+            monitor(loss)
+            optimizer.param_groups[0]["lr"].mul_(0.99)
+    rates = monitor.log.series["lr"].values
+    assert monitor.fault == ""
+    assert (len(rates), rates[-1]) == (60, pytest.approx(0.01 * 0.99**59, rel=1e-4))
