@@ -15,6 +15,9 @@ STILL_HIGH = 0.85
 RAGGED = 0.05
 """A loss whose points are this unsure, as a share of them, hides a fall of a few of these."""
 
+HARDLY_ANY = 0.01
+"""Clipping that usually leaves less than this share of a gradient makes the steps what they are."""
+
 FASTER = 2.0
 """A fall that is so many times as fast at first as it is later is no straight line."""
 
@@ -88,20 +91,31 @@ def _late_share(view: View, curve: Curve, start: float) -> float:
 def tiny_steps(view: View, curve: Curve) -> Suspicion | None:
     """Nothing has moved, because the steps are far too short for it."""
     ratio = update_ratio(view)
-    if ratio is None or not UPDATE_LOW / 1000 < ratio < UPDATE_LOW:
+    if ratio is None or ratio > UPDATE_LOW:
+        return None
+    kept = _kept_by_clipping(view)
+    if ratio < UPDATE_LOW / 1000 and kept is None:
         return None
     if curve.last < STILL_HIGH * curve.first or curve.error > RAGGED * curve.first:
         return None
     if view.norm is None or view.norm.last < 0.3 * view.norm.first or vanishing_gradient(view):
         return None
-    return Suspicion(
-        "lr_too_low",
-        float(curve.t[0]),
-        0.8,
+    says = (
         f"the loss has hardly moved ({number(curve.first)}, then {number(curve.last)}), and a "
-        f"step moves the weights by {number(ratio)} of their size, where 1e-3 is usual",
-        {"update_ratio": ratio},
+        f"step moves the weights by {number(ratio)} of their size, where 1e-3 is usual"
     )
+    gaps = {}
+    if kept is not None:
+        says += f": clipping leaves {100 * kept:.2g}% of each gradient"
+        gaps = {"raise_lr": "raise_clip"}
+    return Suspicion("lr_too_low", float(curve.t[0]), 0.8, says, {"update_ratio": ratio}, gaps)
+
+
+def _kept_by_clipping(view: View) -> float | None:
+    """The share of a gradient that clipping usually leaves, where that is hardly any."""
+    series = view.log.get("clip_factor")
+    kept = 1.0 if series is None or not len(series) else float(np.nanmedian(series.values))
+    return kept if 0 < kept < HARDLY_ANY else None
 
 
 def _short_steps(view: View, curve: Curve) -> Suspicion | None:
