@@ -20,7 +20,7 @@ from made_more import (
 )
 from thalweg.health import diagnosis
 from thalweg.health.codes import BY_KEY, CODES
-from thalweg.health.diagnosis import DETECTORS, OWN_FAULT, diagnose
+from thalweg.health.diagnosis import DETECTORS, OWN_FAULT, diagnose, so_far
 from thalweg.health.words import SPELLED, Run, advice
 from thalweg.record.foreign import Columns, read_text
 from thalweg.record.foreign.log import REWARDS, Series
@@ -50,6 +50,40 @@ def test_a_fault_is_named(make, code):
 def test_a_loss_that_is_thrown_to_chance_is_no_overfitting():
     verdict = diagnose(thrown_to_chance(learnt_first=True))
     assert "TW201" not in [each.code for each in verdict.findings]
+
+
+def test_the_first_rows_of_a_run_that_goes_on_are_no_divergence():
+    rows = np.array([0.727, 0.895, 1.084, 1.249, 0.956])
+    assert so_far(log_of(loss=rows)).findings == ()
+    assert [each.code for each in diagnose(log_of(loss=rows)).findings] == ["TW002"]
+
+
+def test_a_class_that_few_batches_hold_is_no_change_of_data():
+    low, high = 0.01, 0.08
+    rows = np.concatenate([falling(0.8, low, steps=70, pace=10.0), np.full(30, high)])
+    rows[45:69:2] = high  # seen before it comes in each batch
+    assert so_far(log_of(loss=noisy(rows, 0.02))).findings == ()
+
+
+def test_advice_says_how_far_off_a_setting_is():
+    def told(code, *, tool="thalweg", **settings):
+        return advice(CODES[code], Run(tool, settings, "step 9"))
+
+    assert told("TW102", lr=1e-6, update_ratio=4e-6).endswith("(it was 1e-06; try --lr 8e-05)")
+    assert told("TW102", lr=1e-6).endswith("(it was 1e-06; try --lr 1e-05)")
+    decay = told("TW106", lr=1e-3, weight_decay=10.0, optimizer="adamw")
+    assert decay.endswith("(it was 10; try --optimizer adamw:weight_decay=0.1)")
+    assert told("TW201", patience=10).startswith("the weights of step 9 are kept")
+    assert told("TW201", tool="keras", patience=10).startswith("keep the weights of step 9")
+
+
+def test_a_column_that_gives_the_target_away_is_to_be_left_out():
+    log = log_of(loss=noisy(falling()))
+    log.split = {"gives_away": [{"column": "code", "what": "the target", "score": 1.0}]}
+    assert "--drop code" in diagnose(log).findings[0].advice
+    copies = {"part": "test", "also_in": "train", "rows": 60, "copies": 30}
+    log.split = {"rows_in_two_parts": [copies]}
+    assert "split by group" in diagnose(log).findings[0].advice
 
 
 def test_a_check_that_breaks_is_told_and_the_others_are_made(monkeypatch):

@@ -286,8 +286,8 @@ def _zeros(view: View, role: str, name: str) -> Suspicion | None:
     if level <= 0 or np.quantile(around, 0.1) < 0.05 * level or is_zero[-8:].all():
         return None  # it has come down to zero, which some losses can
     is_known = view.chance is not None
-    if not is_known and level < NEAR_ZERO * values[others[: max(1, len(others) // 20)]].max():
-        return None  # it is on its way there, as a margin loss is
+    if not is_known and around[0] < NEAR_ZERO * values[others[: max(1, len(others) // 20)]].max():
+        return None  # it was on its way there, as a margin loss is
     return Suspicion(
         "all_masked",
         float(series.steps[at[0]]),
