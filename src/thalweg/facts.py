@@ -167,6 +167,24 @@ class Targets:
 
 
 @dataclass(frozen=True, slots=True)
+class Labels:
+    """The classes that a cross-entropy asked for in a step, found again from its gradient.
+
+    num: those that count; distinct: different ones; only: the one, where it is one, else -1; width:
+    classes that the model tells apart; is_one_each: one label a sample
+    are_given: they are the symbols that went in, place by place; are_next: those after these
+    """
+
+    num: int
+    distinct: int
+    only: int
+    width: int
+    is_one_each: bool
+    are_given: bool = False
+    are_next: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class LossGraph:
     """What the graph of a loss says.
 
@@ -176,7 +194,8 @@ class LossGraph:
     flat: a function on the way whose slope is 0 everywhere, such as "round"; "" where there is none
     orphans: layers' weights that nothing but this graph holds; past: of weights with few units, the
     weights that the loss reaches without them
-    is_maximised: it is a cross-entropy times a number below 0; is_mean: it is the mean of one of
+    is_maximised: it is a cross-entropy times a number below 0; is_repeated: one code was repeated
+    over places on the way; is_mean: it is the mean of one of
     torch's own losses, times nothing
     """
 
@@ -191,6 +210,7 @@ class LossGraph:
     orphans: int = 0
     past: tuple[tuple[str, frozenset[str]], ...] = ()
     is_maximised: bool = False
+    is_repeated: bool = False
     is_mean: bool = False
 
 
@@ -221,6 +241,9 @@ class StepFacts:
     is_training: the model's mode; are_alike: the model was given the same for every sample; "zero",
     "alike" or "": not so, or not known; resting: weights in groups of the optimizer whose rate is 0
     from the start on; is_number: the loss that was shown is a tensor without a history
+    labels: that were asked for; is_raised: the step makes these less likely; sees_ahead: places of
+    a sequence use later ones; dropped: the share of the scores that go into the loss that a dropout
+    set to 0; mixed: a layer that takes samples for steps of a sequence
     """
 
     number: int
@@ -239,6 +262,11 @@ class StepFacts:
     are_alike: Literal["", "zero", "alike"] = ""
     resting: frozenset[str] = frozenset()
     is_number: bool = False
+    labels: Labels | None = None
+    is_raised: bool = False
+    sees_ahead: bool = False
+    dropped: float = 0.0
+    mixed: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -260,7 +260,7 @@ def maximised(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
     adversary that is to be led astray.
     """
     loss = steps[0].loss if steps else None
-    if loss is None or not loss.is_maximised:
+    if loss is None or not (loss.is_maximised or (steps[0].is_raised and is_of_logs(steps[0]))):
         return
     nearest = min((depth for _, depth in loss.depth_of), default=0)
     head = {name for name, depth in loss.depth_of if depth == nearest}
@@ -271,6 +271,12 @@ def maximised(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
         )
         what = "take the negative logarithm: cross_entropy as it is, or -log_p[range(n), y].mean()"
         yield made("TW305", 1, 0.85, text, numbers={"loss": loss.value}, pairing=what)
+
+
+def is_of_logs(step: StepFacts) -> bool:
+    """Is there a log-softmax of the model's outputs?"""
+    links = step.loss.links if step.loss is not None else ()
+    return any(link.loss == "log_softmax" and link.before == "layer" for link in links)
 
 
 def masked(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:

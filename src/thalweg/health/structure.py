@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from thalweg.facts import Setup, StepFacts, Weight
+from thalweg.health.asked import dropped_scores, given_away, mixed_samples, one_class
 from thalweg.health.capacity import dropout, empty_inputs, few_directions, narrow
 from thalweg.health.holders import (
     drawn_and_frozen,
@@ -183,7 +184,11 @@ CHECKS: tuple[Check, ...] = (
     inputs,
     pairing,
     maximised,
+    dropped_scores,
     masked,
+    one_class,
+    given_away,
+    mixed_samples,
     wrong_mode,
     unmeasured_norms,
     cut,

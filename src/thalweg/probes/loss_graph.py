@@ -109,6 +109,7 @@ def read_loss(loss: Tensor, names: Mapping[int, str]) -> LossGraph:
         flat=next((kind.lower() for kind in FLAT if kind in kinds), ""),
         orphans=orphans(found.weights, names),
         is_maximised=is_maximised(loss.grad_fn, value),
+        is_repeated="Repeat" in kinds,
         past=past_few(loss.grad_fn, found.weights, names, FEW if is_of_classes(links) else 1),
         is_mean=getattr(loss.grad_fn, "_saved_reduction", 0) == 1,
     )

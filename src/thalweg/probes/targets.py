@@ -14,10 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thalweg.facts import Targets
+from thalweg.facts import Labels, Targets
 from thalweg.probes import logits
-from thalweg.probes.graph import below, shape_of
-from thalweg.probes.squared import Squared, squared
+from thalweg.probes.ahead import sees_ahead
+from thalweg.probes.answered import answers, labels_of
+from thalweg.probes.graph import PASSING, below, kind_of, shape_of
+from thalweg.probes.loss_graph import LOSSES, first_below, head_of
+from thalweg.probes.squared import Squared, kept, squared
 
 MOST_VALUES = 1_000_000
 WHOLE = 1e-3
@@ -25,6 +28,9 @@ WHOLE = 1e-3
 
 MOST_DISTINCT = 200
 """Whole numbers whose counts are kept."""
+
+FEWEST_DROPPED, BY_CHANCE = 32, 0.2
+"""Values by which a dropout is known, and how far the share of zeros may lie from its rate."""
 
 STEEP = 1e-3
 """The least slope of a unit through which a gradient is traced back."""
@@ -40,9 +46,11 @@ class _Loss:
 
 
 class Output:
-    """Keeps an output of the model, and its gradient, until `close`."""
+    """Keeps an output of the model, and its gradient, until `close`. symbols: what the model was
+    given, where that was whole numbers, (samples, places), and nothing else
+    """
 
-    def __init__(self, output: Tensor):
+    def __init__(self, output: Tensor, symbols: Tensor | None = None):
         self._node = output.grad_fn
         self._values = output.detach()
         self._version = output._version
@@ -52,6 +60,11 @@ class Output:
         self._handle: Any = output.register_hook(self._keep) if self._is_small else None
         self.is_finite = bool(torch.isfinite(self._values).all())
         self.differ = differ(self._values)
+        self.shape = tuple(output.shape)
+        self._symbols = symbols
+        self.sees_ahead = symbols is not None and sees_ahead(output, symbols.shape[1])
+        self._drop, self._dropped = dropout_behind(output)
+        self.dropped = 0.0
 
     @property
     def _is_small(self) -> bool:
@@ -64,6 +77,8 @@ class Output:
         """Is it a squared loss of this output, or one of yes or no?"""
         if loss.grad_fn is None:
             return
+        if self._drop is not None and takes(loss.grad_fn, self._drop):
+            self.dropped = self._dropped
         node = logits.node_of(loss.grad_fn, self._node)
         if node is not None:
             self._logits = node, float(loss.detach())
@@ -83,7 +98,18 @@ class Output:
         """Let go of the tensors."""
         if self._handle is not None:
             self._handle.remove()
-        self._node = self._gradient = self._logits = None
+        self._node = self._gradient = self._logits = self._drop = self._symbols = None
+
+    @torch.no_grad()
+    def asked(self) -> tuple[Labels | None, bool]:
+        """The classes that a cross-entropy asked for, and whether it made them less likely."""
+        gradient = self._gradient
+        if gradient is None or self._values._version != self._version or not self.is_finite:
+            return None, False
+        found = answers(self._values, gradient)
+        if found is None:
+            return None, False
+        return labels_of(found, self._symbols), found.is_raised
 
     @torch.no_grad()
     def targets(self) -> Targets | None:
@@ -114,6 +140,40 @@ class Output:
         first = described(found[0], known, self._values)
         is_same = bool(torch.allclose(found[0], found[-1], rtol=WHOLE, atol=WHOLE))
         return first if is_same or first.are_whole else None
+
+
+def dropout_behind(output: Tensor) -> tuple[Any, float]:
+    """The node of a dropout that made an output, and the share that it set to 0; before the
+    backward pass.
+
+    >>> x = torch.ones(20, 20, requires_grad=True) * 1.0
+    >>> node, share = dropout_behind(torch.nn.functional.dropout(x, 0.5).squeeze())
+    >>> node is not None, 0.3 < share < 0.7
+    (True, True)
+    >>> dropout_behind(x * 3)
+    (None, 0.0)
+    """
+    node = output.grad_fn
+    while node is not None and kind_of(node) in PASSING and kind_of(node) != "NativeDropout":
+        node = below(node)[0] if len(below(node)) == 1 else None
+    if node is not None and kind_of(node) == "NativeDropout":
+        return node, float(getattr(node, "_saved_p", 0.0))
+    factor = kept(node, "_saved_other") if node is not None and kind_of(node) == "Mul" else None
+    if factor is None or factor.numel() < FEWEST_DROPPED or len(below(node)) != 1:
+        return None, 0.0
+    share, most = float((factor == 0).float().mean()), float(factor.max())
+    is_two = bool(((factor == 0) | (factor == most)).all())
+    is_scaled = 0 < share < 1 and most > 1 and abs(share - (1 - 1 / most)) < BY_CHANCE
+    return (node, share) if is_two and is_scaled else (None, 0.0)
+
+
+def takes(loss: Any, dropped: Any) -> bool:
+    """Does a loss take what a dropout gave, with no layer between the two?"""
+    kinds = (*LOSSES, "LogSoftmax")
+    written = squared(loss)
+    if written is not None and first_below(written.difference)[0] is dropped:
+        return True
+    return any(first_below(node)[0] is dropped for node in head_of(loss) if kind_of(node) in kinds)
 
 
 def through(unit: str, values: Tensor) -> tuple[Tensor, Tensor]:
