@@ -16,7 +16,8 @@ class Weight:
 
     module, kind: the module that holds it and that one's class; inputs, units: of its matrix, 0
     where it is none, and of a table no inputs
-    gain: its variance x inputs, about 0.3 to 2 for a usual initialisation; is_held: by the
+    gain: its variance x inputs, about 0.3 to 2 for a usual initialisation, 1 where there is no
+    such; is_held: by the
     optimizers that are watched; is_held_elsewhere: by another one
     is_fresh: its values look as just drawn, from sharp bounds or a normal curve, and no other
     weight of the model is a copy of it
@@ -110,7 +111,8 @@ class Columns:
     """What goes into the first layer, by column (or channel).
 
     largest, smallest: root mean squares of the columns, constant ones left out, and their places;
-    off_centre: the largest |mean| / standard deviation, and its place; row_norm: the median over
+    off_centre: the largest |mean| / standard deviation, and its place; least_off_centre: the least;
+    row_norm: the median over
     samples; num_nonfinite: values
     num_apart: columns that vary, those of next to no size left out; directions: 1 or 2 where all
     of these are multiples of so many, up to a shift, 0 where they are not
@@ -129,6 +131,7 @@ class Columns:
     num_nonfinite: int
     num_apart: int = 0
     directions: int = 0
+    least_off_centre: float = 0.0
     is_given: bool = True
 
 

@@ -28,8 +28,7 @@ CAUSAL = (
     "(nn.Transformer.generate_square_subsequent_mask); a recurrent layer must not be bidirectional"
 )
 ORDER = (
-    "say batch_first=True where the first dimension is the samples', or give it "
-    "x.transpose(0, 1)"
+    "say batch_first=True where the first dimension is the samples', or give it x.transpose(0, 1)"
 )
 
 

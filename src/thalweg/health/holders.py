@@ -19,8 +19,9 @@ REBUILT = (
     "model that is replaced, copied or given a new head has new parameters"
 )
 REGISTER = (
-    "keep the layers in nn.ModuleList, nn.ModuleDict or nn.ParameterList instead of a plain list "
-    "or dictionary, then build the optimizer"
+    "keep layers as attributes, or in nn.ModuleList, nn.ModuleDict or nn.ParameterList instead of "
+    "a plain list, dictionary or function, and wrap a tensor last, as nn.Parameter(2 * values); "
+    "then build the optimizer"
 )
 RATE = (
     "set a rate above 0; where a schedule begins at 0, step it once a step, so that its warm-up "

@@ -47,7 +47,7 @@ def sees_ahead(output: Tensor, places: int) -> bool:
 
 
 def is_open(node: Any, places: int) -> bool:
-    """Is it torch's own attention, of these places to each other, with no mask before later ones?"""
+    """Is it torch's attention, of these places to each other, with no mask before later ones?"""
     query, key = kept(node, "_saved_query"), kept(node, "_saved_key")
     if query is None or key is None or getattr(node, "_saved_is_causal", True):
         return False

@@ -77,6 +77,7 @@ def columns_of(name: str, module: nn.Module, x: Tensor, *, is_given: bool = True
         num_nonfinite=0,
         num_apart=num_apart,
         directions=directions,
+        least_off_centre=float(centres.min()),
         is_given=is_given,
     )
 

@@ -1,19 +1,28 @@
-"""Weights that a model uses and does not own: in plain lists, dictionaries and attributes."""
+"""Weights that a model uses and does not own: in lists, dictionaries, attributes and functions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
+from types import CellType, FunctionType
 from typing import Any
 
 from torch import Tensor, nn
+
+from thalweg.probes.graph import LAYERS, below, kind_of
 
 MOST_ITEMS = 256
 """Items of a container that are looked at."""
 
 DEPTH = 3
 """Containers and plain objects within each other."""
+
+MOST_NODES = 8
+"""Of the graph of a tensor that is to be a parameter."""
+
+EMPTY = CellType()
 
 OWN = {"_parameters", "_buffers", "_modules", "__dict__"}
 
@@ -61,6 +70,8 @@ def _inside(value: Any, depth: int, seen: set[int]) -> Iterator[Any]:
     elif isinstance(value, Tensor):
         if value.requires_grad and (value.is_leaf or _is_moved(value)):
             yield value
+        elif value.requires_grad:
+            yield from _parameters_of(value)
     elif depth > 0 and id(value) not in seen:
         seen.add(id(value))
         for item in _items(value):
@@ -73,11 +84,33 @@ def _is_moved(tensor: Tensor) -> bool:
     return node is not None and node.name().startswith(("ToCopy", "CopyBackwards"))
 
 
+def _parameters_of(tensor: Tensor) -> Iterator[Tensor]:
+    """Of a tensor computed from parameters when the model was made, such as nn.Parameter(...) * 2:
+    these. Of what layers gave there are none.
+    """
+    waiting, found = [tensor.grad_fn], []
+    for _ in range(MOST_NODES):
+        node = waiting.pop() if waiting else None
+        if node is None:
+            break
+        if kind_of(node) in LAYERS:
+            return
+        leaf = getattr(node, "variable", None)
+        found += [] if leaf is None else [leaf]
+        waiting += below(node)
+    if not waiting and all(isinstance(each, nn.Parameter) for each in found):
+        yield from found
+
+
 def _items(value: Any) -> list[Any]:
     if isinstance(value, list | tuple | set):
         return list(islice(value, MOST_ITEMS))
     if isinstance(value, dict):  # another mapping may read from a disk
         return list(islice(value.values(), MOST_ITEMS))
+    if isinstance(value, FunctionType):
+        return [cell.cell_contents for cell in value.__closure__ or () if cell != EMPTY]
+    if isinstance(value, partial):
+        return [value.func, *value.args, *value.keywords.values()]
     is_plain = hasattr(value, "__dict__") and not isinstance(value, type) and not callable(value)
     home = type(value).__module__.partition(".")[0]
     return list(vars(value).values())[:MOST_ITEMS] if is_plain and home != "torch" else []

@@ -151,7 +151,8 @@ def weight_of(
     begun = "" if values is None else initial(values)
     is_turned = is_turn(p, module)
     is_known = inputs > 0 or is_table(p, module) or is_turned
-    width = p.shape[1] if is_turned else inputs
+    is_bare = p.ndim == 2 and type(module).__module__.partition(".")[0] != "torch"
+    width = p.shape[1] if is_turned else (p.shape[0] if is_bare else inputs)
     return Weight(
         name=name,
         module=module_name,
@@ -164,7 +165,7 @@ def weight_of(
         units=units,
         initial=begun if is_known or begun == "zero" else "",
         gain=gain(values, width) if values is not None and width else 1.0,
-        is_fresh=values is not None and inputs > 0 and is_fresh(values, inputs),
+        is_fresh=values is not None and (inputs > 0 or is_bare) and is_fresh(values, inputs),
     )
 
 

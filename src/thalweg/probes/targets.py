@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from thalweg.facts import Labels, Targets
-from thalweg.probes import logits
+from thalweg.probes import logits, margins
 from thalweg.probes.ahead import sees_ahead
 from thalweg.probes.answered import answers, labels_of
 from thalweg.probes.graph import PASSING, below, kind_of, shape_of
@@ -57,6 +57,7 @@ class Output:
         self._gradient: Tensor | None = None
         self._loss: _Loss | None = None
         self._logits: tuple[Any, float] | None = None
+        self._margin: Any = None
         self._handle: Any = output.register_hook(self._keep) if self._is_small else None
         self.is_finite = bool(torch.isfinite(self._values).all())
         self.differ = differ(self._values)
@@ -82,6 +83,7 @@ class Output:
         node = logits.node_of(loss.grad_fn, self._node)
         if node is not None:
             self._logits = node, float(loss.detach())
+        self._margin = margins.node_of(loss.grad_fn, self._node)
         found = squared(loss.grad_fn)
         if found is None or not self._is_whole(found):
             return
@@ -98,7 +100,8 @@ class Output:
         """Let go of the tensors."""
         if self._handle is not None:
             self._handle.remove()
-        self._node = self._gradient = self._logits = self._drop = self._symbols = None
+        self._node = self._gradient = self._logits = self._margin = None
+        self._drop = self._symbols = None
 
     @torch.no_grad()
     def asked(self) -> tuple[Labels | None, bool]:
@@ -114,14 +117,25 @@ class Output:
     @torch.no_grad()
     def targets(self) -> Targets | None:
         """None where the loss is neither of this output, or the gradient was not seen."""
-        is_changed = self._values._version != self._version
-        if self._logits is not None and self.is_finite and not is_changed:
+        if self._values._version != self._version or not self.is_finite:
+            return None
+        return self._of_labels() or self._of_distance()
+
+    def _of_labels(self) -> Targets | None:
+        """Of a loss of yes or no."""
+        gradient = self._gradient
+        found, known = None, torch.ones_like(self._values, dtype=torch.bool)
+        if self._logits is not None:
             node, value = self._logits
-            found = logits.targets(node, self._values, self._gradient, value)
-            everywhere = torch.ones_like(self._values, dtype=torch.bool)
-            return None if found is None else described(found, everywhere, self._values)
+            found = logits.targets(node, self._values, gradient, value)
+        elif self._margin is not None and gradient is not None:
+            found, known = margins.labels(self._margin, self._values, gradient)
+        is_any = found is not None and bool(known.any())
+        return described(found, known, self._values) if is_any and found is not None else None
+
+    def _of_distance(self) -> Targets | None:
         loss, gradient = self._loss, self._gradient
-        if loss is None or is_changed or not self.is_finite:
+        if loss is None:
             return None
         given, slope = through(loss.unit, self._values.double())
         of = loss.of
