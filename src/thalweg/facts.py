@@ -16,9 +16,8 @@ class Weight:
 
     module, kind: the module that holds it and that one's class; inputs, units: of its matrix, 0
     where it is none, and of a table no inputs
-    gain: its variance x inputs, about 0.3 to 2 for a usual initialisation, 1 where there is no
-    such; is_held: by the
-    optimizers that are watched; is_held_elsewhere: by another one
+    gain: its variance x inputs, about 0.3 to 2 for a usual initialisation, 1 where it has none
+    is_held: by the optimizers that are watched; is_held_elsewhere: by another one
     is_fresh: its values look as just drawn, from sharp bounds or a normal curve, and no other
     weight of the model is a copy of it
     """
@@ -43,6 +42,7 @@ class Outsider:
     """Weights that work beside the model: a module or tensor that sits in a plain attribute.
 
     where: the attribute; size: of its trainable weights; is_held: by some optimizer
+    is_in_function: the attribute is a function that uses it
     has_gradient: a backward pass reached it; ran: its forward was called in the first step
     """
 
@@ -51,6 +51,7 @@ class Outsider:
     is_held: bool
     has_gradient: bool = False
     ran: bool = False
+    is_in_function: bool = False
 
 
 @dataclass(frozen=True, slots=True)

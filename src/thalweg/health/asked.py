@@ -8,12 +8,13 @@ from thalweg.facts import Setup, StepFacts
 from thalweg.health.made import made, short
 from thalweg.types import Finding
 
-FEWEST_LABELS, MANY_LABELS = 16, 200
-"""Labels of a batch from which it is odd that all are one class, and of two batches where a class
-may well be rare.
-"""
+FEWEST_LABELS = 16
+"""Labels of a batch from which it is odd that all are one class."""
 
-FEWEST_CLASSES = 3
+MANY_LABELS, MOST_LABELS, FEWEST_CLASSES = 60, 200, 3
+"""Labels of two batches, all of the same class, from which that is odd where there are three
+classes or more, and where there are two: other classes are then rarer than 3 in so many.
+"""
 
 SHUFFLE = (
     "shuffle the samples; where all labels of the data are this class, look how they are made: a "
@@ -46,11 +47,11 @@ def one_class(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
         text = f"all {first.num} labels of the first batch are class {first.only}, all "
         text += f"{second.num} of the second class {second.only}: the samples are sorted"
         yield made("TW206", 1, 0.9, text, numbers=numbers)
-    elif first.width >= FEWEST_CLASSES or num >= MANY_LABELS:
+    elif num >= (MANY_LABELS if first.width >= FEWEST_CLASSES else MOST_LABELS):
         text = f"all {num} labels of the first two batches are class {first.only}, of "
-        text += f"{first.width} that the model tells apart: the samples are sorted, or the labels "
-        text += "are not what they should be"
-        yield made("TW206", 1, 0.75, text, numbers=numbers, severity="warn", remedy=SHUFFLE)
+        text += f"{first.width} that the model tells apart: the samples are sorted, the labels are "
+        text += f"not what they should be, or the other classes are rarer than 3 in {num}"
+        yield made("TW206", 1, 0.7, text, numbers=numbers, severity="warn", remedy=SHUFFLE)
 
 
 def is_of_layer(step: StepFacts) -> bool:
@@ -65,12 +66,12 @@ def given_away(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
     """The symbol to be found is the one that went in, or stands in sight."""
     step = steps[0] if steps else None
     labels = step.labels if step is not None else None
-    if step is None or labels is None:
+    if step is None or labels is None or step.loss is None:
         return
     numbers = {"labels": labels.num}
     tables = {weight.module for weight in setup.weights if weight.kind == "Embedding"}
     is_once = all(ran.times == 1 for ran in step.ran if ran.module in tables)
-    if labels.are_given and is_once and not (step.loss and step.loss.is_repeated):
+    if labels.are_given and is_once and not step.loss.is_repeated:
         text = f"each of the {labels.num:,} labels that count is the symbol that the model was "
         text += "given at that very place: there is nothing to be foretold"
         yield made("TW205", 1, 0.75, text, numbers=numbers, severity="warn", remedy=SHIFT)

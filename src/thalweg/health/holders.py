@@ -265,7 +265,7 @@ def unregistered(setup: Setup, steps: Steps) -> Iterator[Finding]:
         if not outsider.is_held:
             text = f"'{where}' ({size}) is used and not registered, so no optimizer holds it"
             yield made("TW307", 1, 0.93, text, numbers=numbers, remedy=REGISTER)
-        else:
+        elif not outsider.is_in_function:
             text = (
                 f"'{where}' ({size}) is trained and not registered: state_dict() and .to() leave it"
             )

@@ -29,11 +29,14 @@ OWN = {"_parameters", "_buffers", "_modules", "__dict__"}
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What sits beside the model. where: the attribute; module: None for a bare tensor"""
+    """What sits beside the model. where: the attribute; module: None for a bare tensor
+    is_in_function: the attribute is a function that uses it
+    """
 
     where: str
     module: nn.Module | None
     parameters: tuple[Tensor, ...]
+    is_in_function: bool = False
 
 
 def find_outsiders(model: nn.Module) -> list[Found]:
@@ -50,16 +53,19 @@ def find_outsiders(model: nn.Module) -> list[Found]:
     own = {id(p) for p in model.parameters()}
     known = {id(m) for m in model.modules()} | own
     found: dict[str, list[Any]] = {}
+    functions: set[str] = set()
     for name, module in model.named_modules():
         for key, value in vars(module).items():
             if key in OWN or key.startswith("_forward") or key.startswith("_backward"):
                 continue
             where = f"{name}.{key}" if name else key
+            if isinstance(value, FunctionType | partial):
+                functions.add(where)
             for item in _inside(value, DEPTH, set()):
                 if id(item) not in known:
                     known.add(id(item))
                     found.setdefault(where, []).append(item)
-    joined = (_joined(where, items, own) for where, items in found.items())
+    joined = (_joined(where, items, own, where in functions) for where, items in found.items())
     return [each for each in joined if each.parameters]
 
 
@@ -116,10 +122,10 @@ def _items(value: Any) -> list[Any]:
     return list(vars(value).values())[:MOST_ITEMS] if is_plain and home != "torch" else []
 
 
-def _joined(where: str, items: list[Any], own: set[int]) -> Found:
+def _joined(where: str, items: list[Any], own: set[int], is_in_function: bool) -> Found:
     """What was found in one place. own: weights that the model has all the same"""
     modules = [item for item in items if isinstance(item, nn.Module)]
     parameters = [p for m in modules for p in m.parameters() if p.requires_grad]
     parameters += [item for item in items if isinstance(item, Tensor)]
     others = tuple(p for p in parameters if id(p) not in own)
-    return Found(where, modules[0] if modules else None, others)
+    return Found(where, modules[0] if modules else None, others, is_in_function)

@@ -109,7 +109,7 @@ def outsider_of(found: Found, held: dict[int, Tensor]) -> Outsider:
     """What sits beside the model, before anything ran."""
     size = sum(p.numel() for p in found.parameters)
     is_held = any(id(p) in held for p in found.parameters)
-    return Outsider(found.where, size, is_held)
+    return Outsider(found.where, size, is_held, is_in_function=found.is_in_function)
 
 
 def sensitive(model: nn.Module) -> Iterator[str]:
