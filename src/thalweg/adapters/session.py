@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from thalweg.errors import UsageError
 from thalweg.health.diagnosis import diagnose
-from thalweg.health.explained import unexplained
+from thalweg.health.effects import unexplained
 from thalweg.jobs.results import verdict_object
 from thalweg.loop.alerts import Alert, plain
 from thalweg.loop.beside import Beside
