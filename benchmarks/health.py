@@ -27,7 +27,7 @@ from benchmarks.healthbench.monitored import first_findings
 from benchmarks.healthbench.store import load
 from benchmarks.healthbench.written import FORMATS, as_written, is_visible
 from thalweg.health.diagnosis import OWN_FAULT, diagnose, so_far
-from thalweg.health.explained import unexplained
+from thalweg.health.effects import unexplained
 from thalweg.record.foreign.log import Log, Series
 from thalweg.types import Verdict
 

@@ -222,6 +222,13 @@ LANGUAGE = {"num_classes": 64}
 HEAVY = {"num_classes": 10, "optimizer": "sgd", "lr": 0.03, "weight_decay": 0.2}
 HALF = {"precision": "bf16-weights", "num_classes": 10}
 
+
+def margins() -> Log:
+    """A margin loss: what is kept apart costs nothing, and more and more is."""
+    cost = np.random.default_rng(8).normal(size=STEPS) + falling(3.0, 0.2)
+    return log_of(loss=np.maximum(0.0, cost))
+
+
 MORE_HEALTHY: dict[str, Callable[[], Log]] = {
     "a sound classifier": classifier,
     "one that smooths its labels": lambda: classifier(train=0.4, validation=0.36, right=0.97),
@@ -263,6 +270,7 @@ MORE_HEALTHY: dict[str, Callable[[], Log]] = {
     "learnt before it was evaluated": learnt_before_evaluation,
     "a checkpoint's state": of_a_checkpoint,
     "few evaluations": seldom_measured,
+    "a margin loss": margins,
     "a validation loss alone that rises": lambda: log_of(
         validation_loss=evaluations(falling(0.44, 0.36) + 0.03 * np.arange(STEPS) / STEPS)
     ),

@@ -247,7 +247,7 @@ def test_a_run_of_ours_is_read(run, capsys):
     found = json.loads(out)
     assert found["source"]["tool"] == "thalweg"
     assert [each["code"] for each in found["verdict"]["findings"]][:1] == ["TW102"]
-    assert "--lr 1e-05" in found["verdict"]["findings"][0]["advice"]
+    assert "--lr 5e-05" in found["verdict"]["findings"][0]["advice"]
     assert code == 3
 
 
@@ -277,12 +277,35 @@ def test_what_a_try_says_to_go_on_with_is_better(run, tmp_path, capsys):
     copied = tmp_path / "slow"
     shutil.copytree(run, copied)
     _, out, _ = said(capsys, copied, "--try", "--try-steps", 40)
-    command = out[out.index("thalweg resume RUN") :].splitlines()[0]
+    command = out[out.index("thalweg resume ") :].splitlines()[0]
     assert "--set 'schedule=constant(300) >> wsd(decay=0.5)'" in command
-    words = [str(copied) if word == "RUN" else word for word in shlex.split(command)[1:]]
-    assert main([*words, "--out", str(tmp_path), "--name", "child", "--quiet"]) == 0
+    assert (
+        main([*shlex.split(command)[1:], "--out", str(tmp_path), "--name", "child", "--quiet"]) == 0
+    )
     before, after = (
         read(path).evaluations[-1].values["loss"] for path in (copied, tmp_path / "child")
+    )
+    assert after < 0.5 * before
+
+
+def test_a_run_that_a_huge_rate_has_spoilt_is_begun_anew(run, tmp_path, capsys):
+    fit = ["fit", "--config", str(run / "run.toml"), "--out", str(tmp_path), "--quiet"]
+    assert main([*fit, "--lr", "30", "--guard", "off", "--ema", "0", "--name", "spoilt"]) == 0
+    capsys.readouterr()
+    spoilt = tmp_path / "spoilt"
+    _, out, _ = said(capsys, spoilt, "--try", "--json")
+    found = json.loads(out)
+    assert "TW101" in {each["code"] for each in found["verdict"]["findings"]}
+    assert (found["trials"]["from_step"], found["tries"]["from_step"]) == (0, 0)
+    assert "hardly better than fresh ones" in found["tries"]["begins_anew"]
+    assert found["tries"]["go_on"].keys() == {"lr"}
+
+    _, out, _ = said(capsys, spoilt, "--try")
+    command = out[out.index("thalweg fit --config") :].splitlines()[0]
+    words = [*shlex.split(command)[1:], "--out", str(tmp_path), "--name", "anew", "--quiet"]
+    assert main(words) == 0
+    before, after = (
+        read(tmp_path / name).evaluations[-1].values["loss"] for name in ("spoilt", "anew")
     )
     assert after < 0.5 * before
 

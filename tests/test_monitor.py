@@ -272,7 +272,8 @@ def test_the_columns():
     assert log.series["validation_accuracy"].steps.tolist() == [20]
     assert len(log.series["seconds"]) == 20
     assert log.rows == 20
-    assert log.settings == {"optimizer": "adam", "lr": 1e-3, "weight_decay": 0}
+    known = {"optimizer": "adam", "lr": 1e-3, "weight_decay": 0, "num_classes": 4}
+    assert log.settings == known
     assert 0 <= log.series["dead:2"].values[0] <= 1
     assert log.series["gradient_norm:0.weight"].values[0] > 0
     assert log.series["update_norm:0.weight"].values[0] > 0
@@ -331,13 +332,26 @@ def test_the_curves_join_in(monkeypatch):
         seen.append(log)
         return Verdict("diverging", "it grows", (found,), ("leakage",))
 
-    monkeypatch.setattr(monitors, "so_far", diagnose)
+    monkeypatch.setattr(monitors, "diagnose", diagnose)
     monkeypatch.setattr(later, "so_far", diagnose)
     monitor, _ = run(mlp(), share=1.0)
     assert monitor.findings == [found]
     assert monitor.verdict().state == "diverging"
     assert monitor.verdict().not_checkable == ("leakage",)
     assert seen[0].series["loss"].name == "loss"
+    assert monitor.verdict().sentence == "it grows"
+
+
+def test_the_number_of_classes_is_read_from_the_loss():
+    monitor, _ = run(mlp())
+    assert monitor.log.settings["num_classes"] == 4
+
+    def halved(model, x, y):
+        return 0.5 * cross_entropy(model, x, y)
+
+    monitor, _ = run(mlp(), loss_of=halved)
+    assert "num_classes" not in monitor.log.settings
+    assert not any("by thalweg.monitor" in each for each in monitor.verdict().not_checkable)
 
 
 def test_evaluation_mode_left_on_later():

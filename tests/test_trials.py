@@ -54,6 +54,7 @@ FAULTS = {
     ),
     "rate too low": (lambda: Loop(optimizer=slow(1e-3)).steps(250), "rates", "TW102"),
     "rate too high": (lambda: Loop(optimizer=slow(3.0)), "rates", "TW101"),
+    "rate far too high": (lambda: Loop(optimizer=slow(100.0)), "overfit", "TW101"),
     "softmax before the loss": (lambda: Loop(softmax).steps(600), "overfit", "TW305"),
     "dead units": (lambda: Loop(dead).steps(300), "overfit", "TW301"),
     "a cut graph": (lambda: Loop(Cut).steps(300), "overfit", "TW309"),

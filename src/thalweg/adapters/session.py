@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from thalweg.errors import UsageError
 from thalweg.health.diagnosis import diagnose
-from thalweg.health.explained import unexplained
+from thalweg.health.effects import unexplained
 from thalweg.jobs.results import verdict_object
 from thalweg.loop.alerts import Alert, plain
 from thalweg.loop.beside import Beside
@@ -204,8 +204,9 @@ class Session:
         """Of the structure, and of the curves of the whole record, earlier attempts included."""
         if self._monitor is None or self._record is None:
             return Verdict("unknown", "the first process looks, and this is another one")
-        log = _joined(as_log(self._record.history(), str(self._wanted.folder)), self._monitor.log)
-        log.settings, log.tool = self._loop.settings, self._loop.tool
+        own = self._monitor.log
+        log = _joined(as_log(self._record.history(), str(self._wanted.folder)), own)
+        log.settings, log.tool = {**own.settings, **self._loop.settings}, self._loop.tool
         read, mine = diagnose(log), self._structural()
         words = [str(each.evidence["what"]) for each in mine]
         sentence = "; ".join(filter(None, (*words, read.sentence)))

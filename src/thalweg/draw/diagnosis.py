@@ -35,7 +35,7 @@ def as_text(said: Mapping[str, Any]) -> str:
     if "trials" in said:
         lines += ["", *_trials(said["trials"], {each["code"] for each in verdict["findings"]})]
     if "tries" in said:
-        lines += ["", *_tries(said["tries"])]
+        lines += ["", *_tries(said["tries"], source["path"])]
     notes = [f"note: {note}" for note in source["notes"]]
     lines += ["", *(line for note in notes for line in _folded(note, "  "))] if notes else []
     if verdict["not_checkable"]:
@@ -114,10 +114,12 @@ _SIDES = (
 )
 
 
-def _tries(said: Mapping[str, Any]) -> list[str]:
+def _tries(said: Mapping[str, Any], run: str) -> list[str]:
     """What each change did, the best first."""
     where = f"{said['steps']:,} steps each from step {said['from_step']:,}"
-    lines = [f"changes tried, {where}, in which the rate falls to 0:"]
+    lines = _folded(said["begins_anew"], "") if said["begins_anew"] else []
+    lines += [f"changes tried, {where}, in which the rate falls to 0:"]
+    width = max(32, *(len(row["change"]) for row in said["tries"]))
     for row in said["tries"]:
         loss = row.get("validation_loss")
         if loss is None:
@@ -125,21 +127,21 @@ def _tries(said: Mapping[str, Any]) -> list[str]:
             continue
         gain = row["better_by"]
         beside = "" if not row["settings"] or gain is None else f"  ({-100 * gain:+.1f}%)"
-        lines.append(f"   {row['change']:<32} validation loss {loss:.4g}{beside}")
-    return [*lines, *_go_on(said)]
+        lines.append(f"   {row['change']:<{width}} validation loss {loss:.4g}{beside}")
+    return [*lines, *_go_on(said, run)]
 
 
-def _go_on(said: Mapping[str, Any]) -> list[str]:
+def _go_on(said: Mapping[str, Any], run: str) -> list[str]:
     """How to go on with the best change."""
-    begin, rows = said["from_step"], said["go_on"].items()
+    begin, rows, run = said["from_step"], said["go_on"].items(), shlex.quote(run)
     if said["tries"][0]["change"] == "as it was":
         return ["   nothing that was tried is better than the run as it was"]
     if begin:
         settings = [f"--set {shlex.quote(f'{name}={value}')}" for name, value in rows]
-        command = f"thalweg resume RUN --from-step {begin} {' '.join(settings)}"
+        command = f"thalweg resume {run} --from-step {begin} {' '.join(settings)}"
     else:
         settings = [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in rows]
-        command = f"thalweg fit, as before, with {' '.join(settings)}"
+        command = f"thalweg fit --config {run}/run.toml {' '.join(settings)}"
     return ["   to go on with the first:", f"      {command}"]
 
 

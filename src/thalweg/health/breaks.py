@@ -9,7 +9,7 @@ import numpy as np
 
 from thalweg.health.curve import MAD, Curve, noise_of
 from thalweg.health.rates import raised, rate_rose
-from thalweg.health.view import Suspicion, View, number
+from thalweg.health.view import FEW, Suspicion, View, number
 from thalweg.record.foreign.log import LOSS, NORM, VALIDATION
 
 IN_A_ROW = 3
@@ -34,6 +34,9 @@ TAIL = 1.5
 
 SAME = 0.03
 """Jumps that lie so near, as a share of the run, are one, which both losses tell."""
+
+NOT_ONE = 8
+"""Samples of a batch below which a row that stands out tells of a sample, not of the weights."""
 
 MOST_MEASURED = 1_000
 """Values of a validation loss beyond which it is measured on batches, as the other is."""
@@ -120,7 +123,9 @@ def _before(view: View, since: float) -> str:
 def divergence(view: View) -> Suspicion | None:
     """The loss rises and stays up: what was learnt is lost again, or it never fell."""
     curve = view.loss if view.loss is not None else view.validation
-    return None if curve is None or len(curve) < 5 else _diverged(view, curve)
+    is_early = not view.is_over and view.log.unit == "step"
+    least = FEW if is_early else 5  # a run that goes on will show more
+    return None if curve is None or len(curve) < least else _diverged(view, curve)
 
 
 def _diverged(view: View, curve: Curve) -> Suspicion | None:
@@ -250,7 +255,9 @@ def _sure_of(found: Sequence[Spike], does_harm: bool) -> float:
 def _spikes(view: View) -> list[Spike]:
     """Those of either loss that no higher rate has made."""
     found: list[Spike] = []
-    for each in (*spikes_of(view.loss), *spikes_of(view.validation), *bumps_of(view.validation)):
+    of_samples = view.loss is not None and (view.number("batch_size") or NOT_ONE) < NOT_ONE
+    own = spikes_of(view.loss, lasting=of_samples)
+    for each in (*own, *spikes_of(view.validation), *bumps_of(view.validation)):
         is_known = any(abs(each.step - other.step) <= SAME * view.end for other in found)
         if not is_known and not rate_rose(view, each.step):
             found.append(each)  # seen in both losses, it is one
@@ -282,13 +289,13 @@ def bumps_of(curve: Curve | None) -> list[Spike]:
     return found
 
 
-def spikes_of(curve: Curve | None) -> list[Spike]:
+def spikes_of(curve: Curve | None, *, lasting: bool = False) -> list[Spike]:
     """Each jump that came down again, by most of its height at the least: among the rows, and for
-    one that lasts among the medians of many.
+    one that lasts among the medians of many. lasting: the latter only
     """
     if curve is None:
         return []
-    found = _jumps(curve, curve.raw_t, curve.raw_v)
+    found = [] if lasting else _jumps(curve, curve.raw_t, curve.raw_v)
     if len(curve) == len(curve.raw_v) or found:
         return found
     return _jumps(curve, curve.t, curve.v)

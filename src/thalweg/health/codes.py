@@ -124,8 +124,7 @@ CODES = {
             "overfitting",
             "overfitting",
             "act",
-            "keep the weights of {best}; stop early; then {more_decay}, dropout, augmentation or "
-            "more data",
+            "{keep_best} {more_decay}, dropout, augmentation or more data",
             _BOTH,
         ),
         Code(
@@ -142,7 +141,8 @@ CODES = {
             "labels that do not fit their inputs",
             "act",
             "look at the samples with the largest losses; check that the file's rows and labels "
-            "were not shuffled apart",
+            "were not shuffled apart; where they belong together, there are too few samples for "
+            "what is learnt: fewer inputs, a smaller model, or more data",
             _BOTH,
         ),
         Code(
@@ -159,7 +159,7 @@ CODES = {
             "leakage",
             "leakage between splits",
             "act",
-            "split by group or by time, and remove rows that stand in both parts",
+            "{no_leak}",
             _CLASSES,
         ),
         Code(

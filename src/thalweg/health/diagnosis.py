@@ -88,7 +88,9 @@ HIDES = {
     "bad_initialisation": {"lr_too_low", "plateau", "stuck_at_chance"},
     "batch_too_small": {"spikes"},
     "schedule_fault": {"plateau", "underfitting"},
-    "weight_decay_too_strong": {"underfitting", "label_noise", "divergence", "stuck_at_chance"},
+    "weight_decay_too_strong": {
+        *("underfitting", "label_noise", "divergence", "stuck_at_chance", "plateau"),
+    },
     "underfitting": {"plateau"},
     "label_noise": {"divergence", "plateau", "underfitting", "unshuffled"},
     "stuck_at_chance": {
@@ -177,11 +179,11 @@ def finding_of(view: View, each: Suspicion) -> Finding:
         since_step=round(each.since),
         confidence=round(each.confidence, 2),
         evidence={"says": each.says, **each.evidence},
-        advice=advice(row, _run(view), **each.gaps),
+        advice=advice(row, _run(view, each), **each.gaps),
     )
 
 
-def _run(view: View) -> Run:
+def _run(view: View, each: Suspicion) -> Run:
     """What advice hangs on."""
     best = "the best evaluation"
     curve = view.validation or view.loss
@@ -190,6 +192,7 @@ def _run(view: View) -> Run:
     settings = dict(view.log.settings)
     if "lr" not in settings and view.lr is not None:
         settings["lr"] = float(view.lr.values.max())
+    settings["update_ratio"] = each.evidence.get("update_ratio")
     return Run(view.log.tool, settings, best, _checkpoint(view))
 
 
@@ -218,7 +221,8 @@ def not_checkable(view: View) -> list[str]:
 def missing(view: View, row: Code) -> str:
     """What the log lacks for this check, in words; empty where it has it."""
     if not row.needs:
-        return "" if view.log.facts else "only with the model at hand, by thalweg.monitor"
+        was_watched = view.log.facts or view.log.format == "monitor"
+        return "" if was_watched else "only with the model at hand, by thalweg.monitor"
     return "" if _HAS[row.needs](view) else f"no {row.needs} in the log"
 
 

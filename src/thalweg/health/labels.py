@@ -31,6 +31,9 @@ before it is asked how sure it is.
 OVERSHOOT = 4.0
 """Other data lift the loss to its new level at once; a jump so far beyond it is a spike."""
 
+STRAYS = 0.2
+"""Of the rows beside a change of data, at most this share lies on the wrong side of it."""
+
 FOLLOWS = 0.75
 """A validation loss that rises by this share of what the training loss does rises with it."""
 
@@ -39,6 +42,9 @@ LEARNT = 0.7
 
 EARLY = 0.5
 """An evaluation is early where less than this share of what training gains was gained before."""
+
+NEAR_ZERO = 0.3
+"""A loss that is often below this share of what it mostly is can come down to zero by itself."""
 
 GIVEN = 0.0025
 """A validation loss below this share of chance is too good to be true."""
@@ -120,7 +126,10 @@ def _data_changed(view: View) -> Suspicion | None:
     is_sudden = float(np.median(v[i : i + 3])) > low + 0.7 * (high - low)
     stays = curve.last > low + 0.4 * (high - low)
     is_spike = float(v[i : i + 3].max()) > OVERSHOOT * high
-    if not is_clear or high < 1.5 * low or not is_sudden or not stays or is_spike:
+    middle = (low + high) / 2
+    # where both levels were there all along, some batches hold a rare class
+    is_new = max((before > middle).mean(), (after < middle).mean()) <= STRAYS
+    if not is_clear or high < 1.5 * low or not is_sudden or not stays or is_spike or not is_new:
         return None
     if rate_rose(view, float(t[i])) or _norm_exploded(view, float(t[i]), width):
         return None
@@ -277,6 +286,8 @@ def _zeros(view: View, role: str, name: str) -> Suspicion | None:
     if level <= 0 or np.quantile(around, 0.1) < 0.05 * level or is_zero[-8:].all():
         return None  # it has come down to zero, which some losses can
     is_known = view.chance is not None
+    if not is_known and np.quantile(values[others], 0.05) < NEAR_ZERO * level:
+        return None  # other rows come near it, as those of a margin loss do
     return Suspicion(
         "all_masked",
         float(series.steps[at[0]]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from thalweg.health.curve import Curve, noise_of
-from thalweg.health.view import GUESS, Suspicion, View, number
+from thalweg.health.view import FEW, GUESS, Suspicion, View, number
 from thalweg.record.foreign.log import LOSS, VALIDATION
 
 UPDATE_LOW, UPDATE_HIGH = 1e-4, 8e-3
@@ -59,11 +59,11 @@ RESTLESS = 0.08
 def lr_too_high(view: View) -> Suspicion | None:
     """Steps that are too long: they throw the loss far up at first, or keep it from settling."""
     curve = view.validation if view.validation is not None else view.loss
-    if curve is None or len(curve) < 12:
-        return None
-    found = raised(view) or _thrown_up(view, curve)
-    if found is not None or not (view.has_run(0.9) or len(curve) >= MANY):
-        return found  # a loss that still falls fast moves from one evaluation to the next
+    found = raised(view) or _thrown_up(view)
+    if found is not None or curve is None or len(curve) < FEW:
+        return found
+    if not (view.has_run(0.9) or len(curve) >= MANY):
+        return None  # a loss that still falls fast moves from one evaluation to the next
     return _long_steps(view, curve) or _restless(view, curve)
 
 
@@ -109,14 +109,14 @@ def rate_rose(view: View, step: float) -> bool:
     return rates is not None and bool(rates.max() > 1.5 * max(rates.min(), 1e-300))
 
 
-def _thrown_up(view: View, curve: Curve) -> Suspicion | None:
+def _thrown_up(view: View) -> Suspicion | None:
     """Far above its first value at the start, and no good at the end."""
     series = view.log.get(LOSS)
     times = blowup(view)
     if series is None or times < THROWN or _others_were_calm(view):
         return None
     first = float(series.values[0])
-    if view.main is None or view.main.last < _no_use(view, first):
+    if view.main is None or not view.is_shaped or view.main.last < _no_use(view, first):
         return None
     highest = times * first
     noise = view.loss.noise if view.loss is not None else 0.0
@@ -141,11 +141,20 @@ def _highest_late(view: View) -> float:
 
 
 def _others_were_calm(view: View) -> bool:
-    """Were other samples fitted from the first to the last evaluation as they are at the end?"""
+    """Were other samples fitted from the first to the last evaluation as they are at the end? Not
+    known where the first came after the loss had come down again.
+    """
     others = view.validation
     if others is None or not view.others_stand or not view.is_no_guess(others):
         return False
+    if view.loss is not None and others.raw_t[0] > _last_above(view.loss, 2 * view.loss.raw_v[0]):
+        return False
     return float(others.raw_v.max()) < 1.5 * others.last
+
+
+def _last_above(curve: Curve, level: float) -> float:
+    """The last step at which the loss is above a level, or the first of all."""
+    return float(curve.raw_t[np.flatnonzero(curve.raw_v > level).max(initial=0)])
 
 
 def _no_use(view: View, first: float) -> float:
@@ -306,8 +315,10 @@ def _ratio(view: View, which: str, *, late: bool) -> float | None:
 
 def lost_updates(view: View) -> Suspicion | None:
     """Weights of 16 bits whose steps are smaller than the last digit of a weight."""
-    ratio = update_ratio(view)
-    if view.log.settings.get("precision") != "bf16-weights" or ratio is None or ratio > ROUNDED:
+    ratio, settings = update_ratio(view), view.log.settings
+    if settings.get("precision") != "bf16-weights" or "master_weights" in settings:
+        return None
+    if ratio is None or ratio > ROUNDED:
         return None
     return Suspicion(
         "lost_updates",

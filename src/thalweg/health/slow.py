@@ -23,6 +23,9 @@ CUT, MUCH_LEFT = 10.0, 0.3
 share of the first loss that is much; of 1,619 healthy runs the two together had none.
 """
 
+HARDLY_ANY = 0.01
+"""Clipping that usually leaves less than this share of a gradient makes the steps what they are."""
+
 FASTER = 2.0
 """A fall that is so many times as fast at first as it is later is no straight line."""
 
@@ -95,20 +98,31 @@ def _late_share(view: View, curve: Curve, start: float) -> float:
 def tiny_steps(view: View, curve: Curve) -> Suspicion | None:
     """Nothing has moved, because the steps are far too short for it."""
     ratio = update_ratio(view)
-    if ratio is None or not UPDATE_LOW / 1000 < ratio < SHORT_STEPS:
+    if ratio is None or ratio > SHORT_STEPS:
+        return None
+    kept = _kept_by_clipping(view)
+    if ratio < UPDATE_LOW / 1000 and kept is None:
         return None
     if curve.last < STILL_HIGH * curve.first or curve.error > RAGGED * curve.first:
         return None
     if view.norm is None or view.norm.last < 0.3 * view.norm.first or vanishing_gradient(view):
         return None
-    return Suspicion(
-        "lr_too_low",
-        float(curve.t[0]),
-        0.8,
+    says = (
         f"the loss has hardly moved ({number(curve.first)}, then {number(curve.last)}), and a "
-        f"step moves the weights by {number(ratio)} of their size, where 1e-3 is usual",
-        {"update_ratio": ratio},
+        f"step moves the weights by {number(ratio)} of their size, where 1e-3 is usual"
     )
+    gaps = {}
+    if kept is not None:
+        says += f": clipping leaves {100 * kept:.2g}% of each gradient"
+        gaps = {"raise_lr": "raise_clip"}
+    return Suspicion("lr_too_low", float(curve.t[0]), 0.8, says, {"update_ratio": ratio}, gaps)
+
+
+def _kept_by_clipping(view: View) -> float | None:
+    """The share of a gradient that clipping usually leaves, where that is hardly any."""
+    series = view.log.get("clip_factor")
+    kept = 1.0 if series is None or not len(series) else float(np.nanmedian(series.values))
+    return kept if 0 < kept < HARDLY_ANY else None
 
 
 def _cut_steps(view: View, curve: Curve) -> Suspicion | None:
@@ -128,9 +142,10 @@ def _cut_steps(view: View, curve: Curve) -> Suspicion | None:
         float(curve.t[0]),
         0.75,
         f"clipping at {number(limit)} cut nearly every gradient, whose norm is mostly about "
-        f"{number(float(norm.v[len(norm) // 2]))}: steps are about 1/{usual:.0f} of what the rate "
+        f"{number(float(usual * limit))}: steps are about 1/{usual:.0f} of what the rate "
         f"says, and {100 * left:.0f}% of the first loss are left",
         {"clip": limit, "times": round(float(usual), 1), "left": round(left, 3)},
+        {"raise_lr": "raise_clip"},
     )
 
 

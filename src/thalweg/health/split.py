@@ -7,6 +7,7 @@ from typing import Any
 
 from thalweg.health.data import is_rare
 from thalweg.health.view import Suspicion, View
+from thalweg.health.words import SPLIT_APART
 
 
 def leakage(view: View) -> Suspicion | None:
@@ -19,7 +20,19 @@ def leakage(view: View) -> Suspicion | None:
         evidence |= numbers
     if not said:
         return None
-    return Suspicion("leakage", 0.0, 0.9, "; ".join(said), evidence, severity="warn")
+    gaps = {"no_leak": _advice(evidence)}
+    return Suspicion("leakage", 0.0, 0.9, "; ".join(said), evidence, gaps, severity="warn")
+
+
+def _advice(evidence: Mapping[str, Any]) -> str:
+    """What to do about rows, about columns, or about both."""
+    said = [SPLIT_APART] if "copies" in evidence else []
+    if names := evidence.get("columns"):
+        which = f"{names[0]!r}" if len(names) == 1 else "these columns"
+        said.append(
+            f"leave {which} out (--drop {','.join(names)}), unless it is known before the target is"
+        )
+    return "; ".join(said)
 
 
 def _rows(split: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -80,11 +80,17 @@ SPELLED = {
 }
 """Each tool's spelling of a setting; what a tool has no word for is left out of the sentence."""
 
+SPLIT_APART = "split by group or by time, and remove rows that stand in both parts"
+
+USUAL_RATIO = 1e-3
+"""The usual size of a step beside that of the weights."""
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What advice hangs on. tool: whose words; settings: in ours, those that are known;
-    best: of which step the best weights are, in words
+    """What advice hangs on. tool: whose words; settings: in ours, those that are known, and
+    update_ratio, the size of a step beside that of the weights; best: of which step the best
+    weights are, in words
     """
 
     tool: str = ""
@@ -108,12 +114,15 @@ def _gaps(run: Run) -> dict[str, str]:
     batch = run.settings.get("batch_size")
     return {
         "lower_lr": _rate(run, lr, 0.1, "lower the learning rate"),
-        "raise_lr": _rate(run, lr, 10.0, "raise the learning rate"),
+        "raise_lr": _rate(run, lr, _further(run), "raise the learning rate"),
         "other_lr": _either(run, lr),
         "either_lr": _either(run, lr),
         "clip": _clip(run),
+        "raise_clip": _raise_clip(run),
         "longer_warmup": f"a longer warm-up{_spelled(run, 'warmup', _twice(run, 'warmup'))}",
-        "lower_decay": _rate(run, decay, 0.1, "lower the weight decay", "weight_decay"),
+        "lower_decay": _rate(
+            run, decay, _less(lr, decay), "lower the weight decay", "weight_decay"
+        ),
         "more_decay": _rate(run, decay or None, 3.0, "more weight decay", "weight_decay"),
         "less_decay": _rate(run, decay or None, 0.3, "less weight decay", "weight_decay"),
         "larger_batch": _rate(run, batch, 4.0, "a larger batch", "batch_size"),
@@ -121,7 +130,8 @@ def _gaps(run: Run) -> dict[str, str]:
         "shuffle": _spelled(run, "shuffle", None).strip(),
         "master_weights": _spelled(run, "master_weights", None).strip(),
         "precision": _spelled(run, "precision", None).strip(),
-        "best": run.best,
+        "keep_best": _keep_best(run),
+        "no_leak": f"{SPLIT_APART}; leave out inputs that hold the answer",
         "go_back": f"go back to {run.checkpoint or run.best}",
         "resume": f"go on from the last checkpoint{_spelled(run, 'resume', None)}",
         "schedule": "check the schedule",
@@ -136,6 +146,31 @@ def _rate(run: Run, value: Any, factor: float, words: str, name: str = "lr") -> 
     new = value * factor
     new = f"{new:.0f}" if name == "batch_size" else f"{new:.2g}"
     return f"{words} (it was {value:g}; try {_word(run, name, new) or new})"
+
+
+def _further(run: Run) -> float:
+    """How many times the rate makes steps of the usual size, where theirs is known; else 10.
+
+    A third of that, as one figure: the next rate to try is better too low than too high.
+    """
+    ratio = run.settings.get("update_ratio")
+    if not isinstance(ratio, float) or not ratio > 0:
+        return 10.0
+    return max(10.0, float(f"{USUAL_RATIO / ratio / 3:.1g}"))
+
+
+def _less(lr: Any, decay: Any) -> float:
+    """A tenth, or what a step then takes from a weight is usual: at most 1e-4 of it."""
+    if not isinstance(lr, int | float) or not isinstance(decay, int | float) or not lr * decay > 0:
+        return 0.1
+    return min(0.1, float(f"{1e-4 / (lr * decay):.1g}"))
+
+
+def _keep_best(run: Run) -> str:
+    """Our own fit stops early and keeps the best weights, whether asked or not."""
+    if run.tool == "thalweg" and run.settings.get("patience"):
+        return f"the weights of {run.best} are kept; for better ones"
+    return f"keep the weights of {run.best}; stop early; then"
 
 
 def _either(run: Run, lr: Any) -> str:
@@ -155,6 +190,12 @@ def _clip(run: Run) -> str:
         tried = _word(run, "clip", lower) or lower
         return f"clip the gradient's norm lower (it was {now:g}; try {tried})"
     return f"clip the gradient's norm{_spelled(run, 'clip', '1.0')}"
+
+
+def _raise_clip(run: Run) -> str:
+    now = run.settings.get("clip")
+    was = f"it was {now:g}; " if isinstance(now, int | float) else ""
+    return f"clip the gradient's norm less ({was}try {_word(run, 'clip', '1.0') or '1.0'})"
 
 
 def _twice(run: Run, name: str) -> str | None:

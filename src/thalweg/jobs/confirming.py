@@ -22,18 +22,31 @@ from thalweg.types import Finding, Verdict
 BREAKS = ("TW001", "TW002", "TW004")
 """Findings after which weights tell nothing any more: trials begin before them."""
 
+HIGH_RATE = "TW101"
+"""The finding of a rate that is too high, which may have spoilt the weights at once."""
+
 
 def confirm(
-    old: Old, study: Study, said: Mapping[str, Any], tell: Callable[[str], None]
+    old: Old,
+    study: Study,
+    said: Mapping[str, Any],
+    tell: Callable[[str], None],
+    *,
+    has_learnt: bool = True,
 ) -> dict[str, Any]:
-    """Trials from a checkpoint; and the verdict, with findings that these made surer or less so."""
+    """Trials from a checkpoint; and the verdict, with findings that these made surer or less so.
+
+    has_learnt: are there weights that are better than fresh ones? Else a rate that is too high has
+    spoilt them, and trials begin before it did.
+    """
     verdict = Verdict(
         said["state"],
         said["sentence"],
         tuple(unweighed(Finding(**row)) for row in said["findings"]),
         tuple(said["not_checkable"]),
     )
-    broken = [each.since_step for each in verdict.findings if each.code in BREAKS]
+    breaks = BREAKS if has_learnt else (*BREAKS, HIGH_RATE)
+    broken = [each.since_step for each in verdict.findings if each.code in breaks]
     begin = last_good(old.folder.path, min(broken, default=inf))
     budget = budget_of(old.num_steps)
     tell(f"trials of causes from step {begin or 0:,}, {budget:,} steps at most")

@@ -9,6 +9,7 @@ from math import inf
 from statistics import median
 from typing import Any
 
+from thalweg.health.view import NO_BETTER
 from thalweg.types import Finding
 
 Changes = Mapping[str, Any]
@@ -104,6 +105,56 @@ def begin_of(losses: Mapping[int, float], findings: Sequence[Finding]) -> int:
     if before and losses[_lowest(before)] <= NEARLY * losses[found]:
         return _lowest(before)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """Validation losses of one who knows nothing: the first weights', and a guess's where known."""
+
+    loss: float
+    guess: float | None = None
+
+
+def worth_of(fresh: Fresh, codes: Iterable[str]) -> float:
+    """What weights must be below to be a better place to go on from than fresh ones.
+
+    Those that are no better than a guess have learnt nothing, wherever they began; and a run that
+    broke leaves weights that are hard to train, so that they must be clearly better.
+    codes: of what was found; where the descent was only slow, what little it learnt is kept
+
+    >>> worth_of(Fresh(2.5, guess=2.3), ["TW101"]), worth_of(Fresh(2.5, guess=2.3), ["TW102"])
+    (2.07, 2.3)
+    """
+    known = min(fresh.loss, inf if fresh.guess is None else fresh.guess)
+    found = set(codes)
+    return known if found and found <= SLOW else NO_BETTER * known
+
+
+def begins_anew(kept: Mapping[int, float], fresh: Fresh) -> str:
+    """Why it is not gone on from any state that was kept; kept: validation losses by their step.
+
+    >>> begins_anew({900: 2.304}, Fresh(2.387, guess=2.303))[-68:]
+    'hardly better than fresh ones (2.387) or a guess (2.303): begin anew'
+    """
+    finite = {step: loss for step, loss in kept.items() if loss < inf}
+    if not finite:
+        return "no weights were kept that have a validation loss: begin anew"
+    step = _lowest(finite)
+    guess = "" if fresh.guess is None else f" or a guess ({fresh.guess:.4g})"
+    return (
+        f"the best weights that were kept (step {step:,}, validation loss {finite[step]:.4g}) are "
+        f"hardly better than fresh ones ({fresh.loss:.4g}){guess}: begin anew"
+    )
+
+
+def needs_schedule(codes: Sequence[str], settings: Changes) -> bool:
+    """Does a run that begins anew with these changes need the schedule of the tries? Where its own
+    was at fault, or is planned for another number of steps.
+
+    >>> needs_schedule(["TW101"], {"lr": 0.1}), needs_schedule(["TW105"], {})
+    (False, True)
+    """
+    return SCHEDULE in codes or "batch_size" in settings
 
 
 def _lowest(losses: Mapping[int, float]) -> int:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from thalweg.errors import ThalwegError, UsageError
+from thalweg.health.view import View
 from thalweg.jobs.confirming import confirm
 from thalweg.jobs.old import Old, old_of
 from thalweg.jobs.ranked import own_schedule, ranked, steps_of_try
@@ -18,10 +20,28 @@ from thalweg.jobs.resume import with_own_schema
 from thalweg.jobs.settings import Settings
 from thalweg.jobs.standing import Stand, standing, steps_of
 from thalweg.jobs.study import Study, study_of
-from thalweg.jobs.suggested import NEARLY, Suggestion, begin_of, known_of, suggestions
+from thalweg.jobs.suggested import (
+    Fresh,
+    Suggestion,
+    begin_of,
+    begins_anew,
+    known_of,
+    needs_schedule,
+    suggestions,
+    worth_of,
+)
 from thalweg.loop.descent import Descent
+from thalweg.record.as_log import as_log
 from thalweg.state.folder import find
 from thalweg.types import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """Of each try: the step of the checkpoint, 0: the start; and how many steps from there."""
+
+    begin: int
+    count: int
 
 
 def try_out(
@@ -42,15 +62,22 @@ def try_out(
     old = old_of(find(run, out), {})
     data = old.check_data(None)
     study = study_of(data, with_own_schema(old, Settings.of(old.chosen)), lambda text: None)
-    found = confirm(old, study, said["verdict"], tell)
-    return {**said, **found, "tries": _tries(old, study, found, steps, tell)}
+    kept, fresh = _losses(old), _fresh(old, study)
+    worth = worth_of(fresh, [each["code"] for each in said["verdict"]["findings"]])
+    has_learnt = min(kept.values(), default=math.inf) < worth
+    found = confirm(old, study, said["verdict"], tell, has_learnt=has_learnt)
+    findings = [Finding(**row) for row in found["verdict"]["findings"]]
+    begin = begin_of({**kept, 0: worth}, findings)
+    why = "" if begin else begins_anew(kept, fresh)
+    tries = _tries(old, study, found, Length(begin, steps or steps_of_try(old.num_steps)), tell)
+    return {**said, **found, "tries": {"from_step": begin, "begins_anew": why, **tries}}
 
 
 def _tries(
     old: Old,
     study: Study,
     found: Mapping[str, Any],
-    steps: int | None,
+    where: Length,
     tell: Callable[[str], None],
 ) -> dict[str, Any]:
     """What each suggested change does in so many steps, the best first, and how to go on with it.
@@ -61,8 +88,7 @@ def _tries(
     findings = [Finding(**row) for row in found["verdict"]["findings"]]
     pointed = [each["code"] for row in found["trials"]["results"] for each in row["confirms"]]
     codes = list(dict.fromkeys([*(each.code for each in findings), *pointed]))
-    count = steps or steps_of_try(old.num_steps)
-    begin = begin_of(_losses(old), findings)
+    begin, count = where.begin, where.count
     chosen = {**old.chosen, **known_of(findings, *_norms(old))}
     rows: list[dict[str, Any]] = []
 
@@ -79,27 +105,38 @@ def _tries(
         row["better_by"] = _gain(control, row.get("validation_loss"))
     places = [each.change.words for each in best]
     rows.sort(key=lambda row: places.index(row["change"]))
-    go_on = {**best[0].change.settings, **own_schedule(begin, old.num_steps)}
-    return {"from_step": begin, "steps": count, "tries": rows, "go_on": go_on}
+    settings = best[0].change.settings
+    own = own_schedule(begin, old.num_steps)
+    go_on = {**settings, **own} if begin or needs_schedule(codes, settings) else dict(settings)
+    return {"steps": count, "tries": rows, "go_on": go_on}
 
 
 def _losses(old: Old) -> dict[int, float]:
-    """Validation losses by the step of a checkpoint.
-
-    The start, whose is not known, comes first only where all are far worse than the first training
-    loss.
-    """
+    """Validation losses by the step of a checkpoint."""
     seen = [
         (each.number, float(each.values["loss"]))
         for each in old.history.evaluations
         if each.split == "validation" and "loss" in each.values
     ]
-    first = old.history.steps["loss"][:1].filled(math.nan)
-    found = {0: NEARLY * _order(float(first[0]) if len(first) else None)}
-    for step in steps_of(old.folder.path):
+    found: dict[int, float] = {}
+    for step in sorted(steps_of(old.folder.path)):
         before = [loss for number, loss in seen if number <= step]
         found |= {step: _order(before[-1])} if before else {}
     return found
+
+
+def _fresh(old: Old, study: Study) -> Fresh:
+    """What the run's own first weights come to on the validation rows, and what a guess does."""
+    try:
+        with standing(Stand(old, study, None)) as descent:
+            values = descent.evaluate().values
+    except ThalwegError:
+        return Fresh(math.inf)
+    loss, explained = _order(values["loss"]), values.get("r2")
+    guess = View(as_log(old.history, "this run")).chance
+    if explained is not None and explained < 1 and old.chosen.get("loss") in (None, "mse"):
+        guess = loss / (1 - explained)  # of one who always says the mean
+    return Fresh(loss, guess)
 
 
 def _norms(old: Old) -> tuple[list[float], list[float]]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from thalweg.facts import StepFacts
+from thalweg.facts import LossGraph, StepFacts
 from thalweg.loop.rivals import Rivals
 from thalweg.loop.unmoved import has_stopped
 from thalweg.record.foreign.log import IN_TURNS, LOSS, LR, NORM, Log, Series
+
+FRESH = 0.8, 1.5
+"""Of a fresh classifier's first loss, by that of even guesses."""
 
 BLOCK = 32
 """Losses that wait on a device until they are read in one go."""
@@ -51,6 +54,11 @@ class Columns:
             return
         self.losses.append(loss.item() if isinstance(loss, Tensor) else float(loss))
         self.steps_before.append(len(self.lrs))
+
+    def saw_graph(self, steps: Sequence[StepFacts]) -> None:
+        """Of the losses of the steps that were watched: it tells what nobody has set."""
+        loss = next((step.loss for step in steps if step.loss is not None), None)
+        self._settings = {**_classes_of(loss), **self._settings}
 
     def saw_norm(self, norm: Tensor | None) -> None:
         """Of all gradients, of the step that was just made."""
@@ -138,6 +146,23 @@ def settings_of(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         if isinstance(group.get(name), int | float):
             known[name] = group[name]
     return known
+
+
+def _classes_of(loss: LossGraph | None) -> dict[str, Any]:
+    """Among how many classes it chooses, where it is a plain cross-entropy and nothing more.
+
+    A factor before it does not show in the graph of a loss that was used up; then the first value
+    has to be that of a fresh model.
+    """
+    links = () if loss is None else loss.links
+    widths = {link.width for link in links if (link.loss, link.before) == ("nll", "log_softmax")}
+    others = {link.loss for link in links} - {"nll", "log_softmax"}
+    if loss is None or others or len(widths) != 1 or any(link.dim is not None for link in links):
+        return {}
+    width = widths.pop()
+    low, high = FRESH
+    is_fresh = width > 1 and low < loss.value / math.log(width) < high
+    return {"num_classes": width} if width > 1 and (loss.is_mean or is_fresh) else {}
 
 
 def _last(points: list[tuple[float, float]]) -> list[tuple[float, float]]:

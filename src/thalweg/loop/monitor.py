@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from thalweg.facts import Setup, StepFacts
-from thalweg.health.diagnosis import so_far
+from thalweg.health.diagnosis import diagnose, so_far
 from thalweg.health.structure import structural
 from thalweg.loop.alerts import Alert
 from thalweg.loop.closures import late
@@ -84,7 +84,7 @@ class Monitor:
         )
         self._modes = Modes(model)
         self._num_losses = 0
-        self._is_quiet = False
+        self._is_quiet = self._is_over = False
         self._next_look = 0
         self._begun: list[tuple[Tensor, Tensor]] = []
 
@@ -100,6 +100,7 @@ class Monitor:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:
+        self._is_over = kind is None
         self._end()
         self._stop()
         self._close()
@@ -150,11 +151,12 @@ class Monitor:
 
     def verdict(self) -> Verdict:
         """What can be said so far: of the structure, and of the curves where they can be read."""
-        read = so_far(self.log)
+        read = diagnose(self.log) if self._is_over else so_far(self.log)
         found = [*self.findings, *self._told.new(read.findings)]
-        words = "; ".join(str(f.evidence.get("what", f.name)) for f in found)
+        words = [str(f.evidence["what"]) for f in found if "what" in f.evidence]
+        sentence = "; ".join(filter(None, (*words, read.sentence)))
+        sentence = sentence or f"nothing was found in {self.number:,} steps"
         missing = (*self.not_seen(), *read.not_checkable)
-        sentence = words or read.sentence or f"nothing was found in {self.number:,} steps"
         return Verdict(read.state, sentence, tuple(found), missing)
 
     def not_seen(self) -> Iterator[str]:
@@ -301,6 +303,7 @@ class Monitor:
             remove(self._first_hooks)
 
     def _judge(self) -> None:
+        self._columns.saw_graph(self._steps)
         self._told.add(structural(self._setup, self._steps))
 
     @safely
@@ -333,10 +336,9 @@ class Monitor:
     def _give_up(self, error: Exception) -> None:
         self.fault = f"{type(error).__name__}: {error}"
         self._is_quiet = False
-        text = f"the monitor stopped looking: {self.fault}"
         try:
             self._stop()
-            self._told.say(text)
+            self._told.say(f"the monitor stopped looking: {self.fault}")
         except Exception:
             return
 

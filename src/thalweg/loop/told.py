@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
-from thalweg.health.explained import unexplained
+from thalweg.health.effects import unexplained
 from thalweg.loop.alerts import Alert
 from thalweg.types import Finding
 

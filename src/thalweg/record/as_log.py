@@ -47,8 +47,13 @@ def as_log(history: History, source: str) -> Log:
 
 
 def _settings_of(history: History) -> dict[str, Any]:
-    """As they were asked for, with the planned steps and the number of classes."""
+    """As they were asked for, with the planned steps and the number of classes; the optimizer's own
+    apart from its name, as other tools log them.
+    """
     found = {name: value for name, value in history.settings.items() if value is not None}
+    found |= _of_optimizer(found.get("optimizer"))
+    if found.get("precision") == "bf16-weights" and "tool" not in history.environment:
+        found["master_weights"] = "float32"  # our optimizers keep them beside the model's
     number, epoch = history.steps["number"], history.steps["epoch"]
     epochs = found.get("epochs")
     is_open = "steps" not in found and len(number) > 0 and float(epoch[-1]) > 0
@@ -58,3 +63,19 @@ def _settings_of(history: History) -> dict[str, Any]:
     if classes.isdigit():
         found["num_classes"] = int(classes)
     return found
+
+
+def _of_optimizer(text: Any) -> dict[str, Any]:
+    """Name and numbers of a text such as "adamw:weight_decay=0.1"; empty where it has none."""
+    if not isinstance(text, str) or ":" not in text:
+        return {}
+    name, _, rest = text.partition(":")
+    pairs = (part.split("=", 1) for part in rest.split(",") if "=" in part)
+    return {"optimizer": name, **{key.strip(): _number(value) for key, value in pairs}}
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text.strip()

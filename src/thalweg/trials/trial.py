@@ -27,8 +27,10 @@ NUM_SAMPLES = 16
 SEARCHES, FIRST_UP, UP, DOWN = 6, 3.0, 10.0, 0.1
 """Rates at which it is tried to fit them, and how these follow each other."""
 
-RISEN = 1.2
-"""A loss that ends at so many times its beginning: the rate was too high."""
+RISEN, THROWN = 1.2, 3.0
+"""A loss that ends at so many times its beginning, or on its way is at so many times what the
+samples cost before: the rate was too high.
+"""
 
 LONGEST, SHORTEST = 100, 10
 """Steps of one descent."""
@@ -194,7 +196,8 @@ class _Bench:
         search = _Search()
         for factor in search:
             losses = self._fitting(self._sixteen, factor, least=0.5 * FITTED * max(begin, blank))
-            is_risen = not losses[-1] <= RISEN * losses[0]
+            is_thrown = not max(losses) <= THROWN * max(begin, blank)
+            is_risen = is_thrown or not losses[-1] <= RISEN * losses[0]
             search.saw(_lowest([*losses, float(self.snapshot.loss([self._sixteen]))]), is_risen)
             if search.best < FITTED * max(begin, blank):
                 self._factor = search.best_at

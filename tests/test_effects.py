@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from thalweg.health.explained import unexplained
+from thalweg.health.effects import unexplained
 from thalweg.loop.told import Told
 from thalweg.types import Finding
 
