@@ -9,8 +9,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from thalweg.facts import Setup, StepFacts, Weight
+from thalweg.health.asked import dropped_scores, given_away, mixed_samples, one_class
 from thalweg.health.capacity import dropout, empty_inputs, few_directions, narrow
 from thalweg.health.holders import (
+    LEAST,
     drawn_and_frozen,
     frozen,
     last_run,
@@ -33,11 +35,20 @@ from thalweg.health.signals import (
     inputs,
     no_normalisation,
     saturated_units,
+    silenced,
     unmeasured_norms,
     vanishing,
     wrong_mode,
 )
-from thalweg.health.updates import cut, flat, lost_updates, no_zero_grad, undone, zeroed_too_early
+from thalweg.health.updates import (
+    cut,
+    flat,
+    lost_updates,
+    no_zero_grad,
+    too_small,
+    undone,
+    zeroed_too_early,
+)
 from thalweg.types import Finding
 
 Steps = Sequence[StepFacts]
@@ -153,20 +164,31 @@ def begins_sure(setup: Setup, steps: Steps) -> Iterator[Finding]:
     step = steps[0] if steps else None
     matrices = [weight for weight in setup.weights if weight.inputs]
     head = last_run(matrices, steps)
-    if step is None or step.loss is None or head is None or head.initial != "drawn":
+    if step is None or step.loss is None:
         return
     links = [link for link in step.loss.links if (link.loss, link.before) == ("nll", "log_softmax")]
-    widths = {link.width for link in links} & {head.units}
+    widths = {link.width for link in links}
+    if head is not None and head.initial == "drawn":
+        widths &= {head.units}
+    elif matrices or not are_bare(setup):
+        return
     is_large = step.columns is not None and step.columns.largest > LARGE_INPUT
     if step.loss.is_mean and widths and not is_large:
-        even, value = math.log(head.units), step.loss.value
+        units = max(widths)
+        even, value = math.log(units), step.loss.value
         if value > SURE * even + SURE:
             text = (
-                f"the first loss is {short(value)}, and even guesses among {head.units} classes "
+                f"the first loss is {short(value)}, and even guesses among {units} classes "
                 f"cost {short(even)}: the model begins sure of wrong answers"
             )
             numbers = {"loss": value, "even": even}
             yield made("TW303", 1, 0.8, text, numbers=numbers)
+
+
+def are_bare(setup: Setup) -> bool:
+    """Are the model's weights its own parameters, no layers', and all as they were drawn?"""
+    large = [weight for weight in setup.weights if weight.size >= LEAST and weight.gain != 1]
+    return bool(large) and all(weight.is_fresh and not weight.inputs for weight in large)
 
 
 def endless_momentum(setup: Setup, steps: Steps) -> Iterator[Finding]:
@@ -202,7 +224,11 @@ CHECKS: tuple[Check, ...] = (
     inputs,
     pairing,
     maximised,
+    dropped_scores,
     masked,
+    one_class,
+    given_away,
+    mixed_samples,
     wrong_mode,
     unmeasured_norms,
     cut,
@@ -211,6 +237,8 @@ CHECKS: tuple[Check, ...] = (
     no_zero_grad,
     undone,
     lost_updates,
+    too_small,
+    silenced,
     dead_units,
     saturated_units,
     vanishing,

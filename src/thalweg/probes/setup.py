@@ -111,7 +111,7 @@ def outsider_of(found: Found, held: dict[int, Tensor]) -> Outsider:
     """What sits beside the model, before anything ran."""
     size = sum(p.numel() for p in found.parameters)
     is_held = any(id(p) in held for p in found.parameters)
-    return Outsider(found.where, size, is_held)
+    return Outsider(found.where, size, is_held, is_in_function=found.is_in_function)
 
 
 def sensitive(model: nn.Module) -> Iterator[str]:
@@ -153,7 +153,8 @@ def weight_of(
     begun = "" if values is None else initial(values)
     is_turned = is_turn(p, module)
     is_known = inputs > 0 or is_table(p, module) or is_turned
-    width = p.shape[1] if is_turned else inputs
+    is_bare = p.ndim == 2 and type(module).__module__.partition(".")[0] != "torch"
+    width = p.shape[1] if is_turned else (p.shape[0] if is_bare else inputs)
     return Weight(
         name=name,
         module=module_name,
@@ -166,7 +167,7 @@ def weight_of(
         units=units,
         initial=begun if is_known or begun == "zero" else "",
         gain=gain(values, width) if values is not None and width else 1.0,
-        is_fresh=values is not None and inputs > 0 and is_fresh(values, inputs),
+        is_fresh=values is not None and (inputs > 0 or is_bare) and is_fresh(values, inputs),
     )
 
 
