@@ -4,8 +4,8 @@
     python -m benchmarks.health_structure --files unseen_faulty unseen_sound --to other.json
 
 The programs (`benchmarks/healthbench/structures/`) were written apart from the checks, and no
-reference run is looked at. Those of the `unseen_*`, `fresh_*` and `late_*` files are run only where
-they are asked for.
+reference run is looked at. Those of the `unseen_*`, `fresh_*`, `late_*` and `fifth_*` files are run
+only where they are asked for.
 """
 
 import argparse

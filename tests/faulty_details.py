@@ -107,7 +107,9 @@ def evaluated(model, batches, *, after, data, steps=5):
 
 @faulty("TW306")
 def evaluated_with_dropout_on_a_larger_batch():
-    return evaluated(mlp(nn.Dropout(0.2)), points(), after=[2], data=torch.randn(200, 8))
+    return evaluated(
+        mlp().insert(4, nn.Dropout(0.2)), points(), after=[2], data=torch.randn(200, 8)
+    )
 
 
 @faulty("TW306")

@@ -356,7 +356,7 @@ def encoder_without_gradients():
 
 @faulty("TW306")
 def trained_in_evaluation_mode():
-    return train(mlp(nn.Dropout(0.1)).eval())
+    return train(mlp().insert(4, nn.Dropout(0.1)).eval())
 
 
 @faulty("TW306")

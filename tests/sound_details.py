@@ -93,7 +93,7 @@ def squares_accumulated():
 
 @sound
 def evaluated_in_evaluation_mode_on_a_larger_batch():
-    net = mlp(nn.Dropout(0.2))
+    net = mlp().insert(4, nn.Dropout(0.2))
     optimizer = adam(net)
     with look(net, optimizer) as monitor:
         for i, (x, y) in enumerate(points()):
@@ -150,12 +150,12 @@ def pseudo_labels_of_many_from_the_third_step_on():
             labels = model(torch.randn(200, 8)).argmax(1)
         return own + cross_entropy(model, torch.randn(200, 8), labels)
 
-    return train(mlp(nn.Dropout(0.1)), loss, points(steps=9))
+    return train(mlp().insert(4, nn.Dropout(0.1)), loss, points(steps=9))
 
 
 @sound
 def dropout_averaged_over():
-    net = mlp(nn.Dropout(0.2))
+    net = mlp().insert(4, nn.Dropout(0.2))
     optimizer = adam(net)
     with look(net, optimizer) as monitor:
         for i, (x, y) in enumerate(points()):

@@ -711,7 +711,7 @@ def pseudo_labels_in_training_mode():
             labels = model(x).argmax(1)
         return functional.cross_entropy(model(x + 0.1), labels)
 
-    return train(mlp(nn.Dropout(0.1)), loss)
+    return train(mlp().insert(4, nn.Dropout(0.1)), loss)
 
 
 # ------------------------------------------------------------ weights, units, depth

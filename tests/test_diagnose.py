@@ -247,7 +247,7 @@ def test_a_run_of_ours_is_read(run, capsys):
     found = json.loads(out)
     assert found["source"]["tool"] == "thalweg"
     assert [each["code"] for each in found["verdict"]["findings"]][:1] == ["TW102"]
-    assert "--lr 1e-05" in found["verdict"]["findings"][0]["advice"]
+    assert "--lr 5e-05" in found["verdict"]["findings"][0]["advice"]
     assert code == 3
 
 

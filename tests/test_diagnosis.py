@@ -58,11 +58,23 @@ def test_the_first_rows_of_a_run_that_goes_on_are_no_divergence():
     assert [each.code for each in diagnose(log_of(loss=rows)).findings] == ["TW002"]
 
 
+RARE = """
+0.822 0.829 0.792 0.797 0.76 0.704 0.677 0.629 0.588 0.529 0.477 0.442
+0.401 0.341 0.335 0.227 0.214 0.168 0.231 0.116 0.219 0.084 0.119 0.06
+0.057 0.047 0.038 0.089 0.089 0.026 0.084 0.021 0.019 0.082 0.016 0.014
+0.151 0.149 0.011 0.074 0.01 0.085 0.009 0.009 0.008 0.083 0.085 0.082
+0.083 0.084 0.007 0.07 0.007 0.156 0.007 0.224 0.007 0.079 0.079 0.069
+0.008 0.072 0.079 0.135 0.079 0.009 0.069 0.066 0.012 0.012 0.013 0.013
+0.117 0.013 0.063 0.11 0.15 0.014 0.017 0.102 0.066 0.048 0.056 0.018
+0.069 0.02 0.016 0.015 0.078 0.032 0.11 0.01 0.066 0.055 0.011 0.009 0.045
+0.014 0.06 0.107
+"""
+"""The first 100 losses of a sound run: one row in 80 is of the rarer class, and 64 are a batch."""
+
+
 def test_a_class_that_few_batches_hold_is_no_change_of_data():
-    low, high = 0.01, 0.08
-    rows = np.concatenate([falling(0.8, low, steps=70, pace=10.0), np.full(30, high)])
-    rows[45:69:2] = high  # seen before it comes in each batch
-    assert so_far(log_of(loss=noisy(rows, 0.02))).findings == ()
+    rows = np.array(RARE.split(), dtype=float)
+    assert so_far(log_of(loss=rows)).findings == ()
 
 
 def test_advice_says_how_far_off_a_setting_is():

@@ -43,7 +43,7 @@ def of_words(model, x, y):
 
 
 WORK: dict[str, Any] = {
-    "mlp": (lambda: mlp(nn.Dropout(0.3)), cross_entropy, lambda: points(steps=30)),
+    "mlp": (lambda: mlp().insert(4, nn.Dropout(0.3)), cross_entropy, lambda: points(steps=30)),
     "batch norm": (lambda: deep(4, norm=nn.BatchNorm1d), cross_entropy, lambda: points(steps=30)),
     "language model": (GPT, of_words, lambda: tokens(steps=30)),
     "convolutions": (
@@ -355,7 +355,7 @@ def test_the_number_of_classes_is_read_from_the_loss():
 
 
 def test_evaluation_mode_left_on_later():
-    model = mlp(nn.Dropout(0.1))
+    model = mlp().insert(4, nn.Dropout(0.1))
     optimizer = adam(model)
     with thalweg.monitor(model, optimizer, tell=None) as monitor:
         for i, (x, y) in enumerate(points(steps=20), start=1):

@@ -463,7 +463,7 @@ def trained(
     call: Callable[[nn.Module, Tensor], Tensor] = lambda model, x: model(x),
     share: float = 0.01,
 ) -> Any:
-    model = model or mlp(nn.Dropout(0.1))
+    model = model or mlp().insert(4, nn.Dropout(0.1))
     optimizer = adam(model)
     with thalweg.monitor(model, optimizer, tell=None, share=share) as monitor:
         for x, y in batches:
@@ -587,7 +587,7 @@ def test_one_that_is_compiled_is_left_alone():
 def test_training_is_the_same_to_the_bit(at):
     def weights(share: float | None) -> list[Tensor]:
         torch.manual_seed(1)
-        model = mlp(nn.Dropout(0.3))
+        model = mlp().insert(4, nn.Dropout(0.3))
         optimizer = adam(model)
         monitor = thalweg.monitor(model, optimizer, tell=None, share=share or 0.0)
         if share is not None:

@@ -6,10 +6,12 @@ import warnings
 
 import pytest
 
-import faulty_details  # noqa: F401  (these enter their programs)
+import faulty_asked  # noqa: F401  (these enter their programs)
+import faulty_details  # noqa: F401
 import faulty_models  # noqa: F401
 import faulty_more  # noqa: F401
 import faulty_programs  # noqa: F401
+import sound_asked  # noqa: F401
 import sound_details  # noqa: F401
 import sound_models  # noqa: F401
 import sound_more  # noqa: F401

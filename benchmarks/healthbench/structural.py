@@ -36,9 +36,15 @@ UNSEEN = (
     "fresh_sound_ways",
     "late_faulty",
     "late_sound",
+    "fifth_faulty_losses",
+    "fifth_faulty_graph",
+    "fifth_faulty_start",
+    "fifth_sound",
+    "fifth_sound_graph",
+    "fifth_sound_ways",
 )
-"""Written for exams: `unseen_*` and `fresh_*` each by someone who had not read the checks, `late_*`
-by one who had, after these were last mended.
+"""Written for exams: `unseen_*`, `fresh_*` and `fifth_*` each by someone who had not read the
+checks, `late_*` by one who had, after these were last mended.
 """
 
 

@@ -16,8 +16,8 @@ class Weight:
 
     module, kind: the module that holds it and that one's class; inputs, units: of its matrix, 0
     where it is none, and of a table no inputs
-    gain: its variance x inputs, about 0.3 to 2 for a usual initialisation; is_held: by the
-    optimizers that are watched; is_held_elsewhere: by another one
+    gain: its variance x inputs, about 0.3 to 2 for a usual initialisation, 1 where it has none
+    is_held: by the optimizers that are watched; is_held_elsewhere: by another one
     is_fresh: its values look as just drawn, from sharp bounds or a normal curve, and no other
     weight of the model is a copy of it
     """
@@ -42,6 +42,7 @@ class Outsider:
     """Weights that work beside the model: a module or tensor that sits in a plain attribute.
 
     where: the attribute; size: of its trainable weights; is_held: by some optimizer
+    is_in_function: the attribute is a function that uses it
     has_gradient: a backward pass reached it; ran: its forward was called in the first step
     """
 
@@ -50,6 +51,7 @@ class Outsider:
     is_held: bool
     has_gradient: bool = False
     ran: bool = False
+    is_in_function: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class Setup:
     sensitive: modules that act otherwise in training, such as dropout and batch norm
     dropouts: those that drop, with the share that they drop
     unmeasured: batch norms whose running statistics are as they were made, 0 and 1
+    momentum: the largest of the groups that learn, Adam's first beta where that is its name
     """
 
     weights: tuple[Weight, ...]
@@ -74,6 +77,7 @@ class Setup:
     optimizer: str
     dropouts: tuple[tuple[str, float], ...] = ()
     unmeasured: tuple[str, ...] = ()
+    momentum: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,8 @@ class Columns:
     """What goes into the first layer, by column (or channel).
 
     largest, smallest: root mean squares of the columns, constant ones left out, and their places;
-    off_centre: the largest |mean| / standard deviation, and its place; row_norm: the median over
+    off_centre: the largest |mean| / standard deviation, and its place; least_off_centre: the least;
+    row_norm: the median over
     samples; num_nonfinite: values
     num_apart: columns that vary, those of next to no size left out; directions: 1 or 2 where all
     of these are multiples of so many, up to a shift, 0 where they are not
@@ -129,6 +134,7 @@ class Columns:
     num_nonfinite: int
     num_apart: int = 0
     directions: int = 0
+    least_off_centre: float = 0.0
     is_given: bool = True
 
 
@@ -167,6 +173,24 @@ class Targets:
 
 
 @dataclass(frozen=True, slots=True)
+class Labels:
+    """The classes that a cross-entropy asked for in a step, found again from its gradient.
+
+    num: those that count; distinct: different ones; only: the one, where it is one, else -1; width:
+    classes that the model tells apart; is_one_each: one label a sample
+    are_given: they are the symbols that went in, place by place; are_next: those after these
+    """
+
+    num: int
+    distinct: int
+    only: int
+    width: int
+    is_one_each: bool
+    are_given: bool = False
+    are_next: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class LossGraph:
     """What the graph of a loss says.
 
@@ -176,7 +200,8 @@ class LossGraph:
     flat: a function on the way whose slope is 0 everywhere, such as "round"; "" where there is none
     orphans: layers' weights that nothing but this graph holds; past: of weights with few units, the
     weights that the loss reaches without them
-    is_maximised: it is a cross-entropy times a number below 0; is_mean: it is the mean of one of
+    is_maximised: it is a cross-entropy times a number below 0; is_repeated: one code was repeated
+    over places on the way; is_mean: it is the mean of one of
     torch's own losses, times nothing
     """
 
@@ -191,6 +216,7 @@ class LossGraph:
     orphans: int = 0
     past: tuple[tuple[str, frozenset[str]], ...] = ()
     is_maximised: bool = False
+    is_repeated: bool = False
     is_mean: bool = False
 
 
@@ -221,6 +247,9 @@ class StepFacts:
     is_training: the model's mode; are_alike: the model was given the same for every sample; "zero",
     "alike" or "": not so, or not known; resting: weights in groups of the optimizer whose rate is 0
     from the start on; is_number: the loss that was shown is a tensor without a history
+    labels: that were asked for; is_raised: the step makes these less likely; sees_ahead: places of
+    a sequence use later ones; dropped: the share of the scores that go into the loss that a dropout
+    set to 0; mixed: a layer that takes samples for steps of a sequence
     """
 
     number: int
@@ -239,6 +268,11 @@ class StepFacts:
     are_alike: Literal["", "zero", "alike"] = ""
     resting: frozenset[str] = frozenset()
     is_number: bool = False
+    labels: Labels | None = None
+    is_raised: bool = False
+    sees_ahead: bool = False
+    dropped: float = 0.0
+    mixed: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,9 @@ REBUILT = (
     "model that is replaced, copied or given a new head has new parameters"
 )
 REGISTER = (
-    "keep the layers in nn.ModuleList, nn.ModuleDict or nn.ParameterList instead of a plain list "
-    "or dictionary, then build the optimizer"
+    "keep layers as attributes, or in nn.ModuleList, nn.ModuleDict or nn.ParameterList instead of "
+    "a plain list, dictionary or function, and wrap a tensor last, as nn.Parameter(2 * values); "
+    "then build the optimizer"
 )
 RATE = (
     "set a rate above 0; where a schedule begins at 0, step it once a step, so that its warm-up "
@@ -264,7 +265,7 @@ def unregistered(setup: Setup, steps: Steps) -> Iterator[Finding]:
         if not outsider.is_held:
             text = f"'{where}' ({size}) is used and not registered, so no optimizer holds it"
             yield made("TW307", 1, 0.93, text, numbers=numbers, remedy=REGISTER)
-        else:
+        elif not outsider.is_in_function:
             text = (
                 f"'{where}' ({size}) is trained and not registered: state_dict() and .to() leave it"
             )

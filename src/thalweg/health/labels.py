@@ -43,8 +43,8 @@ LEARNT = 0.7
 EARLY = 0.5
 """An evaluation is early where less than this share of what training gains was gained before."""
 
-NEAR_ZERO = 0.2
-"""A loss below this share of what it began with is near zero, for one that can get there."""
+NEAR_ZERO = 0.3
+"""A loss that is often below this share of what it mostly is can come down to zero by itself."""
 
 GIVEN = 0.0025
 """A validation loss below this share of chance is too good to be true."""
@@ -254,7 +254,7 @@ def _evenly_unsure(view: View) -> Suspicion | None:
     return Suspicion(
         "label_noise",
         float(curve.t[0]),
-        0.6,
+        0.42,
         f"at its best the validation loss is {number(best)} with {100 * right:.0f}% right: "
         f"{100 * unsure:.0f}% of what it would be if every sample were equally unsure "
         f"({number(evenly(right, classes))}), where sound labels leave some that are easy",
@@ -286,8 +286,8 @@ def _zeros(view: View, role: str, name: str) -> Suspicion | None:
     if level <= 0 or np.quantile(around, 0.1) < 0.05 * level or is_zero[-8:].all():
         return None  # it has come down to zero, which some losses can
     is_known = view.chance is not None
-    if not is_known and around[0] < NEAR_ZERO * values[others[: max(1, len(others) // 20)]].max():
-        return None  # it was on its way there, as a margin loss is
+    if not is_known and np.quantile(values[others], 0.05) < NEAR_ZERO * level:
+        return None  # other rows come near it, as those of a margin loss do
     return Suspicion(
         "all_masked",
         float(series.steps[at[0]]),

@@ -29,6 +29,10 @@ _SQUASHED = "cross_entropy applies softmax itself: behind a {0} its probabilitie
 _TWICE = "binary_cross_entropy_with_logits applies the sigmoid itself: behind a {0} it is confined"
 _AGAIN = "the outputs are squashed twice: behind a {0} what comes out stays nearly even"
 _EXP_TWICE = "poisson_nll_loss takes the exponential itself: behind a {0} no rate below 1 is left"
+_UNEVEN = (
+    "nll_loss takes the logarithms of probabilities, and these outputs do not sum to 1: making all "
+    "of them larger lowers the loss without end"
+)
 _RATE = "leave the {} out, or say log_input=False"
 
 PAIRS = {
@@ -47,6 +51,8 @@ PAIRS = {
     ("nll", "layer"): Pair("nll_loss takes log-probabilities and gets raw outputs", LOGS, 0.95),
     ("nll", "relu"): Pair("nll_loss takes log-probabilities and gets a relu", LOGS, 0.95),
     ("nll", "tanh"): Pair("nll_loss takes log-probabilities and gets a tanh", LOGS, 0.9),
+    ("nll", "log_relu"): Pair(_UNEVEN, LOGS, 0.9),
+    ("nll", "log_softplus"): Pair(_UNEVEN, LOGS, 0.85),
     ("bce_with_logits", "sigmoid"): Pair(_TWICE, RAW, 0.97),
     ("bce_with_logits", "softmax"): Pair(_TWICE, RAW, 0.95),
     ("bce_with_logits", "log_softmax"): Pair(_TWICE, RAW, 0.85),
@@ -103,6 +109,11 @@ REACH = 0.05
 BESIDE = 0.5
 """How far beyond 0 and 1 labels may lie that were made noisy on purpose."""
 
+MARGINS = {"soft_margin": "soft-margin loss", "hinge": "hinge loss"}
+"""Losses of labels -1 and 1."""
+
+FEWEST_OF_LABEL, FEWEST_COSINES = 3, 5
+
 FEWEST_TARGETS, MOST_CLASSES = 16, 100
 NONE_RARE, RARE = 0.4, 0.15
 """The count of the rarest class by an even share; below the first, counts must be as by chance."""
@@ -138,6 +149,8 @@ def _of(link: Link, targets: Targets | None, *, is_nan: bool) -> Iterator[Findin
         text = f"the model's output is spread from {link.spread}: each is compared with all others'"
         what = "give output and target one shape, such as output.squeeze(1) or target.unsqueeze(1)"
         yield made("TW305", 1, 0.93, text, numbers=numbers, pairing=what)
+    if (link.loss, link.before) == ("log_softmax", "cosine") and link.width >= FEWEST_COSINES:
+        yield _flat_cosines(link)
     if link.width == 1 and (link.loss, link.before) != ("log_softmax", "log_softmax"):
         yield from _one_class(link, numbers)
     if link.dim is not None:
@@ -147,8 +160,21 @@ def _of(link: Link, targets: Targets | None, *, is_nan: bool) -> Iterator[Findin
         yield made("TW305", 1, 0.9, text, numbers=numbers, pairing=what)
     if link.loss == "squared" and targets is not None:
         yield from _squared(link, targets)
+    if link.loss in MARGINS and targets is not None:
+        yield from _not_signs(link, targets)
     if link.loss == "bce_with_logits" and targets is not None:
         yield from _not_shares(targets)
+
+
+def _flat_cosines(link: Link) -> Finding:
+    most = math.exp(2) / (math.exp(2) + link.width - 1)
+    text = (
+        f"the scores are cosines, which lie between -1 and 1: among {link.width} classes no "
+        f"probability can rise above {most:.0%}"
+    )
+    what = "multiply cosines by a scale of 10 to 30, fixed or learnt, before cross_entropy"
+    numbers = {"classes": link.width, "most": most}
+    return made("TW305", 1, 0.85, text, numbers=numbers, pairing=what)
 
 
 def is_two_of_one(link: Link) -> bool:
@@ -173,6 +199,18 @@ def _not_shares(targets: Targets) -> Iterator[Finding]:
         what = "give 0 for no and 1 for yes, or use cross_entropy for several classes"
         numbers = {"lowest": low, "highest": high}
         yield made("TW305", 1, 0.93, text, numbers=numbers, pairing=what)
+
+
+def _not_signs(link: Link, targets: Targets) -> Iterator[Finding]:
+    """Labels 0 and 1 where -1 and 1 are asked for."""
+    counts = dict(targets.counts)
+    if targets.are_whole and sorted(counts) == [0, 1] and min(counts.values()) >= FEWEST_OF_LABEL:
+        text = (
+            f"{counts[0]} of {targets.num} labels are 0, and a {MARGINS[link.loss]} takes -1 and "
+            "1: those samples get no gradient"
+        )
+        what = "give 2 * labels - 1, or use binary_cross_entropy_with_logits with 0 and 1"
+        yield made("TW305", 1, 0.92, text, numbers={"zeros": counts[0]}, pairing=what)
 
 
 def span(targets: Targets) -> str:
@@ -260,7 +298,7 @@ def maximised(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
     adversary that is to be led astray.
     """
     loss = steps[0].loss if steps else None
-    if loss is None or not loss.is_maximised:
+    if loss is None or not (loss.is_maximised or (steps[0].is_raised and is_of_logs(steps[0]))):
         return
     nearest = min((depth for _, depth in loss.depth_of), default=0)
     head = {name for name, depth in loss.depth_of if depth == nearest}
@@ -271,6 +309,12 @@ def maximised(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
         )
         what = "take the negative logarithm: cross_entropy as it is, or -log_p[range(n), y].mean()"
         yield made("TW305", 1, 0.85, text, numbers={"loss": loss.value}, pairing=what)
+
+
+def is_of_logs(step: StepFacts) -> bool:
+    """Is there a log-softmax of the model's outputs?"""
+    links = step.loss.links if step.loss is not None else ()
+    return any(link.loss == "log_softmax" and link.before == "layer" for link in links)
 
 
 def masked(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:

@@ -19,7 +19,7 @@ LARGE_INPUT, VERY_LARGE_INPUT, TINY_INPUT = 20.0, 50.0, 0.05
 APART, FAR_APART = 100.0, 1000.0
 """Largest column by smallest."""
 
-OFF_CENTRE = 30.0
+OFF_CENTRE, FAR_OFF_CENTRE = 30.0, 100.0
 
 DEAD, MANY_DEAD = 0.95, 0.9
 SATURATED, MANY_SATURATED = 0.9, 0.75
@@ -44,6 +44,12 @@ EMPTY = Setup((), 0, 0, 0, False, (), (), "")
 OF_MODEL = (
     "find the first module whose output is not finite: weights that are not, a row of attention "
     "that is masked as a whole, a division by a norm of 0"
+)
+
+
+RESCALE = (
+    "look how the inputs are scaled: divided by 255 twice, or by the mean and deviation of bytes "
+    "when they were between 0 and 1 already"
 )
 
 
@@ -88,6 +94,12 @@ def _sizes(columns: Columns) -> Iterator[Finding]:
         yield made("TW208", 1, 0.75, text, numbers=numbers)
     elif columns.largest > LARGE_INPUT and apart > APART:
         yield made("TW208", 1, 0.6, _words(columns, where), numbers=numbers, severity="warn")
+    elif columns.least_off_centre > OFF_CENTRE:
+        text = f"{where} hardly differs from sample to sample: each column lies at least "
+        text += f"{short(columns.least_off_centre)} standard deviations off 0"
+        is_far = columns.least_off_centre > FAR_OFF_CENTRE
+        sure, severity = (0.85, "act") if is_far else (0.65, "warn")
+        yield made("TW208", 1, sure, text, numbers=numbers, severity=severity, remedy=RESCALE)
     elif columns.off_centre > OFF_CENTRE and columns.largest > 5:
         text = (
             f"column {columns.off_centre_at} of {where} lies {short(columns.off_centre)} standard "
@@ -263,6 +275,23 @@ def collapsed(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
         code = "TW303" if zero else "TW005"
         text += f", of which {len(zero)} begin with zeros" if zero else ""
         yield made(code, step.number, 0.75, text, numbers={"differ": step.outputs_differ})
+
+
+def silenced(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """A normalisation that gives every sample the same, and so does the model."""
+    step = steps[0] if steps else None
+    if step is None or step.outputs_differ != 0 or _is_one(step):
+        return
+    ran = [each for each in step.ran[:-1] if each.rows >= FEWEST_UNITS]
+    still = next((at for at, each in enumerate(ran) if each.spread == 0), None)
+    if still is not None and "Norm" in ran[still].kind:
+        where = ran[still]
+        text = f"'{where.module}' ({where.kind}) gives every sample the same, and so does the model"
+        remedy = (
+            "let the scales of a normalisation begin with 1 (an initialisation of all vectors to 0 "
+            "takes them too), and normalise over more than one value"
+        )
+        yield made("TW303", 1, 0.9, text, numbers={"module": where.module}, remedy=remedy)
 
 
 def grown(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:

@@ -9,8 +9,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from thalweg.facts import Setup, StepFacts, Weight
+from thalweg.health.asked import dropped_scores, given_away, mixed_samples, one_class
 from thalweg.health.capacity import dropout, empty_inputs, few_directions, narrow
 from thalweg.health.holders import (
+    LEAST,
     drawn_and_frozen,
     frozen,
     last_run,
@@ -33,11 +35,20 @@ from thalweg.health.signals import (
     inputs,
     no_normalisation,
     saturated_units,
+    silenced,
     unmeasured_norms,
     vanishing,
     wrong_mode,
 )
-from thalweg.health.updates import cut, flat, lost_updates, no_zero_grad, undone, zeroed_too_early
+from thalweg.health.updates import (
+    cut,
+    flat,
+    lost_updates,
+    no_zero_grad,
+    too_small,
+    undone,
+    zeroed_too_early,
+)
 from thalweg.types import Finding
 
 Steps = Sequence[StepFacts]
@@ -52,6 +63,9 @@ Check = Callable[[Setup, Steps], Iterator[Finding]]
 LARGE_GAIN, VERY_LARGE_GAIN, SMALL_GAIN = 30.0, 100.0, 1e-4
 ALL_LARGE, ALL_SMALL = 6.0, 1e-3
 """Variance x inputs of a weight, and of every one; usual initialisations lie between 0.3 and 2."""
+
+LONG_MOMENTUM = 0.99
+"""What the longest of recipes that train well take."""
 
 SURE = 2.5
 """A first loss is at most this much, in nats, beyond as many times the loss of even guesses."""
@@ -150,20 +164,47 @@ def begins_sure(setup: Setup, steps: Steps) -> Iterator[Finding]:
     step = steps[0] if steps else None
     matrices = [weight for weight in setup.weights if weight.inputs]
     head = last_run(matrices, steps)
-    if step is None or step.loss is None or head is None or head.initial != "drawn":
+    if step is None or step.loss is None:
         return
     links = [link for link in step.loss.links if (link.loss, link.before) == ("nll", "log_softmax")]
-    widths = {link.width for link in links} & {head.units}
+    widths = {link.width for link in links}
+    if head is not None and head.initial == "drawn":
+        widths &= {head.units}
+    elif matrices or not are_bare(setup):
+        return
     is_large = step.columns is not None and step.columns.largest > LARGE_INPUT
     if step.loss.is_mean and widths and not is_large:
-        even, value = math.log(head.units), step.loss.value
+        units = max(widths)
+        even, value = math.log(units), step.loss.value
         if value > SURE * even + SURE:
             text = (
-                f"the first loss is {short(value)}, and even guesses among {head.units} classes "
+                f"the first loss is {short(value)}, and even guesses among {units} classes "
                 f"cost {short(even)}: the model begins sure of wrong answers"
             )
             numbers = {"loss": value, "even": even}
             yield made("TW303", 1, 0.8, text, numbers=numbers)
+
+
+def are_bare(setup: Setup) -> bool:
+    """Are the model's weights its own parameters, no layers', and all as they were drawn?"""
+    large = [weight for weight in setup.weights if weight.size >= LEAST and weight.gain != 1]
+    return bool(large) and all(weight.is_fresh and not weight.inputs for weight in large)
+
+
+def endless_momentum(setup: Setup, steps: Steps) -> Iterator[Finding]:
+    """Gradients that go on for hundreds of steps, and carry the weights past where they should."""
+    if LONG_MOMENTUM < setup.momentum < 1:
+        lasts = 1 / (1 - setup.momentum)
+        text = (
+            f"momentum is {setup.momentum:g}: a gradient goes on for some {lasts:.0f} steps, where "
+            "10 to 20 are usual"
+        )
+        remedy = (
+            "set momentum (Adam: the first of betas) to 0.9; at the same rate, steps of plain "
+            "momentum are then shorter by as much"
+        )
+        numbers = {"momentum": setup.momentum}
+        yield made("TW101", 0, 0.75, text, numbers=numbers, severity="warn", remedy=remedy)
 
 
 CHECKS: tuple[Check, ...] = (
@@ -183,7 +224,11 @@ CHECKS: tuple[Check, ...] = (
     inputs,
     pairing,
     maximised,
+    dropped_scores,
     masked,
+    one_class,
+    given_away,
+    mixed_samples,
     wrong_mode,
     unmeasured_norms,
     cut,
@@ -192,6 +237,8 @@ CHECKS: tuple[Check, ...] = (
     no_zero_grad,
     undone,
     lost_updates,
+    too_small,
+    silenced,
     dead_units,
     saturated_units,
     vanishing,
@@ -202,5 +249,6 @@ CHECKS: tuple[Check, ...] = (
     narrow,
     dropout,
     broken_loss,
+    endless_momentum,
 )
 """Every check, in the order in which their findings are told."""

@@ -7,11 +7,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from thalweg.facts import Moved, Ran, Setup, StepFacts, Weight
-from thalweg.health.made import made, named
+from thalweg.health.made import made, named, short
 from thalweg.types import Finding
 
 LOST = 0.9
 """The share of updates that may be lost to rounding before it is said."""
+
+TINY_RATE = 1e-6
+"""A rate below which it is asked whether steps are lost in 32 bits too."""
 
 MANY = 0.75
 """The share of dead or saturated units that explains gradients of 0."""
@@ -174,6 +177,25 @@ def lost_updates(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
         kind = narrow[moved[0].name].dtype
         text = f"{lost:.0%} of the weights in {kind} were left as they were by the first step"
         yield made("TW401", 1, 0.9, text, numbers={"lost": lost, "dtype": kind, "lr": steps[0].lr})
+
+
+def too_small(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """A rate so low that weights in 32 bits cannot take the steps, nor at the schedule's peak."""
+    if len(steps) < 2 or not 0 < steps[0].peak < TINY_RATE:
+        return
+    wide = {w.name: w for w in setup.weights if w.dtype not in NARROW and w.is_held}
+    shares = []
+    for step in steps[:2]:
+        moved = [m for m in step.moved if m.name in wide and m.changed is not None]
+        size = sum(wide[m.name].size for m in moved)
+        lost = _total(moved, wide, lambda m: min(1 - (m.changed or 0.0), m.lost_at_peak))
+        shares.append(lost / size if size else 0.0)
+    if min(shares) >= LOST:
+        kind = next(iter(wide.values())).dtype
+        text = f"at a rate of {short(steps[0].peak)} the first two steps left {min(shares):.0%} of "
+        text += f"the weights as they were: {kind} cannot hold changes that small"
+        numbers = {"lr": steps[0].peak, "lost": min(shares)}
+        yield made("TW102", 1, 0.9, text, numbers=numbers)
 
 
 def _total(moved: Sequence[Moved], weights: dict[str, Weight], value: Any) -> float:

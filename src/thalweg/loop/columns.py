@@ -13,6 +13,7 @@ from torch import Tensor
 
 from thalweg.facts import LossGraph, StepFacts
 from thalweg.loop.rivals import Rivals
+from thalweg.loop.unmoved import has_stopped
 from thalweg.record.foreign.log import IN_TURNS, LOSS, LR, NORM, Log, Series
 
 FRESH = 0.8, 1.5
@@ -98,6 +99,18 @@ class Columns:
             self.steps_before.append(at)
         self._points.setdefault(NORM, []).extend(_read(self._norms))
 
+    @property
+    def num_since(self) -> int:
+        """Losses that came since the last step."""
+        waiting = len(self._pending)
+        return waiting + len(self.losses) - int(np.searchsorted(self.steps_before, len(self.lrs)))
+
+    @property
+    def has_stopped(self) -> bool:
+        """Do losses go on where no step is seen any more?"""
+        num = len(self.losses) + len(self._pending)
+        return has_stopped(self.num_since, num, len(self.lrs))
+
     def log(self) -> Log:
         """All of it; the loss of a step is the mean of its batches."""
         self._drain()
@@ -120,7 +133,9 @@ class Columns:
         steps = np.array(self.steps_before) + (1 if self._num_first else 0)
         steps, places = np.unique(steps, return_inverse=True)
         counts = np.bincount(places, minlength=len(steps))
-        return steps.astype(np.float64), np.bincount(places, values, len(steps)) / counts
+        means = np.bincount(places, values, len(steps)) / counts
+        seen = slice(None, -1) if self.has_stopped else slice(None)
+        return steps.astype(np.float64)[seen], means[seen]
 
 
 def settings_of(optimizer: torch.optim.Optimizer) -> dict[str, Any]:

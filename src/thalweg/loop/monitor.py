@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import wraps
 from typing import Any
 
 import torch
@@ -30,9 +29,10 @@ from thalweg.loop.handed import measures, watched
 from thalweg.loop.later import Later
 from thalweg.loop.modes import Modes
 from thalweg.loop.rivals import Rivals
+from thalweg.loop.safely import safely
 from thalweg.loop.samples import Samples
 from thalweg.loop.told import Told, say
-from thalweg.loop.unmoved import never_moved
+from thalweg.loop.unmoved import never_moved, stepped_by_another
 from thalweg.probes.gradients import sample
 from thalweg.probes.quiet import Ear, may_look, remove
 from thalweg.probes.structure import Watch
@@ -44,25 +44,6 @@ WATCHED = 2
 
 MOST_COMPARED = 64
 """Parameters by which it is told whether anything moved."""
-
-
-def _safe(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Timed, and silent for good from its first fault on: nothing here may end a training."""
-
-    @wraps(method)
-    def guarded(self: Monitor, *args: Any, **kwargs: Any) -> Any:
-        if self.fault or torch.compiler.is_compiling() or (self._is_cuda and not may_look()):
-            return None
-        began = time.perf_counter()
-        try:
-            return method(self, *args, **kwargs)
-        except Exception as error:
-            self._give_up(error)
-            return None
-        finally:
-            self._cost.own += time.perf_counter() - began
-
-    return guarded
 
 
 class Monitor:
@@ -142,7 +123,7 @@ class Monitor:
             self._give_up(error)
         self._cost.own += time.perf_counter() - began
 
-    @_safe
+    @safely
     def _saw_loss(self, loss: Tensor | float) -> None:
         self._num_losses += 1
         self._columns.saw_loss(loss)
@@ -150,7 +131,7 @@ class Monitor:
         if self._watch is not None and isinstance(loss, Tensor) and loss.requires_grad:
             self._look_at(loss)
 
-    @_safe
+    @safely
     def evaluation(self, loss: Any = None, /, **more: Any) -> None:
         """Tell of an evaluation: `monitor.evaluation(0.3)`, which is its loss, or
         `monitor.evaluation(loss=0.3, accuracy=0.9)`. What is no number is told and left out.
@@ -161,6 +142,7 @@ class Monitor:
         self._columns.evaluation(self.number, values)
         self._samples.told(self.number)
         self._told.add(self._modes.evaluated(self.number))
+        self._look_for_another()
 
     @property
     def log(self) -> Log:
@@ -170,11 +152,12 @@ class Monitor:
     def verdict(self) -> Verdict:
         """What can be said so far: of the structure, and of the curves where they can be read."""
         read = diagnose(self.log) if self._is_over else so_far(self.log)
-        known = {finding.code for finding in self.findings}
-        found = (*self.findings, *(f for f in read.findings if f.code not in known))
-        words = (*(str(f.evidence["what"]) for f in found if "what" in f.evidence), read.sentence)
-        sentence = "; ".join(filter(None, words)) or f"nothing was found in {self.number:,} steps"
-        return Verdict(read.state, sentence, found, (*self.not_seen(), *read.not_checkable))
+        found = [*self.findings, *self._told.new(read.findings)]
+        words = [str(f.evidence["what"]) for f in found if "what" in f.evidence]
+        sentence = "; ".join(filter(None, (*words, read.sentence)))
+        sentence = sentence or f"nothing was found in {self.number:,} steps"
+        missing = (*self.not_seen(), *read.not_checkable)
+        return Verdict(read.state, sentence, tuple(found), missing)
 
     def not_seen(self) -> Iterator[str]:
         """What could not be looked at, and why."""
@@ -193,7 +176,7 @@ class Monitor:
 
     # ------------------------------------------------------------ hooks
 
-    @_safe
+    @safely
     def _begin(self) -> None:
         self._watch = Watch(self._model, self._optimizers)
         self._setup = self._modes.setup = self._watch.setup
@@ -229,7 +212,7 @@ class Monitor:
             if samples.is_on:
                 samples.before(self.number, model, args, kwargs)
 
-    @_safe
+    @safely
     def _saw_input(self, model: nn.Module, args: Any) -> None:
         if torch.is_grad_enabled() and self._watch is not None:
             self._modes.trained(args)
@@ -239,12 +222,12 @@ class Monitor:
         elif model.training:
             self._told.add(self._modes.passed(self.number, args))
 
-    @_safe
+    @safely
     def _after_forward(self, model: nn.Module, args: Any, output: Any) -> None:
         if self._watch is not None and torch.is_grad_enabled():
             self._watch.saw_output(output)
 
-    @_safe
+    @safely
     def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         if self._watch is not None:
             self._watch.before_step(optimizer)
@@ -266,7 +249,7 @@ class Monitor:
             self._give_up(error)
         self._cost.own += time.perf_counter() - began
 
-    @_safe
+    @safely
     def _look_after_step(self) -> None:
         self.number = number = self.number + 1
         self._cost.stamps.append(time.perf_counter())
@@ -323,11 +306,11 @@ class Monitor:
         self._columns.saw_graph(self._steps)
         self._told.add(structural(self._setup, self._steps))
 
-    @_safe
+    @safely
     def _close(self) -> None:
         self._told.close()
 
-    @_safe
+    @safely
     def _end(self) -> None:
         """The last look, and what looking has cost."""
         self._judge_end()
@@ -340,6 +323,13 @@ class Monitor:
         watch = self._watch
         if self.number == 0 and watch is not None and watch.has_arrived:
             self._told.add(never_moved(self._num_losses, watch.were_zeroed, self._begun))
+        self._look_for_another()
+
+    def _look_for_another(self) -> None:
+        """Costs some 50 ms, where losses come and the optimizers make no step any more."""
+        num = self._columns.num_since
+        if self._columns.has_stopped and "TW307" not in {each.code for each in self.findings}:
+            self._told.add(stepped_by_another(self._model, self._optimizers, self.number, num))
 
     # ------------------------------------------------------------ findings, faults
 

@@ -59,6 +59,7 @@ class Flow:
         self.given = Given()
         self._made: dict[tuple[int, int], str] = {}
         self._times: Counter[str] = Counter()
+        self._in_order: dict[str, tuple[int, int]] = {}
         self.columns: Columns | None = None
 
     def start(self) -> None:
@@ -80,6 +81,16 @@ class Flow:
         """The modules in the order in which they first ran."""
         again = ((ran, self._times[name]) for name, ran in self._ran.items())
         return tuple(ran if times == 1 else replace(ran, times=times) for ran, times in again)
+
+    def mixed(self, output: tuple[int, ...]) -> str:
+        """A layer over sequences that was given (samples, steps, values) and takes (steps, samples,
+        values). output: the shape of what the model gave: one answer a sample, if it is known
+        """
+        for name, (rows, steps) in self._in_order.items():
+            is_given = any(shape[:2] == (rows, steps) for shape in self.given.shapes)
+            if is_given and len(output) < 3 and output[:1] == (rows,) and 1 < rows != steps > 1:
+                return name
+        return ""
 
     def outsider_ran(self, module: nn.Module | None) -> bool:
         return any(self._outsiders.get(id(m), False) for m in module.modules()) if module else False
@@ -114,6 +125,8 @@ class Flow:
         if x is not None and self.columns is None and is_data(module, x):
             is_given = x.data_ptr() in self.given.pointers
             self.columns = columns_of(name, module, x, is_given=is_given)
+        if x is not None and x.ndim == 3 and getattr(module, "batch_first", True) is False:
+            self._in_order[name] = x.shape[0], x.shape[1]
         self._ran[name] = self._fact(name, module, x, made, len(self._ran) + 1)
 
     def _fact(

@@ -175,7 +175,7 @@ class Gradients:
             has = gradient != 0
             if bool(has.any()):
                 changed = float((sample(p) != before)[has].float().mean())
-                if p.itemsize < 4:
+                if p.is_floating_point():
                     lost = lost_share(before[has], gradient[has], optimizer, peak)
         was = self._was.pop(name, None)
         if before is not None and changed:

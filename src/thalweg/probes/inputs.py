@@ -14,6 +14,8 @@ FIRST = (nn.Linear, nn.modules.conv._ConvNd, nn.RNNBase)
 FEWEST_ALIKE, FEWEST_APART = 8, 16
 """Samples that it takes to say that all are alike, or that columns say one thing."""
 
+MOST_SYMBOLS = 1_000_000
+
 NO_SIZE, ONE = 1e-4, 1e-4
 """Of the largest column's deviation; and of a column's variance, what the others leave of it."""
 
@@ -75,6 +77,7 @@ def columns_of(name: str, module: nn.Module, x: Tensor, *, is_given: bool = True
         num_nonfinite=0,
         num_apart=num_apart,
         directions=directions,
+        least_off_centre=float(centres.min()),
         is_given=is_given,
     )
 
@@ -107,6 +110,17 @@ def apart(rows: Tensor) -> tuple[int, int]:
     return int(kept.sum()), 0
 
 
+def symbols_of(args: Any) -> Tensor | None:
+    """A copy of the whole numbers, (samples, places), that a model is given; None where there is
+    more, or something else.
+    """
+    tensors = list(tensors_of(args))
+    x = tensors[0] if len(tensors) == 1 else None
+    if x is None or x.ndim != 2 or x.dtype not in (torch.int64, torch.int32) or not is_plain(x):
+        return None
+    return x.detach().clone() if x.numel() <= MOST_SYMBOLS else None
+
+
 def is_plain(tensor: Tensor) -> bool:
     """Is it neither sparse nor nested, so that its values can be looked at?"""
     return tensor.layout == torch.strided and not tensor.is_nested
@@ -117,6 +131,7 @@ class Given:
 
     def __init__(self) -> None:
         self.pointers: set[int] = set()
+        self.shapes: set[tuple[int, ...]] = set()
         self._are_alike: list[Literal["", "zero", "alike"]] = []
 
     def see(self, args: Any) -> None:
@@ -124,6 +139,7 @@ class Given:
         tensors = list(tensors_of(args))
         plain = [tensor for tensor in tensors if is_plain(tensor)]
         self.pointers |= {t.data_ptr() for t in plain}
+        self.shapes |= {tuple(t.shape) for t in plain}
         self._are_alike.append(alike(plain) if len(plain) == len(tensors) else "")
 
     @property

@@ -28,6 +28,7 @@ from thalweg.probes.graph import (
     past,
     shape_of,
 )
+from thalweg.probes.margins import hinged
 from thalweg.probes.squared import REDUCED, squared
 
 LOSSES = {
@@ -35,6 +36,7 @@ LOSSES = {
     "NllLoss2D": "nll",
     "BinaryCrossEntropyWithLogits": "bce_with_logits",
     "BinaryCrossEntropy": "bce",
+    "SoftMarginLoss": "soft_margin",
     "MseLoss": "squared",
     "HuberLoss": "squared",
     "SmoothL1Loss": "squared",
@@ -109,6 +111,7 @@ def read_loss(loss: Tensor, names: Mapping[int, str]) -> LossGraph:
         flat=next((kind.lower() for kind in FLAT if kind in kinds), ""),
         orphans=orphans(found.weights, names),
         is_maximised=is_maximised(loss.grad_fn, value),
+        is_repeated="Repeat" in kinds,
         past=past_few(loss.grad_fn, found.weights, names, FEW if is_of_classes(links) else 1),
         is_mean=getattr(loss.grad_fn, "_saved_reduction", 0) == 1,
     )
@@ -176,6 +179,8 @@ def links_of(root: Any) -> Iterator[Link]:
             yield Link("log_softmax", name_of(before), width_of(node), dim_of(node))
         elif kind in TWICE and name_of(first_below(node)[0]) in (UNITS[kind], "softmax"):
             yield link(UNITS[kind], *first_below(node))
+        elif hinged(node) is not None:
+            yield Link("hinge", name_of(hinged(node)), width_of(node))
         elif kind == "Log":
             yield Link("log", name_of(first_below(node)[0]), width_of(node))
         elif kind == "Sub":
@@ -235,6 +240,8 @@ def link(loss: str, node: Any, spread: str, taker: Any = None) -> Link:
             if name_of(inner) in ("softmax", "sigmoid"):
                 name = "log"
                 softmax = inner if softmax is None and name_of(inner) == "softmax" else softmax
+    if name == "log" and loss == "nll" and softmax is None:
+        name = {"relu": "log_relu", "softplus": "log_softplus"}.get(name_of(shifted(node)), name)
     dim = None
     if softmax is not None:
         axis = class_axis(taker, softmax) if loss == "nll" else None
@@ -242,11 +249,38 @@ def link(loss: str, node: Any, spread: str, taker: Any = None) -> Link:
     return Link(loss, name, width_of(node), dim, spread)
 
 
+def shifted(log: Any) -> Any:
+    """What a logarithm is taken of, with a number added or a bound set for safety."""
+    inner = first_below(log)[0]
+    while inner is not None and kind_of(inner) in ("Add", "Clamp", "ClampMin"):
+        inner = first_below(inner)[0] if len(below(inner)) == 1 else None
+    return inner
+
+
+def is_cosine(node: Any) -> bool:
+    """Is it a product of two that were each divided by their length?"""
+    factors = below(node) if kind_of(node) in ("Mm", "Bmm") else []
+    return len(factors) == 2 and all(map(is_of_length_one, factors))
+
+
+def is_of_length_one(node: Any) -> bool:
+    """Was it divided by its own norm?"""
+    while kind_of(node) in PASSING and len(below(node)) == 1:
+        node = below(node)[0]
+    nodes = below(node) if kind_of(node) == "Div" else []
+    norm = nodes[1] if len(nodes) == 2 else None
+    while norm is not None and kind_of(norm) in (*PASSING, "ClampMin") and len(below(norm)) == 1:
+        norm = below(norm)[0]
+    return norm is not None and kind_of(norm) == "LinalgVectorNorm"
+
+
 def name_of(node: Any) -> str:
     """A unit's name; "layer" for a weight's own output, "other" for what is not known."""
     if node is None:
         return "other"
     kind = kind_of(node)
+    if is_cosine(node):
+        return "cosine"
     return UNITS.get(kind, "layer" if kind in LAYERS or is_biased(node) else "other")
 
 

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +60,7 @@ def setup(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> Setu
         optimizer=type(optimizers[0]).__name__ if optimizers else "",
         dropouts=tuple(dropouts(model)),
         unmeasured=tuple(unmeasured(model)),
+        momentum=max((momentum_of(g) for o in optimizers for g in o.param_groups), default=0.0),
     )
 
 
@@ -109,7 +111,7 @@ def outsider_of(found: Found, held: dict[int, Tensor]) -> Outsider:
     """What sits beside the model, before anything ran."""
     size = sum(p.numel() for p in found.parameters)
     is_held = any(id(p) in held for p in found.parameters)
-    return Outsider(found.where, size, is_held)
+    return Outsider(found.where, size, is_held, is_in_function=found.is_in_function)
 
 
 def sensitive(model: nn.Module) -> Iterator[str]:
@@ -151,7 +153,8 @@ def weight_of(
     begun = "" if values is None else initial(values)
     is_turned = is_turn(p, module)
     is_known = inputs > 0 or is_table(p, module) or is_turned
-    width = p.shape[1] if is_turned else inputs
+    is_bare = p.ndim == 2 and type(module).__module__.partition(".")[0] != "torch"
+    width = p.shape[1] if is_turned else (p.shape[0] if is_bare else inputs)
     return Weight(
         name=name,
         module=module_name,
@@ -164,7 +167,7 @@ def weight_of(
         units=units,
         initial=begun if is_known or begun == "zero" else "",
         gain=gain(values, width) if values is not None and width else 1.0,
-        is_fresh=values is not None and inputs > 0 and is_fresh(values, inputs),
+        is_fresh=values is not None and (inputs > 0 or is_bare) and is_fresh(values, inputs),
     )
 
 
@@ -263,6 +266,12 @@ def resting(optimizers: Sequence[torch.optim.Optimizer]) -> set[int]:
         if float(group.get("lr", 1.0)) == 0 and float(group.get("initial_lr", 0.0)) == 0
         for p in group["params"]
     }
+
+
+def momentum_of(group: dict[str, Any]) -> float:
+    """What a group keeps of its mean gradient from step to step; 0 where that is not a number."""
+    kept = group["betas"][0] if group.get("betas") else group.get("momentum", 0.0)
+    return float(kept) if isinstance(kept, int | float) else 0.0
 
 
 def rates_of(optimizers: Sequence[torch.optim.Optimizer]) -> tuple[float, float]:

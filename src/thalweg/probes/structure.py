@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from thalweg.facts import LossGraph, Moved, Outsider, Setup, StepFacts
 from thalweg.probes.flow import Flow
 from thalweg.probes.gradients import Gradients
-from thalweg.probes.inputs import is_plain, tensors_of
+from thalweg.probes.inputs import is_plain, symbols_of, tensors_of
 from thalweg.probes.loss_graph import read_loss
 from thalweg.probes.outsiders import find_outsiders
 from thalweg.probes.probe import Probe
@@ -65,6 +65,7 @@ class Watch:
         held = {weight.name for weight in self.setup.weights if weight.is_held}
         self._gradients = Gradients(named, held)
         self._output: Output | None = None
+        self._symbols: Tensor | None = None
         self._loss: LossGraph | None = None
         self._is_number = False
         self._number = 0
@@ -102,6 +103,7 @@ class Watch:
 
     def saw_input(self, args: Any) -> None:
         """The model is about to run on this."""
+        self._symbols = symbols_of(args)
         if self._flow is not None:
             self._flow.saw_input(args)
 
@@ -111,7 +113,7 @@ class Watch:
         if found is not None and found.requires_grad and is_plain(found):
             if self._output is not None:
                 self._output.close()
-            self._output = Output(found)
+            self._output = Output(found, self._symbols)
 
     def saw_loss(self, loss: Tensor) -> None:
         """A loss, before or after its backward pass; without a graph it reaches nothing."""
@@ -166,10 +168,12 @@ class Watch:
             step,
             loss=read_loss(loss, self._names),
             targets=None if output is None else output.targets(),
+            dropped=0.0 if output is None else output.dropped,
         )
 
     def _facts(self, moved: tuple[Moved, ...], rate: float, peak: float) -> StepFacts:
         flow, output = self._flow, self._output
+        labels, is_raised = (None, False) if output is None else output.asked()
         return StepFacts(
             number=self._number,
             moved=moved,
@@ -187,6 +191,11 @@ class Watch:
             are_alike="" if flow is None else flow.given.are_alike,
             resting=frozenset(self._names.get(i, "") for i in resting(self._optimizers)),
             is_number=self._is_number,
+            labels=labels,
+            is_raised=is_raised,
+            sees_ahead=output is not None and output.sees_ahead,
+            dropped=0.0 if output is None else output.dropped,
+            mixed="" if flow is None or output is None else flow.mixed(output.shape),
         )
 
     def _forget(self) -> None:
@@ -194,6 +203,7 @@ class Watch:
         if self._output is not None:
             self._output.close()
             self._output = None
+        self._symbols = None
         if self._flow is not None:
             self._flow.clear()
 

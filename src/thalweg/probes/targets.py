@@ -14,10 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thalweg.facts import Targets
-from thalweg.probes import logits
-from thalweg.probes.graph import below, shape_of
-from thalweg.probes.squared import Squared, squared
+from thalweg.facts import Labels, Targets
+from thalweg.probes import logits, margins
+from thalweg.probes.ahead import sees_ahead
+from thalweg.probes.answered import answers, labels_of
+from thalweg.probes.graph import PASSING, below, kind_of, shape_of
+from thalweg.probes.loss_graph import LOSSES, first_below, head_of
+from thalweg.probes.squared import Squared, kept, squared
 
 MOST_VALUES = 1_000_000
 WHOLE = 1e-3
@@ -25,6 +28,9 @@ WHOLE = 1e-3
 
 MOST_DISTINCT = 200
 """Whole numbers whose counts are kept."""
+
+FEWEST_DROPPED, BY_CHANCE = 32, 0.2
+"""Values by which a dropout is known, and how far the share of zeros may lie from its rate."""
 
 STEEP = 1e-3
 """The least slope of a unit through which a gradient is traced back."""
@@ -40,18 +46,26 @@ class _Loss:
 
 
 class Output:
-    """Keeps an output of the model, and its gradient, until `close`."""
+    """Keeps an output of the model, and its gradient, until `close`. symbols: what the model was
+    given, where that was whole numbers, (samples, places), and nothing else
+    """
 
-    def __init__(self, output: Tensor):
+    def __init__(self, output: Tensor, symbols: Tensor | None = None):
         self._node = output.grad_fn
         self._values = output.detach()
         self._version = output._version
         self._gradient: Tensor | None = None
         self._loss: _Loss | None = None
         self._logits: tuple[Any, float] | None = None
+        self._margin: Any = None
         self._handle: Any = output.register_hook(self._keep) if self._is_small else None
         self.is_finite = bool(torch.isfinite(self._values).all())
         self.differ = differ(self._values)
+        self.shape = tuple(output.shape)
+        self._symbols = symbols
+        self.sees_ahead = symbols is not None and sees_ahead(output, symbols.shape[1])
+        self._drop, self._dropped = dropout_behind(output)
+        self.dropped = 0.0
 
     @property
     def _is_small(self) -> bool:
@@ -64,9 +78,12 @@ class Output:
         """Is it a squared loss of this output, or one of yes or no?"""
         if loss.grad_fn is None:
             return
+        if self._drop is not None and takes(loss.grad_fn, self._drop):
+            self.dropped = self._dropped
         node = logits.node_of(loss.grad_fn, self._node)
         if node is not None:
             self._logits = node, float(loss.detach())
+        self._margin = margins.node_of(loss.grad_fn, self._node)
         found = squared(loss.grad_fn)
         if found is None or not self._is_whole(found):
             return
@@ -83,19 +100,42 @@ class Output:
         """Let go of the tensors."""
         if self._handle is not None:
             self._handle.remove()
-        self._node = self._gradient = self._logits = None
+        self._node = self._gradient = self._logits = self._margin = None
+        self._drop = self._symbols = None
+
+    @torch.no_grad()
+    def asked(self) -> tuple[Labels | None, bool]:
+        """The classes that a cross-entropy asked for, and whether it made them less likely."""
+        gradient = self._gradient
+        if gradient is None or self._values._version != self._version or not self.is_finite:
+            return None, False
+        found = answers(self._values, gradient)
+        if found is None:
+            return None, False
+        return labels_of(found, self._symbols), found.is_raised
 
     @torch.no_grad()
     def targets(self) -> Targets | None:
         """None where the loss is neither of this output, or the gradient was not seen."""
-        is_changed = self._values._version != self._version
-        if self._logits is not None and self.is_finite and not is_changed:
+        if self._values._version != self._version or not self.is_finite:
+            return None
+        return self._of_labels() or self._of_distance()
+
+    def _of_labels(self) -> Targets | None:
+        """Of a loss of yes or no."""
+        gradient = self._gradient
+        found, known = None, torch.ones_like(self._values, dtype=torch.bool)
+        if self._logits is not None:
             node, value = self._logits
-            found = logits.targets(node, self._values, self._gradient, value)
-            everywhere = torch.ones_like(self._values, dtype=torch.bool)
-            return None if found is None else described(found, everywhere, self._values)
+            found = logits.targets(node, self._values, gradient, value)
+        elif self._margin is not None and gradient is not None:
+            found, known = margins.labels(self._margin, self._values, gradient)
+        is_any = found is not None and bool(known.any())
+        return described(found, known, self._values) if is_any and found is not None else None
+
+    def _of_distance(self) -> Targets | None:
         loss, gradient = self._loss, self._gradient
-        if loss is None or is_changed or not self.is_finite:
+        if loss is None:
             return None
         given, slope = through(loss.unit, self._values.double())
         of = loss.of
@@ -114,6 +154,40 @@ class Output:
         first = described(found[0], known, self._values)
         is_same = bool(torch.allclose(found[0], found[-1], rtol=WHOLE, atol=WHOLE))
         return first if is_same or first.are_whole else None
+
+
+def dropout_behind(output: Tensor) -> tuple[Any, float]:
+    """The node of a dropout that made an output, and the share that it set to 0; before the
+    backward pass.
+
+    >>> x = torch.ones(20, 20, requires_grad=True) * 1.0
+    >>> node, share = dropout_behind(torch.nn.functional.dropout(x, 0.5).squeeze())
+    >>> node is not None, 0.3 < share < 0.7
+    (True, True)
+    >>> dropout_behind(x * 3)
+    (None, 0.0)
+    """
+    node = output.grad_fn
+    while node is not None and kind_of(node) in PASSING and kind_of(node) != "NativeDropout":
+        node = below(node)[0] if len(below(node)) == 1 else None
+    if node is not None and kind_of(node) == "NativeDropout":
+        return node, float(getattr(node, "_saved_p", 0.0))
+    factor = kept(node, "_saved_other") if node is not None and kind_of(node) == "Mul" else None
+    if factor is None or factor.numel() < FEWEST_DROPPED or len(below(node)) != 1:
+        return None, 0.0
+    share, most = float((factor == 0).float().mean()), float(factor.max())
+    is_two = bool(((factor == 0) | (factor == most)).all())
+    is_scaled = 0 < share < 1 and most > 1 and abs(share - (1 - 1 / most)) < BY_CHANCE
+    return (node, share) if is_two and is_scaled else (None, 0.0)
+
+
+def takes(loss: Any, dropped: Any) -> bool:
+    """Does a loss take what a dropout gave, with no layer between the two?"""
+    kinds = (*LOSSES, "LogSoftmax")
+    written = squared(loss)
+    if written is not None and first_below(written.difference)[0] is dropped:
+        return True
+    return any(first_below(node)[0] is dropped for node in head_of(loss) if kind_of(node) in kinds)
 
 
 def through(unit: str, values: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,102 @@
+"""Is the model asked for what can be learnt? Its labels beside its inputs, and who sees what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from thalweg.facts import Setup, StepFacts
+from thalweg.health.made import made, short
+from thalweg.types import Finding
+
+FEWEST_LABELS = 16
+"""Labels of a batch from which it is odd that all are one class."""
+
+MANY_LABELS, MOST_LABELS, FEWEST_CLASSES = 60, 200, 3
+"""Labels of two batches, all of the same class, from which that is odd where there are three
+classes or more, and where there are two: other classes are then rarer than 3 in so many.
+"""
+
+SHUFFLE = (
+    "shuffle the samples; where all labels of the data are this class, look how they are made: a "
+    "maximum over the wrong axis, a mask turned round, one folder read as all"
+)
+SHIFT = (
+    "give the model the symbols up to the last but one, and take those from the second on for "
+    "targets; a model that has to give back what went in, through a narrow code, is right as it is"
+)
+CAUSAL = (
+    "hide later places: is_causal=True, or a mask with -inf above the diagonal "
+    "(nn.Transformer.generate_square_subsequent_mask); a recurrent layer must not be bidirectional"
+)
+ORDER = (
+    "say batch_first=True where the first dimension is the samples', or give it x.transpose(0, 1)"
+)
+
+
+def one_class(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """All labels of a batch are one class, and all of the next."""
+    labels = [step.labels for step in steps[:2]]
+    if len(labels) < 2 or labels[0] is None or labels[1] is None:
+        return
+    first, second = labels[0], labels[1]
+    is_one = first.only >= 0 and second.only >= 0 and first.width == second.width
+    if not is_one or min(first.num, second.num) < FEWEST_LABELS or not is_of_layer(steps[0]):
+        return
+    num, numbers = first.num + second.num, {"labels": first.num + second.num, "classes": 1}
+    if first.only != second.only:
+        text = f"all {first.num} labels of the first batch are class {first.only}, all "
+        text += f"{second.num} of the second class {second.only}: the samples are sorted"
+        yield made("TW206", 1, 0.9, text, numbers=numbers)
+    elif num >= (MANY_LABELS if first.width >= FEWEST_CLASSES else MOST_LABELS):
+        text = f"all {num} labels of the first two batches are class {first.only}, of "
+        text += f"{first.width} that the model tells apart: the samples are sorted, the labels are "
+        text += f"not what they should be, or the other classes are rarer than 3 in {num}"
+        yield made("TW206", 1, 0.7, text, numbers=numbers, severity="warn", remedy=SHUFFLE)
+
+
+def is_of_layer(step: StepFacts) -> bool:
+    """Does a cross-entropy take what the last layer gave, as it is? Else the classes may be places,
+    as where a pair is told from the other pairs of its batch.
+    """
+    links = step.loss.links if step.loss is not None else ()
+    return any((link.loss, link.before) == ("log_softmax", "layer") for link in links)
+
+
+def given_away(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """The symbol to be found is the one that went in, or stands in sight."""
+    step = steps[0] if steps else None
+    labels = step.labels if step is not None else None
+    if step is None or labels is None or step.loss is None:
+        return
+    numbers = {"labels": labels.num}
+    tables = {weight.module for weight in setup.weights if weight.kind == "Embedding"}
+    is_once = all(ran.times == 1 for ran in step.ran if ran.module in tables)
+    if labels.are_given and is_once and not step.loss.is_repeated:
+        text = f"each of the {labels.num:,} labels that count is the symbol that the model was "
+        text += "given at that very place: there is nothing to be foretold"
+        yield made("TW205", 1, 0.75, text, numbers=numbers, severity="warn", remedy=SHIFT)
+    elif labels.are_next and step.sees_ahead:
+        text = "the model is to foretell the next symbol at each place, and sees it: its places "
+        text += "use those that follow them"
+        yield made("TW205", 1, 0.88, text, numbers=numbers, remedy=CAUSAL)
+
+
+def mixed_samples(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """Samples taken for steps of a sequence, so that each one's answer hangs on the others."""
+    step = steps[0] if steps else None
+    if step is not None and step.mixed:
+        text = f"'{step.mixed}' takes the samples of a batch for the steps of a sequence: it has "
+        text += "batch_first=False and was given the samples first, so that the answer for a "
+        text += "sample depends on those that stand beside it"
+        yield made("TW206", 1, 0.85, text, numbers={"module": step.mixed}, remedy=ORDER)
+
+
+def dropped_scores(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """A dropout behind the last layer."""
+    step = steps[0] if steps else None
+    if step is not None and step.dropped:
+        text = f"a dropout stands behind the last layer: {short(100 * step.dropped)}% of the "
+        text += "outputs that the loss takes were 0 by chance, and the others larger"
+        what = "put dropout between the layers, not behind the last one"
+        numbers = {"share": step.dropped}
+        yield made("TW305", 1, 0.88, text, numbers=numbers, pairing=what)
