@@ -19,6 +19,7 @@ from made_more import (
     tuned,
 )
 from thalweg.health import diagnosis
+from thalweg.health.aftermath import together
 from thalweg.health.codes import BY_KEY, CODES
 from thalweg.health.diagnosis import DETECTORS, OWN_FAULT, diagnose, so_far
 from thalweg.health.words import SPELLED, Run, advice
@@ -244,3 +245,22 @@ def test_a_loss_that_is_not_finite_is_told_where_rewards_are_learnt_from():
     log = log_of(loss=np.where(np.arange(STEPS) > 300, np.nan, RISING))
     log.kind = REWARDS
     assert [each.code for each in diagnose(log).findings] == ["TW001"]
+
+
+def test_what_happened_alike_at_steps_after_each_other_is_told_once():
+    rows = [{"step": n, "kind": "nonfinite", "text": f"nan at step {n}"} for n in range(6, 12)]
+    rows.insert(3, {"step": 9, "kind": "guard", "text": "3 steps in a row"})
+    told = [(row["step"], row["text"]) for row in together(rows)]
+    assert told == [
+        (6, "nan at step 6; 2 more like it, to step 8"),
+        (9, "3 steps in a row"),
+        (9, "nan at step 9; 2 more like it, to step 11"),
+    ]
+    assert together(rows[:2]) == rows[:2]
+
+
+def test_slow_steps_stand_after_what_the_loss_does():
+    log = MORE_FAULTY["jumps of whole batches"][0]()
+    slow = np.where(np.arange(STEPS) < 400, 0.01, 0.1)
+    log.series["seconds"] = Series("seconds", np.arange(1.0, STEPS + 1), slow)
+    assert [each.code for each in diagnose(log).findings] == ["TW003", "TW404"]
