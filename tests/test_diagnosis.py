@@ -279,3 +279,11 @@ def test_a_run_whose_loss_broke_is_not_finished():
         Verdict("finished", "it was over"), diagnose(log_of(loss=noisy(falling())))
     )
     assert sound.state == "finished"
+
+
+@pytest.mark.parametrize(("lr", "said"), [(1e-6, "raise"), (1e-2, "another")])
+def test_a_rate_at_which_nobody_begins_anew_is_to_be_raised(lr, said):
+    loss = noisy(np.full(STEPS, 2.3), 0.02)
+    finding = diagnose(log_of({"num_classes": 10, "lr": lr}, loss=loss)).findings[0]
+    assert finding.code == "TW104"
+    assert f"{said} the learning rate".replace("another the", "another") in finding.advice
