@@ -151,7 +151,7 @@ def alike(seen: Samples) -> Iterator[Finding]:
     text = f"the batches are sorted: targets of one batch are alike ({what}; {short(seen.alike)}, "
     text += "where shuffled batches have 0 and batches of one target 1)"
     numbers = {"alike": seen.alike, "batches": seen.target_batches}
-    severity, sure = (None, 0.92) if seen.are_classes else ("warn", 0.75)
+    severity, sure = (None, 0.92) if seen.are_classes else ("warn", 0.85)
     yield made("TW206", 1, sure, text, numbers=numbers, severity=severity)
 
 
@@ -169,7 +169,7 @@ def rare_class(seen: Samples) -> Iterator[Finding]:
         text += f"{least:,}" + (f" ({seen.rarest} different ones)" if seen.is_whole else "")
         text += "; accuracy will not show whether it is learnt"
         numbers = {"most": most, "least": least, "classes": len(seen.counts)}
-        yield made("TW204", 1, 0.6, text, numbers=numbers, severity="warn")
+        yield made("TW204", 1, 0.7, text, numbers=numbers, severity="warn")
 
 
 def is_rare(most: float, least: float, *, rows: int | None) -> bool:
@@ -187,7 +187,7 @@ def differing(seen: Samples) -> Iterator[Finding]:
         text = f"of {seen.again:,} inputs that came more than once, {seen.differing:,} had "
         text += "different labels"
         numbers = {"again": seen.again, "differing": seen.differing}
-        yield made("TW203", seen.step, 0.8, text, numbers=numbers, severity="warn")
+        yield made("TW203", seen.step, 0.86, text, numbers=numbers, severity="warn")
 
 
 def masked(seen: Samples) -> Iterator[Finding]:
