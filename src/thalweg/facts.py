@@ -336,6 +336,21 @@ class Telling:
 
 
 @dataclass(frozen=True, slots=True)
+class Apart:
+    """How far what an evaluation is given lies from what is trained on.
+
+    scale: how many times as large it is; shift: how far its mean lies off, in standard deviations
+    of what is trained on; both of the middle one of so many columns; rows, others: measured
+    """
+
+    scale: float
+    shift: float
+    columns: int
+    rows: int
+    others: int
+
+
+@dataclass(frozen=True, slots=True)
 class Samples:
     """What was seen of the samples that a model was given, up to a step.
 
@@ -348,6 +363,7 @@ class Samples:
     alike: how far batches hold alike targets, 0 where they are shuffled, 1 where each holds one;
     alike_error: of it; next_alike: the same between a batch and the next; target_batches: of these
     masked: batches without a label that counts, of `labelled`; first_masked: a step
+    apart: training beside evaluation, where both were measured
     """
 
     step: int
@@ -371,6 +387,7 @@ class Samples:
     masked: int = 0
     labelled: int = 0
     first_masked: int = 0
+    apart: Apart | None = None
 
     @property
     def is_whole(self) -> bool:

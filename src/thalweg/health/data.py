@@ -30,6 +30,13 @@ FEWEST_AGAIN, LEAST_DIFFERING = 50, 0.1
 
 OFTEN_MASKED = 0.01
 
+TIMES_AS_LARGE, DEVIATIONS = 5.0, 5.0
+"""How much larger (or smaller) what is evaluated on is than what is trained on, and how far off its
+mean lies, in the middle column, where the two were not prepared alike.
+"""
+
+ALIKE = "prepare both alike: the scaler or transform that was fitted on the training part, for both"
+
 
 def in_samples(seen: Samples) -> Iterator[Finding]:
     """What is wrong with the samples.
@@ -45,6 +52,7 @@ def in_samples(seen: Samples) -> Iterator[Finding]:
     yield from alike(seen)
     yield from rare_class(seen)
     yield from differing(seen)
+    yield from another_size(seen)
 
 
 # ------------------------------------------------------------ leaks
@@ -199,3 +207,23 @@ def masked(seen: Samples) -> Iterator[Finding]:
     is_often = seen.masked > max(1, OFTEN_MASKED * seen.labelled)
     severity, sure = ("act", 0.95) if is_often else ("warn", 0.75)
     yield made("TW310", seen.first_masked, sure, text, numbers=numbers, severity=severity)
+
+
+def another_size(seen: Samples) -> Iterator[Finding]:
+    """What is evaluated on was scaled in another way than what is trained on, or not at all."""
+    found = seen.apart
+    if found is None:
+        return
+    times = max(found.scale, 1 / max(found.scale, 1e-30))
+    if times < TIMES_AS_LARGE and found.shift < DEVIATIONS:
+        return
+    if times >= TIMES_AS_LARGE:
+        which = "as large" if found.scale > 1 else "as small"
+        off = f"is {short(times)} times {which} as what is trained on"
+    else:
+        off = f"lies {short(found.shift)} standard deviations off what is trained on"
+    text = f"what is evaluated on {off}, in the middle one of {found.columns:,} columns"
+    numbers = {"scale": found.scale, "shift": found.shift, "columns": found.columns}
+    is_told = seen.overlap is not None and seen.overlap.is_told
+    sure, severity = (0.88, "act") if is_told else (0.6, "warn")
+    yield made("TW208", seen.step, sure, text, numbers=numbers, severity=severity, remedy=ALIKE)
