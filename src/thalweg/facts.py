@@ -339,15 +339,15 @@ class Telling:
 class Apart:
     """How far what an evaluation is given lies from what is trained on.
 
-    scale: how many times as large it is; shift: how far its mean lies off, in standard deviations
-    of what is trained on; both of the middle one of so many columns; rows, others: measured
+    columns: that vary in training; num_off: of these, how many are several times as large or as
+    small in the evaluation, or have a mean several standard deviations off
+    worst: the place of the one that is furthest off, and how many times as large it is there
     """
 
-    scale: float
-    shift: float
     columns: int
-    rows: int
-    others: int
+    num_off: int
+    worst: int
+    scale: float
 
 
 @dataclass(frozen=True, slots=True)

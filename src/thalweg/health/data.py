@@ -30,10 +30,8 @@ FEWEST_AGAIN, LEAST_DIFFERING = 50, 0.1
 
 OFTEN_MASKED = 0.01
 
-TIMES_AS_LARGE, DEVIATIONS = 5.0, 5.0
-"""How much larger (or smaller) what is evaluated on is than what is trained on, and how far off its
-mean lies, in the middle column, where the two were not prepared alike.
-"""
+OFF = 0.25
+"""The share of the columns that are of another size in an evaluation where it was scaled apart."""
 
 ALIKE = "prepare both alike: the scaler or transform that was fitted on the training part, for both"
 
@@ -212,18 +210,16 @@ def masked(seen: Samples) -> Iterator[Finding]:
 def another_size(seen: Samples) -> Iterator[Finding]:
     """What is evaluated on was scaled in another way than what is trained on, or not at all."""
     found = seen.apart
-    if found is None:
+    if found is None or found.num_off < max(min(2, found.columns), OFF * found.columns):
         return
-    times = max(found.scale, 1 / max(found.scale, 1e-30))
-    if times < TIMES_AS_LARGE and found.shift < DEVIATIONS:
-        return
-    if times >= TIMES_AS_LARGE:
-        which = "as large" if found.scale > 1 else "as small"
-        off = f"is {short(times)} times {which} as what is trained on"
-    else:
-        off = f"lies {short(found.shift)} standard deviations off what is trained on"
-    text = f"what is evaluated on {off}, in the middle one of {found.columns:,} columns"
-    numbers = {"scale": found.scale, "shift": found.shift, "columns": found.columns}
+    times, which = found.scale, "as large"
+    if times < 1:
+        times, which = 1 / times, "as small"
+    text = (
+        f"{found.num_off:,} of {found.columns:,} columns of what is evaluated on are of another "
+        f"size than those trained on: column {found.worst} (from 0) is {short(times)} times {which}"
+    )
+    numbers = {"columns": found.columns, "off": found.num_off, "scale": found.scale}
     is_told = seen.overlap is not None and seen.overlap.is_told
     sure, severity = (0.88, "act") if is_told else (0.6, "warn")
     yield made("TW208", seen.step, sure, text, numbers=numbers, severity=severity, remedy=ALIKE)

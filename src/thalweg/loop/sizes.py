@@ -11,10 +11,13 @@ from torch import Tensor
 from thalweg.facts import Apart
 from thalweg.probes.rows import thinned
 
-ENOUGH = 128
+ENOUGH, FEWEST = 512, 32
 """Rows of each that are measured, the first ones."""
 
-FEWEST = 32
+TIMES, DEVIATIONS = 5.0, 5.0
+"""How many times as large or as small a column is, and how far its mean lies off, where it was
+prepared in another way.
+"""
 
 
 class Sizes:
@@ -23,8 +26,8 @@ class Sizes:
     >>> sizes, x = Sizes(), torch.linspace(0, 1, 128).view(64, 2)
     >>> sizes.trained([x])
     >>> sizes.evaluated([255 * x])
-    >>> round(sizes.facts().scale, 3)
-    255.0
+    >>> sizes.facts().num_off, round(sizes.facts().scale, 3)
+    (2, 255.0)
     """
 
     def __init__(self) -> None:
@@ -46,13 +49,15 @@ class Sizes:
         if len(mean) != len(other_mean):
             return None
         spread = np.sqrt(np.maximum(size**2 - mean**2, 0.0))
-        varies = (spread > 1e-6 * np.maximum(size, 1e-30)) & (other_size > 0)
-        if not varies.any():
+        varies = np.flatnonzero((spread > 1e-6 * np.maximum(size, 1e-30)) & (other_size > 0))
+        if not len(varies):
             return None
-        scale = np.median(other_size[varies] / size[varies])
-        shift = np.median(np.abs(other_mean - mean)[varies] / spread[varies])
-        rows = self._train.rows, self._other.rows
-        return Apart(float(scale), float(shift), int(varies.sum()), *rows)
+        scale = other_size[varies] / size[varies]
+        shift = np.abs(other_mean - mean)[varies] / spread[varies]
+        times = np.maximum(scale, 1 / scale)
+        worst = int(np.argmax(np.maximum(times / TIMES, shift / DEVIATIONS)))
+        num_off = int(((times > TIMES) | (shift > DEVIATIONS)).sum())
+        return Apart(len(varies), num_off, int(varies[worst]), float(scale[worst]))
 
 
 class _Sums:
