@@ -217,6 +217,37 @@ def seldom_measured(*, jump: float = 1.0, level: float | None = None, every: int
     return log_of(loss=loss, validation_loss=(at, values))
 
 
+def of_samples(size: int) -> Log:
+    """Batches of so few samples that one which the model does not know stands out, to the end."""
+    loss = noisy(falling())
+    loss[np.random.default_rng(8).random(STEPS) < 0.03] *= 8.0
+    return classifier({"batch_size": size, "num_classes": 10}, loss=loss)
+
+
+def of_margins() -> Log:
+    """A loss that is 0 where every sample keeps its distance, as more and more batches do."""
+    loss = falling(1.0, 0.03) + 0.02 * np.random.default_rng(9).normal(size=STEPS)
+    return log_of(loss=np.maximum(loss, 0.0))
+
+
+def thrown_from_values() -> Log:
+    """Squared errors that the first steps throw up, and that end where the mean alone would; the
+    first evaluation comes when that is over.
+    """
+    at = np.arange(1.0, STEPS + 1)
+    loss = noisy(1.0 + 100 * np.exp(-at / 10) * (at > 3), 0.1)
+    loss[:3] = 0.7
+    measured = np.arange(150.0, STEPS + 1, 100.0)
+    return log_of(loss=loss, validation_loss=(measured, np.full(len(measured), 1.2)))
+
+
+def clipped_away() -> Log:
+    """Clipping that leaves a millionth of each gradient, and a loss that stands at chance."""
+    columns = {"clip_factor": np.full(STEPS, 1e-6), "gradient_norm": noisy(np.full(STEPS, 3.0))}
+    loss = noisy(np.full(STEPS, 2.33), 0.02)
+    return log_of({**TEN, "clip": 1e-6, "lr": 0.1}, loss=loss, **columns, **steps_of(1e-8))
+
+
 BATCH_OF_ONE = {"batch_size": 1, "num_classes": 10}
 LANGUAGE = {"num_classes": 64}
 HEAVY = {"num_classes": 10, "optimizer": "sgd", "lr": 0.03, "weight_decay": 0.2}
@@ -242,6 +273,11 @@ MORE_HEALTHY: dict[str, Callable[[], Log]] = {
     "fine-tuned, a language model": lambda: tuned(2.9, fall=0.05, noise=0.02),
     "one sequence a step": lambda: classifier(BATCH_OF_ONE),
     "weights in bfloat16, long steps": lambda: classifier(HALF, **steps_of(4e-3)),
+    "weights in bfloat16, kept in float32 as well": lambda: classifier(
+        {**HALF, "master_weights": "float32"}, **steps_of(3e-4)
+    ),
+    "a few samples a step": lambda: of_samples(4),
+    "margins": of_margins,
     "a rate that rests at the end": lambda: classifier(lr=resting(0.6)),
     "a tenth at half of the run": lambda: classifier(lr=fallen_at_once(300, 0.1)),
     "a rate that is raised for good": lambda: raised(4.0, 1.0),
@@ -302,6 +338,9 @@ MORE_FAULTY: dict[str, tuple[Callable[[], Log], str]] = {
     "batches without labels": (masked, "TW310"),
     "thrown to chance": (lambda: thrown_to_chance(learnt_first=False), "TW101"),
     "thrown to chance, from something": (lambda: thrown_to_chance(learnt_first=True), "TW101"),
+    "thrown up, numbers": (thrown_from_values, "TW101"),
+    "clipped to nothing": (clipped_away, "TW102"),
+    "jumps of whole batches": (lambda: of_samples(64), "TW003"),
     "too good": (lambda: classifier(train=1e-3, validation=1e-3, right=1.0), "TW205"),
     "noise of one sample": (
         lambda: classifier(BATCH_OF_ONE, loss=np.abs(noisy(falling(), 1.5))),

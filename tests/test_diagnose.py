@@ -310,6 +310,18 @@ def test_a_run_that_a_huge_rate_has_spoilt_is_begun_anew(run, tmp_path, capsys):
     assert after < 0.5 * before
 
 
+def test_settings_of_the_optimizer_are_known(run, tmp_path, capsys):
+    fit = ["fit", "--config", str(run / "run.toml"), "--out", str(tmp_path), "--quiet"]
+    more = ["--optimizer", "adamw:weight_decay=30", "--lr", "1e-3", "--precision", "bf16-weights"]
+    assert main([*fit, *more, "--name", "held"]) == 0
+    capsys.readouterr()
+    _, out, _ = said(capsys, tmp_path / "held", "--json")
+    found = json.loads(out)
+    assert found["source"]["settings"]["weight_decay"] == 30
+    assert [each["code"] for each in found["verdict"]["findings"]] == ["TW106"]
+    assert "adamw:weight_decay=0.1" in found["verdict"]["findings"][0]["advice"]
+
+
 def test_a_post_mortem(run, capsys):
     assert main(["report", str(run), "--post-mortem", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

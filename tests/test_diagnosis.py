@@ -19,8 +19,9 @@ from made_more import (
     tuned,
 )
 from thalweg.health import diagnosis
+from thalweg.health.aftermath import together
 from thalweg.health.codes import BY_KEY, CODES
-from thalweg.health.diagnosis import DETECTORS, OWN_FAULT, diagnose
+from thalweg.health.diagnosis import DETECTORS, OWN_FAULT, diagnose, so_far
 from thalweg.health.words import SPELLED, Run, advice
 from thalweg.record.foreign import Columns, read_text
 from thalweg.record.foreign.log import REWARDS, Series
@@ -50,6 +51,52 @@ def test_a_fault_is_named(make, code):
 def test_a_loss_that_is_thrown_to_chance_is_no_overfitting():
     verdict = diagnose(thrown_to_chance(learnt_first=True))
     assert "TW201" not in [each.code for each in verdict.findings]
+
+
+def test_the_first_rows_of_a_run_that_goes_on_are_no_divergence():
+    rows = np.array([0.727, 0.895, 1.084, 1.249, 0.956])
+    assert so_far(log_of(loss=rows)).findings == ()
+    assert [each.code for each in diagnose(log_of(loss=rows)).findings] == ["TW002"]
+
+
+RARE = """
+0.822 0.829 0.792 0.797 0.76 0.704 0.677 0.629 0.588 0.529 0.477 0.442
+0.401 0.341 0.335 0.227 0.214 0.168 0.231 0.116 0.219 0.084 0.119 0.06
+0.057 0.047 0.038 0.089 0.089 0.026 0.084 0.021 0.019 0.082 0.016 0.014
+0.151 0.149 0.011 0.074 0.01 0.085 0.009 0.009 0.008 0.083 0.085 0.082
+0.083 0.084 0.007 0.07 0.007 0.156 0.007 0.224 0.007 0.079 0.079 0.069
+0.008 0.072 0.079 0.135 0.079 0.009 0.069 0.066 0.012 0.012 0.013 0.013
+0.117 0.013 0.063 0.11 0.15 0.014 0.017 0.102 0.066 0.048 0.056 0.018
+0.069 0.02 0.016 0.015 0.078 0.032 0.11 0.01 0.066 0.055 0.011 0.009 0.045
+0.014 0.06 0.107
+"""
+"""The first 100 losses of a sound run: one row in 80 is of the rarer class, and 64 are a batch."""
+
+
+def test_a_class_that_few_batches_hold_is_no_change_of_data():
+    rows = np.array(RARE.split(), dtype=float)
+    assert so_far(log_of(loss=rows)).findings == ()
+
+
+def test_advice_says_how_far_off_a_setting_is():
+    def told(code, *, tool="thalweg", **settings):
+        return advice(CODES[code], Run(tool, settings, "step 9"))
+
+    assert told("TW102", lr=1e-6, update_ratio=4e-6).endswith("(it was 1e-06; try --lr 8e-05)")
+    assert told("TW102", lr=1e-6).endswith("(it was 1e-06; try --lr 1e-05)")
+    decay = told("TW106", lr=1e-3, weight_decay=10.0, optimizer="adamw")
+    assert decay.endswith("(it was 10; try --optimizer adamw:weight_decay=0.1)")
+    assert told("TW201", patience=10).startswith("the weights of step 9 are kept")
+    assert told("TW201", tool="keras", patience=10).startswith("keep the weights of step 9")
+
+
+def test_a_column_that_gives_the_target_away_is_to_be_left_out():
+    log = log_of(loss=noisy(falling()))
+    log.split = {"gives_away": [{"column": "code", "what": "the target", "score": 1.0}]}
+    assert "--drop code" in diagnose(log).findings[0].advice
+    copies = {"part": "test", "also_in": "train", "rows": 60, "copies": 30}
+    log.split = {"rows_in_two_parts": [copies]}
+    assert "split by group" in diagnose(log).findings[0].advice
 
 
 def test_a_check_that_breaks_is_told_and_the_others_are_made(monkeypatch):
@@ -198,3 +245,22 @@ def test_a_loss_that_is_not_finite_is_told_where_rewards_are_learnt_from():
     log = log_of(loss=np.where(np.arange(STEPS) > 300, np.nan, RISING))
     log.kind = REWARDS
     assert [each.code for each in diagnose(log).findings] == ["TW001"]
+
+
+def test_what_happened_alike_at_steps_after_each_other_is_told_once():
+    rows = [{"step": n, "kind": "nonfinite", "text": f"nan at step {n}"} for n in range(6, 12)]
+    rows.insert(3, {"step": 9, "kind": "guard", "text": "3 steps in a row"})
+    told = [(row["step"], row["text"]) for row in together(rows)]
+    assert told == [
+        (6, "nan at step 6; 2 more like it, to step 8"),
+        (9, "3 steps in a row"),
+        (9, "nan at step 9; 2 more like it, to step 11"),
+    ]
+    assert together(rows[:2]) == rows[:2]
+
+
+def test_slow_steps_stand_after_what_the_loss_does():
+    log = MORE_FAULTY["jumps of whole batches"][0]()
+    slow = np.where(np.arange(STEPS) < 400, 0.01, 0.1)
+    log.series["seconds"] = Series("seconds", np.arange(1.0, STEPS + 1), slow)
+    assert [each.code for each in diagnose(log).findings] == ["TW003", "TW404"]

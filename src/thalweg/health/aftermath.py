@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,9 @@ from thalweg.record.history import History
 
 MOST = 200
 """Rows of a timeline; of more, the first and last of each kind stay."""
+
+ALIKE = 3
+"""So many rows that say the same of steps one after the other become one."""
 
 
 def timeline(history: History) -> list[dict[str, Any]]:
@@ -26,8 +32,25 @@ def timeline(history: History) -> list[dict[str, Any]]:
     if best is not None:
         text = f"lowest validation loss, {best.values['loss']:.4g}"
         rows.append({"step": best.number, "kind": "lowest", "text": text})
-    rows.sort(key=lambda row: row["step"])
+    rows = together(sorted(rows, key=lambda row: row["step"]))
     return rows if len(rows) <= MOST else _ends(rows)
+
+
+def together(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What happened alike at several steps, one after the other, once: the first, and how often."""
+    found: list[dict[str, Any]] = []
+    for (kind, _), group in groupby(rows, key=lambda row: (row["kind"], _without_numbers(row))):
+        alike = list(group)
+        if len(alike) < ALIKE or kind == "attempt":
+            found += alike
+            continue
+        text = f"{alike[0]['text']}; {len(alike) - 1:,} more like it, to step {alike[-1]['step']:,}"
+        found.append({**alike[0], "text": text})
+    return found
+
+
+def _without_numbers(row: Mapping[str, Any]) -> str:
+    return re.sub(r"[-+]?\d[\d.,e+-]*", "", row["text"])
 
 
 def _ends(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -332,6 +332,8 @@ def plateau(view: View) -> Suspicion | None:
     curve = view.main if view.is_over else None
     if curve is None or len(curve) < 24 or view.chance is None or curve.progress <= 0:
         return None  # where chance is not known, a loss that began well looks like it
+    if view.log.unit == "step" and view.end < ENOUGH:
+        return None  # a few dozen steps at a usual rate may not have moved it yet
     middle = float(np.median(curve.part(0.3, 0.45)))
     gained = middle - curve.last
     left = curve.last / max(view.chance, curve.first)

@@ -159,8 +159,9 @@ def _hides(other: Suspicion, each: Suspicion) -> bool:
     return other.key == each.key or (each.key in HIDES.get(other.key, ()) and is_as_sure)
 
 
-def _weight(each: Suspicion) -> tuple[bool, float]:
-    return _severity(each) == "warn", -each.confidence
+def _weight(each: Suspicion) -> tuple[bool, bool, float]:
+    """Acts first, the surest first; slow steps last, for no loss is as it is because of them."""
+    return _severity(each) == "warn", each.key == "stalled_throughput", -each.confidence
 
 
 def _severity(each: Suspicion) -> Literal["warn", "act"]:

@@ -163,7 +163,7 @@ def _less(lr: Any, decay: Any) -> float:
     """A tenth, or what a step then takes from a weight is usual: at most 1e-4 of it."""
     if not isinstance(lr, int | float) or not isinstance(decay, int | float) or not lr * decay > 0:
         return 0.1
-    return min(0.1, float(f"{1e-4 / (lr * decay):.1g}"))
+    return min(0.1, float(f"{1e-4 / lr:.1g}") / decay)
 
 
 def _keep_best(run: Run) -> str:
