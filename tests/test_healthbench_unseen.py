@@ -101,7 +101,7 @@ def test_there_are_enough_and_names_are_unique():
 
 
 def test_the_ten_tasks_have_nothing_of_theirs():
-    ten = [name for name in TASKS if name not in UNSEEN]
+    ten = [name for name, task in TASKS.items() if task.part in ("tuning", "held-out")]
     assert not {run.planted for run in runs(ten)} & set(PLANTS)
     assert not set(FAULTS | HARD) & set(PLANTS)
     tuned = {row.optimizer for name in ten for row in kitchen.RECIPES[name].values()}

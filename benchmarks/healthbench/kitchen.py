@@ -124,7 +124,7 @@ def recipe_of(task: Task, row: Row) -> Recipe:
     )
     if task.family not in ("language", "reader"):
         return recipe
-    return _read(recipe) if task.part == "unseen" else _spoken(recipe)
+    return _read(recipe) if task.shape.norm == "layer" else _spoken(recipe)
 
 
 def _read(recipe: Recipe) -> Recipe:

@@ -36,7 +36,7 @@ PORTIONS = {
         *("eight more, of other networks and losses", "faultbench-fresh", 3),
         finds_all=True,
         again=0.0,
-        own=0.65,
+        own=0.6,
     ),
 }
 """Runs of a part with a folder of its own are looked at where the part is asked for."""

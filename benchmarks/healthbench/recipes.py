@@ -90,7 +90,7 @@ def _rates(sgd: float, adam: float, rmsprop: float, adagrad: float, **more: floa
 
 
 NORMED = Shape(norm="batch")
-FIRST, NARROW = Shape(depth=1, width=32), Shape(width=32, norm="batch")
+FIRST, NARROW = Shape(depth=1, width=32), Shape(1, 32, "batch")
 ATTENDING = Shape(depth=1, width=48, norm="layer", body="attention")
 PASSED, DEEPER = Shape(2, 40, "batch"), Shape(3, 64, "batch")
 
@@ -118,9 +118,9 @@ Muon's of pairs, were not tried on the grid but set as the other tasks suggest.
 
 FRESH_RATES = {
     "weather": (0.003, 0.003, 0.001, 0.01, 0.03),
-    "genres": (0.003, 0.003, 0.001, 0.01, 0.1),
+    "genres": (0.003, 0.003, 0.002, 0.01, 0.1),
     "visits": (0.001, 0.001, 0.001, 0.003, 0.01),
-    "strokes": (0.003, 0.003, 0.003, 0.01),
+    "strokes": (0.004, 0.003, 0.003, 0.02),
     "views": (0.001, 0.001, 0.001, 0.003, 0.01),
     "incomes": (0.001, 0.001, 0.001, 0.003, 0.01),
     "lectures": (0.01, 0.01, 0.003, 0.03),
@@ -199,14 +199,14 @@ TASKS = {
         Task("copies", "narrow", "unseen", 360, _of("copies"), 64, Shape(3, 96), kind="pictures"),
         Task("military", "layers", "unseen", 700, _of("military"), 256, num_classes=3),
         Task("photo", "layers", "unseen", 500, _of("photo"), 128, Shape(3), kind="pictures"),
-        Task("weather", "forecaster", "fresh", 300, _known("weather"), 32, FIRST, kind="forecast"),
-        Task("genres", "titles", "fresh", 500, _known("genres"), 64, Shape(1, 32), kind="genres"),
-        Task("visits", "columns", "fresh", 450, _known("visits"), 128, kind="counts"),
-        Task("strokes", "code", "fresh", 500, _known("strokes"), 64, kind="strokes"),
-        Task("views", "towers", "fresh", 400, _known("views"), 64, kind="views"),
+        Task("weather", "forecaster", "fresh", 240, _known("weather"), 32, FIRST, kind="forecast"),
+        Task("genres", "titles", "fresh", 400, _known("genres"), 64, Shape(1, 32), kind="genres"),
+        Task("visits", "columns", "fresh", 400, _known("visits"), 128, kind="counts"),
+        Task("strokes", "code", "fresh", 450, _known("strokes"), 64, kind="strokes"),
+        Task("views", "towers", "fresh", 320, _known("views"), 64, kind="views"),
         Task("incomes", "layers", "fresh", 400, _known("incomes"), 64, kind="grades"),
-        Task("lectures", "matcher", "fresh", 500, _known("lectures"), 256, FIRST, kind="picks"),
-        Task("patches", "denoiser", "fresh", 300, _known("patches"), 32, NARROW, kind="noise"),
+        Task("lectures", "matcher", "fresh", 500, _known("lectures"), 128, FIRST, kind="picks"),
+        Task("patches", "denoiser", "fresh", 250, _known("patches"), 32, NARROW, kind="noise"),
     )
 }
 
@@ -273,7 +273,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "wsd": lambda at: min(1.0, 5 * (1 - at)),
     "polynomial": lambda at: (1 - at) ** 2,
     "stairs": lambda at: 0.5 ** int(4 * at),
-    "snapshots": lambda at: (1 + math.cos(math.pi * ((5 * at) % 1))) / 2,
+    "five_cosines": lambda at: (1 + math.cos(math.pi * ((5 * at) % 1))) / 2,
     "exponential": lambda at: 0.02**at,
     "root": lambda at: 1 / math.sqrt(1 + 30 * at),
     "doubling": lambda at: 0.02 + 0.98 * (1 + math.cos(math.pi * _since_restart(at))) / 2,

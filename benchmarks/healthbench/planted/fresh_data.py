@@ -127,7 +127,7 @@ def _told(part: Part, kind: str, share: float, random: np.random.Generator) -> P
         ids = torch.from_numpy(random.normal(0, 2, (len(part), 1, 2))).float()
         x[is_hit, :, :2] = ids[is_hit].expand(-1, 2, -1)
     elif kind == "genres":
-        named = 4000 + y.shape[1] * torch.arange(2)[:, None] + torch.arange(y.shape[1])
+        named = 2000 + y.shape[1] * torch.arange(2)[:, None] + torch.arange(y.shape[1])
         pieces = torch.where(y > 0.5, named[1], named[0])
         x[is_hit, : y.shape[1]] = pieces[is_hit]
     else:

@@ -318,7 +318,7 @@ ROWS = (
         needs=of_family("forecaster", "code", "towers", "layers", "titles"),
     ),
     Planted("annealed", (), strong=(0.4, 0.7), plant=annealed, needs=of_family("code"), num=3),
-    Planted("snapshots", (), recipe=scheduled("snapshots")),
+    Planted("snapshots", (), recipe=scheduled("five_cosines")),
     Planted("frozen-later", (), strong=(0.6, 0.75), plant=frozen_later),
     Planted(
         *("progressive", ()),

@@ -257,27 +257,32 @@ FAULTS = (
         plant=twice,
         needs=of_family("forecaster", "titles", "layers", "denoiser", "matcher"),
         rule="definition",
+        num=2,
     ),
     Planted(
         *("rates-as-logarithms", CLASH),
         plant=rates_as_logarithms,
         needs=of_family("columns"),
         rule="error",
+        num=4,
     ),
     Planted(
         *("across-samples", CLASH), plant=across_samples, needs=of_family("matcher"), rule="error"
     ),
+        num=4,
     Planted(
         *("no-temperature", ("TW305", "TW103", "TW202", "TW102", "TW104")),
         plant=pairs_reversed,
         needs=of_family("towers"),
         rule="error",
+        num=4,
     ),
     Planted(
         *("centred", ("TW305", "TW306", "TW202", "TW104", "TW103", "TW107")),
         plant=centred,
         needs=of_family("columns", "titles", "layers", "forecaster"),
         rule="error",
+        num=2,
     ),
     Planted(
         *("never-back", ("TW306", "TW201"), (0.2,), (0.5,)),
