@@ -267,9 +267,12 @@ FAULTS = (
         num=4,
     ),
     Planted(
-        *("across-samples", CLASH), plant=across_samples, needs=of_family("matcher"), rule="error"
-    ),
+        *("across-samples", CLASH),
+        plant=across_samples,
+        needs=of_family("matcher"),
+        rule="error",
         num=4,
+    ),
     Planted(
         *("no-temperature", ("TW305", "TW103", "TW202", "TW102", "TW104")),
         plant=pairs_reversed,
