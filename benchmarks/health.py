@@ -28,6 +28,7 @@ from benchmarks.healthbench.monitored import first_findings
 from benchmarks.healthbench.store import load
 from benchmarks.healthbench.written import FORMATS, as_written, is_visible
 from thalweg.health.diagnosis import OWN_FAULT, diagnose, so_far
+from thalweg.health.explained import unexplained
 from thalweg.record.foreign.log import Log, Series
 from thalweg.types import Verdict
 
@@ -127,7 +128,8 @@ def row_of(each: tuple[dict[str, Any], Log], how: Look) -> Row:
     verdict = diagnose(log)
     if verdict.not_checkable and verdict.not_checkable[0].startswith(OWN_FAULT):
         raise RuntimeError(f"{meta['name']}: {verdict.not_checkable[0]}")
-    found = [*first_findings(meta), *verdict.findings] if how.live else list(verdict.findings)
+    first = first_findings(meta) if how.live else []
+    found = [*first, *unexplained(first, verdict.findings)]
     once = {finding.code: finding for finding in reversed(found)}
     kept = [finding for finding in found if once[finding.code] is finding]
     said = [(finding.code, finding.severity, finding.confidence) for finding in kept]

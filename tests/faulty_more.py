@@ -284,3 +284,15 @@ def attention_that_is_masked_as_a_whole():
             )
 
     return train(Net())
+
+
+@faulty("TW101")
+def momentum_that_hardly_ends():
+    net = mlp()
+    return train(net, optimizer=torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.999))
+
+
+@faulty("TW101")
+def betas_in_the_wrong_order():
+    net = mlp()
+    return train(net, optimizer=torch.optim.Adam(net.parameters(), lr=1e-3, betas=(0.999, 0.9)))

@@ -45,6 +45,25 @@ def steps_of(size: float, name: str = "head.weight") -> dict[str, Any]:
     }
 
 
+def shrinking(*, to: float, loss: np.ndarray) -> Log:
+    """From the middle on the weights lose a share of their norm at every step."""
+    at = np.arange(10.0, STEPS, 10.0)
+    kept = np.where(at < 300, 1.0, to ** ((at - 300) / 300))
+    return log_of(loss=noisy(loss), parameter_norm=(at, 20.0 * kept))
+
+
+def forgotten() -> np.ndarray:
+    """A loss that falls to the middle, and rises again."""
+    return falling() + np.maximum(0.0, np.arange(STEPS) - 330) / 500
+
+
+def clipped(optimizer: str, *, left: float) -> Log:
+    """A norm of 2 at every step, and a limit of 0.01."""
+    norms = noisy(np.full(STEPS, 2.0), 0.2, seed=2)
+    settings = {"optimizer": optimizer, "clip": 0.01, "lr": 0.1}
+    return log_of(settings, loss=noisy(falling(2.3, 2.3 * left)), gradient_norm=norms)
+
+
 def masked(share: float = 0.2) -> Log:
     loss = noisy(falling())
     loss[np.random.default_rng(6).random(STEPS) < share] = 0.0
@@ -73,9 +92,9 @@ def raised(factor: float, up: float) -> Log:
     return log_of(loss=loss, lr=np.where(is_late, 0.01 * factor, 0.01))
 
 
-def in_one_order(period: int) -> Log:
+def in_one_order(period: int, *, epoch: int | None = None) -> Log:
     pattern = np.random.default_rng(5).uniform(0.4, 1.6, size=period)
-    settings = {"steps": STEPS, "epochs": STEPS / period}
+    settings = {"steps": STEPS, "epochs": STEPS / (epoch or period)}
     return log_of(settings, loss=noisy(falling(last=0.5) * np.resize(pattern, STEPS), 0.05))
 
 
@@ -219,6 +238,9 @@ MORE_HEALTHY: dict[str, Callable[[], Log]] = {
     "a rate that rests at the end": lambda: classifier(lr=resting(0.6)),
     "a tenth at half of the run": lambda: classifier(lr=fallen_at_once(300, 0.1)),
     "a rate that is raised for good": lambda: raised(4.0, 1.0),
+    "weights that shrink as it learns": lambda: shrinking(to=0.3, loss=falling(pace=150)),
+    "Adam, clipped at every step": lambda: clipped("adam", left=0.4),
+    "clipped at every step, and learnt": lambda: clipped("sgd", left=0.1),
     "a checkpoint now and then": lambda: classifier(seconds=clock(every=100, slow=20.0)),
     "always waits": lambda: classifier(seconds=clock(every=10, slow=20.0)),
     "a task that is kept": lambda: of_two_tasks(0.01),
@@ -289,6 +311,9 @@ MORE_FAULTY: dict[str, tuple[Callable[[], Log], str]] = {
     "a rate spent early": (lambda: classifier(lr=decayed_by(0.2)), "TW105"),
     "a rate that falls at once": (lambda: classifier(lr=fallen_at_once(70, 0.02)), "TW105"),
     "a rate raised too far": (lambda: raised(30.0, 5.0), "TW101"),
+    "weights that shrink": (lambda: shrinking(to=0.3, loss=forgotten()), "TW106"),
+    "clipped to next to nothing": (lambda: clipped("sgd", left=0.4), "TW102"),
+    "a part of an epoch, again and again": (lambda: in_one_order(50, epoch=200), "TW207"),
     "each epoch in one order": (lambda: in_one_order(50), "TW206"),
     "a jump that does harm": (harmed, "TW003"),
     "an earlier task forgotten": (lambda: of_two_tasks(0.5), "TW209"),

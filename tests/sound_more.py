@@ -282,3 +282,10 @@ def one_unit_beside_others():
             return self.out(self.body(x).relu() * self.gate(x).relu())
 
     return train(Gate(), batches=((x, y % 2) for x, y in points()))
+
+
+@sound
+def the_longest_momentum_that_recipes_take():
+    net = mlp()
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.99, nesterov=True)
+    return train(net, optimizer=optimizer)

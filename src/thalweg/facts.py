@@ -62,6 +62,7 @@ class Setup:
     sensitive: modules that act otherwise in training, such as dropout and batch norm
     dropouts: those that drop, with the share that they drop
     unmeasured: batch norms whose running statistics are as they were made, 0 and 1
+    momentum: the largest of the groups that learn, Adam's first beta where that is its name
     """
 
     weights: tuple[Weight, ...]
@@ -74,6 +75,7 @@ class Setup:
     optimizer: str
     dropouts: tuple[tuple[str, float], ...] = ()
     unmeasured: tuple[str, ...] = ()
+    momentum: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

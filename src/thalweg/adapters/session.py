@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from thalweg.errors import UsageError
 from thalweg.health.diagnosis import diagnose
+from thalweg.health.explained import unexplained
 from thalweg.jobs.results import verdict_object
 from thalweg.loop.alerts import Alert, plain
 from thalweg.loop.beside import Beside
@@ -209,7 +210,8 @@ class Session:
         words = [str(each.evidence["what"]) for each in mine]
         sentence = "; ".join(filter(None, (*words, read.sentence)))
         missing = (*self._monitor.not_seen(), *read.not_checkable)
-        return Verdict(read.state, sentence, (*mine, *read.findings), missing)
+        more = unexplained(mine, read.findings)
+        return Verdict(read.state, sentence, (*mine, *more), missing)
 
     def close(self) -> Verdict:
         """End in order or not: no hook left, the last words, the record closed, the folder sealed.

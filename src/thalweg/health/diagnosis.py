@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from thalweg.health import breaks, descent, fitting, labels, layers, rates, running, slow, split
 from thalweg.health.codes import BY_KEY, Code
@@ -63,6 +64,11 @@ OF_SILENT_LOSSES: tuple[Detector, ...] = (
 
 OWN_FAULT = "thalweg's own fault, please report it:"
 """How a check that broke is told of among those that could not be made."""
+
+DOUBTFUL, EVEN = 0.35, 0.5
+"""Findings that are no surer are told only where there is no other; what is likelier wrong than
+right warns, and asks for nothing.
+"""
 
 LESS_SURE = 0.25
 """A finding hides another one that is surer by less than this."""
@@ -140,7 +146,8 @@ def _kept(said: Sequence[Suspicion]) -> list[Suspicion]:
         if not any(_hides(other, each) for other in kept):
             kept.append(each)
     kept = [each for each in kept if not any(_hides(other, each) for other in kept)]
-    return sorted(kept, key=_weight)
+    sure = [each for each in kept if each.confidence > DOUBTFUL]
+    return sorted(sure or kept[:1], key=_weight)
 
 
 def _hides(other: Suspicion, each: Suspicion) -> bool:
@@ -154,7 +161,9 @@ def _weight(each: Suspicion) -> tuple[bool, float]:
     return _severity(each) == "warn", -each.confidence
 
 
-def _severity(each: Suspicion) -> str:
+def _severity(each: Suspicion) -> Literal["warn", "act"]:
+    if each.confidence < EVEN:
+        return "warn"
     return each.severity or BY_KEY[each.key].severity
 
 
@@ -164,7 +173,7 @@ def finding_of(view: View, each: Suspicion) -> Finding:
     return Finding(
         code=row.code,
         name=row.name,
-        severity=each.severity or row.severity,
+        severity=_severity(each),
         since_step=round(each.since),
         confidence=round(each.confidence, 2),
         evidence={"says": each.says, **each.evidence},

@@ -101,7 +101,7 @@ def underfitting(view: View) -> Suspicion | None:
     return Suspicion(
         "underfitting",
         float(curve.t[0]),
-        0.45,
+        0.2,
         f"the loss stands at {number(fit.last)} on what is trained on and at {number(curve.last)} "
         f"on other samples, {100 * curve.last / chance:.0f}% of chance, with {100 * right:.0f}% "
         "right: what is given to the model, or the model itself, says too little",
@@ -151,11 +151,11 @@ def unshuffled(view: View) -> Suspicion | None:
         return None
     rest, spread = found
     alike, period = _autocorrelation(rest, 1), _period(view, rest)
-    if period is not None and period[0] > FEW_BATCHES:
+    if period is not None and _is_epoch(view, period[0]):
         return Suspicion(
             "unshuffled",
             0.0,
-            min(0.95, 0.6 + 0.4 * period[1]),
+            min(0.85, 0.5 + 0.4 * period[1]),
             f"the loss repeats its ups and downs every {period[0]} steps (correlation "
             f"{period[1]:.2f}): the batches come in the same order again and again",
             {"period": period[0], "correlation": round(period[1], 3)},
@@ -165,7 +165,7 @@ def unshuffled(view: View) -> Suspicion | None:
     return Suspicion(
         "unshuffled",
         0.0,
-        min(0.85, 0.55 + 0.6 * (alike - 0.45)),
+        0.25,
         f"the losses of neighbouring steps go together (correlation {alike:.2f}, where shuffled "
         "batches have none), and they vary by "
         f"{100 * spread:.0f}% of the loss",
@@ -177,7 +177,7 @@ def repeated_batches(view: View) -> Suspicion | None:
     """The training loss repeats its ups and downs every few steps."""
     found = residuals(view)
     period = _period(view, found[0]) if found is not None and found[1] > 0.01 else None
-    if period is None or period[0] > FEW_BATCHES:
+    if period is None or _is_epoch(view, period[0]):
         return None
     return Suspicion(
         "repeated_batches",
@@ -193,11 +193,20 @@ def _period(view: View, rest: np.ndarray) -> tuple[int, float] | None:
     """After how many steps the losses come again, and their correlation; None: they do not."""
     most = FAR_OUT * MAD * float(np.median(np.abs(rest)))
     rest = np.clip(rest, -most, most) if most > 0 else rest
+    return _shortest(rest) or _epoch_again(view, rest)
+
+
+def _epoch_again(view: View, rest: np.ndarray) -> tuple[int, float] | None:
+    """Do they come again after an epoch, which may be longer than what is searched?"""
     epoch = _steps_per_epoch(view)
-    if epoch is not None and FEW_BATCHES < epoch < 0.7 * len(rest):
-        alike = _autocorrelation(rest, epoch)
-        if alike > max(0.4, BY_CHANCE / (len(rest) - epoch) ** 0.5):
-            return epoch, alike
+    if epoch is None or not FEW_BATCHES < epoch < 0.7 * len(rest):
+        return None
+    alike = _autocorrelation(rest, epoch)
+    return (epoch, alike) if alike > max(0.4, BY_CHANCE / (len(rest) - epoch) ** 0.5) else None
+
+
+def _shortest(rest: np.ndarray) -> tuple[int, float] | None:
+    """The shortest number of steps after which they come again, of not too many."""
     longest = min(int(0.45 * len(rest)), 400)
     alike = np.array([_autocorrelation(rest, lag) for lag in range(2, longest)])
     if not len(alike) or alike.max() < 0.4:
@@ -211,6 +220,12 @@ def _period(view: View, rest: np.ndarray) -> tuple[int, float] | None:
     if twice < 0.7 * len(rest):
         return (lag, best) if _autocorrelation(rest, twice) > 0.3 else None
     return (lag, best) if best > 0.6 else None
+
+
+def _is_epoch(view: View, period: int) -> bool:
+    """Is it as long as an epoch, where that is known, or as one may be?"""
+    epoch = _steps_per_epoch(view)
+    return period > (FEW_BATCHES if epoch is None else 0.75 * epoch)
 
 
 def _steps_per_epoch(view: View) -> int | None:
@@ -282,7 +297,7 @@ def class_imbalance(view: View) -> Suspicion | None:
     return Suspicion(
         "class_imbalance",
         float(each.t[0]),
-        0.85,
+        0.65,
         f"accuracy is {100 * whole.last:.0f}%, the mean over the classes {100 * each.last:.0f}%: "
         "the rarer classes are hardly ever predicted",
         {"accuracy": whole.last, "balanced_accuracy": each.last},

@@ -245,7 +245,7 @@ def _evenly_unsure(view: View) -> Suspicion | None:
     return Suspicion(
         "label_noise",
         float(curve.t[0]),
-        0.6,
+        0.42,
         f"at its best the validation loss is {number(best)} with {100 * right:.0f}% right: "
         f"{100 * unsure:.0f}% of what it would be if every sample were equally unsure "
         f"({number(evenly(right, classes))}), where sound labels leave some that are easy",

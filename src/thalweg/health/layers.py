@@ -12,8 +12,15 @@ from thalweg.record.foreign.log import Series
 GONE = 0.9
 """A layer of which this share of units gives nothing is dead, or saturated."""
 
-LATER = 0.6
-"""How sure one is of units that died on the way: often something else has killed them."""
+CONFIDENCE = {
+    ("dead_units", True): 0.7,
+    ("dead_units", False): 0.4,
+    ("saturated_units", True): 0.85,
+    ("saturated_units", False): 0.8,
+}
+"""How sure one is, by whether they were so from the start: what dies on the way was often killed
+by something else.
+"""
 
 FADED = 1e-4
 """A gradient that arrives at the first layers at this share of what the last ones get."""
@@ -44,7 +51,7 @@ def _gone(view: View, prefix: str, key: str, words: str) -> Suspicion | None:
     return Suspicion(
         key,
         since,
-        min(0.85 if is_from_start else LATER, 0.7 + 1.5 * (share - GONE)),
+        CONFIDENCE[key, is_from_start],
         f"{100 * share:.0f}% of the units of {name} {words} ({100 * first:.0f}% at the start)",
         {"layer": name, "share": share, "first_share": first},
     )

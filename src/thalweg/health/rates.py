@@ -127,7 +127,7 @@ def _thrown_up(view: View, curve: Curve) -> Suspicion | None:
     return Suspicion(
         "lr_too_high",
         _when_above(view, 2 * first),
-        0.92 if times > 3 * THROWN else 0.82,
+        0.75 if times > 3 * THROWN else 0.6,
         f"the loss began at {number(first)}, went up to {number(highest)} in the first quarter of "
         f"the run, and is {number(view.main.last)} at the end: the first steps were far too long",
         {"first": first, "highest": highest, "last": view.main.last},
@@ -202,7 +202,7 @@ def _long_steps(view: View, curve: Curve) -> Suspicion | None:
     return Suspicion(
         "lr_too_high",
         float(curve.t[0]),
-        min(0.9, 0.68 + 0.04 * late * jitter / least),
+        min(0.75, 0.4 + 0.04 * late * jitter / least),
         f"in the last third a step still moves the weights by {100 * late:.2g}% of their size, "
         f"where 0.1% is usual, and the loss moves by {100 * jitter:.1f}% of its whole fall "
         f"({number(view.fall_of(curve))}, to {number(curve.best)}) from one evaluation to the next",
@@ -232,7 +232,7 @@ def _restless(view: View, curve: Curve) -> Suspicion | None:
     return Suspicion(
         "lr_too_high",
         float(curve.t[len(curve) // 2]),
-        min(0.9, 0.68 + 2.0 * (jitter - RESTLESS)),
+        min(0.7, 0.35 + 2.0 * (jitter - RESTLESS)),
         f"from one evaluation to the next the loss moves by {100 * jitter:.0f}% of its whole fall "
         f"({number(view.fall_of(curve))}, to {number(curve.best)}), without the rate coming down",
         {"jitter": round(jitter, 4)},
@@ -312,7 +312,7 @@ def lost_updates(view: View) -> Suspicion | None:
     return Suspicion(
         "lost_updates",
         0.0,
-        0.88,
+        0.93,
         f"the weights are kept in bfloat16, which rounds to 0.4% of a weight, and a step moves "
         f"them by {100 * ratio:.2g}%: most updates round to nothing",
         {"update_ratio": ratio},

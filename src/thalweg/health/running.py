@@ -142,7 +142,7 @@ def _restarted(view: View, steps: np.ndarray, rates: np.ndarray) -> Suspicion | 
     warm = int(np.argmax(rates))
     jumps = jumps[(jumps > warm) | (before[jumps] < 0.4 * np.maximum.accumulate(rates)[jumps])]
     falls_back = np.flatnonzero(after < 0.2 * before)
-    if len(jumps) == 1 and jumps[0] > 5:
+    if len(jumps) == 1 and jumps[0] > 5 and after[jumps[0]] < 1.2 * rates[: jumps[0] + 1].max():
         at = float(steps[jumps[0] + 1])
         low, high = float(before[jumps[0]]), float(after[jumps[0]])
     elif len(falls_back) == 1 and rates[-1] > rates[falls_back[0] + 1] and falls_back[0] > 5:
@@ -187,7 +187,7 @@ def _per_epoch(view: View, steps: np.ndarray, rates: np.ndarray) -> Suspicion | 
     return Suspicion(
         "schedule_fault",
         float(steps[0]),
-        0.85,
+        0.93,
         f"the schedule ({name or 'a warm-up'}) should have come to its end, and the rate is still "
         f"{100 * ended:.0f}% of its largest; it changed {changes} times in {len(steps):,} rows",
         {"end_share": round(float(ended), 3), "changes": changes},
@@ -275,7 +275,7 @@ def skipped_steps(view: View) -> Suspicion | None:
     return Suspicion(
         "skipped_steps",
         since,
-        0.9,
+        0.95,
         f"the loss scale fell from {number(curve.first)} to {number(float(curve.raw_v[-1]))} and "
         "did not recover: at each halving a step was skipped",
         {"first": curve.first, "last": float(curve.raw_v[-1])},

@@ -53,6 +53,9 @@ LARGE_GAIN, VERY_LARGE_GAIN, SMALL_GAIN = 30.0, 100.0, 1e-4
 ALL_LARGE, ALL_SMALL = 6.0, 1e-3
 """Variance x inputs of a weight, and of every one; usual initialisations lie between 0.3 and 2."""
 
+LONG_MOMENTUM = 0.99
+"""What the longest of recipes that train well take."""
+
 SURE = 2.5
 """A first loss is at most this much, in nats, beyond as many times the loss of even guesses."""
 
@@ -166,6 +169,22 @@ def begins_sure(setup: Setup, steps: Steps) -> Iterator[Finding]:
             yield made("TW303", 1, 0.8, text, numbers=numbers)
 
 
+def endless_momentum(setup: Setup, steps: Steps) -> Iterator[Finding]:
+    """Gradients that go on for hundreds of steps, and carry the weights past where they should."""
+    if LONG_MOMENTUM < setup.momentum < 1:
+        lasts = 1 / (1 - setup.momentum)
+        text = (
+            f"momentum is {setup.momentum:g}: a gradient goes on for some {lasts:.0f} steps, where "
+            "10 to 20 are usual"
+        )
+        remedy = (
+            "set momentum (Adam: the first of betas) to 0.9; at the same rate, steps of plain "
+            "momentum are then shorter by as much"
+        )
+        numbers = {"momentum": setup.momentum}
+        yield made("TW101", 0, 0.75, text, numbers=numbers, severity="warn", remedy=remedy)
+
+
 CHECKS: tuple[Check, ...] = (
     frozen,
     drawn_and_frozen,
@@ -202,5 +221,6 @@ CHECKS: tuple[Check, ...] = (
     narrow,
     dropout,
     broken_loss,
+    endless_momentum,
 )
 """Every check, in the order in which their findings are told."""

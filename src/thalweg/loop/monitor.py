@@ -169,12 +169,11 @@ class Monitor:
     def verdict(self) -> Verdict:
         """What can be said so far: of the structure, and of the curves where they can be read."""
         read = so_far(self.log)
-        known = {finding.code for finding in self.findings}
-        found = (*self.findings, *(f for f in read.findings if f.code not in known))
+        found = [*self.findings, *self._told.new(read.findings)]
         words = "; ".join(str(f.evidence.get("what", f.name)) for f in found)
         missing = (*self.not_seen(), *read.not_checkable)
         sentence = words or read.sentence or f"nothing was found in {self.number:,} steps"
-        return Verdict(read.state, sentence, found, missing)
+        return Verdict(read.state, sentence, tuple(found), missing)
 
     def not_seen(self) -> Iterator[str]:
         """What could not be looked at, and why."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
+from thalweg.health.explained import unexplained
 from thalweg.loop.alerts import Alert
 from thalweg.types import Finding
 
@@ -23,8 +24,10 @@ class Told:
         self._alert = alert
 
     def add(self, found: Iterable[Finding]) -> None:
-        """Keep what is new, and tell it; an act takes the place of the warning of its code."""
-        for finding in found:
+        """Keep what is new and not explained by what is known, and tell it; an act takes the place
+        of the warning of its code.
+        """
+        for finding in unexplained(self.findings, list(found)):
             known = {row.code: row.severity for row in self.findings}
             if known.get(finding.code) in ("act", finding.severity):
                 continue
@@ -33,6 +36,11 @@ class Told:
             self.say(in_words(finding))
             if self._alert is not None:
                 self._alert.send(finding)
+
+    def new(self, read: Sequence[Finding]) -> list[Finding]:
+        """Of what was read from curves, what is neither told yet nor explained by what is."""
+        known = {row.code for row in self.findings}
+        return [each for each in unexplained(self.findings, read) if each.code not in known]
 
     def say(self, text: str) -> None:
         """Tell a line."""

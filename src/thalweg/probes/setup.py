@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +60,7 @@ def setup(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> Setu
         optimizer=type(optimizers[0]).__name__ if optimizers else "",
         dropouts=tuple(dropouts(model)),
         unmeasured=tuple(unmeasured(model)),
+        momentum=max((momentum_of(g) for o in optimizers for g in o.param_groups), default=0.0),
     )
 
 
@@ -263,6 +265,12 @@ def resting(optimizers: Sequence[torch.optim.Optimizer]) -> set[int]:
         if float(group.get("lr", 1.0)) == 0 and float(group.get("initial_lr", 0.0)) == 0
         for p in group["params"]
     }
+
+
+def momentum_of(group: dict[str, Any]) -> float:
+    """What a group keeps of its mean gradient from step to step; 0 where that is not a number."""
+    kept = group["betas"][0] if group.get("betas") else group.get("momentum", 0.0)
+    return float(kept) if isinstance(kept, int | float) else 0.0
 
 
 def rates_of(optimizers: Sequence[torch.optim.Optimizer]) -> tuple[float, float]:
