@@ -255,7 +255,7 @@ FAULTS = (
     Planted(
         *("mirrored", (*MISTOLD, "TW201", "TW306"), (0.5,), (1.0,)), plant=mirrored, needs=of_real
     ),
-    Planted("negated", MISTOLD, (0.25,), (0.5,), data=negated),
+    Planted("negated", (*MISTOLD, "TW201"), (0.25,), (0.5,), data=negated),
     Planted(
         *("unscaled-targets", SCALES, (20.0,), (300.0,)),
         data=unscaled_targets,
@@ -297,7 +297,7 @@ FAULTS = (
     ),
     Planted("few-drawn", ("TW207", "TW201"), (120.0,), (24.0,), plant=few_drawn),
     Planted(
-        *("sensor-dead", (*MISTOLD, "TW003", "TW208"), (0.6,), (1.0,)),
+        *("sensor-dead", (*MISTOLD, "TW002", "TW003", "TW208"), (0.6,), (1.0,)),
         plant=sensor_dead,
         when=(MID,),
         needs=of_real,

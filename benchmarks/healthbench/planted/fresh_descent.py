@@ -178,7 +178,7 @@ FAULTS = (
     ),
     Planted("endless-warmup", SLOW, (30.0,), (200.0,), plant=endless_warmup),
     Planted(
-        *("impatient", ("TW105", "TW102", "TW103"), (0.5,), (0.1,)),
+        *("impatient", ("TW105", "TW102", "TW103", "TW104"), (0.5,), (0.1,)),
         plant=impatient,
         needs=lambda task, recipe: recipe.evaluations >= 20,
     ),
@@ -209,7 +209,7 @@ FAULTS = (
     Planted("first-only", SWINGS, (3.0,), (1.0,), plant=first_only, needs=_told_by_all),
     Planted("drowned", SWINGS, (4.0,), (20.0,), plant=drowned, when=(START, MID)),
     Planted(
-        *("old-weights", ("TW105", "TW003", "TW102", "TW103"), (0.1,), (0.0,)),
+        *("old-weights", ("TW105", "TW003", "TW002", "TW102", "TW103"), (0.1,), (0.0,)),
         plant=old_weights,
         when=(MID,),
         needs=falls,

@@ -92,13 +92,6 @@ def twice(program: Program, _: float) -> None:
     program.criterion = program.logged = lambda outputs, y: usual(end(outputs), y)
 
 
-def rates_as_logarithms(program: Program, _: float) -> None:
-    """The network ends in softplus, as rates do, and the loss takes them for logarithms."""
-    program.criterion = program.logged = lambda outputs, y: poisson(
-        nn.functional.softplus(outputs), y
-    )
-
-
 def across_samples(program: Program, _: float) -> None:
     """A softmax over the batch instead of the candidates."""
 
@@ -108,7 +101,7 @@ def across_samples(program: Program, _: float) -> None:
     program.criterion = program.logged = criterion
 
 
-def pairs_reversed(program: Program, _: float) -> None:
+def without_temperature(program: Program, _: float) -> None:
     """The pairs of a batch are told from each other without a temperature."""
     usual = program.criterion
     program.criterion = program.logged = lambda outputs, y: usual(
@@ -260,13 +253,6 @@ FAULTS = (
         num=2,
     ),
     Planted(
-        *("rates-as-logarithms", CLASH),
-        plant=rates_as_logarithms,
-        needs=of_family("columns"),
-        rule="error",
-        num=4,
-    ),
-    Planted(
         *("across-samples", CLASH),
         plant=across_samples,
         needs=of_family("matcher"),
@@ -275,7 +261,7 @@ FAULTS = (
     ),
     Planted(
         *("no-temperature", ("TW305", "TW103", "TW202", "TW102", "TW104")),
-        plant=pairs_reversed,
+        plant=without_temperature,
         needs=of_family("towers"),
         rule="error",
         num=4,
