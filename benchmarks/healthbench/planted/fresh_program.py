@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.healthbench.models import inner_layers
-from benchmarks.healthbench.objectives import poisson
 from benchmarks.healthbench.planted.fresh_data import of_family, of_real
 from benchmarks.healthbench.planted.fresh_descent import is_told
 from benchmarks.healthbench.planted.machine import cut, half, overflow
