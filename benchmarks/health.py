@@ -4,6 +4,7 @@
     python -m benchmarks.health              tables of the tuning tasks
     python -m benchmarks.health --held-out   of the others: what was reported first
     python -m benchmarks.health --unseen     of tasks that nothing was looked at on
+    python -m benchmarks.health --fresh      of eight more, of other networks and losses
     python -m benchmarks.health --as hf      each run as Hugging Face's Trainer would have logged it
 
 Baselines of the field look at the same columns (`benchmarks/healthbench/baselines.py`).
@@ -35,7 +36,7 @@ BINS = ((0.0, 0.6), (0.6, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 1.01))
 """Of confidence: a bin with fewer than 60 findings is merged with its neighbour."""
 LEAST = 60
 
-SPIKES = "TW003"
+SPIKES, SPIKED = "TW003", ("spikes", "other-unit")
 
 CUTS = (0.08, 0.16, 0.25, 0.4, 0.55, 0.7, 0.85)
 """Shares of a run at which it is looked at while it goes."""
@@ -194,7 +195,7 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
 
 def spikes(healthy: Sequence[Row], faulty: Sequence[Row]) -> dict[str, Any]:
     """Runs with planted spikes that are told so, and healthy ones that are."""
-    planted = [row for row in faulty if row.meta["fault"] == "spikes"]
+    planted = [row for row in faulty if row.meta["fault"] in SPIKED]
     return {
         "spikes_recall": rate(sum(SPIKES in row.codes for row in planted), len(planted)),
         "spikes_false": rate(sum(SPIKES in row.codes for row in healthy), len(healthy)),

@@ -4,11 +4,12 @@
     python -m benchmarks.health_data --only label-noise
     python -m benchmarks.health_data --count                what is there, by task and by fault
     python -m benchmarks.health_data --unseen --jobs 2      the tasks that nothing was looked at on
+    python -m benchmarks.health_data --fresh --jobs 2       eight more, of other networks and losses
 
 About 2,600 runs of 300 to 1,000 steps on ten small tasks with real data: an hour or so on a quiet
 core. They lie in `$THALWEG_DATA` (else ~/.cache/thalweg-data) in the folder `faultbench`; what is
 there is not made again, and a call that was stopped is taken up by the next one. Those of the
-eleven unseen tasks lie in `faultbench-unseen`.
+eleven unseen tasks lie in `faultbench-unseen`, of the eight fresh ones in `faultbench-fresh`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from benchmarks.data import DataError
 from benchmarks.facts import table
 from benchmarks.fit import names_of
 from benchmarks.healthbench import store
+from benchmarks.healthbench.asked import add_part
 from benchmarks.healthbench.make import make_all
 from benchmarks.healthbench.plan import USUAL, runs
 from benchmarks.healthbench.planted import PLANTED
@@ -62,13 +64,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     planted = [USUAL, *PLANTED]
     parser.add_argument("--tasks", type=names_of(TASKS), help="default: all ten")
-    parser.add_argument("--unseen", action="store_true", help="the eleven others")
+    add_part(parser, default=None)
     parser.add_argument("--only", choices=planted, metavar="FAULT", help=", ".join(planted))
     parser.add_argument("--limit", type=int, metavar="N", help="the first N runs of the plan")
     parser.add_argument("--jobs", type=int, default=1, help="processes, one thread each")
     parser.add_argument("--count", action="store_true", help="count what is there, make nothing")
     asked = parser.parse_args(arguments)
-    parts = ("unseen",) if asked.unseen else ("tuning", "held-out")
+    parts = (asked.part,) if asked.part else ("tuning", "held-out")
     asked.tasks = asked.tasks or [name for name, task in TASKS.items() if task.part in parts]
     return asked
 

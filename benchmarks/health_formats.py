@@ -1,7 +1,7 @@
 """FaultBench's runs as other tools log them, each format read by its own reader and judged as ever.
 
     python -m benchmarks.health_formats              tables of the tuning tasks
-    python -m benchmarks.health_formats --held-out   of the others; --unseen: of the eleven more
+    python -m benchmarks.health_formats --held-out   of the others (--unseen, --fresh: of more)
 
 Faults that such a log does not show are left out (`healthbench.written.is_visible`); nanoGPT's text
 is held back from all tuning.

@@ -2,7 +2,8 @@
 
     python -m benchmarks.health_repair                  tuning tasks, a quarter of an hour
     python -m benchmarks.health_repair --held-out       the others: what was reported first
-    python -m benchmarks.health_repair --unseen         tasks that nothing was looked at on
+    python -m benchmarks.health_repair --unseen         eleven that nothing was looked at on
+    python -m benchmarks.health_repair --fresh          eight more
     python -m benchmarks.health_repair --each 1 --healthy 10
 
 A run is repaired where its honest validation loss at the end is within 5% of that of its twin
@@ -28,12 +29,15 @@ from benchmarks.healthbench.asked import add_part
 from benchmarks.healthbench.plan import Run
 from benchmarks.healthbench.recipes import TASKS
 from benchmarks.healthbench.repair import MOST, Repaired, repaired
+from benchmarks.healthbench.sets import data_of
 
 REPAIRABLE = (
     *("bad-sample", "zero-by-zero", "log-of-zero", "masked", "spikes", "exploding-growth"),
     *("rate-high", "rate-huge", "rate-kick", "rate-low", "noise-plateau", "rate-dropped"),
     *("decayed-early", "stepped-by-epoch", "stepped-by-step", "restarted", "strong-decay"),
     *("tiny-batch", "dead-biases", "saturated"),
+    *("constant-batch", "other-unit", "finder-left", "endless-warmup", "impatient", "returning"),
+    *("clipped-values", "penalised", "old-weights"),
 )
 """Faults that skipping, going back or another setting can undo."""
 
@@ -105,8 +109,10 @@ def _drawn(case: Case) -> int:
 
 
 def row_of(case: Case) -> dict[str, Any]:
-    """What became of a run."""
+    """What became of a run; losses are those above the floor of the task's."""
     found: Repaired = repaired(case.run)
+    floor = data_of(case.run.task).floor
+    honest, best = found.honest - floor, found.best - floor
     planned = case.meta["recipe"]["steps"]
     is_cheap = found.steps <= MOST * planned + 1
     print(".", end="", file=sys.stderr, flush=True)
@@ -116,12 +122,12 @@ def row_of(case: Case) -> dict[str, Any]:
         "strength": case.meta["run"]["strength"],
         "goal": case.goal,
         "before": case.meta["outcome"]["honest_loss"],
-        "after": found.honest,
+        "after": honest,
         "compute": round(found.steps / planned, 3),
         "best_goal": case.best,
-        "best": found.best,
-        "is_best_near": is_cheap and bool(found.best <= NEAR * case.best),
-        "is_near": is_cheap and bool(found.honest <= NEAR * case.goal),
+        "best": best,
+        "is_best_near": is_cheap and bool(best <= NEAR * case.best),
+        "is_near": is_cheap and bool(honest <= NEAR * case.goal),
         "did": found.did,
         "guarded": found.guarded,
     }

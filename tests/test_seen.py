@@ -654,3 +654,55 @@ def test_what_fit_found_as_it_shared_out_the_data_is_in_its_verdict(tmp_path):
     assert said["leaks"][:2] == [[("TW205", "warn")]] * 2
     assert "rows stand in train" in said["leaks"][2][0]
     assert "column 'told' gives the target away" in said["leaks"][2][0]
+
+
+# ------------------------------------------------------------ training beside evaluation
+
+
+def scaled(x: Tensor) -> Tensor:
+    return (x - 40.0) / 12.0
+
+
+def raw(rows: int, seed: int) -> Tensor:
+    source = torch.Generator().manual_seed(seed)
+    return 40.0 + 12.0 * torch.randn(rows, 6, generator=source)
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_an_evaluation_that_was_not_scaled(is_told):
+    batches = shuffled(scaled(raw(640, 0)), table()[1])
+    severity = "act" if is_told else "warn"
+    assert found(batches, raw(200, 1), is_told=is_told)["TW208"] == severity
+
+
+def test_pixels_of_0_to_255_in_the_evaluation_alone():
+    x = torch.rand(640, 3, 8, 8)
+    told = found(shuffled(x, table()[1]), 255 * torch.rand(100, 3, 8, 8))
+    assert told["TW208"] == "act"
+    seen = Seen()
+    seen.trained(1, [x[:64]])
+    seen.evaluated(1, [255 * x[64:128]])
+    text = next(in_samples(seen.facts())).evidence["what"]
+    assert "192 of 192 columns" in text
+    assert "times as large" in text
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        scaled(raw(200, 1)),
+        scaled(raw(200, 1)) * 3.0 + 1.0,  # another hospital
+        scaled(raw(10, 1)) * 300.0,  # too few rows
+        scaled(raw(200, 1))[:, :4] * 300.0,  # another input
+        (scaled(raw(200, 1)) * 300.0).long(),
+    ],
+)
+def test_an_evaluation_that_is_much_like_training(other):
+    assert "TW208" not in found(shuffled(scaled(raw(640, 0)), table()[1]), other)
+
+
+def test_noise_and_dropout_on_what_is_trained_on():
+    x, y = scaled(raw(640, 0)), table()[1]
+    noise = torch.Generator().manual_seed(3)
+    kept = [(v * (torch.rand(v.shape, generator=noise) < 0.3), y) for v, y in shuffled(x, y)]
+    assert "TW208" not in found(iter(kept), scaled(raw(200, 1)))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 
+from benchmarks.healthbench.portions import PORTIONS, TUNING
 
-def add_part(parser: argparse.ArgumentParser) -> None:
-    """`--held-out` and `--unseen`; the part is then `asked.part`, "tuning" without them."""
-    parser.set_defaults(part="tuning")
+
+def add_part(parser: argparse.ArgumentParser, default: str | None = TUNING) -> None:
+    """`--held-out`, `--unseen` and `--fresh`; the part is then `asked.part`."""
+    parser.set_defaults(part=default)
     group = parser.add_mutually_exclusive_group()
-    for part, text in (
-        ("held-out", "the other five tasks"),
-        ("unseen", "eleven tasks that no detector was looked at on"),
-    ):
-        group.add_argument(f"--{part}", dest="part", action="store_const", const=part, help=text)
+    for part, portion in PORTIONS.items():
+        if part != TUNING:
+            group.add_argument(
+                f"--{part}", dest="part", action="store_const", const=part, help=portion.text
+            )

@@ -24,7 +24,7 @@ GRID = {
     "lion": (1e-4, 3e-4, 1e-3, 3e-3),
     "muon": (1e-3, 3e-3, 1e-2, 3e-2),
 }
-UNSEEN = {
+UNSEEN_GRID = {
     "nesterov": (3e-3, 1e-2, 3e-2, 0.1),
     "nadam": (1e-3, 3e-3, 1e-2),
     "radam": (3e-3, 1e-2, 3e-2),
@@ -34,7 +34,16 @@ UNSEEN = {
     "lion": (3e-4, 1e-3, 3e-3),
     "muon": (3e-3, 1e-2, 3e-2),
 }
-"""Optimizers of the unseen tasks; AdamW takes the rate of NAdam."""
+"""AdamW takes the rate of NAdam."""
+FRESH_GRID = {
+    "sgd": (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0),
+    "adam": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+    "rmsprop": (3e-4, 1e-3, 3e-3, 1e-2),
+    "lion": (1e-4, 3e-4, 1e-3, 3e-3),
+    "radam": (1e-3, 3e-3, 1e-2, 3e-2),
+}
+GRIDS = {"tuning": GRID, "held-out": GRID, "unseen": UNSEEN_GRID, "fresh": FRESH_GRID}
+"""By part of the bench."""
 
 
 def tried(task: Task, optimizer: str, lr: float) -> float:
@@ -52,7 +61,7 @@ def main() -> None:
     for name in sys.argv[1:] or TASKS:
         task = TASKS[name]
         print(name, f"chance {data_of(name).chance_loss:.3f}", flush=True)
-        for optimizer, rates in (UNSEEN if task.part == "unseen" else GRID).items():
+        for optimizer, rates in GRIDS[task.part].items():
             if optimizer in ("lion", "muon") and task.part == "tuning":
                 continue
             found = {lr: tried(task, optimizer, lr) for lr in rates}

@@ -3,13 +3,14 @@
 A run without a fault is healthy where
 
 - every loss is finite, and
-- every class is found at least once (asked of unseen tasks alone: the labels of the ten stay), and
+- every class is found at least once (not asked of the ten tasks: their labels stay), and
 - it is in reach of the task's best: at least 85% of what the best tenth of the usual runs gained
   over chance (70% where something hard is planted), among networks of the same body, and
 - it ends at its best: the final validation loss is at most 1.10 x its own least, or at most 1.25 x
   with an accuracy (r2) within 1.5 points of its best.
 
-Finals are medians of three evaluations. A fault counts where its run is harmed: its final
+Finals are medians of three evaluations; losses that may be negative are counted from their floor
+(`objectives`). A fault counts where its run is harmed: its final
 validation loss is more than 3 spreads above that of the twin, which is the run without the fault of
 the same task, recipe and seed. A spread is the standard deviation over the seeds of the twin's
 recipe, as far as they are healthy, but at least 2% of the loss. Faults of another kind have rules
@@ -28,6 +29,7 @@ import numpy as np
 
 from benchmarks.healthbench.planted import PLANTED
 from benchmarks.healthbench.planted.row import Planted
+from benchmarks.healthbench.portions import PORTIONS, TUNING
 
 Meta = dict[str, Any]
 
@@ -107,7 +109,7 @@ class Standing:
         planted = PLANTED.get(row["hard"] or "")
         if not how["is_finite"]:
             return False
-        if row.get("part") == "unseen" and how.get("num_missed"):
+        if PORTIONS[row.get("part", TUNING)].finds_all and how.get("num_missed"):
             return False
         if planted is not None and planted.rule == "missed":
             return how["num_missed"] == 0 and _ends_well(how) and _is_balanced(row, twin)
@@ -143,7 +145,8 @@ def error_of(row: Meta) -> float:
 
 def has_other_loss(row: Meta) -> bool:
     """The run logs a loss that cannot be set beside its twin's."""
-    return row["fault"] is not None and PLANTED[row["fault"]].codes[0] == "TW305"
+    planted = PLANTED.get(row["fault"] or "")
+    return planted is not None and (planted.codes[0] == "TW305" or planted.rule == "error")
 
 
 def _or_endless(value: float) -> float:
@@ -195,10 +198,11 @@ def _is_misread(how: Meta) -> bool:
     return not how["final_loss"] < FURTHER * how["honest_loss"]
 
 
-AGAINST_TWIN = ("harm", "plateau")
+AGAINST_TWIN = ("harm", "error", "plateau")
 
 RULES: dict[str, Callable[[Meta, Meta, float], bool]] = {
     "harm": _by_harm,
+    "error": _by_harm,
     "plateau": _by_plateau,
     "definition": lambda row, twin, harm: True,
     "nonfinite": lambda row, twin, harm: not row["outcome"]["is_finite"],

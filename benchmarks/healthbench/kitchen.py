@@ -25,11 +25,6 @@ class Row:
     shape: Mapping[str, Any] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def is_held_out(self) -> bool:
-        """Of an optimizer family that tuning tasks do not have."""
-        return self.optimizer in ("lion", "muon")
-
 
 BATCH_NORM, LAYER_NORM = {"norm": "batch"}, {"norm": "layer"}
 DEEP = {"depth": 4, "norm": "batch"}
@@ -98,6 +93,25 @@ UNSEEN_ROWS = (
 )
 """Of unseen tasks."""
 
+FRESH_ROWS = (
+    Row("adamw-wsd-clip", "adamw", "wsd", more={"warmup": 0.1, "clip": 1.0, "weight_decay": 0.01}),
+    Row("adamw-root-large", "adamw", "root", 2.0, batch=128, more={"warmup": 0.05}),
+    Row("adam-constant-rare", "adam", "constant", 0.5, more={"evaluations": 12}),
+    Row("adam-cycle-often", "adam", "one_cycle", more={"evaluations": 120}),
+    Row("adam-step-quiet", "adam", "step", more={"tells_scores": False}),
+    Row("sgd-cycle-clip", "sgd", "one_cycle", more={"clip": 1.0}),
+    Row("sgd-exponential", "sgd", "exponential", more={"weight_decay": 1e-4, "evaluations": 20}),
+    Row(
+        *("sgd-constant-average", "sgd", "constant", 0.6),
+        more={"average": 0.9, "tells_scores": False},
+    ),
+    Row("rmsprop-linear-small", "rmsprop", "linear", 0.6, batch=16, more={"evaluations": 60}),
+    Row("lion-cosine-warm", "lion", "cosine", more={"warmup": 0.1, "weight_decay": 0.05}),
+    Row("nadam-cosine-gelu", "nadam", "cosine", shape={"activation": "gelu", "dropout": 0.1}),
+    Row("radam-polynomial-parts", "radam", "polynomial", more={"accumulate": 2}),
+)
+"""Of fresh tasks."""
+
 
 def recipe_of(task: Task, row: Row) -> Recipe:
     """The row with the task's rate, steps, batch size and network."""
@@ -108,9 +122,9 @@ def recipe_of(task: Task, row: Row) -> Recipe:
         shape=replace(task.shape, **row.shape),
         **row.more,
     )
-    if task.part == "unseen":
-        return _read(recipe) if task.family in ("language", "reader") else recipe
-    return _spoken(recipe) if task.family == "language" else recipe
+    if task.family not in ("language", "reader"):
+        return recipe
+    return _read(recipe) if task.shape.norm == "layer" else _spoken(recipe)
 
 
 def _read(recipe: Recipe) -> Recipe:
@@ -128,11 +142,12 @@ def _spoken(recipe: Recipe) -> Recipe:
     return lower.shaped(norm="layer", body="attention", depth=min(recipe.shape.depth, 2))
 
 
+ROWS_OF = {"tuning": ROWS, "held-out": ROWS, "unseen": UNSEEN_ROWS, "fresh": FRESH_ROWS}
+"""By part of the bench."""
+
 RECIPES: dict[str, dict[str, Recipe]] = {
     task.name: {
-        row.name: recipe_of(task, row)
-        for row in (UNSEEN_ROWS if task.part == "unseen" else ROWS)
-        if task.part != "tuning" or not row.is_held_out
+        row.name: recipe_of(task, row) for row in ROWS_OF[task.part] if row.optimizer in task.rates
     }
     for task in TASKS.values()
 }

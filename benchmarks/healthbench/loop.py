@@ -87,7 +87,7 @@ def forward_backward(program: Program, step: int) -> dict[str, float]:
 
     for change in program.gradients:
         change(step)
-    return {"loss": total, "gradient_norm": measures.gradient_norm(program.model)}
+    return {"loss": program.shown(total), "gradient_norm": measures.gradient_norm(program.model)}
 
 
 def update(program: Program, lr: float, scaler: Scaler | None) -> dict[str, float]:

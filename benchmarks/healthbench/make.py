@@ -18,7 +18,7 @@ def make(run: Run) -> None:
     """Build, train and store one run."""
     program, meta = built(run)
     columns = train(program)
-    store.save(meta | {"outcome": outcome(columns, program.notes)}, columns)
+    store.save(meta | {"outcome": outcome(columns, program.notes, program.data.floor)}, columns)
 
 
 def make_all(runs: Sequence[Run], *, show: bool = True) -> int:

@@ -25,6 +25,9 @@ def score(
 ) -> dict[str, float]:
     """loss, accuracy (r2 of numbers and pictures), balanced_accuracy of classes."""
     found = {"loss": float(loss(outputs, part.y))}
+    if data.objective is not None:
+        found[data.objective.measure] = float(data.objective.right(outputs, part.y))
+        return found
     if data.kind in ("numbers", "pictures"):
         spread = part.y.var(0, unbiased=False).mean()
         found["r2"] = 1 - float(((outputs - part.y) ** 2).mean() / spread)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.data import Table
+from benchmarks.healthbench.objectives import OBJECTIVES, Objective
 from benchmarks.problem import REGRESSION, features, target
 
 WINDOW = 24
@@ -36,7 +37,8 @@ class Part:
 
 @dataclass(frozen=True)
 class Data:
-    """kind: classes, numbers, pictures (many numbers), labels (yes or no, one or many) or symbols
+    """kind: classes, numbers, pictures (many numbers), labels (yes or no, one or many), symbols, or
+    one with an objective of its own (`objectives.py`)
 
     num_outputs: of the network; huber: of numbers with a heavy tail, its loss is not squared
     """
@@ -48,9 +50,16 @@ class Data:
     huber: bool = False
 
     @property
+    def objective(self) -> Objective | None:
+        """None where the kind has one of the usual losses."""
+        return OBJECTIVES.get(self.kind)
+
+    @property
     def chance_loss(self) -> float:
         """The loss of the best constant answer: entropy of the labels, variance of the numbers."""
         y = self.validation.y
+        if self.objective is not None:
+            return self.objective.chance(y)
         if self.huber:
             answers = torch.quantile(y, torch.linspace(0.1, 0.9, 81))
             return min(float(nn.functional.huber_loss(a.expand_as(y), y)) for a in answers)
@@ -62,6 +71,11 @@ class Data:
         counts = torch.bincount(y.flatten(), minlength=self.num_outputs).double()
         shares = counts[counts > 0] / counts.sum()
         return float(-(shares * shares.log()).sum())
+
+    @property
+    def floor(self) -> float:
+        """Below it the loss cannot, or need not, fall."""
+        return 0.0 if self.objective is None else self.objective.floor(self.validation.y)
 
     def changed(self, change: Callable[[Part, str], Part]) -> Data:
         """The same change in both parts; it is told which one it is given."""

@@ -19,17 +19,18 @@ from benchmarks.healthbench.planted import (
     MID,
     PLANTED,
     START,
+    UNSEEN_FAULTS,
+    UNSEEN_HARD,
     Planted,
 )
+from benchmarks.healthbench.portions import PORTIONS
 from benchmarks.healthbench.program import Program, programmed
 from benchmarks.healthbench.recipes import TASKS
 from benchmarks.healthbench.sets import data_of
 
-SEEDS = {"tuning": 5, "held-out": 5, "unseen": 3}
-"""Healthy runs of a recipe."""
-
-SHARE_AGAIN = 0.35
-"""Of what is planted in the ten tasks, the share that an unseen task is given as well."""
+OWN_FAULTS = {"unseen": UNSEEN_FAULTS, "fresh": FRESH_FAULTS}
+OWN_HARD = {"unseen": UNSEEN_HARD, "fresh": FRESH_HARD}
+"""What is planted in the tasks of one part alone."""
 
 USUAL = "usual"
 
@@ -79,11 +80,9 @@ def runs(tasks: Iterable[str], only: str | None = None) -> list[Run]:
 
 
 def _of_task(task: str, only: str | None) -> Iterator[Run]:
-    if TASKS[task].part == "unseen":
-        faulty = [*_again(task, FAULTS), *_planted(task, FRESH_FAULTS)]
-        hard = [*_again(task, HARD), *_planted(task, FRESH_HARD)]
-    else:
-        faulty, hard = list(_planted(task, FAULTS)), list(_planted(task, HARD))
+    part = TASKS[task].part
+    faulty = [*_shared(task, FAULTS), *_own(task, OWN_FAULTS.get(part, {}))]
+    hard = [*_shared(task, HARD), *_planted(task, OWN_HARD.get(part, {}))]
     lists = [list(_usual(task)), faulty, hard]
     longest = max(map(len, lists))
     places = sorted(
@@ -99,24 +98,36 @@ def _of_task(task: str, only: str | None) -> Iterator[Run]:
 
 
 def _usual(task: str) -> Iterator[Run]:
-    for seed in range(SEEDS[TASKS[task].part]):
+    for seed in range(PORTIONS[TASKS[task].part].seeds):
         for recipe in RECIPES[task]:
             yield Run(task, recipe, seed=seed)
 
 
 def _planted(task: str, rows: dict[str, Planted]) -> Iterator[Run]:
     """A recipe and a seed are drawn among those that the row can be planted in."""
-    for number in range(max(row.num for row in rows.values())):
+    for number in range(max((row.num for row in rows.values()), default=0)):
         found = [list(_of_row(task, row, number)) for row in rows.values() if number < row.num]
         yield from (run for run in chain.from_iterable(zip_longest(*found)) if run)
 
 
-def _again(task: str, rows: dict[str, Planted]) -> Iterator[Run]:
-    """Some of the rows, each once, at a strength and a time that are drawn."""
+def _own(task: str, rows: dict[str, Planted]) -> Iterator[Run]:
+    share = PORTIONS[TASKS[task].part].own
+    for run in _planted(task, rows):
+        if share == 1 or zlib.crc32(f"{run.name}.own".encode()) < share * 2**32:
+            yield run
+
+
+def _shared(task: str, rows: dict[str, Planted]) -> Iterator[Run]:
+    """All rows, or where the part asks for fewer a share, each once, of strength and time drawn."""
+    share = PORTIONS[TASKS[task].part].again
+    return _planted(task, rows) if share == 1 else _again(task, rows, share)
+
+
+def _again(task: str, rows: dict[str, Planted], share: float) -> Iterator[Run]:
     for row in rows.values():
         random = np.random.default_rng(zlib.crc32(f"{task}.{row.name}.again".encode()))
         found = list(_of_row(task, row, 0))
-        if found and random.random() < SHARE_AGAIN:
+        if found and random.random() < share:
             yield found[random.integers(len(found))]
 
 
@@ -130,7 +141,7 @@ def _of_row(task: str, row: Planted, number: int) -> Iterator[Run]:
         for strength in ("strong", "mild"):
             if getattr(row, strength):
                 recipe = able[random.integers(len(able))]
-                seed = int(random.integers(SEEDS[TASKS[task].part]))
+                seed = int(random.integers(PORTIONS[TASKS[task].part].seeds))
                 yield Run(task, recipe.name, row.name, strength, when, seed)
 
 
@@ -154,7 +165,7 @@ def built(run: Run) -> tuple[Program, dict[str, Any]]:
         "part": task.part,
         "family": task.family,
         "num_classes": data.num_outputs if data.kind in ("classes", "symbols") else None,
-        "chance_loss": program.data.chance_loss,
+        "chance_loss": program.data.chance_loss - program.data.floor,
         "fault": run.planted if row is not None and row.is_fault else None,
         "hard": run.planted if row is not None and not row.is_fault else None,
         "amount": amount,

@@ -30,7 +30,8 @@ class Program:
     changes: to batches; acts: what happens at the start of a step; after: the same at its end
     honest: the data to score on at the end, where what is logged is not to be trusted
     other: further parts whose loss and accuracy are logged, by name
-    lost: steps whose rows are missing from the log; slowness: factor of a step's time
+    shown: what of a loss is logged; lost: steps whose rows are missing from the log
+    slowness: factor of a step's time
     averaged: the model with means of the weights, which is then the one that is scored
     """
 
@@ -55,6 +56,7 @@ class Program:
     gradients: list[Callable[[int], None]] = field(default_factory=list)
     honest: Data | None = None
     other: dict[str, Data] = field(default_factory=dict)
+    shown: Callable[[float], float] = float
     lost: Container[int] = range(0)
     slowness: Callable[[int], float] = lambda step: 1.0
     notes: dict[str, object] = field(default_factory=dict)
@@ -91,6 +93,8 @@ class Program:
 
 def loss_of(data: Data, label_smoothing: float = 0.0) -> Callable[[Tensor, Tensor], Tensor]:
     """The mean loss of outputs and targets."""
+    if data.objective is not None:
+        return data.objective.loss
     if data.huber:
         return nn.HuberLoss()
     if data.kind in ("numbers", "pictures"):

@@ -20,10 +20,13 @@ import numpy as np
 from benchmarks.data import cache
 from benchmarks.healthbench.judge import judged
 from benchmarks.healthbench.loop import Columns
+from benchmarks.healthbench.portions import PORTIONS
 from benchmarks.healthbench.recipes import TASKS
 from thalweg.record.foreign.log import Log, Series
 
 TABLES = ("steps", "evaluations", "inside")
+UNSCORED = ("loss", "lr", "seconds", "validation_loss")
+"""Columns of a log that holds little."""
 
 SETTINGS = (
     *("optimizer", "lr", "schedule", "batch_size", "steps", "weight_decay", "clip", "precision"),
@@ -33,9 +36,8 @@ SETTINGS = (
 
 
 def folder(task: str) -> Path:
-    """Of a task's runs; those of unseen tasks lie apart: nothing looks at them by chance."""
-    is_unseen = TASKS[task].part == "unseen"
-    return cache() / ("faultbench-unseen" if is_unseen else "faultbench") / task
+    """Of a task's runs; those of some parts lie apart: nothing looks at them by chance."""
+    return cache() / PORTIONS[TASKS[task].part].folder / task
 
 
 def path_of(task: str, name: str) -> Path:
@@ -74,7 +76,7 @@ def metas(task: str) -> list[dict[str, Any]]:
 def load(
     tasks: Collection[str] = (), *, part: str | None = None, only: Collection[str] = ()
 ) -> Iterator[tuple[dict[str, Any], Log]]:
-    """Runs with their logs. part: "tuning", "held-out" or "unseen"; only: statuses (`judge`), such
+    """Runs with their logs. part: of the bench (`portions`); only: statuses (`judge`), such
     as "healthy" and "fault"; empty: all
     """
     for task, row in sorted(TASKS.items()):
@@ -92,6 +94,8 @@ def log_of(meta: dict[str, Any], path: Path) -> Log:
         for table in TABLES:
             values = file[table].astype(np.float64)
             for i, name in enumerate(meta["columns"][table][1:], 1):
+                if not meta["recipe"].get("tells_scores", True) and name not in UNSCORED:
+                    continue
                 series[name] = Series(name, values[:, 0], values[:, i])
         num_rows = len(file["steps"])
     return Log("run", "bench", series=series, settings=settings_of(meta), rows=num_rows)

@@ -336,6 +336,21 @@ class Telling:
 
 
 @dataclass(frozen=True, slots=True)
+class Apart:
+    """How far what an evaluation is given lies from what is trained on.
+
+    columns: that vary in training; num_off: of these, how many are several times as large or as
+    small in the evaluation, or have a mean several standard deviations off
+    worst: the place of the one that is furthest off, and how many times as large it is there
+    """
+
+    columns: int
+    num_off: int
+    worst: int
+    scale: float
+
+
+@dataclass(frozen=True, slots=True)
 class Samples:
     """What was seen of the samples that a model was given, up to a step.
 
@@ -348,6 +363,7 @@ class Samples:
     alike: how far batches hold alike targets, 0 where they are shuffled, 1 where each holds one;
     alike_error: of it; next_alike: the same between a batch and the next; target_batches: of these
     masked: batches without a label that counts, of `labelled`; first_masked: a step
+    apart: training beside evaluation, where both were measured
     """
 
     step: int
@@ -371,6 +387,7 @@ class Samples:
     masked: int = 0
     labelled: int = 0
     first_masked: int = 0
+    apart: Apart | None = None
 
     @property
     def is_whole(self) -> bool:

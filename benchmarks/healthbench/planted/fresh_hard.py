@@ -1,197 +1,373 @@
-"""Healthy runs of the unseen tasks that look ill in ways of their own."""
+"""Healthy runs of the fresh tasks that look ill in ways of their own."""
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.healthbench.models import head_of, inner_layers
-from benchmarks.healthbench.planted.hard import at_rest, noisy_inputs, scheduled
-from benchmarks.healthbench.planted.row import Planted, of_classes, of_floats
-from benchmarks.healthbench.planted.samples import few
+from benchmarks.healthbench.models import inner_layers
+from benchmarks.healthbench.objectives import parts_of_bound
+from benchmarks.healthbench.planted.fresh_data import of_family, of_real, with_others
+from benchmarks.healthbench.planted.fresh_descent import of_optimizer
+from benchmarks.healthbench.planted.hard import scheduled
+from benchmarks.healthbench.planted.row import Planted
+from benchmarks.healthbench.planted.samples import fit_silently
 from benchmarks.healthbench.program import Program, shuffled
 from benchmarks.healthbench.recipes import Recipe, Task, optimizer_of
 
 
-def mixup(program: Program, alpha: float) -> None:
-    """Each sample is mixed with another one, and so is its loss."""
-    usual, random = program.criterion, program.random
-    share, order = 1.0, torch.arange(0)
+def ever_harder(program: Program, amount: float) -> None:
+    """A curriculum: noise on numbers, or gaps among words, from none to a good deal."""
 
     def change(step: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        nonlocal share, order
-        share = float(random.beta(alpha, alpha))
-        order = torch.from_numpy(random.permutation(len(x)))
-        return share * x + (1 - share) * x[order], y
-
-    def criterion(outputs: Tensor, y: Tensor) -> Tensor:
-        return share * usual(outputs, y) + (1 - share) * usual(outputs, y[order])
+        now = amount * min(1.0, step / (0.7 * program.end))
+        random = torch.from_numpy(program.random.standard_normal(x.shape)).float()
+        if x.is_floating_point():
+            return x + now * random, y
+        return torch.where(random > 2.2 - now, torch.zeros_like(x), x), y
 
     program.changes.append(change)
+
+
+def annealed(program: Program, share: float) -> None:
+    """What the code tells costs nothing at first, and its full price later: the loss rises."""
+    step_now = [0]
+
+    def criterion(outputs: Tensor, y: Tensor) -> Tensor:
+        missed, told = parts_of_bound(outputs, y)
+        return missed + min(1.0, step_now[0] / (share * program.end)) * told
+
+    program.criterion = criterion
+    program.after.append(lambda step: step_now.__setitem__(0, step))
+
+
+def frozen_later(program: Program, share: float) -> None:
+    """The first part of the network has learned enough by now, and stays as it is."""
+    first = next(iter(program.model.children()))
+
+    def freeze() -> None:
+        first.requires_grad_(False)
+        for p in first.parameters():
+            p.grad = None
+
+    program.at(int(share * program.end), freeze)
+
+
+def progressive(program: Program, share: float) -> None:
+    """A short past, or half of a picture, first; then all that there is."""
+    until = share * program.end
+
+    def change(step: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        if step > until:
+            return x, y
+        if x.dim() == 3:
+            return x[:, -8:], y
+        return x[..., :4], y[..., :4]
+
+    program.changes.append(change)
+
+
+def flat_for_long(recipe: Recipe, times: float) -> Recipe:
+    """Planned long, done early: the last half of it changes nothing any more."""
+    return replace(recipe, steps=round(times * recipe.steps), schedule="exponential", warmup=0.0)
+
+
+def catapult(program: Program, times: float) -> None:
+    """So large a rate at first that the loss is thrown up; it finds a good place all the same."""
+    until = program.end // 12
+    usual = program.rate
+    program.rate = lambda step: program.recipe.lr * times if step <= until else usual(step)
+
+
+def rewarmed(program: Program, _: float) -> None:
+    """A resume without the optimizer's means: the rate is warmed up again, and goes on."""
+    stop = int(program.end * program.random.uniform(0.3, 0.55))
+    length = program.end // 10
+
+    def renew() -> None:
+        program.optimizer = optimizer_of(program.recipe, program.model.parameters())
+
+    program.at(stop, renew)
+    usual = program.rate
+    program.rate = lambda step: (
+        usual(step) * (min(1.0, (step - stop + 1) / length) if step >= stop else 1.0)
+    )
+
+
+def shaken(program: Program, size: float) -> None:
+    """Noise on the weights at every step, of a size that falls with the rate (Langevin)."""
+
+    @torch.no_grad()
+    def shake(step: int) -> None:
+        now = size * program.rate(step) / program.recipe.lr
+        for p in program.model.parameters():
+            if p.dim() > 1 and p.requires_grad:
+                p.add_(now * torch.randn_like(p) * p.norm() / p.numel() ** 0.5)
+
+    program.after.insert(0, shake)
+
+
+def harder_rivals(program: Program, share: float) -> None:
+    """Ever more batches whose rivals are alike: lecturers who are often chosen, land of a kind."""
+    data, random = program.data, program.random
+    if data.kind == "picks":
+        chosen = data.train.x[torch.arange(len(data.train)), 1 + data.train.y].numpy()
+        often = np.argsort(-np.bincount(chosen))[:60]
+
+        def change(step: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+            others = torch.from_numpy(random.choice(often, x[:, 1:].shape))
+            is_hit = torch.from_numpy(random.random(x[:, 1:].shape) < share * step / program.end)
+            is_hit[torch.arange(len(x)), y] = False
+            x = x.clone()
+            x[:, 1:] = torch.where(is_hit, others, x[:, 1:])
+            return x, y
+
+        program.changes.append(change)
+        return
+
+    usual, size = program.order, program.recipe.batch_size
+    kinds = data.train.y[:, 0].numpy()
+    groups = [np.flatnonzero(kinds == kind) for kind in np.unique(kinds)]
+
+    def order(step: int) -> np.ndarray:
+        if random.random() >= share * step / program.end:
+            return usual(step)
+        return random.choice(groups[random.integers(len(groups))], size)
+
+    program.order = order
+
+
+def dropout_falls(program: Program, share: float) -> None:
+    """Dropout that is large at first and nothing at the end."""
+    layers = [m for m in program.model.modules() if isinstance(m, nn.Dropout)]
+
+    def lower(step: int) -> None:
+        for layer in layers:
+            layer.p = share * (1 - step / program.end)
+
+    program.after.append(lower)
+
+
+def summed(program: Program, _: float) -> None:
+    """The train loss is a sum over the batch, that of the validation part a mean."""
+    usual, size = program.criterion, program.recipe.batch_size
+    program.criterion = lambda outputs, y: usual(outputs, y) * size
+
+
+def smooth_log(program: Program, decay: float) -> None:
+    """A bar that shows a running mean of the loss."""
+    mean: list[float] = []
+
+    def shown(loss: float) -> float:
+        mean[:] = [decay * mean[0] + (1 - decay) * loss if mean else loss]
+        return mean[0]
+
+    program.shown = shown
+
+
+def rare_log(program: Program, every: float) -> None:
+    """Only some of the steps are logged."""
+    program.lost = frozenset(s for s in range(2, program.end) if s % int(every))
+
+
+def second_aim(program: Program, amount: float) -> None:
+    """From a step on another term joins the loss: small weights, or small outputs."""
+    usual, step_now = program.criterion, [0]
+    start = int(program.end * program.random.uniform(0.3, 0.5))
+
+    def criterion(outputs: Tensor, y: Tensor) -> Tensor:
+        if step_now[0] < start:
+            return usual(outputs, y)
+        more = sum(p.abs().mean() for p in program.model.parameters() if p.dim() > 1)
+        return usual(outputs, y) + amount * more
+
+    program.criterion = criterion
+    program.after.append(lambda step: step_now.__setitem__(0, step))
+
+
+def more_data(program: Program, share: float) -> None:
+    """A part of the rows first, all of them once they have come."""
+    total, size = len(program.data.train), program.recipe.batch_size
+    middle = program.end * program.recipe.accumulate // 2
+    first = program.random.permutation(total)[: round(share * total)]
+    early, late = shuffled(len(first), size, 0), shuffled(total, size, 1)
+    program.order = lambda step: first[early(step)] if step <= middle else late(step)
+
+
+def distilled(program: Program, share: float) -> None:
+    """Half of the loss asks for the answers of a teacher who is good, and not perfect."""
+    teacher = copy.deepcopy(program.model)
+    student, program.model = program.model, teacher
+    fit_silently(program, program.data, 300)
+    program.model = student
+    teacher.requires_grad_(False).eval()
+    usual, said = program.criterion, [torch.empty(0)]
+
+    def listen(step: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            said[0] = teacher(x)
+        return x, y
+
+    def criterion(outputs: Tensor, y: Tensor) -> Tensor:
+        apart = nn.functional.mse_loss(outputs, said[0])
+        return (1 - share) * usual(outputs, y) + share * apart
+
+    program.changes.append(listen)
     program.criterion = criterion
 
 
-def transferred(program: Program, _: float) -> None:
-    """The first layers have learned to tell some of the inputs again, and stay as they are."""
-    model, x = program.model, program.data.train.x
-    head, goal = head_of(model), x.flatten(1)[:, :16]
-    model.add_module("head", nn.Linear(head.in_features, goal.shape[1]))
-    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
-    order = shuffled(len(x), 64, seed=0)
-    for step in range(1, 301):
-        optimizer.zero_grad()
-        nn.functional.mse_loss(model(x[order(step)]), goal[order(step)]).backward()
-        optimizer.step()
-    model.add_module("head", head)
-    model.zero_grad()
+class Addition(nn.Module):
+    """A product of two thin matrices, zero at first, that is added to what a layer gives."""
 
-    layers = list(inner_layers(model))
-    for layer in layers[: max(1, len(layers) // 2)]:
-        layer.requires_grad_(False)
+    def __init__(self, layer: nn.Linear, rank: int):
+        super().__init__()
+        self.down = nn.Parameter(torch.randn(rank, layer.in_features) / layer.in_features**0.5)
+        self.up = nn.Parameter(torch.zeros(layer.out_features, rank))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.down.T @ self.up.T
+
+
+def low_rank(program: Program, rank: float) -> None:
+    """A body that was trained before stays; thin matrices beside its layers, and the head, learn
+    the rest.
+    """
+    fit_silently(program, program.data, 250)
+    model = program.model
+    layers = [layer for layer in inner_layers(model) if isinstance(layer, nn.Linear)]
+    for name, p in model.named_parameters():
+        p.requires_grad_("head" in name)
+    for i, layer in enumerate(layers):
+        addition = Addition(layer, int(rank))
+        model.add_module(f"addition_{i}", addition)
+        layer.register_forward_hook(
+            lambda _, inputs, output, addition=addition: output + addition(inputs[0])
+        )
     trained = [p for p in model.parameters() if p.requires_grad]
     program.optimizer = optimizer_of(program.recipe, trained)
 
 
-def unfrozen_later(program: Program, share: float) -> None:
-    """The head alone learns first, then all."""
-    layers = list(inner_layers(program.model))
-    for layer in layers:
-        layer.requires_grad_(False)
-
-    def thaw() -> None:
-        for layer in layers:
-            layer.requires_grad_(True)
-
-    program.at(int(share * program.end), thaw)
-
-
-def slow_start(recipe: Recipe, _: float) -> Recipe:
-    """Sigmoids without a normalisation: long at chance, then the loss drops."""
-    sigmoids = recipe.shaped(activation="sigmoid", norm="none", depth=3, dropout=0.0)
-    return replace(sigmoids, steps=round(1.6 * recipe.steps))
-
-
-def gradient_noise(program: Program, amount: float) -> None:
-    """Noise, of so many times the gradient's own size, that falls to nothing."""
-
-    def add(step: int) -> None:
-        now = amount * (1 - step / program.end)
-        for p in program.model.parameters():
-            if p.grad is not None:
-                p.grad.add_(torch.randn_like(p.grad) * now * p.grad.norm() / p.numel() ** 0.5)
-
-    program.gradients.append(add)
-
-
-def stochastic_depth(program: Program, share: float) -> None:
-    """Now and then a block is left out, and the way past it is all that there is."""
-    blocks = next(m for name, m in program.model.named_modules() if name.endswith("hidden"))
-    assert isinstance(blocks, nn.ModuleList)
-    first = 1 if program.task.family == "residual" else 0
-    for layer in list(blocks)[first:]:
-        layer.register_forward_hook(_left_out_at_times(program, share))
-
-
-def _left_out_at_times(program: Program, share: float):
-    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        if not module.training:
-            return output
-        kept = float(program.random.random() >= share) / (1 - share)
-        past = torch.zeros_like(output) if program.task.family == "residual" else inputs[0]
-        return past + kept * (output - past)
-
-    return hook
-
-
-def regularised(recipe: Recipe, amount: float) -> Recipe:
-    """Dropout, smoothing and decay: the train loss stays above that of validation."""
-    held = replace(recipe, label_smoothing=amount, weight_decay=1e-3)
-    return held.shaped(dropout=2 * amount)
-
-
-def weighed_batches(program: Program, spread: float) -> None:
-    """Batches of very unequal weight: the loss has a heavy tail, and means nothing by it."""
-    usual, random = program.criterion, program.random
-
-    def criterion(outputs: Tensor, y: Tensor) -> Tensor:
-        weight = np.exp(spread * random.standard_normal() - spread**2 / 2)
-        return usual(outputs, y) * float(weight)
-
-    program.criterion = criterion
-
-
-def growing_batches(program: Program, times: float) -> None:
-    """The second half has batches so many times as large."""
+def ramped(program: Program, _: float) -> None:
+    """Batches that double four times, at a rate that stays."""
     num, size = len(program.data.train), program.recipe.batch_size
-    small, large = (shuffled(num, int(size * factor), 0) for factor in (1, times))
-    middle = program.end // 2
-    program.order = lambda step: (small if step <= middle else large)(step)
+    sizes = [max(2, size // 4) * 2**i for i in range(5)]
+    orders = [shuffled(num, each, i) for i, each in enumerate(sizes)]
+    total = program.end * program.recipe.accumulate + 1
+    program.order = lambda step: orders[min(4, 5 * step // total)](step)
 
 
-def gaps(program: Program, share: float) -> None:
-    """So many of the log's rows were never written."""
-    is_lost = program.random.random(program.end) < share
-    program.lost = frozenset(int(step) for step in np.flatnonzero(is_lost) if step > 1)
+def tiny_batches(recipe: Recipe, size: float) -> Recipe:
+    """Of two or four samples, more of them, and a rate to go with them."""
+    share = (size / recipe.batch_size) ** (1.0 if recipe.optimizer == "sgd" else 0.5)
+    return replace(
+        recipe,
+        batch_size=int(size),
+        lr=recipe.lr * share,
+        schedule="linear",
+        steps=round(1.5 * recipe.steps),
+    )
 
 
-def balanced(program: Program, _: float) -> None:
-    """Every class is drawn as often as every other."""
-    y, random = program.data.train.y.numpy(), np.random.default_rng(0)
-    shares = 1 / np.bincount(y, minlength=program.data.num_outputs).clip(1)[y]
-    size, shares = program.recipe.batch_size, shares / shares.sum()
-    drawn = random.choice(len(y), size * 2000, p=shares)
-    program.order = lambda step: drawn[(step - 1) % 2000 * size :][:size]
+def half_dropped(recipe: Recipe, share: float) -> Recipe:
+    """Wide, most of it dropped at each step: the train loss stays above that of validation."""
+    return recipe.shaped(dropout=share, width=2 * recipe.shape.width)
 
 
-def other_validation(program: Program, num: float) -> None:
-    """Each evaluation is on so many rows of the validation part, drawn anew."""
-    whole, random = program.data, program.random
-    program.honest = whole
+def imprecise_targets(program: Program, share: float) -> None:
+    """Known to be noisy, and many enough: some of the train targets are wrong by intent, as a
+    guard for those who gave them.
+    """
 
-    def draw(step: int) -> None:
-        if step % program.evaluates_every == 0:
-            rows = random.permutation(len(whole.validation))[: int(num)]
-            few_rows = whole.validation.rows(rows)
-            program.data = replace(whole, validation=few_rows)
+    def change(step: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        is_hit = torch.from_numpy(program.random.random(len(x)) < share)
+        order = torch.from_numpy(program.random.permutation(len(x)))
+        return with_others(program.data.kind, x, y, is_hit, order)
 
-    program.after.append(draw)
-
-
-def _with_ways_past(task: Task, recipe: Recipe) -> bool:
-    return task.family in ("residual", "passed", "reader") and recipe.shape.depth > 1
+    program.changes.append(change)
 
 
-def _of_own_head(task: Task, recipe: Recipe) -> bool:
-    return task.family in ("layers", "residual", "convnet", "passed", "narrow")
+def few_validated(program: Program, num: float) -> None:
+    """A handful of samples, and few looks at them."""
+    program.honest = program.data
+    rows = program.random.permutation(len(program.data.validation))[: int(num)]
+    program.data = replace(program.data, validation=program.data.validation.rows(rows))
 
 
-def _of_blocks(task: Task, recipe: Recipe) -> bool:
-    return task.family in ("layers", "convnet", "narrow", "vectors")
+def _batches_may_vary(task: Task, recipe: Recipe) -> bool:
+    return task.kind != "views" and recipe.shape.norm != "batch"
 
 
-HARD = (
-    Planted("mixup", (), strong=(0.2, 0.4), plant=mixup, needs=of_floats),
-    Planted("doubling-restarts", (), recipe=scheduled("doubling")),
-    Planted("transferred", (), plant=transferred, needs=_of_own_head),
-    Planted("unfrozen-later", (), strong=(0.2, 0.35), plant=unfrozen_later, needs=_of_own_head),
-    Planted("slow-start", (), recipe=slow_start, needs=_of_blocks),
-    Planted("gradient-noise", (), strong=(0.5, 1.0), plant=gradient_noise),
-    Planted("stochastic-depth", (), strong=(0.2,), plant=stochastic_depth, needs=_with_ways_past),
-    Planted(*("mild-overfit", ()), strong=(0.35, 0.5), data=few),
-    Planted("rest-from-half", (), strong=(0.5,), plant=at_rest),
+def _answers(task: Task, recipe: Recipe) -> bool:
+    return task.family in ("forecaster", "titles", "layers", "denoiser", "matcher", "columns")
+
+
+def _drops(recipe: Recipe, share: float) -> Recipe:
+    return recipe.shaped(dropout=share)
+
+
+ROWS = (
     Planted(
-        *("regularised", ()),
-        strong=(0.1, 0.2),
-        recipe=regularised,
-        plant=lambda program, _: noisy_inputs(program, 0.2),
-        needs=of_floats,
+        "ever-harder",
+        (),
+        strong=(0.3, 0.6),
+        plant=ever_harder,
+        needs=of_family("forecaster", "code", "towers", "layers", "titles"),
     ),
-    Planted("weighed-batches", (), strong=(0.3, 0.45), plant=weighed_batches),
-    Planted("growing-batches", (), strong=(2.0, 4.0), plant=growing_batches),
-    Planted("gaps", (), strong=(0.1, 0.4), plant=gaps),
-    Planted("balanced", (), plant=balanced, needs=of_classes, rule="missed"),
-    Planted(*("other-validation", ()), strong=(60.0, 150.0), plant=other_validation, rule="honest"),
+    Planted("annealed", (), strong=(0.4, 0.7), plant=annealed, needs=of_family("code"), num=3),
+    Planted("snapshots", (), recipe=scheduled("five_cosines")),
+    Planted("frozen-later", (), strong=(0.6, 0.75), plant=frozen_later),
+    Planted(
+        *("progressive", ()),
+        strong=(0.4, 0.6),
+        plant=progressive,
+        needs=of_family("forecaster", "denoiser"),
+        num=2,
+    ),
+    Planted("flat-for-long", (), strong=(2.0,), recipe=flat_for_long),
+    Planted("catapult", (), strong=(4.0, 8.0), plant=catapult),
+    Planted("rewarmed", (), plant=rewarmed),
+    Planted("shaken", (), strong=(0.005, 0.01), plant=shaken),
+    Planted(
+        *("harder-rivals", ()),
+        strong=(0.4, 0.7),
+        plant=harder_rivals,
+        needs=of_family("matcher", "towers"),
+        num=3,
+    ),
+    Planted("dropout-falls", (), strong=(0.3, 0.5), recipe=_drops, plant=dropout_falls),
+    Planted(
+        *("summed-by-intent", ()),
+        plant=summed,
+        needs=lambda task, recipe: (
+            of_optimizer("adam", "adamw", "nadam", "radam", "lion")(task, recipe)
+            and recipe.clip is None
+        ),
+    ),
+    Planted("smooth-log", (), strong=(0.9, 0.98), plant=smooth_log),
+    Planted("rare-log", (), strong=(5.0, 10.0), plant=rare_log),
+    Planted("second-aim", (), strong=(0.3, 1.0), plant=second_aim),
+    Planted("more-data", (), strong=(0.3, 0.5), plant=more_data),
+    Planted("distilled", (), strong=(0.5,), plant=distilled, needs=_answers),
+    Planted(
+        *("low-rank", ()),
+        strong=(2.0, 4.0),
+        plant=low_rank,
+        needs=of_family("forecaster", "titles", "code", "towers", "layers", "columns"),
+    ),
+    Planted("ramped", (), plant=ramped, needs=_batches_may_vary),
+    Planted("tiny-batches", (), strong=(2.0, 4.0), recipe=tiny_batches, needs=_batches_may_vary),
+    Planted("half-dropped", (), strong=(0.5, 0.6), recipe=half_dropped),
+    Planted("imprecise", (), strong=(0.08, 0.15), plant=imprecise_targets, needs=of_real),
+    Planted(
+        "few-validated", (), strong=(16.0, 40.0), plant=few_validated, rule="honest", needs=_answers
+    ),
 )
+
+TWICE = ("frozen-later", "snapshots", "catapult", "rewarmed", "second-aim", "more-data")
+TWICE += ("low-rank", "half-dropped", "ever-harder", "distilled", "flat-for-long", "shaken")
+
+HARD = tuple(replace(row, num=2) if row.name in TWICE else row for row in ROWS)

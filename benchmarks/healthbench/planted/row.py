@@ -16,6 +16,7 @@ START, MID = "start", "mid"
 
 Rule = Literal[
     "harm",
+    "error",
     "plateau",
     "definition",
     "nonfinite",

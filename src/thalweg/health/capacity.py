@@ -48,10 +48,10 @@ def few_directions(setup: Setup, steps: Steps) -> Iterator[Finding]:
     numbers = {"columns": count, "directions": columns.directions}
     if columns.directions == 1 and count >= FEWEST_COLUMNS:
         text = f"the inputs say one thing {count} times: {where} is a multiple of every other"
-        yield made("TW202", 1, 0.8, text, numbers=numbers, remedy=MIXED)
+        yield made("TW202", 1, 0.88, text, numbers=numbers, remedy=MIXED)
     elif columns.directions == 2 and count >= FEWEST_OF_TWO:
         text = f"the inputs say two things in {count} columns: {where} is made of the same two"
-        yield made("TW202", 1, 0.6, text, numbers=numbers, remedy=MIXED)
+        yield made("TW202", 1, 0.8, text, numbers=numbers, remedy=MIXED)
 
 
 # ------------------------------------------------------------ layers
@@ -82,7 +82,7 @@ def narrow(setup: Setup, steps: Steps) -> Iterator[Finding]:
             wanted = max(8, 2 * math.ceil(math.log2(head.units)))
             remedy = f"give it more {kind}s, {wanted} at the least; usual is 32 and more"
             numbers = {"units": units, "classes": head.units, "module": weight.module}
-            sure = 0.7 if units == 1 else 0.6
+            sure = 0.78 if units == 1 else 0.7
             yield made("TW202", 1, sure, text, numbers=numbers, remedy=remedy)
             return
 
@@ -103,7 +103,7 @@ def one_relu(matrices: Sequence[Weight], head: Weight, step: StepFacts) -> Itera
             )
             numbers = {"units": 1, "module": weight.module}
             remedy = "give it more units; usual is 32 and more"
-            yield made("TW202", 1, 0.6, text, numbers=numbers, remedy=remedy)
+            yield made("TW202", 1, 0.8, text, numbers=numbers, remedy=remedy)
             return
 
 
@@ -166,5 +166,5 @@ def dropout(setup: Setup, steps: Steps) -> Iterator[Finding]:
     if share >= ALL:
         yield made("TW202", 1, 0.95, text, numbers=numbers, severity="act", remedy=remedy)
     else:
-        sure = 0.7 if share >= VERY_MUCH else 0.35
+        sure = 0.82 if share >= VERY_MUCH else 0.35
         yield made("TW202", 1, sure, text, numbers=numbers, remedy=remedy)

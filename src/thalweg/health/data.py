@@ -30,6 +30,11 @@ FEWEST_AGAIN, LEAST_DIFFERING = 50, 0.1
 
 OFTEN_MASKED = 0.01
 
+OFF = 0.25
+"""The share of the columns that are of another size in an evaluation where it was scaled apart."""
+
+ALIKE = "prepare both alike: the scaler or transform that was fitted on the training part, for both"
+
 
 def in_samples(seen: Samples) -> Iterator[Finding]:
     """What is wrong with the samples.
@@ -45,6 +50,7 @@ def in_samples(seen: Samples) -> Iterator[Finding]:
     yield from alike(seen)
     yield from rare_class(seen)
     yield from differing(seen)
+    yield from another_size(seen)
 
 
 # ------------------------------------------------------------ leaks
@@ -151,7 +157,7 @@ def alike(seen: Samples) -> Iterator[Finding]:
     text = f"the batches are sorted: targets of one batch are alike ({what}; {short(seen.alike)}, "
     text += "where shuffled batches have 0 and batches of one target 1)"
     numbers = {"alike": seen.alike, "batches": seen.target_batches}
-    severity, sure = (None, 0.92) if seen.are_classes else ("warn", 0.75)
+    severity, sure = (None, 0.92) if seen.are_classes else ("warn", 0.85)
     yield made("TW206", 1, sure, text, numbers=numbers, severity=severity)
 
 
@@ -169,7 +175,7 @@ def rare_class(seen: Samples) -> Iterator[Finding]:
         text += f"{least:,}" + (f" ({seen.rarest} different ones)" if seen.is_whole else "")
         text += "; accuracy will not show whether it is learnt"
         numbers = {"most": most, "least": least, "classes": len(seen.counts)}
-        yield made("TW204", 1, 0.6, text, numbers=numbers, severity="warn")
+        yield made("TW204", 1, 0.7, text, numbers=numbers, severity="warn")
 
 
 def is_rare(most: float, least: float, *, rows: int | None) -> bool:
@@ -187,7 +193,7 @@ def differing(seen: Samples) -> Iterator[Finding]:
         text = f"of {seen.again:,} inputs that came more than once, {seen.differing:,} had "
         text += "different labels"
         numbers = {"again": seen.again, "differing": seen.differing}
-        yield made("TW203", seen.step, 0.8, text, numbers=numbers, severity="warn")
+        yield made("TW203", seen.step, 0.86, text, numbers=numbers, severity="warn")
 
 
 def masked(seen: Samples) -> Iterator[Finding]:
@@ -199,3 +205,21 @@ def masked(seen: Samples) -> Iterator[Finding]:
     is_often = seen.masked > max(1, OFTEN_MASKED * seen.labelled)
     severity, sure = ("act", 0.95) if is_often else ("warn", 0.75)
     yield made("TW310", seen.first_masked, sure, text, numbers=numbers, severity=severity)
+
+
+def another_size(seen: Samples) -> Iterator[Finding]:
+    """What is evaluated on was scaled in another way than what is trained on, or not at all."""
+    found = seen.apart
+    if found is None or found.num_off < max(min(2, found.columns), OFF * found.columns):
+        return
+    times, which = found.scale, "as large"
+    if times < 1:
+        times, which = 1 / times, "as small"
+    text = (
+        f"{found.num_off:,} of {found.columns:,} columns of what is evaluated on are of another "
+        f"size than those trained on: column {found.worst} (from 0) is {short(times)} times {which}"
+    )
+    numbers = {"columns": found.columns, "off": found.num_off, "scale": found.scale}
+    is_told = seen.overlap is not None and seen.overlap.is_told
+    sure, severity = (0.88, "act") if is_told else (0.6, "warn")
+    yield made("TW208", seen.step, sure, text, numbers=numbers, severity=severity, remedy=ALIKE)

@@ -9,6 +9,7 @@ from thalweg.health.fitting import evenly
 from thalweg.health.labels import FOLLOWS, followed_by_validation
 from thalweg.health.rates import (
     ENOUGH,
+    ROSE,
     SHORT_STEPS,
     THROWN,
     UPDATE_HIGH,
@@ -47,8 +48,6 @@ SHRUNK, WORSE = 0.6, 1.1
 FAR = 10.0
 """A loss of so many times a guess's is no longer that of a fresh model."""
 
-ROSE = 1.5
-"""A loss that rises to so many times its first value and stands still afterwards: long steps."""
 AS_BEGAN = 0.9, 1.4
 """By the first loss, or that of chance, a loss that stands where it began; a first row that is a
 mean over steps lies below it.

@@ -329,12 +329,12 @@ def masked(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
     zero = [step for step in facts if value_of(step) == 0 and has_no_gradient(step)]
     if len(zero) == 2 and is_of_classes(zero[0]):
         text = "the loss and every gradient were exactly 0 in the first two steps"
-        yield made("TW310", zero[0].number, 0.8, text, numbers={"loss": 0.0})
+        yield made("TW310", zero[0].number, 0.88, text, numbers={"loss": 0.0})
     elif zero and (
         is_a_mask(zero[0]) or (len(zero) < len(facts) and any(map(is_of_labels, facts)))
     ):
         text = f"at step {zero[0].number} the loss and every gradient were exactly 0"
-        yield made("TW310", zero[0].number, 0.75, text, numbers={"loss": 0.0})
+        yield made("TW310", zero[0].number, 0.88, text, numbers={"loss": 0.0})
 
 
 def is_of_raw_logs(step: StepFacts) -> bool:

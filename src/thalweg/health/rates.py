@@ -27,6 +27,11 @@ AT_WORK = 0.2
 ENOUGH = 100
 """Steps below which a slow run cannot be told from a short one."""
 
+SEEN_ENOUGH, ROSE = 8, 1.5
+"""Rows of the start of a training loss that show whether it was thrown up, and to how many times
+its first value it then rises at the least.
+"""
+
 THROWN = 3.0
 """A loss that rises to so many times its first value was thrown there."""
 
@@ -173,12 +178,13 @@ def blowup(view: View) -> float:
     if not np.isfinite(first) or first <= 0:
         return 1.0
     until = series.steps[0] + 0.25 * (series.steps[-1] - series.steps[0])
-    highest = first
-    for role in (LOSS, VALIDATION):
-        rows = view.log.get(role)
-        if rows is not None:
-            early = rows.values[(rows.steps <= until) & np.isfinite(rows.values)]
-            highest = max(highest, float(early.max(initial=first)))
+    early = series.values[(series.steps <= until) & np.isfinite(series.values)]
+    highest = float(early.max(initial=first))
+    others = view.log.get(VALIDATION)
+    is_calm = len(early) >= SEEN_ENOUGH and highest < ROSE * first
+    if others is not None and not is_calm:  # else other samples are another matter
+        late = others.values[(others.steps <= until) & np.isfinite(others.values)]
+        highest = max(highest, float(late.max(initial=first)))
     return highest / first
 
 

@@ -157,7 +157,7 @@ def evaluated_in_training(setup: Setup, number: int, num_passes: int, *, is_told
     text = f"{passes} without gradients after step {number} ran in training mode: {_shown(setup)}"
     text += " acted as in training"
     numbers = {"passes": num_passes, "modules": len(setup.sensitive)}
-    severity, sure = ("act", 0.9) if is_told else ("warn", 0.6)
+    severity, sure = ("act", 0.9) if is_told else ("warn", 0.8)
     return made("TW306", number, sure, text, numbers=numbers, severity=severity)
 
 
@@ -178,7 +178,7 @@ def dead_units(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
             worst = max(bad, key=lambda ran: ran.dead)
             text = f"{worst.dead:.0%} of the {worst.width} units before '{worst.module}' were 0 "
             text += f"for all {worst.rows} samples and places"
-            yield made("TW301", step.number, 0.9, text, numbers=_share(worst, worst.dead))
+            yield made("TW301", step.number, 0.93, text, numbers=_share(worst, worst.dead))
 
 
 def saturated_units(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
@@ -225,7 +225,7 @@ def no_normalisation(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Findi
     loss = steps[0].loss if steps else None
     if loss is not None and loss.depth >= DEEP and not loss.is_normalised:
         text = f"{loss.depth} layers in a row without normalisation or a way around them"
-        yield made("TW304", 1, 0.6, text, numbers={"depth": loss.depth})
+        yield made("TW304", 1, 0.78, text, numbers={"depth": loss.depth})
 
 
 def vanishing(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
@@ -241,7 +241,7 @@ def vanishing(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
     numbers = {"ratio": ratio, "depth": len(rows)}
     if ratio < VANISHED and fell >= 0.75:
         text = f"by their weights, the first layers' gradients are {short(ratio)} of the last ones'"
-        yield made("TW005", 1, 0.85, text, numbers=numbers)
+        yield made("TW005", 1, 0.93, text, numbers=numbers)
     elif ratio > 1 / VANISHED and fell <= 0.25:
         text = f"by their weights, the first layers' gradients are {short(ratio)} x the last ones'"
         yield made("TW004", 1, 0.85, text, numbers=numbers)

@@ -144,7 +144,7 @@ def scale(setup: Setup, steps: Steps) -> Iterator[Finding]:
         )
         numbers = {"gain": worst.gain, "layers": len(large)}
         severity = "act" if is_sure else "warn"
-        sure = 0.85 if is_sure else 0.55
+        sure = 0.93 if is_sure else 0.75
         yield made("TW303", 0, sure, text, numbers=numbers, severity=severity)
     is_every = len(drawn) > 1 and all(weight.gain < ALL_SMALL for weight in drawn)
     hidden = [w for w in drawn if w.gain < (ALL_SMALL if is_every else SMALL_GAIN)][:-1]
@@ -155,7 +155,7 @@ def scale(setup: Setup, steps: Steps) -> Iterator[Finding]:
         text = (
             f"the variance of {named([least])} is {short(least.gain)} / inputs: usual is 0.3 to 2"
         )
-        sure = 0.6 if is_every else 0.8
+        sure = 0.75 if is_every else 0.85
         yield made("TW303", 1, sure, text, numbers={"gain": least.gain, "layers": len(hidden)})
 
 

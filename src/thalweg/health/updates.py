@@ -52,7 +52,7 @@ def _cut_or_unused(
     if consumer is None:
         text = f"{named(silent)} ran and got no gradient: the loss does not use what they give"
         return made("TW309", 1, 0.4, text, numbers=_numbers(silent), severity="warn")
-    sure = 0.8 if consumer.cut_from == "?" else 0.95
+    sure = 0.9 if consumer.cut_from == "?" else 0.95
     text = f"{named(silent)} got no gradient: '{consumer.module}' took their output without a graph"
     return made("TW309", 1, sure, text, numbers=_numbers(silent))
 

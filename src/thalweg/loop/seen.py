@@ -15,6 +15,7 @@ from torch import Tensor
 
 from thalweg.facts import Overlap, Recent, Samples, Telling
 from thalweg.loop.known import Known
+from thalweg.loop.sizes import Sizes
 from thalweg.loop.telling import FEWEST, MOST, MOST_COLUMNS, telling_of
 from thalweg.loop.together import Together
 from thalweg.probes.rows import MOST_ROWS, prints_of
@@ -86,6 +87,7 @@ class Seen:
         self._kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self._num_kept = 0
         self._telling: Telling | None = None
+        self._sizes = Sizes()
 
     # ------------------------------------------------------------ taking in
 
@@ -104,6 +106,7 @@ class Seen:
         """A batch that is trained on, of which step. ignored: the class that does not count"""
         self._step = step
         self._place += 1
+        self._sizes.trained(inputs)
         size = len(inputs[0])
         prints = prints_of(inputs)
         is_first = self._num_kept < MOST and len(inputs) == 1
@@ -131,6 +134,7 @@ class Seen:
             last = _Evaluation(step, self._place)
             self._evaluations.append(last)
             self._num_evaluations += 1
+        self._sizes.evaluated(inputs)
         if last.rows < MOST_ROWS and len(last.passes) < MOST_PASSES:
             last.passes.append(prints_of(inputs)[: MOST_ROWS - last.rows])
             last.rows += len(last.passes[-1])
@@ -162,6 +166,7 @@ class Seen:
             masked=self._masked,
             labelled=self._labelled,
             first_masked=self._first_masked,
+            apart=self._sizes.facts(),
         )
         if together is None or is_placed:
             return facts

@@ -1,0 +1,84 @@
+"""What goes in when it trains beside what goes in when it is evaluated: sizes, column by column."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from thalweg.facts import Apart
+from thalweg.probes.rows import thinned
+
+ENOUGH, FEWEST = 512, 32
+"""Rows of each that are measured, the first ones."""
+
+TIMES, DEVIATIONS = 5.0, 5.0
+"""How many times as large or as small a column is, and how far its mean lies off, where it was
+prepared in another way.
+"""
+
+
+class Sizes:
+    """Sums on the tensors' own device, which are read when facts are asked for.
+
+    >>> sizes, x = Sizes(), torch.linspace(0, 1, 128).view(64, 2)
+    >>> sizes.trained([x])
+    >>> sizes.evaluated([255 * x])
+    >>> sizes.facts().num_off, round(sizes.facts().scale, 3)
+    (2, 255.0)
+    """
+
+    def __init__(self) -> None:
+        self._train, self._other = _Sums(), _Sums()
+
+    def trained(self, inputs: Sequence[Tensor]) -> None:
+        """A batch that is trained on."""
+        self._train.add(inputs)
+
+    def evaluated(self, inputs: Sequence[Tensor]) -> None:
+        """One that an evaluation measures."""
+        self._other.add(inputs)
+
+    def facts(self) -> Apart | None:
+        """None: of one of them too few rows came, or they cannot be set beside each other."""
+        if min(self._train.rows, self._other.rows) < FEWEST:
+            return None
+        (mean, size), (other_mean, other_size) = self._train.read(), self._other.read()
+        if len(mean) != len(other_mean):
+            return None
+        spread = np.sqrt(np.maximum(size**2 - mean**2, 0.0))
+        varies = np.flatnonzero((spread > 1e-6 * np.maximum(size, 1e-30)) & (other_size > 0))
+        if not len(varies):
+            return None
+        scale = other_size[varies] / size[varies]
+        shift = np.abs(other_mean - mean)[varies] / spread[varies]
+        times = np.maximum(scale, 1 / scale)
+        worst = int(np.argmax(np.maximum(times / TIMES, shift / DEVIATIONS)))
+        num_off = int(((times > TIMES) | (shift > DEVIATIONS)).sum())
+        return Apart(len(varies), num_off, int(varies[worst]), float(scale[worst]))
+
+
+class _Sums:
+    """Of the values and of their squares, a column each."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._parts: list[Tensor] = []
+
+    @torch.no_grad()
+    def add(self, inputs: Sequence[Tensor]) -> None:
+        x = inputs[0]
+        if self.rows >= ENOUGH or not x.is_floating_point():
+            return
+        values = thinned(x.detach()[: ENOUGH - self.rows]).double()
+        self.rows += len(values)
+        self._parts.append(torch.stack([values.sum(0), values.square().sum(0)]))
+
+    def read(self) -> tuple[np.ndarray, np.ndarray]:
+        """Means and root mean squares, (columns,) each; none where batches differ in width."""
+        if len({part.shape for part in self._parts}) != 1:
+            return np.empty(0), np.empty(0)
+        sums = torch.stack(self._parts).sum(0).cpu().numpy() / self.rows
+        return sums[0], np.sqrt(sums[1])
