@@ -22,9 +22,11 @@ from thalweg.health import diagnosis
 from thalweg.health.aftermath import together
 from thalweg.health.codes import BY_KEY, CODES
 from thalweg.health.diagnosis import DETECTORS, OWN_FAULT, diagnose, so_far
+from thalweg.health.verdict import with_findings
 from thalweg.health.words import SPELLED, Run, advice
 from thalweg.record.foreign import Columns, read_text
 from thalweg.record.foreign.log import REWARDS, Series
+from thalweg.types import Verdict
 
 
 @pytest.mark.parametrize(
@@ -264,3 +266,24 @@ def test_slow_steps_stand_after_what_the_loss_does():
     slow = np.where(np.arange(STEPS) < 400, 0.01, 0.1)
     log.series["seconds"] = Series("seconds", np.arange(1.0, STEPS + 1), slow)
     assert [each.code for each in diagnose(log).findings] == ["TW003", "TW404"]
+
+
+def test_a_run_whose_loss_broke_is_not_finished():
+    loss = noisy(falling())
+    loss[29:] = math.nan
+    verdict = with_findings(
+        Verdict("finished", "nothing came any more"), diagnose(log_of(loss=loss))
+    )
+    assert (verdict.state, verdict.healthy) == ("diverging", False)
+    sound = with_findings(
+        Verdict("finished", "it was over"), diagnose(log_of(loss=noisy(falling())))
+    )
+    assert sound.state == "finished"
+
+
+@pytest.mark.parametrize(("lr", "said"), [(1e-6, "raise"), (1e-2, "another")])
+def test_a_rate_at_which_nobody_begins_anew_is_to_be_raised(lr, said):
+    loss = noisy(np.full(STEPS, 2.3), 0.02)
+    finding = diagnose(log_of({"num_classes": 10, "lr": lr}, loss=loss)).findings[0]
+    assert finding.code == "TW104"
+    assert f"{said} the learning rate".replace("another the", "another") in finding.advice

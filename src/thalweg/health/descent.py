@@ -18,7 +18,7 @@ from thalweg.health.rates import (
     update_ratio,
 )
 from thalweg.health.slow import tiny_steps
-from thalweg.health.view import Suspicion, View, number
+from thalweg.health.view import TUNING_RATE, Suspicion, View, number
 
 LATE = 0.1
 """A log that begins after this share of its steps is that of a run which was resumed."""
@@ -108,7 +108,8 @@ def far_above_chance(view: View) -> Suspicion | None:
 def _direction(view: View) -> str:
     """Which rate to try, by how far a step moves the weights, or by a loss that rose at first."""
     ratio = update_ratio(view)
-    if ratio is not None and ratio < SHORT_STEPS:
+    is_low = ratio is None and 0 < view.highest_rate <= TUNING_RATE  # few begin anew so low
+    if is_low or (ratio is not None and ratio < SHORT_STEPS):
         return "raise_lr"
     is_above = (
         view.chance is not None and view.main is not None and view.main.last > 2 * view.chance

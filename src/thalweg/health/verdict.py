@@ -58,7 +58,8 @@ def with_findings(verdict: Verdict, seen: Verdict) -> Verdict:
     """The verdict on a run of ours with what the detectors saw in its curves.
 
     What the guard ended is said already. A rise of the validation loss costs nothing where the best
-    weights were kept: it is told as a warning.
+    weights were kept: it is told as a warning. A run whose loss broke is not finished, whatever
+    ended it.
     """
     known = {each.code for each in verdict.findings}
     more = [
@@ -66,7 +67,8 @@ def with_findings(verdict: Verdict, seen: Verdict) -> Verdict:
         for each in seen.findings
         if each.code not in known and not (known and each.code in SAID_BY_THE_END)
     ]
-    return replace(verdict, findings=(*verdict.findings, *more))
+    state = seen.state if seen.state == "diverging" else verdict.state
+    return replace(verdict, state=state, findings=(*verdict.findings, *more))
 
 
 def _cause(end: Event, events: Sequence[Event]) -> Event:

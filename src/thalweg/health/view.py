@@ -214,11 +214,11 @@ class View:
             return curve.first < KNOWING * self.chance
         fallen, error = curve.fall
         falls = fallen > 4 * max(error, 1e-12)
-        return curve.first < KNOWING * GUESS or (falls and 0 < self._highest_rate <= TUNING_RATE)
+        return curve.first < KNOWING * GUESS or (falls and 0 < self.highest_rate <= TUNING_RATE)
 
     @property
-    def _highest_rate(self) -> float:
-        """0 where it is not known."""
+    def highest_rate(self) -> float:
+        """The highest learning rate; 0 where it is not known."""
         if self.lr is not None:
             return float(np.nanmax(self.lr.values))
         return self.number("lr") or 0.0
