@@ -206,7 +206,7 @@ def rate(count: int, of: int) -> dict[str, Any]:
     """count / of, with its exact 95% interval (Clopper and Pearson)."""
     low, high = interval(count, of)
     return {
-        "count": count,
+        "count": int(count),
         "of": of,
         "share": round(count / of, 4) if of else None,
         "low": round(low, 4),

@@ -296,3 +296,27 @@ def momentum_that_hardly_ends():
 def betas_in_the_wrong_order():
     net = mlp()
     return train(net, optimizer=torch.optim.Adam(net.parameters(), lr=1e-3, betas=(0.999, 0.9)))
+
+
+# ------------------------------------------------------------ how it begins
+
+
+@faulty("TW303")
+def weights_drawn_from_0_on():
+    net = mlp()
+    for p in net.parameters():
+        nn.init.uniform_(p, 0.0, 0.3)
+    return train(net)
+
+
+@faulty("TW307")
+def a_fresh_body_at_a_thousandth_of_the_rate():
+    net = mlp()
+    groups = [{"params": net[0].parameters(), "lr": 1e-6}, {"params": net[2:].parameters()}]
+    return train(net, optimizer=torch.optim.Adam(groups, lr=1e-3))
+
+
+@faulty("TW208")
+def targets_in_dollars():
+    net = mlp(outputs=1)
+    return train(net, squared, ((x, 40_000 * y + 250_000) for x, y in values()))

@@ -289,3 +289,38 @@ def the_longest_momentum_that_recipes_take():
     net = mlp()
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.99, nesterov=True)
     return train(net, optimizer=optimizer)
+
+
+@sound
+def a_trained_body_at_a_thousandth_of_the_rate():
+    net = mlp()
+    with torch.no_grad():  # strong and weak inputs, as training leaves them
+        net[0].weight.mul_(torch.linspace(0.1, 2.0, net[0].in_features))
+    groups = [{"params": net[0].parameters(), "lr": 1e-6}, {"params": net[2:].parameters()}]
+    return train(net, optimizer=torch.optim.Adam(groups, lr=1e-3))
+
+
+@sound
+def rates_by_width():
+    net = mlp()
+    groups = [{"params": net[0].parameters()}, {"params": net[2:].parameters(), "lr": 1e-3 / 64}]
+    return train(net, optimizer=torch.optim.Adam(groups, lr=1e-3))
+
+
+@sound
+def a_table_of_shares():
+    class Shares(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.share, self.last = nn.Parameter(torch.rand(8, 32)), nn.Linear(32, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(x @ self.share.softmax(0))
+
+    return train(Shares())
+
+
+@sound
+def targets_of_hundreds():
+    net = mlp(outputs=1)
+    return train(net, squared, ((x, 80 * y + 150) for x, y in values()))

@@ -20,6 +20,8 @@ class Weight:
     is_held: by the optimizers that are watched; is_held_elsewhere: by another one
     is_fresh: its values look as just drawn, from sharp bounds or a normal curve, and no other
     weight of the model is a copy of it
+    centre: its mean by its root mean square, 0 where it is drawn around 0; pace: the rate of its
+    group by the largest one of its optimizer
     """
 
     name: str
@@ -35,6 +37,8 @@ class Weight:
     initial: Initial = ""
     gain: float = 1.0
     is_fresh: bool = False
+    centre: float = 0.0
+    pace: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

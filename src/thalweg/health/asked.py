@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from thalweg.facts import Setup, StepFacts
@@ -15,6 +16,14 @@ MANY_LABELS, MOST_LABELS, FEWEST_CLASSES = 60, 200, 3
 """Labels of two batches, all of the same class, from which that is odd where there are three
 classes or more, and where there are two: other classes are then rarer than 3 in so many.
 """
+
+FAR = 1_000.0
+"""Targets beyond it are in units of their own."""
+
+SCALED = (
+    "train on (target - mean) / standard deviation of the training part, and turn what the model "
+    "gives back into the unit; the error then is in standard deviations"
+)
 
 SHUFFLE = (
     "shuffle the samples; where all labels of the data are this class, look how they are made: a "
@@ -52,6 +61,22 @@ def one_class(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
         text += f"{first.width} that the model tells apart: the samples are sorted, the labels are "
         text += f"not what they should be, or the other classes are rarer than 3 in {num}"
         yield made("TW206", 1, 0.7, text, numbers=numbers, severity="warn", remedy=SHUFFLE)
+
+
+def far_targets(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """Targets in units of their own, thousands, where a fresh model gives about 1."""
+    step = steps[0] if steps else None
+    if step is None or step.targets is None or step.loss is None:
+        return
+    is_squared = any(link.loss == "squared" for link in step.loss.links)
+    reach = max(abs(step.targets.lowest), abs(step.targets.highest))
+    if is_squared and FAR < reach < math.inf:
+        text = (
+            f"targets of the first batch lie between {short(step.targets.lowest)} and "
+            f"{short(step.targets.highest)}: a fresh model gives about 1, and has far to go"
+        )
+        numbers = {"lowest": step.targets.lowest, "highest": step.targets.highest}
+        yield made("TW208", 1, 0.75, text, numbers=numbers, severity="warn", remedy=SCALED)
 
 
 def is_of_layer(step: StepFacts) -> bool:

@@ -27,6 +27,8 @@ ERRORS = 4.0
 FEWEST_SAMPLES, RARE, RATHER_RARE, FEWEST_OF_CLASS = 500, 200, 40, 30
 
 FEWEST_AGAIN, LEAST_DIFFERING = 50, 0.1
+TIMES_BY_NATURE = 3.0
+"""So many times the rows that the data have twice by themselves, which may well differ in class."""
 
 OFTEN_MASKED = 0.01
 
@@ -188,8 +190,8 @@ def differing(seen: Samples) -> Iterator[Finding]:
     """The same input with different labels, in data whose rows do not repeat by themselves."""
     if seen.again < FEWEST_AGAIN or seen.least_twins > ROW_HAS_TWINS:
         return
-    share = seen.differing / seen.again
-    if share >= LEAST_DIFFERING:
+    by_nature = seen.different * min(1.0, seen.twins)  # rows that look alike and are two
+    if seen.differing >= max(LEAST_DIFFERING * seen.again, TIMES_BY_NATURE * by_nature):
         text = f"of {seen.again:,} inputs that came more than once, {seen.differing:,} had "
         text += "different labels"
         numbers = {"again": seen.again, "differing": seen.differing}

@@ -23,6 +23,9 @@ REGISTER = (
     "a plain list, dictionary or function, and wrap a tensor last, as nn.Parameter(2 * values); "
     "then build the optimizer"
 )
+SLOW = 0.011
+"""A group's rate by the largest one, from which down what was just drawn hardly learns."""
+
 RATE = (
     "set a rate above 0; where a schedule begins at 0, step it once a step, so that its warm-up "
     "does not last for a whole epoch"
@@ -79,6 +82,25 @@ def drawn_and_frozen(setup: Setup, steps: Steps) -> Iterator[Finding]:
             "were loaded"
         )
         yield made("TW307", 1, 0.7, text, numbers=numbers, severity="warn", remedy=remedy)
+
+
+def left_behind(setup: Setup, steps: Steps) -> Iterator[Finding]:
+    """Layers that are as drawn, and whose group learns at a hundredth of the others' rate: small
+    rates are for what was learnt before.
+    """
+    ran = {each.module for each in steps[0].ran} if steps else set()
+    drawn = [w for w in setup.weights if w.inputs and w.is_fresh and w.is_held and w.is_trainable]
+    slow = [w for w in drawn if 0 < w.pace <= SLOW and w.module in ran]
+    if not slow:
+        return
+    pace = max(weight.pace for weight in slow)
+    text = f"{named(slow)} look as they were drawn, and learn at {pace:.2g} of the largest rate"
+    remedy = (
+        "give them the full rate, or load what was learnt before into them: a small rate for the "
+        "body is for weights that are good already"
+    )
+    numbers = {"weights": sum(weight.size for weight in slow), "pace": pace}
+    yield made("TW307", 1, 0.75, text, numbers=numbers, severity="warn", remedy=remedy)
 
 
 def made_anew(setup: Setup, steps: Steps) -> Iterator[Finding]:

@@ -19,6 +19,9 @@ STOP = 5.0
 SHORT = 0.1
 """No run is done after this share of its steps: a rate that has decayed by then came down early."""
 
+ANEW = 1.5
+"""A schedule that begins anew goes on at so many times the rate that it had come to."""
+
 LONGER = (
     "let the schedule last as long as the run: its length is counted in steps (or epochs) of its "
     "own, and it was stepped more often than that"
@@ -150,6 +153,8 @@ def _restarted(view: View, steps: np.ndarray, rates: np.ndarray) -> Suspicion | 
         low, high = float(before[falls_back[0]]), float(after[falls_back[0]])
         if after[falls_back[0]] > 0.1 * rates.max() or not _rises_after(rates, falls_back[0] + 1):
             return None
+        if rates[falls_back[0] + 1 :].max() < ANEW * low:
+            return None  # it warms up again, and goes on at the rate that it had
     else:
         return None
     return Suspicion(

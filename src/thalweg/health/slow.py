@@ -59,7 +59,7 @@ def _straight(view: View, curve: Curve) -> Suspicion | None:
         return None
     if not is_small and _began_fast(view, curve, late * (curve.first - curve.last)):
         return None
-    confidence = min(0.55, 0.25 + 0.5 * (late - 0.25) + 0.3 * max(0.0, left - 0.6))
+    confidence = min(0.48, 0.2 + 0.5 * (late - 0.25) + 0.3 * max(0.0, left - 0.6))
     says = (
         f"the loss fell from {number(start)} to {number(curve.last)} only, and "
         f"{100 * late:.0f}% of that in the second half: it is on its way and slow"

@@ -9,13 +9,14 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from thalweg.facts import Setup, StepFacts, Weight
-from thalweg.health.asked import dropped_scores, given_away, mixed_samples, one_class
+from thalweg.health.asked import dropped_scores, far_targets, given_away, mixed_samples, one_class
 from thalweg.health.capacity import dropout, empty_inputs, few_directions, narrow
 from thalweg.health.holders import (
     LEAST,
     drawn_and_frozen,
     frozen,
     last_run,
+    left_behind,
     made_anew,
     no_gradient,
     not_held,
@@ -63,6 +64,11 @@ Check = Callable[[Setup, Steps], Iterator[Finding]]
 LARGE_GAIN, VERY_LARGE_GAIN, SMALL_GAIN = 30.0, 100.0, 1e-4
 ALL_LARGE, ALL_SMALL = 6.0, 1e-3
 """Variance x inputs of a weight, and of every one; usual initialisations lie between 0.3 and 2."""
+
+FEWEST_INPUTS, ONE_SIDED = 8, 0.7
+"""Inputs of a layer from which weights of one sign matter, and the mean by the root mean square of
+such ones: drawn evenly from 0 on they have 0.87.
+"""
 
 LONG_MOMENTUM = 0.99
 """What the longest of recipes that train well take."""
@@ -207,9 +213,26 @@ def endless_momentum(setup: Setup, steps: Steps) -> Iterator[Finding]:
         yield made("TW101", 0, 0.75, text, numbers=numbers, severity="warn", remedy=remedy)
 
 
+def all_positive(setup: Setup, steps: Steps) -> Iterator[Finding]:
+    """Weights that were drawn between 0 and something: every unit sums up all that comes in."""
+    drawn = [w for w in setup.weights if is_matrix(w) and w.initial == "drawn"]
+    wide = [w for w in drawn if w.inputs >= FEWEST_INPUTS]
+    aside = [w for w in wide if abs(w.centre) > ONE_SIDED]
+    if aside and 2 * len(aside) >= len(wide):
+        sign = "above" if aside[0].centre > 0 else "below"
+        text = f"the weights of {named(aside)} lie {sign} 0, where they are drawn around 0"
+        remedy = (
+            "draw them around 0: torch.randn(...) / inputs ** 0.5, or the layer's own reset, in "
+            "place of torch.rand or uniform_(0, ...)"
+        )
+        numbers = {"centre": aside[0].centre, "layers": len(aside)}
+        yield made("TW303", 0, 0.85, text, numbers=numbers, remedy=remedy)
+
+
 CHECKS: tuple[Check, ...] = (
     frozen,
     drawn_and_frozen,
+    left_behind,
     not_held,
     unregistered,
     made_anew,
@@ -220,6 +243,7 @@ CHECKS: tuple[Check, ...] = (
     empty_inputs,
     all_alike,
     scale,
+    all_positive,
     begins_sure,
     inputs,
     pairing,
@@ -227,6 +251,7 @@ CHECKS: tuple[Check, ...] = (
     dropped_scores,
     masked,
     one_class,
+    far_targets,
     given_away,
     mixed_samples,
     wrong_mode,

@@ -41,6 +41,10 @@ def setup(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> Setu
     held = held_by(optimizers)
     strangers = [p for i, p in held.items() if i not in own]
     rows = [weight_of(p, *own[id(p)], id(p) in held) for p in unique(model)]
+    paces = paces_of(optimizers)
+    rows = [
+        replace(w, pace=paces.get(id(p), 1.0)) for p, w in zip(unique(model), rows, strict=True)
+    ]
     copies = Counter((w.inputs, w.units, w.gain) for w in rows if w.is_fresh)
     weights = tuple(
         replace(w, is_fresh=w.is_fresh and copies[w.inputs, w.units, w.gain] == 1) for w in rows
@@ -168,6 +172,7 @@ def weight_of(
         initial=begun if is_known or begun == "zero" else "",
         gain=gain(values, width) if values is not None and width else 1.0,
         is_fresh=values is not None and (inputs > 0 or is_bare) and is_fresh(values, inputs),
+        centre=centre(values) if values is not None and inputs > 0 else 0.0,
     )
 
 
@@ -255,6 +260,23 @@ def gain(rows: Tensor, inputs: int) -> float:
     """Variance x inputs; 0 for a weight that is all zero."""
     found = float(rows.square().mean()) * inputs
     return found if math.isfinite(found) else math.inf
+
+
+def centre(rows: Tensor) -> float:
+    """The mean by the root mean square; 0 where that is no number."""
+    found = float(rows.mean() / rows.square().mean().sqrt())
+    return found if math.isfinite(found) else 0.0
+
+
+def paces_of(optimizers: Sequence[torch.optim.Optimizer]) -> dict[int, float]:
+    """The rate of each parameter by the largest of its optimizer's groups, by id."""
+    found: dict[int, float] = {}
+    for optimizer in optimizers:
+        rates = [float(group.get("lr", 1.0)) for group in optimizer.param_groups]
+        for rate, group in zip(rates, optimizer.param_groups, strict=True):
+            share = rate / max(rates) if max(rates) > 0 else 1.0
+            found |= dict.fromkeys(map(id, group["params"]), share)
+    return found
 
 
 def resting(optimizers: Sequence[torch.optim.Optimizer]) -> set[int]:
