@@ -1,5 +1,5 @@
-"""What `thalweg.monitor` says of a stored run: its first steps are made again beside it, and its
-samples are shown to what looks at them, over the whole run.
+"""What `thalweg.monitor` says of a stored run: its steps up to the first evaluation, and two more,
+are made again beside it, and its samples are shown to what looks at them, over the whole run.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from benchmarks.healthbench.plan import Run, built
 from benchmarks.healthbench.replayed import sample_findings
 from thalweg.types import Finding
 
-STEPS = 3
-"""After the second of them stands an evaluation, as later in the run."""
+FEWEST, MOST = 3, 64
+"""Steps that are made again; where the first evaluation comes later, one is made after the second.
+"""
 
 
 def first_findings(meta: dict[str, Any]) -> list[Finding]:
@@ -37,12 +38,15 @@ def first_findings(meta: dict[str, Any]) -> list[Finding]:
 
         program.criterion = shown
         scaler = Scaler() if program.recipe.precision == "fp16" else None
-        for step in range(1, STEPS + 1):
+        first = program.evaluates_every if program.evaluates_every + 2 <= MOST else FEWEST - 1
+        for step in range(1, max(FEWEST, first + 2) + 1):
             for act in program.acts.pop(step, ()):
                 act()
             forward_backward(program, step)
             update(program, program.rate(step), scaler)
-            if step == STEPS - 1:
+            for then in program.after:
+                then(step)
+            if step == first:
                 evaluation(program)
     found = {each.code: each for each in monitor.findings if "says" not in each.evidence}
     for each in of_samples:
