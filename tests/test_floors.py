@@ -17,7 +17,7 @@ import thalweg
 SOURCE = Path(thalweg.__file__).parent
 
 FLOORS = (
-    ("types", "facts", "errors", "version", "strict", "cache", "keys"),
+    ("types", "facts", "sample_facts", "errors", "version", "strict", "cache", "keys"),
     ("rules", "schedules", "guard"),
     ("backends", "record", "scale"),
     ("optim", "state", "tasks", "probes", "health", "draw"),
@@ -33,6 +33,7 @@ FLOORS = (
 OUTSIDE = {
     "types": "",
     "facts": "",
+    "sample_facts": "",
     "errors": "",
     "version": "",
     "strict": "",

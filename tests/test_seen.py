@@ -14,7 +14,6 @@ from torch.nn import functional
 
 import thalweg
 from looked_at import adam, cross_entropy, mlp
-from thalweg.facts import Overlap, Samples
 from thalweg.health.data import in_samples
 from thalweg.health.diagnosis import diagnose
 from thalweg.loop.known import MOST, Known
@@ -23,6 +22,7 @@ from thalweg.probes.answers import Answer
 from thalweg.probes.rows import inputs_of, labels_of, prints_of, targets_of
 from thalweg.record import read
 from thalweg.record.as_log import as_log
+from thalweg.sample_facts import Overlap, Samples
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 
@@ -706,3 +706,44 @@ def test_noise_and_dropout_on_what_is_trained_on():
     noise = torch.Generator().manual_seed(3)
     kept = [(v * (torch.rand(v.shape, generator=noise) < 0.3), y) for v, y in shuffled(x, y)]
     assert "TW208" not in found(iter(kept), scaled(raw(200, 1)))
+
+
+# ------------------------------------------------------------ copies, and rows that are favoured
+
+
+@pytest.mark.parametrize("share", [0.6, 1.0])
+def test_one_row_fills_each_batch(share):
+    x, y = table()
+    filled = []
+    for inputs, targets in shuffled(x, y):
+        copied = inputs.clone()
+        copied[: int(share * len(inputs))] = inputs[0]
+        filled.append((copied, targets))
+    assert found(iter(filled))["TW207"] == "act"
+
+
+def test_rows_that_are_often_empty():
+    x, y = table()
+    x = x * (torch.rand(len(x), 1, generator=torch.Generator().manual_seed(2)) < 0.3)
+    assert "TW207" not in found(shuffled(x, y))
+
+
+def drawn(weights: Tensor, *, steps: int = 60) -> Batches:
+    x, y = table()
+    source = torch.Generator().manual_seed(4)
+    for _ in range(steps):
+        rows = torch.multinomial(weights, 32, replacement=True, generator=source)
+        yield x[rows], y[rows]
+
+
+@pytest.mark.parametrize(("steps", "severity"), [(60, "warn"), (200, "act")])
+def test_a_sampler_that_favours_a_few(steps, severity):
+    weights = torch.full((640,), 0.05)
+    weights[:24] = 50.0
+    assert found(drawn(weights, steps=steps), table(200, seed=1)[0])["TW207"] == severity
+
+
+def test_a_sampler_that_balances_classes():
+    weights = torch.full((640,), 1.0)
+    weights[:10] = 60.0  # as much as all the others
+    assert "TW207" not in found(drawn(weights), table(200, seed=1)[0])

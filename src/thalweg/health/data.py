@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from thalweg.facts import Overlap, Samples, Telling
 from thalweg.health.made import made, short
+from thalweg.sample_facts import Overlap, Samples, Telling
 from thalweg.types import Finding
 
 FEWEST_ROWS = 20
@@ -27,10 +27,20 @@ ERRORS = 4.0
 FEWEST_SAMPLES, RARE, RATHER_RARE, FEWEST_OF_CLASS = 500, 200, 40, 30
 
 FEWEST_AGAIN, LEAST_DIFFERING = 50, 0.1
-TIMES_BY_NATURE = 3.0
-"""So many times the rows that the data have twice by themselves, which may well differ in class."""
+TIMES_BY_NATURE, MANY_DIFFERING = 3.0, 0.15
+"""So many times the rows that the data have twice by themselves, which may well differ in class;
+or this share of all rows, which is much in any data.
+"""
 
 OFTEN_MASKED = 0.01
+
+FEWEST_BATCHES, NEARLY_ALL = 10, 0.8
+"""Batches, and the share of them, that one row fills where they are put together wrongly."""
+
+FAVOURED, CLEARLY, FEWEST_DRAWN, DIFFERENT = 2.5, 5.0, 1_000, 0.3
+"""How many more rows there are than are mostly drawn, and are clearly; rows by which that is known,
+and the share of an evaluation's rows from which on rows repeat by themselves.
+"""
 
 OFF = 0.25
 """The share of the columns that are of another size in an evaluation where it was scaled apart."""
@@ -53,6 +63,8 @@ def in_samples(seen: Samples) -> Iterator[Finding]:
     yield from rare_class(seen)
     yield from differing(seen)
     yield from another_size(seen)
+    yield from copies(seen)
+    yield from favoured(seen)
 
 
 # ------------------------------------------------------------ leaks
@@ -191,7 +203,8 @@ def differing(seen: Samples) -> Iterator[Finding]:
     if seen.again < FEWEST_AGAIN or seen.least_twins > ROW_HAS_TWINS:
         return
     by_nature = seen.different * min(1.0, seen.twins)  # rows that look alike and are two
-    if seen.differing >= max(LEAST_DIFFERING * seen.again, TIMES_BY_NATURE * by_nature):
+    least = min(TIMES_BY_NATURE * by_nature, MANY_DIFFERING * seen.different)
+    if seen.differing >= max(LEAST_DIFFERING * seen.again, least):
         text = f"of {seen.again:,} inputs that came more than once, {seen.differing:,} had "
         text += "different labels"
         numbers = {"again": seen.again, "differing": seen.differing}
@@ -225,3 +238,34 @@ def another_size(seen: Samples) -> Iterator[Finding]:
     is_told = seen.overlap is not None and seen.overlap.is_told
     sure, severity = (0.88, "act") if is_told else (0.6, "warn")
     yield made("TW208", seen.step, sure, text, numbers=numbers, severity=severity, remedy=ALIKE)
+
+
+def copies(seen: Samples) -> Iterator[Finding]:
+    """One row fills most of a batch, in each batch another one: they are put together wrongly."""
+    if seen.batches < FEWEST_BATCHES or seen.filled < NEARLY_ALL * seen.batches:
+        return
+    if 2 * seen.filling < seen.filled:
+        return  # one that the data have often, such as an empty one
+    text = f"in {seen.filled:,} of {seen.batches:,} batches one row fills half of the places or "
+    text += "more, and hardly ever the same one"
+    remedy = "look at what puts batches together: a buffer that is used again holds the last sample"
+    numbers = {"batches": seen.batches, "filled": seen.filled}
+    yield made("TW207", seen.step, 0.9, text, numbers=numbers, remedy=remedy)
+
+
+def favoured(seen: Samples) -> Iterator[Finding]:
+    """A few rows are drawn again and again, though there are many others."""
+    over = seen.overlap
+    if over is None or over.rows < FEWEST_ROWS or over.shared > DIFFERENT * over.rows:
+        return
+    is_known = seen.few > 0 and seen.rows >= max(FEWEST_DRAWN, 20 * seen.few)
+    times = seen.different / max(seen.few, 1)
+    if is_known and times > FAVOURED:
+        text = f"{seen.few:,} of {seen.different:,} different rows make up 90% of the "
+        text += f"{seen.rows:,} that were handed out"
+        remedy = "look at the weights of the sampler: nearly all of them are next to nothing"
+        numbers = {"few": seen.few, "different": seen.different, "rows": seen.rows}
+        severity = "act" if times > CLEARLY else "warn"
+        yield made(
+            "TW207", seen.step, 0.85, text, numbers=numbers, severity=severity, remedy=remedy
+        )

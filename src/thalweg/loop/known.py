@@ -9,6 +9,9 @@ MOST = 200_000
 
 UNKNOWN = -(2**62)
 
+MOSTLY = 0.9
+"""The share of all that came which `few` rows make up."""
+
 
 class Known:
     """rows: all that came, as often as they came.
@@ -26,6 +29,7 @@ class Known:
         self._labels = np.empty(0, np.int64)
         self._is_again = np.empty(0, bool)
         self._differs = np.empty(0, bool)
+        self._counts = np.empty(0, np.int64)
 
     def add(self, prints: np.ndarray, labels: np.ndarray | None) -> None:
         """Rows, with their classes where these are known."""
@@ -43,12 +47,12 @@ class Known:
         label = labels[first]
         is_other = (labels != label[back]) & (labels != UNKNOWN) & (label[back] != UNKNOWN)
         differs = np.bincount(back, weights=is_other, minlength=len(found)) > 0
-        self._merge(found, label, counts > 1, differs)
+        self._merge(found, label, counts, differs)
         if len(self._prints) > MOST:
             self._halve()
 
     def _merge(
-        self, found: np.ndarray, label: np.ndarray, is_again: np.ndarray, differs: np.ndarray
+        self, found: np.ndarray, label: np.ndarray, counts: np.ndarray, differs: np.ndarray
     ) -> None:
         at, is_known = self._places(found)
         old = at[is_known]
@@ -56,6 +60,7 @@ class Known:
         mine = label[is_known]
         is_other = (before != mine) & (before != UNKNOWN) & (mine != UNKNOWN)
         self._is_again[old] = True
+        self._counts[old] += counts[is_known]
         self._differs[old] |= differs[is_known] | is_other
         self._labels[old] = np.where(before == UNKNOWN, mine, before)
         fresh = ~is_known
@@ -63,7 +68,8 @@ class Known:
             to = at[fresh]
             self._prints = np.insert(self._prints, to, found[fresh])
             self._labels = np.insert(self._labels, to, label[fresh])
-            self._is_again = np.insert(self._is_again, to, is_again[fresh])
+            self._is_again = np.insert(self._is_again, to, counts[fresh] > 1)
+            self._counts = np.insert(self._counts, to, counts[fresh])
             self._differs = np.insert(self._differs, to, differs[fresh])
 
     def _places(self, prints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -77,6 +83,7 @@ class Known:
         is_kept = (self._prints & self._mask) == 0
         self._prints, self._labels = self._prints[is_kept], self._labels[is_kept]
         self._is_again, self._differs = self._is_again[is_kept], self._differs[is_kept]
+        self._counts = self._counts[is_kept]
 
     @property
     def different(self) -> int:
@@ -92,6 +99,20 @@ class Known:
     def differing(self) -> int:
         """Of these, with several classes."""
         return int(self._differs.sum())
+
+    @property
+    def few(self) -> int:
+        """The fewest different rows that make up 90% of all that came, an estimate as above.
+
+        >>> known = Known()
+        >>> known.add(np.array([5, 9, 5, 5, 5, 5, 5, 5, 5, 5]), None)
+        >>> known.few
+        1
+        """
+        counts = np.cumsum(np.sort(self._counts)[::-1])
+        if not len(counts):
+            return 0
+        return (int(np.searchsorted(counts, MOSTLY * counts[-1])) + 1) * (self._mask + 1)
 
     def of_class(self, label: int) -> int:
         """Different rows of a class."""

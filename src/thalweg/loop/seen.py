@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from thalweg.facts import Overlap, Recent, Samples, Telling
 from thalweg.loop.known import Known
 from thalweg.loop.sizes import Sizes
 from thalweg.loop.telling import FEWEST, MOST, MOST_COLUMNS, telling_of
 from thalweg.loop.together import Together
 from thalweg.probes.rows import MOST_ROWS, prints_of
+from thalweg.sample_facts import Overlap, Recent, Samples, Telling
 
 WINDOW = 30
 """Batches among which the same ones are looked for."""
@@ -30,6 +30,9 @@ BLOCK = 32
 FEWEST_ROWS = 20
 FEW, MANY = 0.1, 0.97
 """Shares of a pass's rows that were trained on: hardly any, nearly all."""
+
+FEWEST_PLACES = 8
+"""Rows of a batch in which one that fills half of the places stands out."""
 
 WHOLE = 1.8
 """Times that a row has come, on average, when training has come round."""
@@ -88,6 +91,8 @@ class Seen:
         self._num_kept = 0
         self._telling: Telling | None = None
         self._sizes = Sizes()
+        self._num_batches = 0
+        self._filling: list[int] = []
 
     # ------------------------------------------------------------ taking in
 
@@ -167,6 +172,10 @@ class Seen:
             labelled=self._labelled,
             first_masked=self._first_masked,
             apart=self._sizes.facts(),
+            few=known.few,
+            batches=self._num_batches,
+            filled=len(self._filling),
+            filling=len(set(self._filling)),
         )
         if together is None or is_placed:
             return facts
@@ -207,6 +216,7 @@ class Seen:
         labels = []
         for batch, rows in batches:
             labels.append(self._targets(batch, rows))
+            self._look_for_copies(rows)
             self._add_to_window(batch, rows)
             self._add_to_block(rows)
         for rows, classes in _joined([rows for _, rows in batches], labels):
@@ -290,6 +300,15 @@ class Seen:
             counts = np.unique(block, return_counts=True)[1].astype(np.float64)
             self._twins += float((counts * (counts - 1)).sum())
             self._pairs += len(block) * (len(block) - 1.0)
+
+    def _look_for_copies(self, rows: np.ndarray) -> None:
+        """Does one row fill half of the places of a batch?"""
+        if len(rows) < FEWEST_PLACES:
+            return
+        found, counts = np.unique(rows, return_counts=True)
+        self._num_batches += 1
+        if 2 * counts.max() >= len(rows):
+            self._filling.append(int(found[counts.argmax()]))
 
     def _twin_chance(self, errors: float) -> float:
         """The chance that two rows are equal, and so many errors above it."""

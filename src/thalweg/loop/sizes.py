@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from thalweg.facts import Apart
 from thalweg.probes.rows import thinned
+from thalweg.sample_facts import Apart
 
 ENOUGH, FEWEST = 512, 32
 """Rows of each that are measured, the first ones."""

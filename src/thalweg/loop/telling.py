@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from thalweg.facts import Telling
+from thalweg.sample_facts import Telling
 
 FEWEST, MOST = 200, 512
 """Samples that are looked at."""
