@@ -320,3 +320,22 @@ def a_fresh_body_at_a_thousandth_of_the_rate():
 def targets_in_dollars():
     net = mlp(outputs=1)
     return train(net, squared, ((x, 40_000 * y + 250_000) for x, y in values()))
+
+
+@faulty("TW307")
+def small_tables_that_no_optimizer_holds():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.tables = nn.ModuleList(nn.Embedding(5, 4) for _ in range(3))
+            self.body, self.last = nn.Linear(12, 16), nn.Linear(16, 4)
+            nn.init.zeros_(self.last.weight)
+
+        def forward(self, x: Tensor) -> Tensor:
+            parts = [table(x[:, i]) for i, table in enumerate(self.tables)]
+            return self.last(self.body(torch.cat(parts, 1)).relu())
+
+    net = Net()
+    held = [*net.body.parameters(), *net.last.parameters()]
+    batches = (((x[:, :3] > 0).long(), y) for x, y in points())
+    return train(net, batches=batches, optimizer=torch.optim.Adam(held, lr=1e-2))

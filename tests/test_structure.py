@@ -25,6 +25,7 @@ LATEST = {
     "class_numbers_in_two_small_batches": 2,
     "first_state_loaded_at_every_step": 2,
     "both_factors_zero": 2,
+    "small_tables_that_no_optimizer_holds": 2,
     "factors_times_zero": 2,
 }
 """The step by which a fault must be named, by code or program, where it is not the first."""
