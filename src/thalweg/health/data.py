@@ -267,5 +267,5 @@ def favoured(seen: Samples) -> Iterator[Finding]:
         numbers = {"few": seen.few, "different": seen.different, "rows": seen.rows}
         severity = "act" if times > CLEARLY else "warn"
         yield made(
-            "TW207", seen.step, 0.85, text, numbers=numbers, severity=severity, remedy=remedy
+            "TW207", seen.step, 0.78, text, numbers=numbers, severity=severity, remedy=remedy
         )

@@ -45,10 +45,11 @@ class Sizes:
         """None: of one of them too few rows came, or they cannot be set beside each other."""
         if min(self._train.rows, self._other.rows) < FEWEST:
             return None
-        (mean, size), (other_mean, other_size) = self._train.read(), self._other.read()
+        mean, square, size = self._train.read()
+        other_mean, _, other_size = self._other.read()
         if len(mean) != len(other_mean):
             return None
-        spread = np.sqrt(np.maximum(size**2 - mean**2, 0.0))
+        spread = np.sqrt(np.maximum(square - mean**2, 0.0))
         varies = np.flatnonzero((spread > 1e-6 * np.maximum(size, 1e-30)) & (other_size > 0))
         if not len(varies):
             return None
@@ -61,7 +62,7 @@ class Sizes:
 
 
 class _Sums:
-    """Of the values and of their squares, a column each."""
+    """Of values, squares and absolute values, a column each; the last are not ruled by outliers."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -74,11 +75,11 @@ class _Sums:
             return
         values = thinned(x.detach()[: ENOUGH - self.rows]).double()
         self.rows += len(values)
-        self._parts.append(torch.stack([values.sum(0), values.square().sum(0)]))
+        kinds = values, values.square(), values.abs()
+        self._parts.append(torch.stack([each.sum(0) for each in kinds]))
 
-    def read(self) -> tuple[np.ndarray, np.ndarray]:
-        """Means and root mean squares, (columns,) each; none where batches differ in width."""
+    def read(self) -> np.ndarray:
+        """The three means, (3, columns); no columns where batches differ in width."""
         if len({part.shape for part in self._parts}) != 1:
-            return np.empty(0), np.empty(0)
-        sums = torch.stack(self._parts).sum(0).cpu().numpy() / self.rows
-        return sums[0], np.sqrt(sums[1])
+            return np.empty((3, 0))
+        return torch.stack(self._parts).sum(0).cpu().numpy() / self.rows
