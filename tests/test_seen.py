@@ -701,6 +701,19 @@ def test_an_evaluation_that_is_much_like_training(other):
     assert "TW208" not in found(shuffled(scaled(raw(640, 0)), table()[1]), other)
 
 
+def test_noise_in_training_on_columns_that_are_mostly_zero():
+    source = torch.Generator().manual_seed(6)
+    x = (torch.rand(640, 40, generator=source) < 0.01).float()
+    noisy = [(v + 0.5 * torch.randn(v.shape, generator=source), y) for v, y in shuffled(x, x[:, 0])]
+    assert "TW208" not in found(iter(noisy), (torch.rand(200, 40, generator=source) < 0.01).float())
+
+
+def test_outliers_in_a_few_rows_of_an_evaluation():
+    other = scaled(raw(200, 1))
+    other[:3, :3] *= 200.0
+    assert "TW208" not in found(shuffled(scaled(raw(640, 0)), table()[1]), other)
+
+
 def test_noise_and_dropout_on_what_is_trained_on():
     x, y = scaled(raw(640, 0)), table()[1]
     noise = torch.Generator().manual_seed(3)

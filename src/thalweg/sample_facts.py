@@ -56,15 +56,17 @@ class Telling:
 class Apart:
     """How far what an evaluation is given lies from what is trained on.
 
-    columns: that vary in training; num_off: of these, how many are several times as large or as
-    small in the evaluation, or have a mean several standard deviations off
-    worst: the place of the one that is furthest off, and how many times as large it is there
+    columns: that vary in training; num_off: of these, how many are several times as large in the
+    evaluation, or have a mean several standard deviations off
+    worst: the place of the one that is furthest off; scale, shift: how many times as large it is,
+    and by how many standard deviations its mean is off
     """
 
     columns: int
     num_off: int
     worst: int
     scale: float
+    shift: float
 
 
 @dataclass(frozen=True, slots=True)

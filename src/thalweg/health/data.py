@@ -227,12 +227,12 @@ def another_size(seen: Samples) -> Iterator[Finding]:
     found = seen.apart
     if found is None or found.num_off < max(min(2, found.columns), OFF * found.columns):
         return
-    times, which = found.scale, "as large"
-    if times < 1:
-        times, which = 1 / times, "as small"
+    is_larger = found.scale >= found.shift
+    how = f"is {short(found.scale)} times as large" if is_larger else "has its mean "
+    how += "" if is_larger else f"{short(found.shift)} standard deviations off"
     text = (
         f"{found.num_off:,} of {found.columns:,} columns of what is evaluated on are of another "
-        f"size than those trained on: column {found.worst} (from 0) is {short(times)} times {which}"
+        f"size than those trained on: column {found.worst} (from 0) {how}"
     )
     numbers = {"columns": found.columns, "off": found.num_off, "scale": found.scale}
     is_told = seen.overlap is not None and seen.overlap.is_told
