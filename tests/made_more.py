@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from made_logs import STEPS, evaluations, falling, log_of, noisy, plain
-from thalweg.record.foreign.log import REWARDS, Log
+from thalweg.record.foreign.log import REWARDS, Log, Series
 
 TEN = {"num_classes": 10}
 
@@ -254,6 +254,24 @@ HEAVY = {"num_classes": 10, "optimizer": "sgd", "lr": 0.03, "weight_decay": 0.2}
 HALF = {"precision": "bf16-weights", "num_classes": 10}
 
 
+def thrown_up_with_its_weights() -> Log:
+    """A rate of 10: loss and weights are thrown far up, and the weights come down again."""
+    at = np.arange(10.0, STEPS, 10.0)
+    size = 12.0 + 2600.0 * np.exp(-at / 40.0) - 11.0 * (at > 300)
+    log = thrown_to_chance(learnt_first=False)
+    log.series["parameter_norm"] = Series("parameter_norm", at, size)
+    return log
+
+
+def right_now_and_then() -> Log:
+    """Shuffled labels of ten classes; of 180 rows a guess is right in up to 16%."""
+    at, values = evaluations(2.36 + 0.9 * np.arange(STEPS) / STEPS, above=0.0)
+    right = np.random.default_rng(4).binomial(180, 0.1, size=len(at)) / 180
+    right[7] = 29 / 180
+    loss = noisy(falling(2.42, 0.7, pace=250.0), 0.05)
+    return log_of(TEN, loss=loss, validation_loss=(at, values), validation_accuracy=(at, right))
+
+
 def margins() -> Log:
     """A margin loss: what is kept apart costs nothing, and more and more is."""
     cost = np.random.default_rng(8).normal(size=STEPS) + falling(3.0, 0.2)
@@ -358,6 +376,8 @@ MORE_FAULTY: dict[str, tuple[Callable[[], Log], str]] = {
     "a rate spent early": (lambda: classifier(lr=decayed_by(0.2)), "TW105"),
     "a rate that falls at once": (lambda: classifier(lr=fallen_at_once(70, 0.02)), "TW105"),
     "a rate raised too far": (lambda: raised(30.0, 5.0), "TW101"),
+    "labels at random, few rows": (right_now_and_then, "TW203"),
+    "thrown up with its weights": (thrown_up_with_its_weights, "TW101"),
     "weights that shrink": (lambda: shrinking(to=0.3, loss=forgotten()), "TW106"),
     "clipped to next to nothing": (lambda: clipped("sgd", left=0.4), "TW102"),
     "a part of an epoch, again and again": (lambda: in_one_order(50, epoch=200), "TW207"),

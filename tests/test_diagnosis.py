@@ -16,6 +16,7 @@ from made_more import (
     seldom_measured,
     steps_of,
     thrown_to_chance,
+    thrown_up_with_its_weights,
     tuned,
 )
 from thalweg.health import diagnosis
@@ -48,6 +49,11 @@ def test_a_fault_is_named(make, code):
     assert code in named
     assert verdict.healthy is ("act" not in named.values())
     assert not any(each.startswith(OWN_FAULT) for each in verdict.not_checkable)
+
+
+def test_weights_that_were_thrown_up_are_not_decayed():
+    verdict = diagnose(thrown_up_with_its_weights())
+    assert "TW106" not in [each.code for each in verdict.findings]
 
 
 def test_a_loss_that_is_thrown_to_chance_is_no_overfitting():

@@ -304,6 +304,8 @@ def _shrunk(view: View) -> Suspicion | None:
         curve = view.validation  # it has no noise of batches in it
     if size is None or curve is None or len(size) < 8 or len(curve) < 8:
         return None
+    if blowup(view) > THROWN:
+        return None  # weights that were thrown up come down again
     kept = size.v / np.maximum(np.maximum.accumulate(size.v), 1e-12)
     low = int(np.argmin(kept))
     high = int(np.argmax(size.v[: low + 1]))

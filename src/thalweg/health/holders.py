@@ -27,7 +27,7 @@ SMALL_TABLE = 1_024
 """Values of a table of categories; a larger one may have been learnt before, and is left as it is.
 """
 
-SLOW = 0.011
+SLOW = 0.002
 """A group's rate by the largest one, from which down what was just drawn hardly learns."""
 
 RATE = (
@@ -89,7 +89,7 @@ def drawn_and_frozen(setup: Setup, steps: Steps) -> Iterator[Finding]:
 
 
 def left_behind(setup: Setup, steps: Steps) -> Iterator[Finding]:
-    """Layers that are as drawn, and whose group learns at a hundredth of the others' rate: small
+    """Layers that are as drawn, and whose group learns at next to none of the others' rate: small
     rates are for what was learnt before.
     """
     ran = {each.module for each in steps[0].ran} if steps else set()
