@@ -122,3 +122,9 @@ def test_a_fault_of_the_schedule_is_mended_by_the_schedule_alone():
 
 def test_a_try_takes_a_share_of_the_run():
     assert [steps_of_try(steps) for steps in (10, 1000)] == [15, 40]
+
+
+@pytest.mark.parametrize("codes", [["TW101"], ["TW101", "TW404"], ["TW404", "TW101"]])
+def test_slow_steps_suggest_nothing_beside_a_rate(codes):
+    found = [each.settings.get("lr") for each in suggestions(codes, {"lr": 10.0})]
+    assert found == [None, 1.0]

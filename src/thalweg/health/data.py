@@ -42,6 +42,11 @@ FAVOURED, CLEARLY, FEWEST_DRAWN, DIFFERENT = 2.5, 5.0, 1_000, 0.3
 and the share of an evaluation's rows from which on rows repeat by themselves.
 """
 
+TIMES, DEVIATIONS = 5.0, 5.0
+"""How many times as large a column is, and how far its mean lies off, where it was prepared in
+another way. Noise that is added in training makes columns smaller in an evaluation.
+"""
+
 OFF = 0.25
 """The share of the columns that are of another size in an evaluation where it was scaled apart."""
 

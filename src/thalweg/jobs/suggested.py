@@ -53,9 +53,11 @@ def suggestions(codes: Sequence[str], chosen: Mapping[str, Any]) -> list[Suggest
 
     >>> [each.words for each in suggestions(["TW004"], {"lr": 0.3, "gradient_norm": 0.21})]
     ['as it was', '--clip 0.21', '--clip 0.21 and --lr 0.03 (it was 0.3)']
+
+    What no setting mends, such as slow steps, suggests nothing beside what does.
     """
     found = [Suggestion(_WHOLE if SCHEDULE in codes else "as it was", {})]
-    names = [name for code in codes or [""] for name in _BY_CODE.get(code, _ALWAYS)]
+    names = [name for code in codes for name in _BY_CODE.get(code, ())] or [*_ALWAYS]
     for name in dict.fromkeys(names):
         made = [_CHANGES[part](chosen) for part in name.split(" + ")]
         if None not in made:

@@ -8,16 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from thalweg.health.data import DEVIATIONS, TIMES
 from thalweg.probes.rows import thinned
 from thalweg.sample_facts import Apart
 
 ENOUGH, FEWEST = 512, 32
 """Rows of each that are measured, the first ones."""
-
-TIMES, DEVIATIONS = 5.0, 5.0
-"""How many times as large a column is, and how far its mean lies off, where it was prepared in
-another way. Noise that is added in training makes columns smaller in an evaluation.
-"""
 
 
 class Sizes:
