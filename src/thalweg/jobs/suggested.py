@@ -57,7 +57,8 @@ def suggestions(codes: Sequence[str], chosen: Mapping[str, Any]) -> list[Suggest
     What no setting mends, such as slow steps, suggests nothing beside what does.
     """
     found = [Suggestion(_WHOLE if SCHEDULE in codes else "as it was", {})]
-    names = [name for code in codes for name in _BY_CODE.get(code, ())] or [*_ALWAYS]
+    known = [code for code in codes if code in _BY_CODE]
+    names = [name for code in known for name in _BY_CODE[code]] if known else [*_ALWAYS]
     for name in dict.fromkeys(names):
         made = [_CHANGES[part](chosen) for part in name.split(" + ")]
         if None not in made:
