@@ -232,7 +232,7 @@ def another_size(seen: Samples) -> Iterator[Finding]:
     found = seen.apart
     if found is None or found.num_off < max(min(2, found.columns), OFF * found.columns):
         return
-    is_larger = found.scale >= found.shift
+    is_larger = found.scale > TIMES
     how = f"is {short(found.scale)} times as large" if is_larger else "has its mean "
     how += "" if is_larger else f"{short(found.shift)} standard deviations off"
     text = (
