@@ -82,7 +82,7 @@ class Wanted:
 
 WANTED = {
     "TW001": Wanted("zero-by-zero", "0 divided by 0 in the loss of one batch"),
-    "TW002": Wanted("rate-huge", "a rate {amount:,.0f} times as high"),
+    "TW002": Wanted("exploding-growth", "gradients that grow by {amount:.0%} from step to step"),
     "TW003": Wanted("spikes", "batches of wrong labels and {amount:g} times as large inputs"),
     "TW004": Wanted(
         *("exploding-growth", "gradients that grow by {amount:.0%} from step to step"),
