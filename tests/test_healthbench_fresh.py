@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ from benchmarks.healthbench.plan import Run, built, runs
 from benchmarks.healthbench.planted import FAULTS, FRESH_FAULTS, FRESH_HARD, HARD, UNSEEN_FAULTS
 from benchmarks.healthbench.recipes import TASKS
 
+from parts_kit import planned, shorten
 from thalweg.health.codes import CODES
 
 FRESH = [name for name, task in TASKS.items() if task.part == "fresh"]
@@ -55,12 +55,7 @@ def _made_up(task: str) -> Data:
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch, tmp_path):
-    """Data that need no package, runs of a few steps, a folder of the test's own."""
-    monkeypatch.setenv("THALWEG_DATA", str(tmp_path))
-    monkeypatch.setattr(plan, "data_of", _made_up)
-    for name in FRESH:
-        rows = {key: replace(row, steps=60) for key, row in kitchen.RECIPES[name].items()}
-        monkeypatch.setitem(kitchen.RECIPES, name, rows)
+    shorten(monkeypatch, tmp_path, FRESH, _made_up)
 
 
 @pytest.mark.parametrize("task", FRESH)
@@ -88,15 +83,10 @@ def test_each_can_be_planted(name):
 
 
 def test_there_are_enough_and_names_are_unique():
-    everything = runs(FRESH)
-    assert len({run.name for run in everything}) == len(everything)
-    kinds = [
-        "usual" if run.row is None else "fault" if run.row.is_fault else "hard"
-        for run in everything
-    ]
-    assert kinds.count("usual") >= 270
-    assert kinds.count("hard") >= 200
-    assert kinds.count("fault") >= 420
+    everything, kinds = planned(FRESH)
+    assert kinds["usual"] >= 270
+    assert kinds["hard"] >= 200
+    assert kinds["fault"] >= 420
     assert {run.planted for run in everything if run.row} == set(PLANTS)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -18,6 +16,7 @@ from benchmarks.healthbench.plan import Run, built, runs
 from benchmarks.healthbench.planted import FAULTS, HARD, UNSEEN_FAULTS, UNSEEN_HARD
 from benchmarks.healthbench.recipes import TASKS
 
+from parts_kit import planned, shorten
 from thalweg.health.codes import CODES
 
 UNSEEN = [name for name, task in TASKS.items() if task.part == "unseen"]
@@ -48,12 +47,7 @@ def _made_up(task: str) -> Data:
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch, tmp_path):
-    """Data that need no package, runs of a few steps, a folder of the test's own."""
-    monkeypatch.setenv("THALWEG_DATA", str(tmp_path))
-    monkeypatch.setattr(plan, "data_of", _made_up)
-    for name in UNSEEN:
-        rows = {key: replace(row, steps=60) for key, row in kitchen.RECIPES[name].items()}
-        monkeypatch.setitem(kitchen.RECIPES, name, rows)
+    shorten(monkeypatch, tmp_path, UNSEEN, _made_up)
 
 
 @pytest.mark.parametrize("task", UNSEEN)
@@ -86,15 +80,10 @@ def test_each_can_be_planted(name):
 
 
 def test_there_are_enough_and_names_are_unique():
-    everything = runs(UNSEEN)
-    assert len({run.name for run in everything}) == len(everything)
-    kinds = [
-        "usual" if run.row is None else "fault" if run.row.is_fault else "hard"
-        for run in everything
-    ]
-    assert kinds.count("usual") >= 400
-    assert kinds.count("hard") >= 150
-    assert kinds.count("fault") >= 450
+    everything, kinds = planned(UNSEEN)
+    assert kinds["usual"] >= 400
+    assert kinds["hard"] >= 150
+    assert kinds["fault"] >= 450
     assert {run.planted for run in everything} >= set(PLANTS)
     place = {run: i for i, run in enumerate(everything)}
     assert all(place[run.twin] <= place[run] for run in everything)

@@ -10,6 +10,7 @@ from statistics import median
 from typing import Any
 
 from thalweg.health.view import NO_BETTER
+from thalweg.health.words import USUAL_RATIO
 from thalweg.types import Finding
 
 Changes = Mapping[str, Any]
@@ -25,9 +26,6 @@ SCHEDULE = "TW105"
 """The finding that a change of the schedule alone mends, which each try brings."""
 
 _WHOLE = "a schedule that lasts to the end"
-
-USUAL_RATIO = 1e-3
-"""The usual size of a step beside that of the weights."""
 
 ENOUGH = 32
 """Samples of a batch, from which on a larger one is dear, and noise seldom the cause."""

@@ -86,6 +86,7 @@ class Monitor:
         self._num_losses = 0
         self._is_quiet = self._is_over = False
         self._next_look = 0
+        self._looked_for_another_at = -1
         self._begun: list[tuple[Tensor, Tensor]] = []
 
     @property
@@ -326,9 +327,10 @@ class Monitor:
         self._look_for_another()
 
     def _look_for_another(self) -> None:
-        """Costs some 50 ms, where losses come and the optimizers make no step any more."""
+        """Once, where losses come and the optimizers make no step any more; it costs some 50 ms."""
         num = self._columns.num_since
-        if self._columns.has_stopped and "TW307" not in {each.code for each in self.findings}:
+        if self._columns.has_stopped and self._looked_for_another_at != self.number:
+            self._looked_for_another_at = self.number
             self._told.add(stepped_by_another(self._model, self._optimizers, self.number, num))
 
     # ------------------------------------------------------------ findings, faults

@@ -92,7 +92,8 @@ class Seen:
         self._telling: Telling | None = None
         self._sizes = Sizes()
         self._num_batches = 0
-        self._filling: list[int] = []
+        self._num_filled = 0
+        self._filling: set[int] = set()
 
     # ------------------------------------------------------------ taking in
 
@@ -174,8 +175,8 @@ class Seen:
             apart=self._sizes.facts(),
             few=known.few,
             batches=self._num_batches,
-            filled=len(self._filling),
-            filling=len(set(self._filling)),
+            filled=self._num_filled,
+            filling=len(self._filling),
         )
         if together is None or is_placed:
             return facts
@@ -308,7 +309,8 @@ class Seen:
         found, counts = np.unique(rows, return_counts=True)
         self._num_batches += 1
         if 2 * counts.max() >= len(rows):
-            self._filling.append(int(found[counts.argmax()]))
+            self._num_filled += 1
+            self._filling.add(int(found[counts.argmax()]))
 
     def _twin_chance(self, errors: float) -> float:
         """The chance that two rows are equal, and so many errors above it."""
