@@ -14,6 +14,7 @@ from thalweg.record.foreign import (
     databases,
     mlflow,
     plain,
+    printed,
     table,
     tensorboard,
     trainer_state,
@@ -47,6 +48,7 @@ _HEAD = 1 << 20
 _READERS: tuple[tuple[str, Callable[[str], Cells | None]], ...] = (
     ("jsonl", table.read_json),
     ("csv", table.read_delimited),
+    ("text", printed.read_printed),
     ("text", plain.read_lines),
 )
 
@@ -139,6 +141,9 @@ def parsed(
     runs = parts_of_table(tables[0], strict=strict) if tables else []
     if runs:
         return _runs(source, runs, columns)
+    bare = printed.read_bare(text, path)
+    if bare is not None:
+        return [_log(source, "text", bare, columns)]
     raise _none_known(text, source, tables, path)
 
 
@@ -211,7 +216,8 @@ def _log(
     now = counted(cells, step)
     points = _points(cells, now.steps, now.names)
     roles = roles_in(points, columns, source)
-    now = one_run(by_rows(cells, now, roles.get(LOSS, "")))
+    main = roles.get(LOSS) or roles.get(VALIDATION, "")
+    now = one_run(cells, by_rows(cells, now, roles.get(LOSS, "")), main)
     unit = "epoch" if tool == "keras" and now.unit == "row" and not now.notes else now.unit
     log = Log(source, format, tool, unit=unit, rows=cells.num_rows, notes=[*now.notes])
     fill(log, _points(cells, now.steps, now.names), columns)

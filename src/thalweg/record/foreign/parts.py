@@ -9,8 +9,17 @@ from difflib import get_close_matches
 import numpy as np
 
 from thalweg.errors import DataError
-from thalweg.record.foreign.log import LOSS, LR, REWARDS, SECONDS, TRAIN, VALIDATION, Log
-from thalweg.record.foreign.names import is_of_rewards, named
+from thalweg.record.foreign.log import (
+    IN_TURNS,
+    LOSS,
+    LR,
+    REWARDS,
+    SECONDS,
+    TRAIN,
+    VALIDATION,
+    Log,
+)
+from thalweg.record.foreign.names import CRITICS, MAKERS, is_of_rewards, is_players, named
 from thalweg.record.foreign.points import Points, said_of
 from thalweg.record.foreign.roles import (
     evaluated_loss,
@@ -23,6 +32,8 @@ from thalweg.record.foreign.seconds import seconds_of
 
 _BITS = {"bpb", "bpc"}
 _ERRORS = ("mse", "rmse", "mae")
+_OFF = 0.05
+"""Share of zeros from which on a term of a loss is switched on or off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +89,8 @@ def fill(log: Log, points: dict[str, Points], columns: Columns) -> None:
     if main is None:
         raise DataError(f"{log.source} is no log that is known: nothing in it names a loss")
     log.notes += said_of(points[main], log.unit)
-    log.kind = REWARDS if any(is_of_rewards(name) for name in points) else ""
+    log.kind = _kind(points, main)
+    log.parts = _parts_beside(points, main)
     part = "validation" if log.tool == "fastai" else "train"
     for name in sorted(points, key=lambda name: len(named(name).words)):
         known = None if name in roles.values() else metric_of(name, part)
@@ -91,6 +103,25 @@ def fill(log: Log, points: dict[str, Points], columns: Columns) -> None:
         raise DataError(f"{log.source} has one row with a loss: a curve needs two or more")
 
 
+def _kind(points: Mapping[str, Points], main: str) -> str:
+    """Of training whose losses do not say how it goes, in a log's columns."""
+    rows = [named(name) for name in points]
+    held = any(row.is_loss and row.is_held for row in rows)
+    is_policy = any(row.is_loss and row.has({"policy"}) for row in rows) and not held
+    if is_policy or any(is_of_rewards(name) for name in points):
+        return REWARDS
+    both = [is_players(rows, players) for players in (CRITICS, MAKERS)]
+    return IN_TURNS if all(both) and named(main).has(CRITICS | MAKERS) else ""
+
+
+def _parts_beside(points: Mapping[str, Points], main: str) -> tuple[str, ...]:
+    """Other losses of most of its lines, of which the main one may be the sum."""
+    like, least = named(main), 0.5 * len(points[main])
+    rows = [named(name) for name in points if name != main and len(points[name]) >= least]
+    alike = [row for row in rows if row.is_loss and row.is_held == like.is_held and not row.is_test]
+    return tuple(row.name for row in alike if len(row.words) > len(like.words))
+
+
 def _add_up(
     log: Log, points: dict[str, Points], roles: Mapping[str, str], columns: Columns
 ) -> None:
@@ -99,8 +130,9 @@ def _add_up(
     for role in (LOSS, VALIDATION):
         name = roles.get(role, "")
         parts = parts_of(counts, of=name) if named(name).is_loss else [name]
+        parts = [part for part in parts if part and _is_steady(points[part])] or [name]
         rows = [points[part] for part in parts if part]
-        is_one = len(rows) < 2 or any(not np.array_equal(r.steps, rows[0].steps) for r in rows)
+        is_one = len(rows) < 2 or any(_are_apart(each, rows[0]) for each in rows)
         if is_one or name in columns.given.values():
             break
         total = Points(rows[0].steps, np.sum([r.values for r in rows], axis=0))
@@ -111,6 +143,15 @@ def _add_up(
         log.notes.append(
             f"{len(held)} columns are losses of evaluations: {roles[VALIDATION]!r} is read"
         )
+
+
+def _is_steady(points: Points) -> bool:
+    """Is it there all along? A term that is switched on or off is 0 in many lines."""
+    return bool(np.mean(points.values == 0) < _OFF)
+
+
+def _are_apart(one: Points, other: Points) -> bool:
+    return not np.array_equal(one.steps, other.steps, equal_nan=True)
 
 
 def _stand_in(log: Log, points: dict[str, Points], roles: dict[str, str]) -> None:

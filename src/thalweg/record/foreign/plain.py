@@ -20,6 +20,9 @@ from thalweg.record.foreign.places import Place, place_of
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _BACK = re.compile(r"\x08+")
+_LEVEL = re.compile(r"^(?:DEBUG|INFO|WARNING):[\w.]+:", re.MULTILINE)
+"""What Python's logging puts before each line where nobody set it up."""
+
 MOST_LETTERS = 4_000
 """Of a line; a longer one is no line of a loop."""
 
@@ -56,7 +59,7 @@ class _Reading:
 def read_lines(text: str) -> Cells | None:
     """None where no line tells a loss, a metric, a learning rate or a norm."""
     reading = _Reading()
-    for line in _after_program(_BACK.sub("\n", _CONTROL.sub("", text)).splitlines()):
+    for line in _after_program(_plain(text).splitlines()):
         if line.strip() and len(line) <= MOST_LETTERS:
             _read(reading, place_of(line))
     keep = ~np.array(reading.is_part, dtype=bool)
@@ -69,6 +72,11 @@ def read_lines(text: str) -> Cells | None:
     stamps = np.array(reading.stamps)[keep]
     cells.stamps = stamps if np.isfinite(stamps).any() else None
     return cells
+
+
+def _plain(text: str) -> str:
+    """Without colours, what was struck out, and levels of messages."""
+    return _LEVEL.sub("", _BACK.sub("\n", _CONTROL.sub("", text)))
 
 
 def _after_program(lines: list[str]) -> list[str]:
@@ -85,6 +93,9 @@ def _after_program(lines: list[str]) -> list[str]:
 def _read(reading: _Reading, place: Place) -> None:
     counters = _counters(reading, place)
     values = pairs(place.rest, reading.part)
+    if place.only_losses:
+        values = {name: value for name, value in values.items() if "/" not in name}
+        values = {n if named(n).is_loss else f"{n} loss": value for n, value in values.items()}
     title = _TITLE.match(place.rest)
     reading.part = title[1].lower() if title and title[1].lower() in SETS else ""
     if place.is_bar:
@@ -98,7 +109,8 @@ def _read(reading: _Reading, place: Place) -> None:
     share = counters.pop("share", 0.0)
     row = counters | values
     kinds = {named(name).is_epoch for name in row if _counts(name)}
-    row |= {n: v for n, v in reading.pending.items() if named(n).is_epoch not in kinds}
+    reading.pending = {n: v for n, v in reading.pending.items() if named(n).is_epoch not in kinds}
+    row |= reading.pending
     epoch = next((name for name in row if named(name).is_epoch), None)
     if share and epoch is not None:
         row[epoch] += share

@@ -16,6 +16,7 @@ from thalweg.record.foreign.names import (
     METRICS,
     PARTS,
     SMOOTHED,
+    STEPS,
     TRAIN,
     Named,
     named,
@@ -33,8 +34,18 @@ def roles_of(counts: Mapping[str, int]) -> dict[str, str]:
         free = [named(name) for name in counts if name not in found.values()]
         fit = [row for row in free if points(row) > 0]
         if fit:
-            found[role] = max(fit, key=lambda row: (points(row), counts[row.name])).name
+            best = max(fit, key=lambda row: (points(row), counts[row.name]))
+            found[role] = _finest(best, fit, counts)
     return found
+
+
+def _finest(best: Named, rows: list[Named], counts: Mapping[str, int]) -> str:
+    """Of a loss that is logged by steps and by epochs, the one with clearly more values."""
+    means = STEPS | EPOCHS
+    stem = [word for word in best.words if word not in means]
+    alike = [row for row in rows if [word for word in row.words if word not in means] == stem]
+    most = max(alike, key=lambda row: counts[row.name])
+    return most.name if counts[most.name] > 2 * counts[best.name] else best.name
 
 
 def test_loss(names: Mapping[str, int]) -> str | None:
@@ -117,9 +128,9 @@ def _validation_points(row: Named) -> int:
     return _loss_points(row) if row.is_loss and row.is_held and not row.is_aside else 0
 
 
-def _train_points(row: Named) -> int:
+def _train_points(row: Named) -> float:
     is_other = row.is_held or row.is_test or row.is_aside or not row.is_loss
-    return 0 if is_other else _loss_points(row)
+    return 0 if is_other else _loss_points(row) + 0.5 * row.has(TRAIN)
 
 
 def _rate_points(row: Named) -> int:
@@ -157,7 +168,7 @@ def _skipped_points(row: Named) -> int:
     return 40 - len(row.words) if row.has({"skipped", "skips"}) and is_count else 0
 
 
-_POINTS: dict[str, Callable[[Named], int]] = {
+_POINTS: dict[str, Callable[[Named], float]] = {
     VALIDATION: _validation_points,
     LOSS: _train_points,
     LR: _rate_points,
