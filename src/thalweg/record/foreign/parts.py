@@ -33,7 +33,7 @@ from thalweg.record.foreign.seconds import seconds_of
 _BITS = {"bpb", "bpc"}
 _ERRORS = ("mse", "rmse", "mae")
 _OFF = 0.05
-"""Share of zeros from which on a term of a loss is switched on or off."""
+"""Share of zeros at the head from which on a term of a loss is one that is switched on later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ def _add_up(
     for role in (LOSS, VALIDATION):
         name = roles.get(role, "")
         parts = parts_of(counts, of=name) if named(name).is_loss else [name]
-        parts = [part for part in parts if part and _is_steady(points[part])] or [name]
+        parts = [part for part in parts if part and not _comes_later(points[part])] or [name]
         rows = [points[part] for part in parts if part]
         is_one = len(rows) < 2 or any(_are_apart(each, rows[0]) for each in rows)
         if is_one or name in columns.given.values():
@@ -145,9 +145,10 @@ def _add_up(
         )
 
 
-def _is_steady(points: Points) -> bool:
-    """Is it there all along? A term that is switched on or off is 0 in many lines."""
-    return bool(np.mean(points.values == 0) < _OFF)
+def _comes_later(points: Points) -> bool:
+    """Is it a term that is 0 up to some line, and switched on there?"""
+    there = np.flatnonzero(points.values)
+    return len(there) > 0 and there[0] > _OFF * len(points)
 
 
 def _are_apart(one: Points, other: Points) -> bool:
