@@ -32,6 +32,11 @@ TAIL = 1.5
 (mixed pictures and plain ones) jump as well.
 """
 
+APART, TO_COUNT, ROWS_TO_COUNT = 1.25, 4, 400
+"""A spike stands so many times as far out as the fourth of the rows that are none, of a log with
+enough rows to count them.
+"""
+
 SAME = 0.03
 """Jumps that lie so near, as a share of the run, are one, which both losses tell."""
 
@@ -40,6 +45,14 @@ NOT_ONE = 8
 
 MOST_MEASURED = 1_000
 """Values of a validation loss beyond which it is measured on batches, as the other is."""
+
+AS_MUCH = 0.8
+"""A loss that came down again from a rise of this share of its last one may do so once more."""
+
+FAR_ABOVE = 4.0
+"""A validation loss alone that is so many times what it was at first: more than what is memorised
+mostly makes of it.
+"""
 
 HARMED = 2.0
 """A loss that is so many times what it was, once a jump is over, has been harmed by it."""
@@ -143,6 +156,8 @@ def _diverged(view: View, curve: Curve) -> Suspicion | None:
         return None
     if _is_restart(view, curve) or _is_another_thing(view, curve, worse_than_start):
         return None
+    if not worse_than_start and _came_back(curve) > AS_MUCH * rise:
+        return None  # it swings
     since = _leaves(curve)
     if raised(view) is not None or _came_of_spike(view, since):
         return None  # that is the news, and what it left is told with it
@@ -166,8 +181,17 @@ def _is_another_thing(view: View, curve: Curve, worse_than_start: bool) -> bool:
     changed (a term that grows, harder samples), while other samples are fitted as well as ever?
     """
     if curve is view.validation:
-        return not worse_than_start
+        has_learnt = curve.progress > 4 * curve.error
+        return not worse_than_start or (has_learnt and curve.last < FAR_ABOVE * curve.first)
     return curve is view.loss and view.others_stand
+
+
+def _came_back(curve: Curve) -> float:
+    """The largest rise before the lowest point, from which it came down again."""
+    earlier = curve.calm[1 : curve.best_at + 1]
+    if len(earlier) < IN_A_ROW:
+        return 0.0
+    return float(np.max(earlier - np.minimum.accumulate(earlier)))
 
 
 def _came_of_spike(view: View, step: float) -> bool:
@@ -256,7 +280,7 @@ def _spikes(view: View) -> list[Spike]:
     """Those of either loss that no higher rate has made."""
     found: list[Spike] = []
     of_samples = view.loss is not None and (view.number("batch_size") or NOT_ONE) < NOT_ONE
-    own = spikes_of(view.loss, lasting=of_samples)
+    own = spikes_of(view.loss, lasting=of_samples, of_batches=True)
     for each in (*own, *spikes_of(view.validation), *bumps_of(view.validation)):
         is_known = any(abs(each.step - other.step) <= SAME * view.end for other in found)
         if not is_known and not rate_rose(view, each.step):
@@ -289,19 +313,24 @@ def bumps_of(curve: Curve | None) -> list[Spike]:
     return found
 
 
-def spikes_of(curve: Curve | None, *, lasting: bool = False) -> list[Spike]:
+def spikes_of(
+    curve: Curve | None, *, lasting: bool = False, of_batches: bool = False
+) -> list[Spike]:
     """Each jump that came down again, by most of its height at the least: among the rows, and for
-    one that lasts among the medians of many. lasting: the latter only
+    one that lasts among the medians of many. lasting: the latter only; of_batches: of the others,
+    those that no hard batch explains
     """
     if curve is None:
         return []
-    found = [] if lasting else _jumps(curve, curve.raw_t, curve.raw_v)
+    found = [] if lasting else _jumps(curve, curve.raw_t, curve.raw_v, of_batches=of_batches)
     if len(curve) == len(curve.raw_v) or found:
         return found
     return _jumps(curve, curve.t, curve.v)
 
 
-def _jumps(curve: Curve, t: np.ndarray, v: np.ndarray) -> list[Spike]:
+def _jumps(
+    curve: Curve, t: np.ndarray, v: np.ndarray, *, of_batches: bool = False
+) -> list[Spike]:
     """Of a loss v (n,) at steps t."""
     if len(v) < 24 or v.min() <= 0:
         return []
@@ -317,6 +346,7 @@ def _jumps(curve: Curve, t: np.ndarray, v: np.ndarray) -> list[Spike]:
     least = curve.best + 0.1 * max(curve.progress, 1e-12)
     tail = np.sort(before, axis=1)[:, -2] - middle  # one earlier spike may stand there
     is_high = (rise > np.where(is_above, Z_ABOVE, Z) * spread) & (rise > np.log(FACTOR))
+    usual = _highest(rise / spread, is_high, window) if of_batches else 0.0
     found = []
     begin, last, free = 0, -2, 0  # a jump is one, however many rows it lasts
     for k in np.flatnonzero(is_high & (v[window:] > least)):
@@ -332,11 +362,22 @@ def _jumps(curve: Curve, t: np.ndarray, v: np.ndarray) -> list[Spike]:
             not is_back.any() and (peak < LOUD or is_down[back[0] :].mean() < 0.8)
         ):
             continue
+        if rise[k] / spread[k] < APART * usual:
+            continue
         left = float(np.exp(np.median(after[back[0] :]) - middle[k]))
         top = float(np.exp(logs[k + window : k + window + 1 + back[0]].max() - middle[k]))
         found.append(Spike(float(t[begin + window]), float(rise[k] / spread[k]), top, left))
         free = k + 2 + (int(back[0]) if is_back.any() else window)
     return found
+
+
+def _highest(above: np.ndarray, is_high: np.ndarray, window: int) -> float:
+    """How far rows lie above those before them, far from all jumps, the few highest aside: losses
+    of hard batches reach as far as some jumps, one in a thousand of them.
+    """
+    near = np.convolve(is_high, np.ones(2 * window + 1), mode="same") > 0.5
+    usual = np.sort(above[~near])
+    return float(usual[-TO_COUNT]) if len(usual) >= ROWS_TO_COUNT else 0.0
 
 
 def exploding_gradient(view: View) -> Suspicion | None:

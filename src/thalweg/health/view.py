@@ -204,10 +204,13 @@ class View:
 
     @cached_property
     def knows_already(self) -> bool:
-        """Does it begin with what was learnt before, as fine-tuning does? Its first loss is lower
-        than that of any guess, or it falls at a rate that is usual for nothing else.
+        """Does it begin with what was learnt before, as fine-tuning does? An adapter lies beside
+        it, its first loss is lower than that of any guess, or it falls at a rate that is usual for
+        nothing else.
         """
         curve, loss = self.main, self.log.settings.get("loss")
+        if self.log.settings.get("adapter"):
+            return True
         if curve is None or loss not in (None, "cross_entropy"):
             return False
         if self.chance is not None:

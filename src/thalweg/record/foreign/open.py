@@ -185,6 +185,7 @@ def _stated(cells: Cells, text: str) -> dict[str, Any]:
     first = next((i for i, line in enumerate(lines) if plain.tells_loss(line)), len(lines))
     planned = plain.planned_steps(lines[first:], cells)
     found = {} if planned is None else {"steps": planned}
+    found |= {"stopped_early": True} if plain.stopped_early(lines) else {}
     found |= in_our_words(read_arguments("\n".join(lines[:first])))
     for name in cells.names:
         values = np.unique(cells.values[name][cells.has[name]])

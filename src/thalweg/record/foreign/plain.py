@@ -7,7 +7,7 @@ after it stand, and one that only names a set ("Test:") whose values those are.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -37,6 +37,11 @@ _OF_WHOLE = re.compile(
     r"\b(?:iteration|iter|step|update)s?\W{0,12}(\d+)\s*/\s*(\d+)\b", re.IGNORECASE
 )
 """A step of all that are planned: "iteration 1990/ 20000"."""
+
+
+_STOPPED = re.compile(r"early[ _-]?stop(?!\w*[ :=]+(?:false|none|0))|stopped early", re.IGNORECASE)
+LAST = 20
+"""Lines at the end of a text in which a loop says why it ends."""
 
 
 @dataclass(slots=True)
@@ -149,6 +154,11 @@ def _has_loss(row: dict[str, float]) -> bool:
 def tells_loss(line: str) -> bool:
     """Is one of a line's numbers a loss?"""
     return _has_loss(pairs(place_of(line).rest))
+
+
+def stopped_early(lines: Sequence[str]) -> bool:
+    """Do its last lines tell that it was stopped because nothing got better?"""
+    return any(_STOPPED.search(line) for line in lines[-LAST:])
 
 
 def planned_steps(lines: Iterable[str], cells: Cells) -> int | None:
