@@ -375,6 +375,8 @@ def _highest(above: np.ndarray, is_high: np.ndarray, window: int) -> float:
     """How far rows lie above those before them, far from all jumps, the few highest aside: losses
     of hard batches reach as far as some jumps, one in a thousand of them.
     """
+    if len(above) < ROWS_TO_COUNT:
+        return 0.0
     near = np.convolve(is_high, np.ones(2 * window + 1), mode="same") > 0.5
     usual = np.sort(above[~near])
     return float(usual[-TO_COUNT]) if len(usual) >= ROWS_TO_COUNT else 0.0
