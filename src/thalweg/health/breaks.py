@@ -32,9 +32,9 @@ TAIL = 1.5
 (mixed pictures and plain ones) jump as well.
 """
 
-APART, TO_COUNT, ROWS_TO_COUNT = 1.25, 4, 400
+APART, APART_OF_ROW, TO_COUNT, ROWS_TO_COUNT = 1.25, 2.0, 4, 400
 """A spike stands so many times as far out as the fourth of the rows that are none, of a log with
-enough rows to count them.
+enough rows to count them; one of a single row, as a hard batch makes it, further.
 """
 
 SAME = 0.03
@@ -362,7 +362,8 @@ def _jumps(
             not is_back.any() and (peak < LOUD or is_down[back[0] :].mean() < 0.8)
         ):
             continue
-        if rise[k] / spread[k] < APART * usual:
+        is_row = len(after) > 0 and bool(is_back[0])
+        if rise[k] / spread[k] < (APART_OF_ROW if is_row else APART) * usual:
             continue
         left = float(np.exp(np.median(after[back[0] :]) - middle[k]))
         top = float(np.exp(logs[k + window : k + window + 1 + back[0]].max() - middle[k]))

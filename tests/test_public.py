@@ -1,0 +1,26 @@
+"""What is said of shapes that public runs have."""
+
+from __future__ import annotations
+
+import pytest
+
+from made_public import PUBLIC_FAULTY, PUBLIC_HEALTHY, on_to_another_task
+from thalweg.health.diagnosis import diagnose
+
+
+@pytest.mark.parametrize("shape", PUBLIC_HEALTHY)
+def test_nothing_is_said_of(shape):
+    verdict = diagnose(PUBLIC_HEALTHY[shape]())
+    assert [(finding.code, finding.evidence) for finding in verdict.findings] == []
+    assert not any("own fault" in check for check in verdict.not_checkable)
+
+
+@pytest.mark.parametrize("shape", PUBLIC_FAULTY)
+def test_what_is_said_first_of(shape):
+    make, code = PUBLIC_FAULTY[shape]
+    assert diagnose(make()).findings[0].code == code
+
+
+def test_another_task_is_no_machine_that_stalls():
+    codes = [finding.code for finding in diagnose(on_to_another_task()).findings]
+    assert "TW404" not in codes
