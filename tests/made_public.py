@@ -64,11 +64,26 @@ def memorised(*, first: float) -> Log:
     return log_of(validation_loss=(at, noisy(held, 0.004)))
 
 
+def jump_of(factor: float) -> np.ndarray:
+    """In three rows."""
+    times = np.ones(STEPS)
+    times[400:403] = factor
+    return times
+
+
+def bent() -> Log:
+    """A loss of which much is left, on a curve that bends as that of hard data does."""
+    at = np.arange(1.0, STEPS + 1)
+    return log_of(loss=noisy(1.7 + 0.6 * np.exp(-at / 400), 0.01))
+
+
 PUBLIC_HEALTHY: dict[str, Callable[[], Log]] = {
     "swings to the end": swings,
     "a rate that waits for plateaus": lowered_on_plateaus,
     "hard batches now and then": of_hard_batches,
     "a sum of losses": of_parts,
+    "a curve that bends": bent,
+    "one row above the others": lambda: log_of(loss=noisy(falling()) * jump_of(3.0)),
     "an adapter on what is known": adapter,
     "stopped early": lambda: log_of({"steps": 9000, "stopped_early": True}, loss=noisy(falling())),
 }

@@ -15,7 +15,10 @@ from thalweg.health.curve import Curve
 from thalweg.record.foreign.log import IN_TURNS, LOSS, LR, NORM, REWARDS, VALIDATION, Log, Series
 
 PLAYERS = r"(d|g|disc|gen|discriminator|generator|critic|actor|adv|gan|adversarial)"
-RIVAL = re.compile(rf"(^|[_/. ]){PLAYERS}([_/. ]\w{{1,8}})?[_/. ]?loss( |$)|loss[_/. ]?{PLAYERS}$|err[_/. ]?[dg]$", re.I)
+RIVAL = re.compile(
+    rf"(^|[_/. ]){PLAYERS}([_/. ]\w{{1,8}})?[_/. ]?loss( |$)|loss[_/. ]?{PLAYERS}$|err[_/. ]?[dg]$",
+    re.I,
+)
 """Names of the losses of networks that play against each other."""
 
 NO_BETTER = 0.9

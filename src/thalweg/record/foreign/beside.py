@@ -14,7 +14,15 @@ from thalweg.record.foreign.words import in_our_words
 NAMES = (
     *("run.toml", "hparams.yaml", "args.yaml", "args.json", "training_args.json", "hparams.json"),
     *("params.json", "params.yaml", "config.yaml", "config.yml", "config.json", "config.toml"),
-    *("adapter_config.json", "opt.yaml", "args.txt", "opt.txt", ".hydra/config.yaml", "flags.json", "hyp.yaml"),
+    *(
+        "adapter_config.json",
+        "opt.yaml",
+        "args.txt",
+        "opt.txt",
+        ".hydra/config.yaml",
+        "flags.json",
+        "hyp.yaml",
+    ),
 )
 """Files of settings; the first that states one counts."""
 

@@ -31,7 +31,7 @@ _UNITS = re.compile(r"(?<=\d)(?:s|m|h|ms|%)$|\s*\*$")
 
 
 def read_printed(text: str) -> Cells | None:
-    """The rows of a text's tables under one header, or else its boxes; None where it has neither."""
+    """The rows of a text's tables under one header, or else of its boxes; None: it has neither."""
     lines = [line for line in text.splitlines() if len(line) <= MOST_LETTERS]
     return _tables(lines) or _boxes(lines)
 
@@ -108,7 +108,9 @@ def read_bare(text: str, path: Path | None) -> Cells | None:
     if path is None or not named(path.stem).is_loss:
         return None
     bare = text.strip()
-    cells = bare.strip("[]").split(",") if bare[:1] == "[" and bare[-1:] == "]" else bare.split("\n")
+    cells = (
+        bare.strip("[]").split(",") if bare[:1] == "[" and bare[-1:] == "]" else bare.split("\n")
+    )
     numbers = [number_of(cell.strip()) for cell in cells]
     if len(numbers) < LEAST_VALUES or None in numbers:
         return None
