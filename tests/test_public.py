@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from made_logs import falling, log_of, noisy
 from made_public import PUBLIC_FAULTY, PUBLIC_HEALTHY, on_to_another_task
 from thalweg.health.diagnosis import diagnose
 
@@ -19,6 +20,13 @@ def test_nothing_is_said_of(shape):
 def test_what_is_said_first_of(shape):
     make, code = PUBLIC_FAULTY[shape]
     assert diagnose(make()).findings[0].code == code
+
+
+def test_other_data_that_no_evaluation_judges_warn():
+    loss = noisy(falling(1.0, 0.5), 0.02)
+    loss[300:] = noisy(falling(1.4, 1.3), 0.02)[300:]
+    (finding,) = diagnose(log_of(loss=loss)).findings
+    assert (finding.code, finding.severity) == ("TW203", "warn")
 
 
 def test_another_task_is_no_machine_that_stalls():

@@ -12,7 +12,7 @@ from thalweg.health.view import Suspicion, View, number
 STILL_HIGH = 0.85
 """A loss above this share of its first value has hardly moved."""
 
-BENT, STRAIGHT = 0.25, 1 / 3
+BENT, STRAIGHT = 0.25, 0.33
 """The share of its fall that a loss gains in the second half of a run: that of many a curve which
 bends and is done, and of one that is hardly bent; a straight line has a half.
 """
