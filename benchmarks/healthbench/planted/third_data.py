@@ -37,14 +37,6 @@ def lazy_annotator(data: Data, share: float, random: np.random.Generator) -> Dat
     return replace(data, train=Part(data.train.x, torch.where(is_hit, 0, data.train.y)))
 
 
-def misjoined(data: Data, share: float, random: np.random.Generator) -> Data:
-    """A join by the wrong key: of one source, so much of the file, each target is another row's."""
-    num = round(share * len(data.train))
-    order = torch.arange(len(data.train))
-    order[:num] = order[:num].roll(num // 3)
-    return replace(data, train=Part(data.train.x, data.train.y[order]))
-
-
 def zipped_apart(program: Program, share: float) -> None:
     """From the onset on, inputs and targets come from two iterators, mixed each on its own, in so
     many of the batches.
@@ -209,7 +201,6 @@ FAULTS = (
         data=lazy_annotator,
         needs=of_classes,
     ),
-    Planted(*("misjoined", MISTOLD, (0.35,), (0.8,)), data=misjoined),
     Planted(
         *("zipped-apart", (*MISTOLD, "TW002", "TW003"), (0.5,), (1.0,)),
         plant=zipped_apart,

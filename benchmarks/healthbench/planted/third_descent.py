@@ -17,11 +17,6 @@ FALLING = ("milestones", "cosine", "triangle", "linear", "one_cycle", "wsd", "st
 ADAMS = of_optimizer("adam", "adamw", "nadam")
 
 
-def scaled_for_many(recipe: Recipe, times: float) -> Recipe:
-    """The rate of a run on so many devices, taken over for one."""
-    return replace(recipe, lr=recipe.lr * times)
-
-
 def gamma_of_ten(program: Program, times: float) -> None:
     """At a milestone the rate is multiplied by what it should be divided by."""
     program.rates_from_onset(lambda step, usual: usual * times)
@@ -31,11 +26,6 @@ def summed_loss(program: Program, _: float) -> None:
     """`reduction="sum"`, at a rate that was found for the mean."""
     usual, size = loss_of(program.data), program.recipe.batch_size
     program.criterion = lambda outputs, y: size * usual(outputs, y)
-
-
-def wrong_exponent(recipe: Recipe, share: float) -> Recipe:
-    """`1e-5` where `1e-3` was meant."""
-    return replace(recipe, lr=recipe.lr * share)
 
 
 def falls_at_each_rise(program: Program, gamma: float) -> None:
@@ -78,12 +68,6 @@ def step_size_in_batches(program: Program, num_falls: float) -> None:
     program.rates_from_onset(lambda step, usual: usual * max(0.1 ** (step // size), 1e-6))
 
 
-def plan_of_another(program: Program, share: float) -> None:
-    """A linear fall over the steps of a run on many devices, to zero; here it is over too soon."""
-    end = share * program.end
-    program.rates_from_onset(lambda step, usual: program.recipe.lr * max(0.0, 1 - step / end))
-
-
 def lasso(program: Program, amount: float) -> None:
     """The sum of all weights' sizes joins the loss, at a factor meant for their mean."""
     usual = program.criterion
@@ -113,11 +97,6 @@ def small_after_resume(program: Program, size: float) -> None:
     """A resume on a smaller machine: batches of one or two, at the rate of before."""
     usual, small = program.order, shuffled(len(program.data.train), int(size), seed=3)
     program.order = lambda step: small(step) if step >= program.onset else usual(step)
-
-
-def one_part_counts(recipe: Recipe, size: float) -> Recipe:
-    """Gradients are zeroed before each part of what was to be accumulated: the last one counts."""
-    return replace(recipe, batch_size=int(size), accumulate=1, schedule="constant", warmup=0.0)
 
 
 def short_memory(program: Program, beta: float) -> None:
@@ -153,7 +132,6 @@ DECAYED = ("TW106", "TW202", "TW103", "TW104")
 NOISY = ("TW107", "TW101", "TW103")
 
 FAULTS = (
-    Planted(*("scaled-for-many", HIGH, (16.0,), (64.0,)), recipe=scaled_for_many, high_rate=True),
     Planted(
         *("gamma-of-ten", (*HIGH, "TW105"), (10.0,), (100.0,)),
         plant=gamma_of_ten,
@@ -166,7 +144,6 @@ FAULTS = (
         needs=_bare_sgd,
         high_rate=True,
     ),
-    Planted("wrong-exponent", ("TW102",), (0.03,), (0.003,), recipe=wrong_exponent, num=2),
     Planted("falls-at-each-rise", LATE, (0.98,), (0.9,), plant=falls_at_each_rise),
     Planted("within-epoch", LATE, plant=within_epoch, needs=_warms, num=2),
     Planted(
@@ -175,8 +152,7 @@ FAULTS = (
         when=(MID,),
         needs=_falls,
     ),
-    Planted("step-size-in-batches", LATE, (8.0,), (20.0,), plant=step_size_in_batches),
-    Planted("plan-of-another", LATE, (0.12,), (0.04,), plant=plan_of_another, num=2),
+    Planted("step-size-in-batches", LATE, (8.0,), (20.0,), plant=step_size_in_batches, num=2),
     Planted("lasso", DECAYED, (2e-3,), (2e-2,), plant=lasso),
     Planted(
         "decays-once-more", DECAYED, (0.01,), (0.1,), plant=decays_once_more, when=(START, MID)
@@ -189,14 +165,13 @@ FAULTS = (
         num=2,
     ),
     Planted(
-        "one-part-counts", NOISY, (3.0,), (1.0,), recipe=one_part_counts, needs=without_batch_norm
-    ),
-    Planted(
         *("short-memory", ("TW101", "TW103", "TW107", "TW002"), (0.5,), (0.0,)),
         plant=short_memory,
         needs=ADAMS,
         high_rate=True,
     ),
-    Planted("cast-to-half", ("TW401", "TW102", "TW103"), (0.1,), (0.01,), recipe=cast_to_half),
+    Planted(
+        "cast-to-half", ("TW401", "TW102", "TW103"), (0.1,), (0.01,), recipe=cast_to_half, num=2
+    ),
     Planted("nan-rate", ("TW001", "TW105"), plant=nan_rate, when=(MID,), rule="nonfinite"),
 )

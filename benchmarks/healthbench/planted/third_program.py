@@ -180,12 +180,6 @@ def throttled(program: Program, times: float) -> None:
     )
 
 
-def graph_kept(program: Program, times: float) -> None:
-    """A list of losses keeps every step's graph: each step takes longer than the one before."""
-    length = program.end - program.onset + 1
-    program.slowness = lambda step: 1 + (times - 1) * max(0, step - program.onset) / length
-
-
 def _stacked(task: Task, recipe: Recipe) -> bool:
     return of_relu(task, recipe) and recipe.shape.depth > 1
 
@@ -289,11 +283,5 @@ FAULTS = (
     ),
     Planted(
         "throttled", ("TW404",), (2.5,), (8.0,), plant=throttled, when=(MID,), rule="definition"
-    ),
-    Planted(
-        *("graph-kept", ("TW404",), (4.0,), (12.0,)),
-        plant=graph_kept,
-        when=(MID,),
-        rule="definition",
     ),
 )
