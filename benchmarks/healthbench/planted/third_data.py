@@ -255,7 +255,7 @@ FAULTS = (
         num=2,
     ),
     Planted(
-        *("same-seed", ("TW207", "TW201", "TW101"), (8.0,), (32.0,)),
+        *("same-seed", ("TW207", "TW201"), (8.0,), (32.0,)),
         plant=same_seed,
         when=(START, MID),
     ),

@@ -11,7 +11,7 @@ from benchmarks.healthbench.planted.descent import HIGH
 from benchmarks.healthbench.planted.fresh_descent import of_optimizer
 from benchmarks.healthbench.planted.row import MID, START, Planted, without_batch_norm
 from benchmarks.healthbench.program import Program, loss_of, shuffled
-from benchmarks.healthbench.recipes import Recipe, Task, factor
+from benchmarks.healthbench.recipes import Recipe, Task
 
 FALLING = ("milestones", "cosine", "triangle", "linear", "one_cycle", "wsd", "stairs")
 ADAMS = of_optimizer("adam", "adamw", "nadam")
@@ -23,9 +23,10 @@ def gamma_of_ten(program: Program, times: float) -> None:
 
 
 def summed_loss(program: Program, _: float) -> None:
-    """`reduction="sum"`, at a rate that was found for the mean."""
+    """`reduction="sum"`, at a rate that was found for the mean; a mean is logged."""
     usual, size = loss_of(program.data), program.recipe.batch_size
     program.criterion = lambda outputs, y: size * usual(outputs, y)
+    program.shown = lambda loss: loss / size
 
 
 def falls_at_each_rise(program: Program, gamma: float) -> None:
@@ -42,17 +43,6 @@ def falls_at_each_rise(program: Program, gamma: float) -> None:
 
     program.criterion = criterion
     program.rate = lambda step: rate(step) * max(now[0], 1e-6)
-
-
-def within_epoch(program: Program, _: float) -> None:
-    """The schedule is given the number of the batch within its epoch, not that of the step."""
-    recipe, per_epoch = program.recipe, program.steps_per_epoch
-
-    def rate(step: int, usual: float) -> float:
-        at = ((step - 1) % per_epoch) / recipe.steps
-        return recipe.lr * factor(recipe.schedule, at, recipe.warmup)
-
-    program.rates_from_onset(rate)
 
 
 def peak_again(program: Program, times: float) -> None:
@@ -119,10 +109,6 @@ def _falls(task: Task, recipe: Recipe) -> bool:
     return recipe.schedule in FALLING
 
 
-def _warms(task: Task, recipe: Recipe) -> bool:
-    return recipe.warmup > 0 or recipe.schedule in ("triangle", "one_cycle")
-
-
 def _bare_sgd(task: Task, recipe: Recipe) -> bool:
     return recipe.optimizer == "sgd" and recipe.clip is None
 
@@ -145,7 +131,6 @@ FAULTS = (
         high_rate=True,
     ),
     Planted("falls-at-each-rise", LATE, (0.98,), (0.9,), plant=falls_at_each_rise),
-    Planted("within-epoch", LATE, plant=within_epoch, needs=_warms, num=2),
     Planted(
         *("peak-again", ("TW105", "TW101", "TW003", "TW002"), (1.0,), (4.0,)),
         plant=peak_again,

@@ -237,7 +237,6 @@ FAULTS = (
         *("tanh-at-end", (*CLASH, "TW202"), (0.5,), (1.0,)),
         plant=tanh_at_end,
         needs=of_numbers,
-        rule="definition",
     ),
     Planted(
         *("kl-of-zero", ("TW001", "TW305")), plant=kl_of_zero, needs=of_labels, rule="nonfinite"
@@ -260,13 +259,11 @@ FAULTS = (
         plant=rebuilt_with_head,
         when=(START, MID),
         needs=is_told,
-        rule="definition",
     ),
     Planted(
         *("half-zeroed", ("TW308", "TW101", "TW002", "TW004")),
         plant=half_zeroed,
         when=(START, MID),
-        rule="definition",
     ),
     Planted(
         *("no-grad-later", ("TW309", "TW307", "TW103")),
