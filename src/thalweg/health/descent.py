@@ -226,7 +226,7 @@ def _is_a_guess(curve: Curve | None) -> bool:
     if bool(np.all(np.abs(curve.v / guess - 1) < AT_A_GUESS / 2)):
         return True
     low, middle, high = np.quantile(late, (0.1, 0.5, 0.9)) / guess - 1
-    is_there = abs(middle) < AT_A_GUESS and -2 * AT_A_GUESS < low and high < 2 * AT_A_GUESS
+    is_there = abs(middle) < AT_A_GUESS and low > -2 * AT_A_GUESS and high < 2 * AT_A_GUESS
     was_near = curve.best > (1 - 2 * AT_A_GUESS) * guess and curve.last > STILL_HIGH * curve.first
     return bool(is_there and was_near and len(curve) >= 12)
 
