@@ -31,12 +31,6 @@ ROWS_OF_A_TABLE, SPIKES = 12, 4
 """Copies of each row in a file that was written again and again; batches that are broken."""
 
 
-def lazy_annotator(data: Data, share: float, random: np.random.Generator) -> Data:
-    """So many of the train labels were left at the form's first answer."""
-    is_hit = torch.from_numpy(random.random(tuple(data.train.y.shape)) < share)
-    return replace(data, train=Part(data.train.x, torch.where(is_hit, 0, data.train.y)))
-
-
 def zipped_apart(program: Program, share: float) -> None:
     """From the onset on, inputs and targets come from two iterators, mixed each on its own, in so
     many of the batches.
@@ -141,14 +135,6 @@ def debug_subset(program: Program, num: float) -> None:
     program.order = small
 
 
-def weights_upside_down(program: Program, power: float) -> None:
-    """Classes are weighed by how frequent they are, where it should be by how rare."""
-    counts = torch.bincount(program.data.train.y, minlength=program.data.num_outputs).float()
-    counts = counts * torch.from_numpy(program.random.uniform(0.7, 1.4, len(counts))).float()
-    weights = (counts / counts.max()) ** power
-    program.criterion = nn.CrossEntropyLoss(weight=weights)
-
-
 def class_ignored(program: Program, _: float) -> None:
     """The label that stands for padding is also that of a class."""
     program.criterion = nn.CrossEntropyLoss(ignore_index=program.data.num_outputs - 1)
@@ -196,11 +182,6 @@ def _has_inputs(task: Task, recipe: Recipe) -> bool:
 
 
 FAULTS = (
-    Planted(
-        *("lazy-annotator", (*MISTOLD[:2], "TW204"), (0.4,), (0.7,)),
-        data=lazy_annotator,
-        needs=of_classes,
-    ),
     Planted(
         *("zipped-apart", (*MISTOLD, "TW002", "TW003"), (0.5,), (1.0,)),
         plant=zipped_apart,
@@ -260,13 +241,6 @@ FAULTS = (
         when=(START, MID),
     ),
     Planted(*("debug-subset", ("TW207", "TW201"), (200.0,), (40.0,)), plant=debug_subset),
-    Planted(
-        *("weights-upside-down", ("TW204",), (3.0,), (6.0,)),
-        plant=weights_upside_down,
-        needs=of_classes,
-        rule="missed",
-        num=2,
-    ),
     Planted(
         *("class-ignored", ("TW204", "TW310", "TW305")),
         plant=class_ignored,

@@ -14,7 +14,6 @@ from benchmarks.healthbench.planted.row import (
     Planted,
     of_batch_norm,
     of_labels,
-    of_numbers,
     of_relu,
 )
 from benchmarks.healthbench.program import Program, loss_of
@@ -42,14 +41,6 @@ def negative_weights(program: Program, share: float) -> None:
         layer.weight[is_hit] = -layer.weight[is_hit].abs()
         if layer.bias is not None:
             layer.bias[is_hit] = -layer.bias[is_hit].abs() - 0.1
-
-
-@torch.no_grad()
-def large_embedding(program: Program, size: float) -> None:
-    """Vectors of words that are far too long."""
-    for module in program.model.modules():
-        if isinstance(module, nn.Embedding):
-            nn.init.normal_(module.weight, std=size)
 
 
 def norms_removed(recipe: Recipe, depth: float) -> Recipe:
@@ -84,13 +75,6 @@ def probabilities_in(program: Program, _: float) -> None:
     """The network ends in a sigmoid, and cross-entropy is given what comes out."""
     entropy = loss_of(program.data)
     program.criterion = program.logged = lambda outputs, y: entropy(outputs.sigmoid(), y)
-
-
-def tanh_at_end(program: Program, size: float) -> None:
-    """The last layer cannot say more than one, or no less than zero; targets do."""
-    end = torch.tanh if size < 1 else torch.sigmoid
-    usual = loss_of(program.data)
-    program.criterion = program.logged = lambda outputs, y: usual(end(outputs), y)
 
 
 def kl_of_zero(program: Program, _: float) -> None:
@@ -184,10 +168,6 @@ def _stacked(task: Task, recipe: Recipe) -> bool:
     return of_relu(task, recipe) and recipe.shape.depth > 1
 
 
-def _has_vectors(task: Task, recipe: Recipe) -> bool:
-    return task.family in ("phrases", "language")
-
-
 BAD_START = ("TW303", "TW302", "TW004", "TW002", "TW005", "TW101", "TW103")
 DEEP = ("TW304", "TW005", "TW303", "TW104", "TW302")
 CLASH = ("TW305",)
@@ -205,9 +185,6 @@ FAULTS = (
         plant=negative_weights,
         needs=_stacked,
         num=2,
-    ),
-    Planted(
-        *("large-embedding", BAD_START, (8.0,), (50.0,)), plant=large_embedding, needs=_has_vectors
     ),
     Planted(
         *("norms-removed", DEEP, (8.0,), (16.0,)),
@@ -233,11 +210,6 @@ FAULTS = (
         rule="definition",
     ),
     Planted("probabilities-in", CLASH, plant=probabilities_in, needs=of_labels, rule="definition"),
-    Planted(
-        *("tanh-at-end", (*CLASH, "TW202"), (0.5,), (1.0,)),
-        plant=tanh_at_end,
-        needs=of_numbers,
-    ),
     Planted(
         *("kl-of-zero", ("TW001", "TW305")), plant=kl_of_zero, needs=of_labels, rule="nonfinite"
     ),
