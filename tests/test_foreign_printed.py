@@ -170,6 +170,15 @@ def test_an_adapter_beside_a_log(tmp_path):
     assert log.settings["adapter"] == "lora"
 
 
+def test_what_is_left_of_a_bar_that_was_written_over_is_old(tmp_path):
+    bar = "Epoch 0:   1%|##          | {0}/200 [00:06<00:10, 4.31it/s, loss={1}]"
+    rows = [bar.format(i, 9 - i / 10) for i in range(1, 20)] + [bar.format(20, "nan.0")]
+    old = "   [nan, nan]],          | 3/200 [00:06<00:10, 4.31it/s, loss=8.70]tensor(["
+    log = read(written(tmp_path, "output.log", lines(*rows, old, old)))
+    assert log.series["loss"].steps[-1] == 20
+    assert str(log.series["loss"].values[-1]) == "nan"
+
+
 def test_cost_of_time_is_no_loss(tmp_path):
     rows = [f"[Epoch {i}] speed: 4028 samples/sec time cost: {325 + i}" for i in range(14)]
     with pytest.raises(DataError, match="names a loss"):

@@ -49,6 +49,9 @@ _STAMP = re.compile(
 _SOURCE = re.compile(r"^[\w/.\-]+\.py[:\s]*\d*\]?")
 
 
+_LEFT_OVER = re.compile(r"^([^|]*?)\s{8,}\|\s*\d+/\d+\s*\[\d+:\d\d")
+"""The end of a bar behind what was written over it: its values are old."""
+
 _ONLY_LOSSES = re.compile(
     r"^\s*\(epoch: (?P<epoch>\d+), iters: (?P<step>\d+), time: .*?\)\s*(?=\w+: )"
     r"|^.*\[epoch:\s*(?P<epoch2>\d+), iter:\s*(?P<step2>[\d,]+), lr:\([\d.e-]+.*?\]"
@@ -98,7 +101,8 @@ def place_of(line: str) -> Place:
             found = {} if "bar" in found and _is_other(rest[: match.start()]) else found
             rest = f"{rest[: match.start()]} {rest[match.end() :]}"
             return _placed(found, stamp, rest, "%|" in match[0])
-    return Place({}, stamp, rest)
+    left = _LEFT_OVER.match(rest)
+    return Place({}, stamp, rest if left is None else left[1])
 
 
 def _among_losses(match: re.Match[str], stamp: float | None) -> Place:
