@@ -110,6 +110,16 @@ def test_a_counter_of_the_head_does_not_stay(tmp_path):
     assert not any("back" in note or "order" in note for note in log.notes)
 
 
+def test_how_many_epochs_are_planned_is_no_counter(tmp_path):
+    rows = []
+    for epoch in range(3):
+        rows += [f"Epoch {epoch} | Step {at}/30 | Loss: {9 - epoch}" for at in (0, 10, 20)]
+        rows.append(f"Epoch {epoch} completed in 4s | Avg Loss: 0.6")
+    text = lines("  epochs: 3", "  max_grad_norm: 1.0", "Training batches: 30", *rows)
+    log = read(written(tmp_path, "train.log", text))
+    assert [value for _, value in curve(log, "loss")] == [9, 9, 9, 8, 8, 8, 7, 7, 7]
+
+
 def test_levels_of_messages_are_no_part_of_a_line(tmp_path):
     rows = [f"INFO:__main__:step {i} loss {2 / i:.3f}" for i in range(1, 5)]
     text = lines(*rows, "INFO:__main__:Evaluation Results:", "INFO:__main__:   Loss: 0.7")

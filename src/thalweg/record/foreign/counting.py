@@ -34,6 +34,7 @@ def counted(cells: Cells, given: str | None = None) -> Counted:
     """Steps where the log counts them, else epochs, else lines. given: the user's column."""
     rows = [named(name) for name in cells.names]
     epochs = [row.name for row in rows if row.is_epoch]
+    epochs = [name for name in epochs if "epochs" not in named(name).words] or epochs
     if given is not None:
         return Counted(_filled(cells, (given,)), "step", (given,))
     counters = sorted((row for row in rows if row.is_counter), key=_order)
