@@ -189,6 +189,12 @@ def test_what_is_left_of_a_bar_that_was_written_over_is_old(tmp_path):
     assert str(log.series["loss"].values[-1]) == "nan"
 
 
+def test_settings_and_records_are_no_measures(tmp_path):
+    header = "step,loss,max_grad_norm,grad_acc_steps,best_acc,iou_threshold\n"
+    log = read(written(tmp_path, "log.csv", header + lines("0,2,1,4,0.5,0.7", "1,1,1,4,0.5,0.7")))
+    assert set(log.series) == {"loss"}
+
+
 def test_cost_of_time_is_no_loss(tmp_path):
     rows = [f"[Epoch {i}] speed: 4028 samples/sec time cost: {325 + i}" for i in range(14)]
     with pytest.raises(DataError, match="names a loss"):

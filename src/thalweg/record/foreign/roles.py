@@ -75,6 +75,8 @@ def metric_of(name: str, part: str = "train") -> tuple[str, str] | None:
     known = [word for word in row.words if word in METRICS]
     if not known or row.is_aside or (row.is_loss and not row.has({"bpb", "bpc"})):
         return None
+    if row.has({"best", "threshold", "grad", "gradient"}):
+        return None  # "best_mIoU" stands as it was, "grad_acc_steps" accumulates
     part = "validation" if row.is_held else "test" if row.is_test else part
     metric = METRICS[known[-1]]
     if metric == "precision" and row.has({"average"}):
@@ -144,7 +146,7 @@ def _norm_points(row: Named) -> int:
     words = set(row.words)
     is_gradient = row.has({"grad", "grads", "gradient", "gradients", "gnorm"})
     is_norm = row.has({"norm", "gnorm"}) or ({"total", "global"} & words and is_gradient)
-    if row.has({"clipped", "layer", "param", "params", "weight", "update", "ratio"}):
+    if row.has({"max", "clip", "clipped", "layer", "param", "params", "weight", "update", "ratio"}):
         return 0
     if is_norm and is_gradient:
         return 40 - len(row.words) + 3 * row.has({"total", "global"})
