@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from made_logs import falling, log_of, noisy
@@ -27,6 +28,12 @@ def test_other_data_that_no_evaluation_judges_warn():
     loss[300:] = noisy(falling(1.4, 1.3), 0.02)[300:]
     (finding,) = diagnose(log_of(loss=loss)).findings
     assert (finding.code, finding.severity) == ("TW203", "warn")
+
+
+def test_evaluations_alone_that_do_not_settle_warn():
+    up_and_down = 1.0 + 0.4 * np.random.default_rng(0).random(60) + np.linspace(0.4, 0.0, 60)
+    (finding,) = diagnose(log_of(validation_loss=up_and_down)).findings
+    assert (finding.code, finding.severity) == ("TW101", "warn")
 
 
 def test_another_task_is_no_machine_that_stalls():
