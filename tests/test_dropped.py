@@ -80,5 +80,26 @@ def test_what_hears_of_the_mode_is_not(how):
     assert not found_in(how)
 
 
+@pytest.mark.parametrize("is_reset", [True, False])
+def test_batch_norm_that_knows_nothing_is_told(is_reset):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with thalweg.monitor(model, optimizer, tell=None) as monitor:
+        for _ in range(8):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(torch.randn(32, 8)), torch.randint(0, 3, (32,)))
+            loss.backward()
+            optimizer.step()
+            monitor(loss)
+        if is_reset:
+            model[1].reset_running_stats()
+        with torch.no_grad():
+            model.eval()(torch.randn(32, 8))
+    said = [str(each.evidence["what"]) for each in monitor.findings if each.code == "TW306"]
+    assert bool(said) == is_reset
+    assert all("the running means of '1' are 0 and the variances 1" in each for each in said)
+
+
 def test_an_average_over_passes_that_drop_is_meant_so():
     assert not found_in("module", monte_carlo=True)

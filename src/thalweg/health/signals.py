@@ -171,6 +171,18 @@ def dropped_in_evaluation(number: int, name: str, share: float) -> Finding:
     return made("TW306", number, 0.93, text, numbers={"share": share}, remedy=remedy)
 
 
+def statistics_are_fresh(number: int, names: Sequence[str]) -> Finding:
+    """Batch norm has trained, and its running statistics are those that it was made with."""
+    some = ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if names[3:] else "")
+    text = f"after {number} steps the running means of {some} are 0 and the variances 1, as in a "
+    text += "fresh model: an evaluation knows nothing of what was trained on"
+    remedy = (
+        "keep batch norm's buffers: load the whole state_dict(), copy buffers beside parameters "
+        "into an average, leave momentum above 0"
+    )
+    return made("TW306", number, 0.9, text, numbers={"layers": len(names)}, remedy=remedy)
+
+
 def _shown(setup: Setup) -> str:
     shown = ", ".join(repr(name or "the model") for name in setup.sensitive[:3])
     more = len(setup.sensitive) - 3

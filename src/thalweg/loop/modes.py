@@ -18,6 +18,7 @@ from thalweg.facts import Setup
 from thalweg.health.signals import (
     dropped_in_evaluation,
     evaluated_in_training,
+    statistics_are_fresh,
     trained_in_evaluation,
 )
 from thalweg.probes.dropped import Dropped, hears
@@ -27,6 +28,9 @@ from thalweg.types import Finding
 
 LOOSE = 3
 """Passes in a row that look like an evaluation."""
+
+FEWEST = 2
+"""Steps after which an evaluation is looked at: before them it may be that of a fresh model."""
 
 COMPARED = (1, 2)
 """The steps after which it is kept what went in: the same after both is an evaluation."""
@@ -78,11 +82,14 @@ class Modes:
         self.num_in_row = 0
         self._most_rows = max(self._most_rows, num_rows(args))
 
-    def evaluates(self) -> None:
-        """A pass in evaluation mode begins; the first one is listened to."""
-        if not self.has_heard:
-            self.has_heard = True
-            self._heard = hears(self._model)
+    def evaluates(self, number: int) -> list[Finding]:
+        """A pass in evaluation mode begins, after this many steps; the first one is listened to."""
+        if self.has_heard or number < FEWEST:
+            return []
+        self.has_heard = True
+        self._heard = hears(self._model)
+        fresh = fresh_statistics(self._model)
+        return [statistics_are_fresh(number, fresh)] if fresh else []
 
     def passed(self, number: int, args: Any) -> list[Finding]:
         """A pass without gradients in training mode, after this many steps."""
@@ -163,6 +170,20 @@ def is_measured(model: nn.Module) -> bool:
     """Does batch norm take plain means, as it does for a while in `update_bn`?"""
     norms = (m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
     return any(module.momentum is None for module in norms)
+
+
+def fresh_statistics(model: nn.Module) -> list[str]:
+    """Layers of batch norm, if all of them hold the mean of 0 and the variance of 1 that a fresh
+    one has.
+    """
+    found = []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None:
+            mean, variance = module.running_mean, module.running_var
+            if variance is None or bool(mean.any()) or not bool((variance == 1).all()):
+                return []
+            found.append(name)
+    return found
 
 
 def num_rows(args: Any) -> int:

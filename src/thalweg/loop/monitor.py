@@ -224,7 +224,7 @@ class Monitor:
         elif model.training:
             self._told.add(self._modes.passed(self.number, args))
         else:
-            self._modes.evaluates()
+            self._told.add(self._modes.evaluates(self.number))
 
     @safely
     def _after_forward(self, model: nn.Module, args: Any, output: Any) -> None:
