@@ -198,7 +198,7 @@ def nanogpt(meta: Meta, log: Log, every: int, folder: Path) -> Path:
     for step, row in _steps(log, LOSS, SECONDS):
         if step in evaluations:
             both = evaluations[step]
-            train, held = both["train_eval_loss"], both[VALIDATION]
+            train, held = both.get("train_eval_loss", row[LOSS]), both[VALIDATION]
             lines.append(f"step {step}: train loss {train:.4f}, val loss {held:.4f}")
         if _due(step, every):
             time = 1000 * row[SECONDS]
