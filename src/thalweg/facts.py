@@ -231,8 +231,8 @@ class Moved:
     norm: of the weight; gradient: its norm, None where there is none; arrived: the largest norm
     that a backward pass brought since the step before; changed: the share of the elements with a
     gradient that the step changed; lost_at_peak: the share that would be lost to rounding at the
-    schedule's highest rate; is_undone: it stood, before this step, where it had stood before the
-    step before, which had changed it
+    schedule's highest rate; gone: the share of the last step's change that was undone before this
+    step; strayed: how far it was moved from where the last step had left it, by its norm there
     """
 
     name: str
@@ -241,7 +241,8 @@ class Moved:
     arrived: float | None
     changed: float | None = None
     lost_at_peak: float = 0.0
-    is_undone: bool = False
+    gone: float = 0.0
+    strayed: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +255,7 @@ class StepFacts:
     labels: that were asked for; is_raised: the step makes these less likely; sees_ahead: places of
     a sequence use later ones; dropped: the share of the scores that go into the loss that a dropout
     set to 0; mixed: a layer that takes samples for steps of a sequence
+    were_zeroed: gradients that had arrived were zeroed before a further backward pass of the step
     """
 
     number: int
@@ -277,6 +279,7 @@ class StepFacts:
     sees_ahead: bool = False
     dropped: float = 0.0
     mixed: str = ""
+    were_zeroed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

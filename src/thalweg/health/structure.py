@@ -43,11 +43,15 @@ from thalweg.health.signals import (
 )
 from thalweg.health.updates import (
     cut,
+    drawn_anew,
     flat,
     lost_updates,
     no_zero_grad,
+    shrunk,
     too_small,
     undone,
+    used_twice,
+    zeroed_between,
     zeroed_too_early,
 )
 from thalweg.types import Finding
@@ -259,8 +263,12 @@ CHECKS: tuple[Check, ...] = (
     cut,
     flat,
     zeroed_too_early,
+    zeroed_between,
     no_zero_grad,
+    used_twice,
     undone,
+    drawn_anew,
+    shrunk,
     lost_updates,
     too_small,
     silenced,

@@ -21,6 +21,18 @@ MANY = 0.75
 
 NARROW = ("bfloat16", "float16")
 
+NEARLY_ALL = 0.9
+"""Of a step: averages that are loaded back undo 99% of it and more."""
+
+FAR = 0.8
+"""By a weight's norm: two draws lie 1.4 apart, and steps are a hundredth."""
+
+TINY_SHARE = 1e-7
+"""Of a gradient's norm: loss scales reach 2 ** 24 at the most, and leave 6e-8 of it."""
+
+SIGNED = ("Adam", "Lion", "RMSprop", "RAdam", "Rprop", "Adafactor", "LAMB")
+"""Optimizers for which the gradient's size is nearly nothing."""
+
 ORDER = "the order of a step is: optimizer.zero_grad(), loss.backward(), optimizer.step()"
 
 
@@ -143,19 +155,93 @@ def no_zero_grad(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
         yield made("TW308", number, 0.95, text, numbers={"share": 1.0})
 
 
+def zeroed_between(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """Two backward passes with gradients zeroed between them: of the first nothing is left."""
+    step = steps[0] if steps else None
+    if step is None or not step.were_zeroed:
+        return
+    held = {weight.name: weight for weight in setup.weights if weight.is_held}
+    came = [moved for moved in step.moved if moved.name in held and moved.arrived]
+    lost = [held[moved.name] for moved in came if not moved.gradient]
+    if lost and len(lost) < len(came):
+        text = f"gradients of {named(lost)} came with a backward(), were zeroed before the next, "
+        text += "and did not come again: optimizer.step() found none"
+        remedy = (
+            "call zero_grad() once a step, before the first backward(), or add the losses up: "
+            "(loss_a + loss_b).backward()"
+        )
+        numbers = _numbers(lost)
+        yield made("TW307", step.number, 0.9, text, numbers=numbers, remedy=remedy)
+
+
+def used_twice(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """Two steps of the optimizer on one gradient."""
+    if len(steps) < 2:
+        return
+    first, second = ({m.name: m for m in step.moved if m.gradient} for step in steps[:2])
+    came = [m for m in steps[0].moved if m.arrived]
+    is_same = all(m.gradient == first[name].gradient for name, m in second.items() if name in first)
+    is_new = any(m.arrived is not None for m in steps[1].moved)
+    if came and second and second.keys() == first.keys() and is_same and not is_new:
+        text = "step 2 took the gradients of step 1 once more: no backward() came between the two"
+        remedy = f"call optimizer.step() once for each backward(); {ORDER}"
+        yield made("TW308", 2, 0.9, text, numbers={"weights": len(second)}, remedy=remedy)
+
+
 def undone(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
-    """Weights that were put back to where they stood before the step."""
+    """Weights that were put back to where they stood before the step, or nearly so."""
     if len(steps) < 2:
         return
     changed = {moved.name for moved in steps[0].moved if moved.changed}
-    back = {moved.name for moved in steps[1].moved if moved.is_undone}
-    if changed and back == changed:
+    back = {moved.name: moved.gone for moved in steps[1].moved if moved.gone >= NEARLY_ALL}
+    if changed and back.keys() == changed:
+        share = min(back.values())
         text = f"all {len(back)} weights that step 1 changed stood at step 2 where they had before"
         remedy = (
             "load a state once, before the loop, or after the step that was the best: "
             "load_state_dict() or copy_() in the loop undoes the optimizer's step"
         )
+        if share < 1:
+            text = f"{share:.2%} of what step 1 had changed was undone before step 2, in all "
+            text += f"{len(back)} weights that it had changed"
+            remedy = (
+                "keep averaged weights in a copy of the model, for evaluations: what is loaded "
+                "into the model itself undoes the optimizer's steps"
+            )
         yield made("TW307", 2, 0.88, text, numbers={"weights": len(back)}, remedy=remedy)
+
+
+def drawn_anew(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """Weights that have nothing in common with what the last step left."""
+    drawn = {w.name: w for w in setup.weights if w.initial == "drawn" and w.is_held}
+    moved = [m for m in steps[1].moved if m.name in drawn] if len(steps) > 1 else []
+    others = [drawn[m.name] for m in moved if m.strayed > FAR and m.gone < NEARLY_ALL]
+    if others and len(others) == len(moved):
+        far = min(m.strayed for m in moved)
+        text = f"between steps 1 and 2 {named(others)} became others: they lie {short(far)} times "
+        text += "their size from where step 1 had left them"
+        remedy = "draw the weights once, before the loop: in the loop it throws away what was learnt"
+        numbers = {"weights": sum(w.size for w in others), "strayed": far}
+        yield made("TW307", 2, 0.88, text, numbers=numbers, remedy=remedy)
+
+
+def shrunk(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """Gradients of which next to nothing is left at the optimizer's step."""
+    step = steps[0] if steps else None
+    pairs = [(m.arrived, m.gradient) for m in step.moved if m.arrived and m.gradient] if step else []
+    came, left = (math.hypot(*numbers) for numbers in zip(*pairs, strict=True)) if pairs else (0, 0)
+    if step is None or not 0 < left < TINY_SHARE * came < math.inf:
+        return
+    text = f"the gradient came with a norm of {short(came)} and had {short(left)} at "
+    text += "optimizer.step(): it was clipped while a scaler still multiplied it, or to nothing"
+    remedy = (
+        "with a GradScaler, call scaler.unscale_(optimizer) before clip_grad_norm_(); else clip "
+        "to 1, or not at all"
+    )
+    is_signed = any(kind in setup.optimizer for kind in SIGNED)
+    sure, severity = (0.7, "warn") if is_signed else (0.9, "act")
+    numbers = {"came": came, "left": left}
+    yield made("TW102", 1, sure, text, numbers=numbers, severity=severity, remedy=remedy)
 
 
 # ------------------------------------------------------------ rounding

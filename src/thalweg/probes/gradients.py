@@ -61,7 +61,7 @@ class Gradients:
         self._arrived: dict[str, Tensor] = {}
         self._before: dict[str, Tensor] = {}
         self._gradients: dict[str, Tensor] = {}
-        self._was: dict[str, Tensor] = {}
+        self._was: dict[str, tuple[Tensor, Tensor]] = {}
         self._handles: list[Any] = []
         self._has_stepped = False
         self.seconds = 0.0
@@ -178,8 +178,9 @@ class Gradients:
                 if p.is_floating_point():
                     lost = lost_share(before[has], gradient[has], optimizer, peak)
         was = self._was.pop(name, None)
+        gone, strayed = (0.0, 0.0) if was is None or before is None else between(*was, before)
         if before is not None and changed:
-            self._was[name] = before
+            self._was[name] = before, sample(p)
         return Moved(
             name=name,
             norm=float(norm_of(p)),
@@ -187,7 +188,8 @@ class Gradients:
             arrived=None if arrived is None else float(arrived),
             changed=changed,
             lost_at_peak=lost,
-            is_undone=was is not None and before is not None and torch.equal(was, before),
+            gone=gone,
+            strayed=strayed,
         )
 
     @staticmethod
@@ -218,6 +220,18 @@ def norm_of(tensor: Tensor) -> Tensor:
     values = values.to_dense() if values.layout != torch.strided else values
     wide = torch.float32 if values.itemsize < 4 else None
     return torch.linalg.vector_norm(values, dtype=wide)
+
+
+def between(start: Tensor, end: Tensor, now: Tensor) -> tuple[float, float]:
+    """Of a step from start to end, the share that is gone by now; and how far it is from the end
+    to now, by the end's norm.
+
+    >>> between(torch.zeros(2), torch.ones(2), torch.full((2,), 0.25))
+    (0.75, 0.75)
+    """
+    way, back, off = (float(norm_of(a - b)) for a, b in ((end, start), (now, start), (now, end)))
+    size = float(norm_of(end))
+    return max(0.0, 1 - back / way) if way else 0.0, off / size if size else 0.0
 
 
 def lost_share(weights: Tensor, gradients: Tensor, optimizer: str, rate: float) -> float:

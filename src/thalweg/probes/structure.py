@@ -196,6 +196,7 @@ class Watch:
             sees_ahead=output is not None and output.sees_ahead,
             dropped=0.0 if output is None else output.dropped,
             mixed="" if flow is None or output is None else flow.mixed(output.shape),
+            were_zeroed=self._gradients.were_zeroed,
         )
 
     def _forget(self) -> None:
