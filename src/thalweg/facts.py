@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+SIGNED = ("Adam", "Lion", "RMSprop", "RAdam", "Rprop", "Adafactor", "LAMB")
+"""Optimizers whose first update is about the rate itself, whatever the gradient is."""
+
 Initial = Literal["", "zero", "constant", "drawn"]
 """How a weight began: all zero, all alike, drawn at random and never trained, or otherwise."""
 
@@ -182,7 +185,8 @@ class Labels:
 
     num: those that count; distinct: different ones; only: the one, where it is one, else -1; width:
     classes that the model tells apart; is_one_each: one label a sample
-    are_given: they are the symbols that went in, place by place; are_next: those after these
+    are_given: they are the symbols that went in, place by place; are_next: those after these;
+    are_crossed: they are, line by line, where the outputs go through all lines at each place
     """
 
     num: int
@@ -192,6 +196,7 @@ class Labels:
     is_one_each: bool
     are_given: bool = False
     are_next: bool = False
+    are_crossed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +261,7 @@ class StepFacts:
     a sequence use later ones; dropped: the share of the scores that go into the loss that a dropout
     set to 0; mixed: a layer that takes samples for steps of a sequence
     were_zeroed: gradients that had arrived were zeroed before a further backward pass of the step
+    marks: the fewest and the most classes that a sample's target had at 1, in a cross-entropy
     """
 
     number: int
@@ -280,6 +286,7 @@ class StepFacts:
     dropped: float = 0.0
     mixed: str = ""
     were_zeroed: bool = False
+    marks: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

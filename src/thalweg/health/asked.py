@@ -37,6 +37,10 @@ CAUSAL = (
     "hide later places: is_causal=True, or a mask with -inf above the diagonal "
     "(nn.Transformer.generate_square_subsequent_mask); a recurrent layer must not be bidirectional"
 )
+TURN = (
+    "turn one of the two before they are flattened: output.transpose(0, 1), or y.T; reshape and "
+    "view keep the order of the numbers"
+)
 ORDER = (
     "say batch_first=True where the first dimension is the samples', or give it x.transpose(0, 1)"
 )
@@ -61,6 +65,29 @@ def one_class(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
         text += f"{first.width} that the model tells apart: the samples are sorted, the labels are "
         text += f"not what they should be, or the other classes are rarer than 3 in {num}"
         yield made("TW206", 1, 0.7, text, numbers=numbers, severity="warn", remedy=SHUFFLE)
+
+
+def many_classes(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """Several classes of a sample at 1 under one softmax, and of another none or one."""
+    step = steps[0] if steps else None
+    if step is None or step.marks is None or not is_of_layer(step):
+        return
+    fewest, most = step.marks
+    if most > max(1, fewest):
+        text = f"targets of a sample have {fewest} to {most} classes at 1, and cross_entropy takes "
+        text += "shares of one: the probabilities of a softmax cannot all be near 1"
+        what = "use binary_cross_entropy_with_logits where several classes may be true at once"
+        numbers = {"fewest": fewest, "most": most}
+        yield made("TW305", 1, 0.88, text, numbers=numbers, pairing=what)
+
+
+def crossed(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """Labels in another order than the outputs."""
+    labels = steps[0].labels if steps else None
+    if labels is not None and labels.are_crossed:
+        text = f"the {labels.num:,} labels are in another order than the outputs: the labels go "
+        text += "line by line, the outputs through all lines at the first place, then at the second"
+        yield made("TW203", 1, 0.93, text, numbers={"labels": labels.num}, remedy=TURN)
 
 
 def far_targets(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:

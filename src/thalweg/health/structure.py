@@ -9,7 +9,15 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from thalweg.facts import Setup, StepFacts, Weight
-from thalweg.health.asked import dropped_scores, far_targets, given_away, mixed_samples, one_class
+from thalweg.health.asked import (
+    crossed,
+    dropped_scores,
+    far_targets,
+    given_away,
+    many_classes,
+    mixed_samples,
+    one_class,
+)
 from thalweg.health.capacity import dropout, empty_inputs, few_directions, narrow
 from thalweg.health.holders import (
     LEAST,
@@ -255,6 +263,8 @@ CHECKS: tuple[Check, ...] = (
     dropped_scores,
     masked,
     one_class,
+    many_classes,
+    crossed,
     far_targets,
     given_away,
     mixed_samples,

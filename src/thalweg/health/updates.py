@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from thalweg.facts import Moved, Ran, Setup, StepFacts, Weight
+from thalweg.facts import SIGNED, Moved, Ran, Setup, StepFacts, Weight
 from thalweg.health.made import made, named, short
 from thalweg.types import Finding
 
@@ -29,9 +29,6 @@ FAR = 0.8
 
 TINY_SHARE = 1e-7
 """Of a gradient's norm: loss scales reach 2 ** 24 at the most, and leave 6e-8 of it."""
-
-SIGNED = ("Adam", "Lion", "RMSprop", "RAdam", "Rprop", "Adafactor", "LAMB")
-"""Optimizers for which the gradient's size is nearly nothing."""
 
 ORDER = "the order of a step is: optimizer.zero_grad(), loss.backward(), optimizer.step()"
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thalweg.facts import Moved
+from thalweg.facts import SIGNED, Moved
 from thalweg.probes.quiet import may_look, remove
 
 MOST_JUDGED = 8
@@ -23,9 +23,6 @@ MOST_JUDGED = 8
 
 MOST_SAMPLED = 1024
 """Elements of a parameter that are followed over a step."""
-
-SIGNED = ("Adam", "Lion", "RMSprop", "RAdam", "Rprop", "Adafactor", "LAMB")
-"""Optimizers whose first update is about the rate itself, whatever the gradient is."""
 
 _NO_VALUES = torch.empty(0)
 

@@ -184,7 +184,8 @@ def links_of(root: Any) -> Iterator[Link]:
         elif kind == "Log":
             yield Link("log", name_of(first_below(node)[0]), width_of(node))
         elif kind == "Sub":
-            yield from difference(node)
+            is_all = written is not None and written.difference is node and written.factor == 1
+            yield from difference(node, is_all=is_all)
             yield from poisson(node)
     yield from spread_by_hand(root)
 
@@ -215,10 +216,22 @@ def first_below(node: Any) -> tuple[Any, str]:
 
 
 def broadcast(small: tuple[int, ...], large: tuple[int, ...]) -> str:
-    """ "(8, 1) to (8, 8)" where a shape was spread over another's samples."""
-    is_square = len(large) == 2 and large[0] == large[1] > 1
-    is_column = small in ((large[0], 1), (large[0],), (1, large[-1])) if is_square else False
-    return f"{small} to {large}" if is_column else ""
+    """ "(8, 1) to (8, 8)" where a shape was spread over another's samples.
+
+    >>> broadcast((8, 1, 5, 5), (8, 8, 5, 5)), broadcast((8, 3, 1), (8, 3, 4))
+    ('(8, 1, 5, 5) to (8, 8, 5, 5)', '')
+    """
+    num = large[0] if large else 0
+    if num < 2 or not small or small[0] != num:
+        is_across = len(small) == 2 and small == (1, num) and large == (num, num)
+        return f"{small} to {large}" if is_across else ""
+    if len(small) == len(large):
+        wide = [at for at, (a, b) in enumerate(zip(small, large, strict=True)) if a != b]
+        is_one = len(wide) == 1 and small[wide[0]] == 1
+        is_square = is_one and set(large[: wide[0] + 1]) == {num}
+    else:
+        is_square = large == (num, *small)
+    return f"{small} to {large}" if is_square else ""
 
 
 def unclamped(node: Any) -> Any:
@@ -315,13 +328,15 @@ def dim_beside(node: Any, axis: int) -> int | None:
     return None if signed(dim) % len(shape) == axis else signed(dim) % len(shape)
 
 
-def difference(node: Any) -> Iterator[Link]:
-    """A difference that was spread over the samples, or `kl_div` of what is no logarithm."""
+def difference(node: Any, *, is_all: bool) -> Iterator[Link]:
+    """A difference that was spread over the samples, or `kl_div` of what is no logarithm. is_all:
+    the loss is the mean of its squares or sizes, and not of distances between vectors
+    """
     nodes = below(node)
     if len(nodes) != 1:
         return
     spread = broadcast(shape_of(nodes[0]), shape_of(node))
-    if spread:
+    if spread and (is_all or len(shape_of(node)) == 2):
         yield Link("difference", name_of(nodes[0]), 0, None, spread)
     inner = nodes[0]
     is_weighted = kind_of(inner) == "Mul" and len(below(inner)) == 1

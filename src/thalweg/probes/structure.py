@@ -197,6 +197,7 @@ class Watch:
             dropped=0.0 if output is None else output.dropped,
             mixed="" if flow is None or output is None else flow.mixed(output.shape),
             were_zeroed=self._gradients.were_zeroed,
+            marks=None if output is None or labels is not None else output.marks(),
         )
 
     def _forget(self) -> None:

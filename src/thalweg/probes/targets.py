@@ -17,7 +17,7 @@ from torch import Tensor
 from thalweg.facts import Labels, Targets
 from thalweg.probes import logits, margins
 from thalweg.probes.ahead import sees_ahead
-from thalweg.probes.answered import answers, labels_of
+from thalweg.probes.answered import answers, labels_of, marked
 from thalweg.probes.graph import PASSING, below, kind_of, shape_of
 from thalweg.probes.loss_graph import LOSSES, first_below, head_of
 from thalweg.probes.squared import Squared, kept, squared
@@ -113,6 +113,12 @@ class Output:
         if found is None:
             return None, False
         return labels_of(found, self._symbols), found.is_raised
+
+    def marks(self) -> tuple[int, int] | None:
+        """How many classes a target of a cross-entropy had at 1."""
+        gradient = self._gradient
+        is_known = gradient is not None and self._values._version == self._version
+        return marked(self._values, gradient) if is_known and self.is_finite else None
 
     @torch.no_grad()
     def targets(self) -> Targets | None:
