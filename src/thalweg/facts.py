@@ -97,7 +97,8 @@ class Ran:
     were 0 for all rows; saturated: the share of values within 1% of a bound
     rms: of its output; spread: how far rows differ in it, as a share of rms
     cut_from: the module whose output came in without its graph; "?": not known which
-    times: how often it ran in the step
+    times: how often it ran in the step; drawn_from: modules whose outputs have the very shape of
+    what came in without a graph, or one of twice its width
     """
 
     module: str
@@ -114,6 +115,7 @@ class Ran:
     spread: float = 1.0
     cut_from: str = ""
     times: int = 1
+    drawn_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +214,8 @@ class LossGraph:
     is_maximised: it is a cross-entropy times a number below 0; is_repeated: one code was repeated
     over places on the way; is_mean: it is the mean of one of
     torch's own losses, times nothing
+    is_slope_cut: a term of it has no weight in its graph, though the model was given inputs that
+    ask for a gradient, and the loss depends on none of them through the model
     """
 
     value: float
@@ -227,6 +231,7 @@ class LossGraph:
     is_maximised: bool = False
     is_repeated: bool = False
     is_mean: bool = False
+    is_slope_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +267,10 @@ class StepFacts:
     set to 0; mixed: a layer that takes samples for steps of a sequence
     were_zeroed: gradients that had arrived were zeroed before a further backward pass of the step
     marks: the fewest and the most classes that a sample's target had at 1, in a cross-entropy
+    is_overlap_lowered: the loss is an overlap of masks, and the step makes it smaller
+    again: the batch is that of the step before, of so many samples that there are; is_fetched: and
+    it was fetched anew
+    telling: a column of the inputs that has a value of its own for each class; -1 for none
     """
 
     number: int
@@ -287,6 +296,10 @@ class StepFacts:
     mixed: str = ""
     were_zeroed: bool = False
     marks: tuple[int, int] | None = None
+    is_overlap_lowered: bool = False
+    again: int = 0
+    is_fetched: bool = False
+    telling: int = -1
 
 
 @dataclass(frozen=True, slots=True)

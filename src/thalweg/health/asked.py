@@ -37,6 +37,10 @@ CAUSAL = (
     "hide later places: is_causal=True, or a mask with -inf above the diagonal "
     "(nn.Transformer.generate_square_subsequent_mask); a recurrent layer must not be bidirectional"
 )
+ONE_ITERATOR = (
+    "go through the loader: for batch in loader; next(iter(loader)) begins anew at each call, and "
+    "gives the first batch"
+)
 TURN = (
     "turn one of the two before they are flattened: output.transpose(0, 1), or y.T; reshape and "
     "view keep the order of the numbers"
@@ -88,6 +92,35 @@ def crossed(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
         text = f"the {labels.num:,} labels are in another order than the outputs: the labels go "
         text += "line by line, the outputs through all lines at the first place, then at the second"
         yield made("TW203", 1, 0.93, text, numbers={"labels": labels.num}, remedy=TURN)
+
+
+def told_by_a_column(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """A column of the inputs that is the class, by other numbers."""
+    columns = {step.telling for step in steps[:2]}
+    labels = [step.labels.num for step in steps[:2] if step.labels is not None]
+    if len(steps) > 1 and len(labels) > 1 and len(columns) == 1 and min(columns) >= 0:
+        text = f"column {min(columns)} of the inputs (from 0) gives the target away: in all "
+        text += f"{sum(labels)} samples of the first two batches each class has a value of its own"
+        remedy = "leave out what is known only once the target is"
+        numbers = {"column": min(columns), "samples": sum(labels)}
+        yield made("TW205", 2, 0.85, text, numbers=numbers, remedy=remedy)
+
+
+def same_batch(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """The batch of the step before, though there are other samples."""
+    step = steps[1] if len(steps) > 1 else None
+    came = [moved.arrived for moved in step.moved] if step is not None else []
+    if step is None or not step.again or not any(came):
+        return
+    numbers = {"samples": step.again}
+    if step.is_fetched:
+        text = "the batches of the first two steps were fetched one by one and are the same, of "
+        text += f"a loader that has {step.again:,} samples"
+        yield made("TW207", 2, 0.85, text, numbers=numbers, remedy=ONE_ITERATOR)
+    else:
+        text = "the batches of the first two steps are the same, a part of "
+        text += f"{step.again:,} rows; if that is meant, to overfit them on purpose, all is well"
+        yield made("TW207", 2, 0.6, text, numbers=numbers, severity="warn", remedy=ONE_ITERATOR)
 
 
 def far_targets(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:

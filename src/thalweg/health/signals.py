@@ -289,7 +289,9 @@ def silenced(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
     is_single = where.kind == "LayerNorm" and where.width == 1
     if is_single or (step.outputs_differ == 0 and not _is_one(step)):
         text = f"'{where.module}' ({where.kind}) gives every sample the same"
-        text += ": a single value less its own mean is 0" if is_single else ", and so does the model"
+        text += (
+            ": a single value less its own mean is 0" if is_single else ", and so does the model"
+        )
         remedy = (
             "let the scales of a normalisation begin with 1 (an initialisation of all vectors to 0 "
             "takes them too), and normalise over more than one value"

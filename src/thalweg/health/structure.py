@@ -17,6 +17,8 @@ from thalweg.health.asked import (
     many_classes,
     mixed_samples,
     one_class,
+    same_batch,
+    told_by_a_column,
 )
 from thalweg.health.capacity import dropout, empty_inputs, few_directions, narrow
 from thalweg.health.holders import (
@@ -34,7 +36,7 @@ from thalweg.health.holders import (
     unregistered,
 )
 from thalweg.health.made import made, named, short
-from thalweg.health.pairing import masked, maximised, pairing
+from thalweg.health.pairing import lowered_overlap, masked, maximised, pairing
 from thalweg.health.signals import (
     LARGE_INPUT,
     broken_loss,
@@ -55,10 +57,13 @@ from thalweg.health.updates import (
     flat,
     lost_updates,
     no_zero_grad,
+    rate_of_a_rate,
+    sampled,
     shrunk,
     too_small,
     undone,
     used_twice,
+    without_slope,
     zeroed_between,
     zeroed_too_early,
 )
@@ -260,17 +265,22 @@ CHECKS: tuple[Check, ...] = (
     inputs,
     pairing,
     maximised,
+    lowered_overlap,
     dropped_scores,
     masked,
     one_class,
     many_classes,
     crossed,
+    told_by_a_column,
+    same_batch,
     far_targets,
     given_away,
     mixed_samples,
     wrong_mode,
     unmeasured_norms,
     cut,
+    without_slope,
+    sampled,
     flat,
     zeroed_too_early,
     zeroed_between,
@@ -279,6 +289,7 @@ CHECKS: tuple[Check, ...] = (
     undone,
     drawn_anew,
     shrunk,
+    rate_of_a_rate,
     lost_updates,
     too_small,
     silenced,

@@ -27,6 +27,11 @@ NEARLY_ALL = 0.9
 FAR = 0.8
 """By a weight's norm: two draws lie 1.4 apart, and steps are a hundredth."""
 
+MOST = 1_000
+
+USUAL_SHARE, SAME = 0.02, 0.1
+"""Rates up to which a share as small is no warm-up's; and how near to it two steps must be."""
+
 TINY_SHARE = 1e-7
 """Of a gradient's norm: loss scales reach 2 ** 24 at the most, and leave 6e-8 of it."""
 
@@ -128,6 +133,43 @@ def _all_zero(zero: Sequence[Weight], steps: Sequence[StepFacts]) -> Iterator[Fi
         yield made("TW104", 1, 0.7, text, numbers=_numbers(zero))
 
 
+def without_slope(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """A term of the loss that was made of a gradient has none of its own."""
+    loss = steps[0].loss if steps else None
+    if loss is not None and loss.is_slope_cut:
+        text = "a term of the loss depends on no weight, and the loss does not depend, through the "
+        text += "model, on the inputs that ask for a gradient: a slope in it is only a number"
+        remedy = (
+            "torch.autograd.grad(..., create_graph=True) where a loss is made of what it gives: a "
+            "penalty of gradients, or an equation"
+        )
+        yield made("TW309", 1, 0.85, text, numbers={"loss": loss.value}, remedy=remedy)
+
+
+def sampled(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """A layer that takes a draw from what others give, without a graph, while these others are
+    trained by the loss alone.
+    """
+    step = steps[0] if steps else None
+    if step is None or step.loss is None:
+        return
+    depths, nearest = dict(step.loss.depth_of), {}
+    for weight in setup.weights:
+        if weight.is_held and weight.name in depths:
+            nearest[weight.module] = min(depths[weight.name], nearest.get(weight.module, MOST))
+    for ran in step.ran:
+        given = [module for module in ran.drawn_from if nearest.get(module) == 1]
+        if given and len(given) == len(ran.drawn_from) and ran.module in nearest:
+            shown = " and ".join(repr(module) for module in given[:2])
+            text = f"'{ran.module}' took values without a graph that have the shape of what {shown}"
+            text += " gave: a draw from these, of which they do not learn"
+            remedy = "draw with rsample(), or mean + std * torch.randn_like(std): sample() cuts "
+            remedy += "the graph"
+            numbers = {"module": ran.module, "from": given}
+            yield made("TW309", 1, 0.82, text, numbers=numbers, remedy=remedy)
+            return
+
+
 # ------------------------------------------------------------ the order of a step
 
 
@@ -217,7 +259,9 @@ def drawn_anew(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
         far = min(m.strayed for m in moved)
         text = f"between steps 1 and 2 {named(others)} became others: they lie {short(far)} times "
         text += "their size from where step 1 had left them"
-        remedy = "draw the weights once, before the loop: in the loop it throws away what was learnt"
+        remedy = (
+            "draw the weights once, before the loop: in the loop it throws away what was learnt"
+        )
         numbers = {"weights": sum(w.size for w in others), "strayed": far}
         yield made("TW307", 2, 0.88, text, numbers=numbers, remedy=remedy)
 
@@ -225,7 +269,9 @@ def drawn_anew(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
 def shrunk(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
     """Gradients of which next to nothing is left at the optimizer's step."""
     step = steps[0] if steps else None
-    pairs = [(m.arrived, m.gradient) for m in step.moved if m.arrived and m.gradient] if step else []
+    pairs = (
+        [(m.arrived, m.gradient) for m in step.moved if m.arrived and m.gradient] if step else []
+    )
     came, left = (math.hypot(*numbers) for numbers in zip(*pairs, strict=True)) if pairs else (0, 0)
     if step is None or not 0 < left < TINY_SHARE * came < math.inf:
         return
@@ -239,6 +285,20 @@ def shrunk(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
     sure, severity = (0.7, "warn") if is_signed else (0.9, "act")
     numbers = {"came": came, "left": left}
     yield made("TW102", 1, sure, text, numbers=numbers, severity=severity, remedy=remedy)
+
+
+def rate_of_a_rate(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """A schedule that gives the rate where its share is wanted: what comes out is its square."""
+    pairs = [(step.lr, step.peak) for step in steps[:2]]
+    if len(pairs) < 2 or not all(0 < peak <= USUAL_SHARE for _, peak in pairs):
+        return
+    if all(abs(lr - peak**2) < SAME * peak**2 for lr, peak in pairs):
+        lr, peak = pairs[0]
+        text = f"the rate is {short(lr)}, the base rate of {short(peak)} times itself: a schedule "
+        text += "gives a rate where its share of the base rate is wanted"
+        remedy = "let LambdaLR's function give 1 for the whole rate, or set the base rate to 1"
+        numbers = {"lr": lr, "base": peak}
+        yield made("TW102", 1, 0.75, text, numbers=numbers, severity="warn", remedy=remedy)
 
 
 # ------------------------------------------------------------ rounding

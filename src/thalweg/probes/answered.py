@@ -28,6 +28,9 @@ LIKELY, MOST_MARKED = 1e-4, 0.7
 be so: of one that marks every class it cannot be told.
 """
 
+FEWEST_TOLD, FEWEST_OF_CLASS = 24, 4
+"""Samples of a batch, and of each of three classes, by which a column tells them."""
+
 FEWEST_NEXT, FEWEST_VARIED = 16, 4
 """Symbols, and different ones among them, by which it is told that they are the inputs'."""
 
@@ -153,6 +156,26 @@ def are_equal(classes: Tensor, symbols: Tensor) -> bool:
     kept = classes[counts]
     is_enough = kept.numel() >= FEWEST_NEXT and len(kept.unique()) >= FEWEST_VARIED
     return is_enough and bool((kept == symbols.to(kept.device)[counts]).all())
+
+
+def telling_column(rows: Tensor, classes: Tensor) -> int:
+    """A column that has one value for each of three classes or more, and another for each; -1 where
+    none has.
+
+    >>> y = torch.arange(32) % 3
+    >>> telling_column(torch.stack([torch.randn(32), 2.0 * y - 1], 1), y)
+    1
+    """
+    counts = classes.unique(return_counts=True)
+    if len(rows) != len(classes) or len(classes) < FEWEST_TOLD or bool((classes < 0).any()):
+        return -1
+    if len(counts[0]) < 3 or int((counts[1] >= FEWEST_OF_CLASS).sum()) < 3:
+        return -1
+    of_class = [rows[classes == each] for each in counts[0]]
+    values = torch.stack([few[0] for few in of_class])
+    is_one = torch.stack([(few == few[:1]).all(0) for few in of_class]).all(0)
+    places = is_one.nonzero().flatten().tolist()
+    return next((at for at in places if len(values[:, at].unique()) == len(values)), -1)
 
 
 def are_next(classes: Tensor, symbols: Tensor) -> bool:

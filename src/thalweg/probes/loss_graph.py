@@ -29,6 +29,7 @@ from thalweg.probes.graph import (
     shape_of,
 )
 from thalweg.probes.margins import hinged
+from thalweg.probes.slopes import is_cut
 from thalweg.probes.squared import REDUCED, squared
 
 LOSSES = {
@@ -69,6 +70,9 @@ SCALING = ("Mul", "Div", "Neg", "Sub", "Rsub", "Add")
 NORMALISED = re.compile(r"Norm|Rsqrt|Std|Var(?!iable)")
 SELF_NORMALISED = re.compile(r"^Elu|^Sin$|^Cos$")
 
+NORMS = ("NativeBatchNorm", "CudnnBatchNorm", "MiopenBatchNorm", "NativeLayerNorm")
+"""Nodes that give values of mean 0 and deviation 1, where no weight comes in."""
+
 TWICE = ("Softmax", "Sigmoid")
 """Units that are not applied to one of their kind."""
 
@@ -83,8 +87,9 @@ how many of these are looked at.
 """
 
 
-def read_loss(loss: Tensor, names: Mapping[int, str]) -> LossGraph:
-    """names: of the weights by id. A loss without a graph reaches nothing.
+def read_loss(loss: Tensor, names: Mapping[int, str], asking: Sequence[Tensor] = ()) -> LossGraph:
+    """names: of the weights by id; asking: what the model was given that asks for a gradient. A
+    loss without a graph reaches nothing.
 
     >>> import torch
     >>> net = torch.nn.Linear(3, 2)
@@ -114,6 +119,7 @@ def read_loss(loss: Tensor, names: Mapping[int, str]) -> LossGraph:
         is_repeated="Repeat" in kinds,
         past=past_few(loss.grad_fn, found.weights, names, FEW if is_of_classes(links) else 1),
         is_mean=getattr(loss.grad_fn, "_saved_reduction", 0) == 1,
+        is_slope_cut=is_cut(loss.grad_fn, names, {id(x) for x in asking}),
     )
 
 
@@ -294,6 +300,8 @@ def name_of(node: Any) -> str:
     kind = kind_of(node)
     if is_cosine(node):
         return "cosine"
+    if kind in NORMS and all(other is None for other, _ in node.next_functions[1:]):
+        return "norm"
     return UNITS.get(kind, "layer" if kind in LAYERS or is_biased(node) else "other")
 
 
