@@ -216,6 +216,7 @@ class LossGraph:
     torch's own losses, times nothing
     is_slope_cut: a term of it has no weight in its graph, though the model was given inputs that
     ask for a gradient, and the loss depends on none of them through the model
+    is_unheld: it is an error divided by a scale of the model's, and nothing else
     """
 
     value: float
@@ -232,6 +233,7 @@ class LossGraph:
     is_repeated: bool = False
     is_mean: bool = False
     is_slope_cut: bool = False
+    is_unheld: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +270,8 @@ class StepFacts:
     were_zeroed: gradients that had arrived were zeroed before a further backward pass of the step
     marks: the fewest and the most classes that a sample's target had at 1, in a cross-entropy
     is_overlap_lowered: the loss is an overlap of masks, and the step makes it smaller
+    pull: how sure it is that the loss pulls latents to the standard normal, in standard errors, and
+    below 0 that it pushes them away; 0 where there are none
     again: the batch is that of the step before, of so many samples that there are; is_fetched: and
     it was fetched anew
     telling: a column of the inputs that has a value of its own for each class; -1 for none
@@ -297,6 +301,7 @@ class StepFacts:
     were_zeroed: bool = False
     marks: tuple[int, int] | None = None
     is_overlap_lowered: bool = False
+    pull: float = 0.0
     again: int = 0
     is_fetched: bool = False
     telling: int = -1

@@ -17,6 +17,9 @@ MANY_LABELS, MOST_LABELS, FEWEST_CLASSES = 60, 200, 3
 classes or more, and where there are two: other classes are then rarer than 3 in so many.
 """
 
+AWAY, BOTH_AWAY = -2.5, -7.0
+"""Standard errors of each of two steps, and of both, by which a divergence has the wrong sign."""
+
 FAR = 1_000.0
 """Targets beyond it are in units of their own."""
 
@@ -83,6 +86,29 @@ def many_classes(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
         what = "use binary_cross_entropy_with_logits where several classes may be true at once"
         numbers = {"fewest": fewest, "most": most}
         yield made("TW305", 1, 0.88, text, numbers=numbers, pairing=what)
+
+
+def unheld(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """A scale that lowers the loss without end as it rises."""
+    loss = steps[0].loss if steps else None
+    if loss is not None and loss.is_unheld:
+        text = (
+            f"the loss ({short(loss.value)}) is an error divided by a scale that the model gives, "
+        )
+        text += "and nothing else: it falls without end as the scale rises, whatever the error"
+        what = "add the scale's logarithm: (error / variance + variance.log()) / 2, or use "
+        what += "torch.nn.functional.gaussian_nll_loss"
+        yield made("TW305", 1, 0.85, text, numbers={"loss": loss.value}, pairing=what)
+
+
+def pushed_away(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """A divergence of latents with the wrong sign."""
+    pulls = [step.pull for step in steps[:2]]
+    if len(pulls) == 2 and max(pulls) < AWAY and sum(pulls) < BOTH_AWAY:
+        text = "the loss pushes means and variances away from 0 and 1, where a divergence from the "
+        text += f"standard normal draws them there ({short(-max(pulls))} standard errors and more)"
+        what = "add the divergence: -0.5 * (1 + log_var - mean**2 - log_var.exp()), summed"
+        yield made("TW305", 2, 0.85, text, numbers={"errors": -max(pulls)}, pairing=what)
 
 
 def crossed(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:

@@ -17,8 +17,10 @@ from thalweg.health.asked import (
     many_classes,
     mixed_samples,
     one_class,
+    pushed_away,
     same_batch,
     told_by_a_column,
+    unheld,
 )
 from thalweg.health.capacity import dropout, empty_inputs, few_directions, narrow
 from thalweg.health.holders import (
@@ -270,6 +272,8 @@ CHECKS: tuple[Check, ...] = (
     masked,
     one_class,
     many_classes,
+    unheld,
+    pushed_away,
     crossed,
     told_by_a_column,
     same_batch,

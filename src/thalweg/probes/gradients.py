@@ -223,7 +223,7 @@ def between(start: Tensor, end: Tensor, now: Tensor) -> tuple[float, float]:
     """Of a step from start to end, the share that is gone by now; and how far it is from the end
     to now, by the end's norm.
 
-    >>> between(torch.zeros(2), torch.ones(2), torch.full((2,), 0.25))
+    >>> between(torch.zeros(4), torch.ones(4), torch.full((4,), 0.25))
     (0.75, 0.75)
     """
     way, back, off = (float(norm_of(a - b)) for a, b in ((end, start), (now, start), (now, end)))

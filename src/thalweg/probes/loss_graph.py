@@ -16,6 +16,7 @@ from torch import Tensor
 
 from thalweg.facts import Link, LossGraph
 from thalweg.probes.axes import class_axis, signed
+from thalweg.probes.cosines import is_cosine
 from thalweg.probes.graph import (
     FLAT,
     LAYERS,
@@ -29,6 +30,7 @@ from thalweg.probes.graph import (
     shape_of,
 )
 from thalweg.probes.margins import hinged
+from thalweg.probes.scales import is_unheld
 from thalweg.probes.slopes import is_cut
 from thalweg.probes.squared import REDUCED, squared
 
@@ -119,6 +121,7 @@ def read_loss(loss: Tensor, names: Mapping[int, str], asking: Sequence[Tensor] =
         is_repeated="Repeat" in kinds,
         past=past_few(loss.grad_fn, found.weights, names, FEW if is_of_classes(links) else 1),
         is_mean=getattr(loss.grad_fn, "_saved_reduction", 0) == 1,
+        is_unheld=is_unheld(loss.grad_fn),
         is_slope_cut=is_cut(loss.grad_fn, names, {id(x) for x in asking}),
     )
 
@@ -187,6 +190,8 @@ def links_of(root: Any) -> Iterator[Link]:
             yield link(UNITS[kind], *first_below(node))
         elif hinged(node) is not None:
             yield Link("hinge", name_of(hinged(node)), width_of(node))
+        elif kind in ("Exp", "Logsumexp") and name_of(first_below(node)[0]) == "cosine":
+            yield Link("log_softmax", "cosine", width_of(first_below(node)[0]))
         elif kind == "Log":
             yield Link("log", name_of(first_below(node)[0]), width_of(node))
         elif kind == "Sub":
@@ -228,10 +233,11 @@ def broadcast(small: tuple[int, ...], large: tuple[int, ...]) -> str:
     ('(8, 1, 5, 5) to (8, 8, 5, 5)', '')
     """
     num = large[0] if large else 0
-    if num < 2 or not small or small[0] != num:
-        is_across = len(small) == 2 and small == (1, num) and large == (num, num)
-        return f"{small} to {large}" if is_across else ""
-    if len(small) == len(large):
+    if num < 2 or not small:
+        return ""
+    if small[0] != num:
+        is_square = small == (1, num) and large == (num, num)
+    elif len(small) == len(large):
         wide = [at for at, (a, b) in enumerate(zip(small, large, strict=True)) if a != b]
         is_one = len(wide) == 1 and small[wide[0]] == 1
         is_square = is_one and set(large[: wide[0] + 1]) == {num}
@@ -274,23 +280,6 @@ def shifted(log: Any) -> Any:
     while inner is not None and kind_of(inner) in ("Add", "Clamp", "ClampMin"):
         inner = first_below(inner)[0] if len(below(inner)) == 1 else None
     return inner
-
-
-def is_cosine(node: Any) -> bool:
-    """Is it a product of two that were each divided by their length?"""
-    factors = below(node) if kind_of(node) in ("Mm", "Bmm") else []
-    return len(factors) == 2 and all(map(is_of_length_one, factors))
-
-
-def is_of_length_one(node: Any) -> bool:
-    """Was it divided by its own norm?"""
-    while kind_of(node) in PASSING and len(below(node)) == 1:
-        node = below(node)[0]
-    nodes = below(node) if kind_of(node) == "Div" else []
-    norm = nodes[1] if len(nodes) == 2 else None
-    while norm is not None and kind_of(norm) in (*PASSING, "ClampMin") and len(below(norm)) == 1:
-        norm = below(norm)[0]
-    return norm is not None and kind_of(norm) == "LinalgVectorNorm"
 
 
 def name_of(node: Any) -> str:
