@@ -272,6 +272,7 @@ class StepFacts:
     is_overlap_lowered: the loss is an overlap of masks, and the step makes it smaller
     pull: how sure it is that the loss pulls latents to the standard normal, in standard errors, and
     below 0 that it pushes them away; 0 where there are none
+    unheeded: pairs that a loss of cosines leaves alone, alike as they are, where it parts none
     again: the batch is that of the step before, of so many samples that there are; is_fetched: and
     it was fetched anew
     telling: a column of the inputs that has a value of its own for each class; -1 for none
@@ -302,6 +303,7 @@ class StepFacts:
     marks: tuple[int, int] | None = None
     is_overlap_lowered: bool = False
     pull: float = 0.0
+    unheeded: int = 0
     again: int = 0
     is_fetched: bool = False
     telling: int = -1

@@ -17,6 +17,9 @@ MANY_LABELS, MOST_LABELS, FEWEST_CLASSES = 60, 200, 3
 classes or more, and where there are two: other classes are then rarer than 3 in so many.
 """
 
+FEWEST_PAIRS = 4
+"""Pairs of a batch that must get no gradient."""
+
 AWAY, BOTH_AWAY = -2.5, -7.0
 """Standard errors of each of two steps, and of both, by which a divergence has the wrong sign."""
 
@@ -109,6 +112,16 @@ def pushed_away(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
         text += f"standard normal draws them there ({short(-max(pulls))} standard errors and more)"
         what = "add the divergence: -0.5 * (1 + log_var - mean**2 - log_var.exp()), summed"
         yield made("TW305", 2, 0.85, text, numbers={"errors": -max(pulls)}, pairing=what)
+
+
+def unheeded(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """Labels 0 and 1 for a loss of cosines that takes -1 and 1."""
+    num = [step.unheeded for step in steps[:2]]
+    if len(num) == 2 and min(num) >= FEWEST_PAIRS:
+        text = f"the cosine loss of the first two batches parts no pair, and {sum(num)} pairs that "
+        text += "are alike get no gradient: it takes labels -1 and 1, and of 0 no notice"
+        what = "give 2 * labels - 1"
+        yield made("TW305", 2, 0.88, text, numbers={"pairs": sum(num)}, pairing=what)
 
 
 def crossed(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from thalweg.health.asked import (
     pushed_away,
     same_batch,
     told_by_a_column,
+    unheeded,
     unheld,
 )
 from thalweg.health.capacity import dropout, empty_inputs, few_directions, narrow
@@ -274,6 +275,7 @@ CHECKS: tuple[Check, ...] = (
     many_classes,
     unheld,
     pushed_away,
+    unheeded,
     crossed,
     told_by_a_column,
     same_batch,

@@ -21,9 +21,9 @@ from thalweg.probes.again import Again
 from thalweg.probes.flow import Flow
 from thalweg.probes.gradients import Gradients
 from thalweg.probes.inputs import is_plain, rows_of, symbols_of, tensors_of
-from thalweg.probes.latents import Latents
 from thalweg.probes.loss_graph import read_loss
 from thalweg.probes.outsiders import find_outsiders
+from thalweg.probes.pairs import Pairs
 from thalweg.probes.probe import Probe
 from thalweg.probes.setup import held_by, other_optimizers, owners, rates_of, resting, setup
 from thalweg.probes.targets import Output
@@ -70,7 +70,7 @@ class Watch:
         self._given: Tensor | None = None
         self._asking: list[Tensor] = []
         self._again = Again()
-        self._latents = Latents([])
+        self._pairs = Pairs()
         self._loss: LossGraph | None = None
         self._is_number = False
         self._number = 0
@@ -116,10 +116,7 @@ class Watch:
 
     def saw_output(self, output: Any) -> None:
         """The model gave this, in a pass that trains."""
-        every = [t for t in tensors_of(output) if t.requires_grad and is_plain(t)]
-        if len(every) > 1:
-            self._latents.close()
-            self._latents = Latents(every)
+        self._pairs.add([t for t in tensors_of(output) if t.requires_grad and is_plain(t)])
         found = next(tensors_of(output), None)
         if found is not None and found.requires_grad and is_plain(found):
             if self._output is not None:
@@ -135,7 +132,7 @@ class Watch:
             self._loss = read_loss(loss, self._names, self._asking)
         if self._output is not None:
             self._output.saw_loss(loss)
-        self._latents.saw_loss(loss)
+        self._pairs.saw_loss(loss)
 
     @property
     def has_arrived(self) -> bool:
@@ -163,6 +160,7 @@ class Watch:
         step = self._facts(moved, rate, peak)
         self._gradients.after_step()
         self._again.step()
+        self._pairs.step()
         self._loss, self._is_number = None, False
         if self._flow is not None:
             self._flow.clear()
@@ -177,14 +175,15 @@ class Watch:
         output = self._output
         if output is not None:
             output.saw_loss(loss)
-        self._latents.saw_loss(loss)
+        self._pairs.saw_loss(loss)
         return replace(
             step,
             loss=read_loss(loss, self._names, self._asking),
             targets=None if output is None else output.targets(),
             dropped=0.0 if output is None else output.dropped,
             is_overlap_lowered=output is not None and output.is_overlap_lowered(),
-            pull=self._latents.pull(),
+            pull=self._pairs.pull(),
+            unheeded=self._pairs.unheeded(),
         )
 
     def _facts(self, moved: tuple[Moved, ...], rate: float, peak: float) -> StepFacts:
@@ -215,7 +214,8 @@ class Watch:
             were_zeroed=self._gradients.were_zeroed,
             marks=None if output is None or labels is not None else output.marks(),
             is_overlap_lowered=output is not None and output.is_overlap_lowered(),
-            pull=self._latents.pull(),
+            pull=self._pairs.pull(),
+            unheeded=self._pairs.unheeded(),
             again=self._again.of,
             is_fetched=self._again.is_fetched,
             telling=-1 if output is None else output.telling,
@@ -227,7 +227,7 @@ class Watch:
             self._output.close()
             self._output = None
         self._given = None
-        self._latents.close()
+        self._pairs.close()
         self._asking.clear()
         if self._flow is not None:
             self._flow.clear()

@@ -113,27 +113,31 @@ class Output:
     @torch.no_grad()
     def asked(self) -> tuple[Labels | None, bool]:
         """The classes that a cross-entropy asked for, and whether it made them less likely."""
-        gradient = self._gradient
-        if gradient is None or self._values._version != self._version or not self.is_finite:
-            return None, False
-        found = answers(self._values, gradient)
+        slopes = self._slopes
+        found = None if slopes is None else answers(self._values, slopes)
         if found is None:
             return None, False
         if self._rows is not None and found.classes.ndim == 1:
             self.telling = telling_column(self._rows, found.classes)
         return labels_of(found, self._symbols), found.is_raised
 
+    @property
+    def _slopes(self) -> Tensor | None:
+        """The gradient, where it is that of the values as they stand."""
+        is_known = self.is_finite and self._values._version == self._version
+        return self._gradient if is_known else None
+
     def is_overlap_lowered(self) -> bool:
         """Is the loss an overlap of masks, which the step makes smaller?"""
-        gradient, found = self._gradient, self._overlap
-        is_known = gradient is not None and self._values._version == self._version
-        return is_known and found is not None and is_lowered(*found, self._values, gradient)
+        slopes, found = self._slopes, self._overlap
+        if slopes is None or found is None:
+            return False
+        return is_lowered(*found, self._values, slopes)
 
     def marks(self) -> tuple[int, int] | None:
         """How many classes a target of a cross-entropy had at 1."""
-        gradient = self._gradient
-        is_known = gradient is not None and self._values._version == self._version
-        return marked(self._values, gradient) if is_known and self.is_finite else None
+        slopes = self._slopes
+        return None if slopes is None else marked(self._values, slopes)
 
     @torch.no_grad()
     def targets(self) -> Targets | None:
