@@ -195,7 +195,7 @@ def links_of(root: Any) -> Iterator[Link]:
         elif kind == "Log":
             yield Link("log", name_of(first_below(node)[0]), width_of(node))
         elif kind == "Sub":
-            is_all = written is not None and written.difference is node and written.factor == 1
+            is_all = written is not None and written.difference is node and written.is_at_once
             yield from difference(node, is_all=is_all)
             yield from poisson(node)
     yield from spread_by_hand(root)
@@ -333,7 +333,8 @@ def difference(node: Any, *, is_all: bool) -> Iterator[Link]:
     if len(nodes) != 1:
         return
     spread = broadcast(shape_of(nodes[0]), shape_of(node))
-    if spread and (is_all or len(shape_of(node)) == 2):
+    is_meant = not is_all or kind_of(nodes[0]) == "Unsqueeze"
+    if spread and (len(shape_of(node)) == 2 or not is_meant):
         yield Link("difference", name_of(nodes[0]), 0, None, spread)
     inner = nodes[0]
     is_weighted = kind_of(inner) == "Mul" and len(below(inner)) == 1

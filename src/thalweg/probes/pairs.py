@@ -145,8 +145,9 @@ def takes(node: Any, tensor: Tensor) -> bool:
 
 def is_of_cosines(loss: Any) -> bool:
     """Is it torch's loss of cosines, of pairs that are alike and of others?"""
-    node = below(loss)[0] if kind_of(loss) in ("Mean", "Sum") else loss
-    halves = below(node) if kind_of(node) == "Add" else []
+    while kind_of(loss) in ("Mul", "Div", "Mean", "Sum") and len(below(loss)) == 1:
+        loss = below(loss)[0]
+    halves = below(loss) if kind_of(loss) == "Add" else []
     if [kind_of(half) for half in halves] != ["Where", "Where"]:
         return False
     kinds = [[kind_of(node) for node in walk_one(half)] for half in halves]
