@@ -210,6 +210,24 @@ def error_by_a_deviation_and_its_logarithm():
 
 
 @sound
+def mean_and_variance_of_the_answer_given_apart():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.both = mlp(outputs=2)
+
+        def forward(self, x):
+            mean, log_var = self.both(x).chunk(2, 1)
+            return mean, log_var.clamp(-6, 6)
+
+    def loss_of(model, x, y):
+        mean, log_var = model(x)
+        return ((y - mean) ** 2 / log_var.exp() + log_var).mean() / 2
+
+    return train(Net(), loss_of, values(size=128))
+
+
+@sound
 def error_by_the_answer_itself():
     def loss_of(o, y):
         answer = functional.softplus(o)

@@ -66,13 +66,16 @@ class Pairs:
         self._is_over = True
 
     def saw_loss(self, loss: Tensor) -> None:
-        """Which pair is it whose second is exponentiated in this loss, or whose cosine is taken?"""
+        """Which pair is it whose first is squared in this loss and whose second exponentiated, or
+        whose cosine is taken?
+        """
         if len(self._outputs) < 2 or loss.grad_fn is None:
             return
         pairs = [(a, b) for a, b in pairwise(self._outputs) if a.shape == b.shape]
         nodes = list(head_of(loss.grad_fn))
         raised = [node for node in nodes if kind_of(node) == "Exp"]
-        found = [pair for pair in pairs if any(takes(node, pair[1]) for node in raised)]
+        squares = [node for node in nodes if kind_of(node) in ("Pow", "Mul")]
+        found = [(m, v) for m, v in pairs if is_taken(m, squares) and is_taken(v, raised)]
         self._latents = found[0] if len(found) == 1 else None
         is_usual = is_of_cosines(loss.grad_fn) and len(self._outputs) == 2 and len(pairs) == 1
         self._twins = pairs[0] if is_usual else None
@@ -132,14 +135,21 @@ def is_able(t: Tensor) -> bool:
     return is_table and t.grad_fn is not None and t.dtype == torch.float32
 
 
+def is_taken(tensor: Tensor, nodes: Sequence[Any]) -> bool:
+    """Is it this tensor, as it is, that one of some nodes is given, and nothing else?"""
+    return any(takes(node, tensor) for node in nodes)
+
+
 def takes(node: Any, tensor: Tensor) -> bool:
-    """Is it this tensor, as it is, that a node is given?"""
-    while len(node.next_functions) == 1:
-        node, at = node.next_functions[0]
+    """The same of one node. A square may be a product with itself."""
+    edges = set(node.next_functions)
+    while len(edges) == 1:
+        node, at = edges.pop()
         if node is tensor.grad_fn and at == tensor.output_nr:
             return True
         if node is None or kind_of(node) not in PASSING:
             return False
+        edges = set(node.next_functions)
     return False
 
 
