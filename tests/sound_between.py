@@ -56,6 +56,34 @@ def weights_held_to_a_length():
 
 
 @sound
+def weights_held_near_nought():
+    net = mlp()
+
+    def step(optimizer):
+        optimizer.step()
+        with torch.no_grad():
+            for p in net.parameters():
+                p.clamp_(-0.01, 0.01)
+
+    return train(net, step=step)
+
+
+@sound
+def time_grid_given_first_at_every_step():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = mlp(inputs=9)
+
+        def forward(self, t, x):
+            return self.body(torch.cat([x, t[:, None]], 1))
+
+    grid = torch.linspace(0, 1, 400)
+    loss_of = lambda model, x, y: functional.cross_entropy(model(grid[:32], x), y)  # noqa: E731
+    return train(Net(), loss_of)
+
+
+@sound
 def noise_on_the_weights_after_each_step():
     net = mlp()
 

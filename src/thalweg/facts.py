@@ -244,7 +244,7 @@ class Moved:
     that a backward pass brought since the step before; changed: the share of the elements with a
     gradient that the step changed; lost_at_peak: the share that would be lost to rounding at the
     schedule's highest rate; gone: the share of the last step's change that was undone before this
-    step; strayed: how far it was moved from where the last step had left it, by its norm there
+    step; strayed: 1 less the cosine of it as it is found and as the last step had left it
     """
 
     name: str

@@ -24,16 +24,20 @@ NARROW = ("bfloat16", "float16")
 NEARLY_ALL = 0.9
 """Of a step: averages that are loaded back undo 99% of it and more."""
 
-FAR = 0.8
-"""By a weight's norm: two draws lie 1.4 apart, and steps are a hundredth."""
+OTHER, FEWEST_DRAWN = 0.7, 64
+"""1 less the cosine, from which a weight is another one, and the values by which that is known: two
+draws have 1, less or more 3 / sqrt(values).
+"""
 
 MOST = 1_000
 
 USUAL_SHARE, SAME = 0.02, 0.1
 """Rates up to which a share as small is no warm-up's; and how near to it two steps must be."""
 
-TINY_SHARE = 1e-7
-"""Of a gradient's norm: loss scales reach 2 ** 24 at the most, and leave 6e-8 of it."""
+TINY_SHARE, TINY = 1e-7, 1e-3
+"""Of a gradient's norm, what a step gets; and that itself: a large gradient that was scaled by 2 **
+16 is clipped to a millionth, but to a length of 0.1 and more.
+"""
 
 ORDER = "the order of a step is: optimizer.zero_grad(), loss.backward(), optimizer.step()"
 
@@ -254,15 +258,16 @@ def drawn_anew(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
     """Weights that have nothing in common with what the last step left."""
     drawn = {w.name: w for w in setup.weights if w.initial == "drawn" and w.is_held}
     moved = [m for m in steps[1].moved if m.name in drawn] if len(steps) > 1 else []
-    others = [drawn[m.name] for m in moved if m.strayed > FAR and m.gone < NEARLY_ALL]
+    moved = [m for m in moved if drawn[m.name].size >= FEWEST_DRAWN]
+    others = [drawn[m.name] for m in moved if m.strayed > OTHER]
     if others and len(others) == len(moved):
-        far = min(m.strayed for m in moved)
-        text = f"between steps 1 and 2 {named(others)} became others: they lie {short(far)} times "
-        text += "their size from where step 1 had left them"
+        like = max(1 - m.strayed for m in moved)
+        text = f"between steps 1 and 2 {named(others)} became others: their cosine with what step "
+        text += f"1 had left is {short(like)} at most"
         remedy = (
             "draw the weights once, before the loop: in the loop it throws away what was learnt"
         )
-        numbers = {"weights": sum(w.size for w in others), "strayed": far}
+        numbers = {"weights": sum(w.size for w in others), "cosine": like}
         yield made("TW307", 2, 0.88, text, numbers=numbers, remedy=remedy)
 
 
@@ -273,7 +278,7 @@ def shrunk(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
         [(m.arrived, m.gradient) for m in step.moved if m.arrived and m.gradient] if step else []
     )
     came, left = (math.hypot(*numbers) for numbers in zip(*pairs, strict=True)) if pairs else (0, 0)
-    if step is None or not 0 < left < TINY_SHARE * came < math.inf:
+    if step is None or left >= TINY or not 0 < left < TINY_SHARE * came < math.inf:
         return
     text = f"the gradient came with a norm of {short(came)} and had {short(left)} at "
     text += "optimizer.step(): it was clipped while a scaler still multiplied it, or to nothing"

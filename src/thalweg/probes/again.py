@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from thalweg.probes.inputs import is_plain, tensors_of
 
-MOST_VALUES = 4_096
+MOST_VALUES, MOST_TENSORS = 4_096, 8
 """Of a batch by which it is told whether it is the same."""
 
 FEWEST_ROWS = 4
@@ -39,28 +39,38 @@ class Again:
         """Of how many samples the last two batches were the same few; 0 where it is not so."""
         self.is_fetched = False
         """Were they fetched one by one from a loader that has others?"""
-        self.rows = 0
-        self._last: tuple[int, Tensor] | None = None
-        self._now: tuple[int, Tensor] | None = None
+        self._last: tuple[int, list[Tensor]] | None = None
+        self._now: tuple[int, list[Tensor]] | None = None
 
     def see(self, args: Any) -> None:
         """The model is about to run on this."""
-        x = next(tensors_of(args), None)
-        if self._now is not None or x is None or x.ndim == 0 or not is_plain(x) or x.requires_grad:
+        tensors = list(tensors_of(args))[:MOST_TENSORS]
+        x = tensors[0] if tensors else None
+        if self._now is not None or x is None or x.ndim == 0 or not all(map(is_plain, tensors)):
             return
-        flat = x.detach().reshape(-1)
-        now = x.data_ptr(), flat[:: -(-max(1, flat.numel()) // MOST_VALUES)].clone()
-        last, self._now = self._last, now
-        self.rows, self.of = len(x), 0
-        if last is None or len(x) < FEWEST_ROWS or last[1].shape != now[1].shape:
+        last, self._now = self._last, (x.data_ptr(), [few(t) for t in tensors])
+        self.of = 0
+        if last is None or len(x) < FEWEST_ROWS or not are_equal(last[1], self._now[1]):
             return
-        if last[1].dtype == now[1].dtype and bool(torch.equal(last[1], now[1])):
-            self.is_fetched = last[0] != now[0]
-            self.of = most_in_loader(len(x)) if self.is_fetched else rows_in_memory(x)
+        self.is_fetched = last[0] != x.data_ptr()
+        self.of = most_in_loader(len(x)) if self.is_fetched else rows_in_memory(x)
 
     def step(self) -> None:
         """The step is over."""
         self._last, self._now = self._now, None
+
+
+def few(x: Tensor) -> Tensor:
+    """Some of its values, evenly spread; a copy."""
+    flat = x.detach().reshape(-1)
+    return flat[:: -(-max(1, flat.numel()) // MOST_VALUES)].clone()
+
+
+def are_equal(some: list[Tensor], others: list[Tensor]) -> bool:
+    """Are these the same tensors, by value?"""
+    pairs = zip(some, others, strict=False)
+    is_same = all(a.dtype == b.dtype and torch.equal(a, b) for a, b in pairs)
+    return is_same and len(some) == len(others)
 
 
 def rows_in_memory(x: Tensor) -> int:

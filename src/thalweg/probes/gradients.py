@@ -220,15 +220,16 @@ def norm_of(tensor: Tensor) -> Tensor:
 
 
 def between(start: Tensor, end: Tensor, now: Tensor) -> tuple[float, float]:
-    """Of a step from start to end, the share that is gone by now; and how far it is from the end
-    to now, by the end's norm.
+    """Of a step from start to end, the share that is gone by now; and 1 less the cosine of the end
+    and now: 0 where they are alike, 1 where they have nothing to do with each other.
 
     >>> between(torch.zeros(4), torch.ones(4), torch.full((4,), 0.25))
-    (0.75, 0.75)
+    (0.75, 0.0)
     """
-    way, back, off = (float(norm_of(a - b)) for a, b in ((end, start), (now, start), (now, end)))
-    size = float(norm_of(end))
-    return max(0.0, 1 - back / way) if way else 0.0, off / size if size else 0.0
+    way, back = float(norm_of(end - start)), float(norm_of(now - start))
+    sizes = float(norm_of(end)) * float(norm_of(now))
+    cosine = float((end.double() * now.double()).sum()) / sizes if sizes else 1.0
+    return max(0.0, 1 - back / way) if way else 0.0, max(0.0, 1 - cosine)
 
 
 def lost_share(weights: Tensor, gradients: Tensor, optimizer: str, rate: float) -> float:
