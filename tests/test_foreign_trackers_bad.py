@@ -51,7 +51,10 @@ def test_a_wrong_checksum_of_wandb_is_read_up_to_there(tmp_path):
         (WANDB.read_bytes()[:7], "holds no history"),
         (WANDB.read_bytes()[:300], "holds no history: it is cut after"),
         (frames([row(1, item("loss", 1.0))]), "has one row with a loss"),
-        (frames([row(i, item("width", 1.0)) for i in range(9)]), "nothing in it names a loss"),
+        (
+            frames([row(i, item("width", 1.0)) for i in range(9)]),
+            "none of its columns names a loss",
+        ),
     ],
 )
 def test_files_of_wandb_that_say_nothing(tmp_path, raw, says):

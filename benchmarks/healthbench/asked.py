@@ -8,7 +8,7 @@ from benchmarks.healthbench.portions import PORTIONS, TUNING
 
 
 def add_part(parser: argparse.ArgumentParser, default: str | None = TUNING) -> None:
-    """`--held-out`, `--unseen` and `--fresh`; the part is then `asked.part`."""
+    """`--held-out`, `--unseen`, `--fresh` and `--third`; the part is then `asked.part`."""
     parser.set_defaults(part=default)
     group = parser.add_mutually_exclusive_group()
     for part, portion in PORTIONS.items():

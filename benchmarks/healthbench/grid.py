@@ -42,7 +42,14 @@ FRESH_GRID = {
     "lion": (1e-4, 3e-4, 1e-3, 3e-3),
     "radam": (1e-3, 3e-3, 1e-2, 3e-2),
 }
+THIRD_GRID = {
+    "sgd": (1e-2, 3e-2, 0.1, 0.3, 1.0),
+    "adam": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+    "rmsprop": (3e-4, 1e-3, 3e-3, 1e-2),
+    "adagrad": (1e-2, 3e-2, 0.1, 0.3),
+}
 GRIDS = {"tuning": GRID, "held-out": GRID, "unseen": UNSEEN_GRID, "fresh": FRESH_GRID}
+GRIDS["third"] = THIRD_GRID
 """By part of the bench."""
 
 

@@ -113,6 +113,45 @@ FRESH_ROWS = (
 """Of fresh tasks."""
 
 
+THIRD_ROWS = (
+    Row("sgd-milestones", "sgd", "milestones", more={"weight_decay": 5e-4}),
+    Row("sgd-warm-cosine", "sgd", "cosine", 1.5, more={"warmup": 0.08, "clip": 2.0}),
+    Row(
+        *("sgd-light-inverse", "sgd", "inverse", 3.0),
+        more={"options": {"momentum": 0.8, "nesterov": True}, "evaluations": 25},
+    ),
+    Row("sgd-constant-norm", "sgd", "constant", 0.25, shape=BATCH_NORM, batch=32),
+    Row("adam-constant-quick", "adam", "constant", 0.5, more={"options": {"betas": (0.9, 0.98)}}),
+    Row("adam-triangle", "adam", "triangle", 1.5, more={"evaluations": 60}),
+    Row("adam-cosine-large", "adam", "cosine", 1.3, batch=96, shape={"width": 88}, length=0.8),
+    Row("adam-linear-rare", "adam", "linear", batch=32, more={"evaluations": 15, "clip": 5.0}),
+    Row(
+        *("adamw-cosine-to-tenth", "adamw", "cosine_to_tenth"),
+        more={"warmup": 0.05, "weight_decay": 0.05, "options": {"betas": (0.9, 0.95)}},
+    ),
+    Row(
+        *("adamw-cycle-drop", "adamw", "one_cycle", 1.5),
+        shape={"dropout": 0.15},
+        length=1.3,
+        more={"weight_decay": 0.01},
+    ),
+    Row(
+        *("adamw-gelu-norm", "adamw", "wsd"),
+        shape=LAYER_NORM | {"activation": "gelu"},
+        more={"clip": 1.0, "warmup": 0.1, "weight_decay": 0.1, "tells_scores": False},
+    ),
+    Row("nadam-cosine-parts", "nadam", "cosine", batch=24, more={"accumulate": 2}),
+    Row(
+        *("rmsprop-stairs", "rmsprop", "stairs", 0.8),
+        length=1.2,
+        more={"evaluations": 80, "options": {"alpha": 0.9}},
+    ),
+    Row("adagrad-constant-norm", "adagrad", "constant", 0.7, shape=BATCH_NORM, length=1.2),
+    Row("sgd-long", "sgd", "cosine", 0.8, length=2.0, more={"evaluations": 100}),
+)
+"""Of the third part."""
+
+
 def recipe_of(task: Task, row: Row) -> Recipe:
     """The row with the task's rate, steps, batch size and network."""
     recipe = Recipe(
@@ -143,6 +182,7 @@ def _spoken(recipe: Recipe) -> Recipe:
 
 
 ROWS_OF = {"tuning": ROWS, "held-out": ROWS, "unseen": UNSEEN_ROWS, "fresh": FRESH_ROWS}
+ROWS_OF["third"] = THIRD_ROWS
 """By part of the bench."""
 
 RECIPES: dict[str, dict[str, Recipe]] = {

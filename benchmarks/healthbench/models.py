@@ -20,7 +20,8 @@ ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "gelu": 
 
 @dataclass(frozen=True)
 class Shape:
-    """Of a network. norm: none, batch or layer; body: of a language model, gru or attention."""
+    """Of a network. norm: none, batch or layer; body: of a language model, gru, lstm or
+    attention."""
 
     depth: int = 2
     width: int = 64
@@ -96,7 +97,7 @@ class Language(nn.Module):
         self.embedding = nn.Embedding(symbols, shape.width)
         if shape.body == "attention":
             self.places = nn.Parameter(0.02 * torch.randn(64, shape.width))
-        bodies = {"gru": nn.GRU, "rnn": nn.RNN}
+        bodies = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
         self.hidden = nn.ModuleList(
             Attending(shape)
             if shape.body == "attention"

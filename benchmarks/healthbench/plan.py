@@ -19,6 +19,8 @@ from benchmarks.healthbench.planted import (
     MID,
     PLANTED,
     START,
+    THIRD_FAULTS,
+    THIRD_HARD,
     UNSEEN_FAULTS,
     UNSEEN_HARD,
     Planted,
@@ -28,8 +30,8 @@ from benchmarks.healthbench.program import Program, programmed
 from benchmarks.healthbench.recipes import TASKS
 from benchmarks.healthbench.sets import data_of
 
-OWN_FAULTS = {"unseen": UNSEEN_FAULTS, "fresh": FRESH_FAULTS}
-OWN_HARD = {"unseen": UNSEEN_HARD, "fresh": FRESH_HARD}
+OWN_FAULTS = {"unseen": UNSEEN_FAULTS, "fresh": FRESH_FAULTS, "third": THIRD_FAULTS}
+OWN_HARD = {"unseen": UNSEEN_HARD, "fresh": FRESH_HARD, "third": THIRD_HARD}
 """What is planted in the tasks of one part alone."""
 
 USUAL = "usual"

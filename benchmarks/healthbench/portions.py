@@ -38,5 +38,8 @@ PORTIONS = {
         again=0.0,
         own=0.6,
     ),
+    "third": Portion(
+        *("five more, ordinary ones", "faultbench-third", 3), finds_all=True, again=0.8, own=0.5
+    ),
 }
 """Runs of a part with a folder of its own are looked at where the part is asked for."""

@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 import thalweg
-from benchmarks.healthbench import fresh_models, more_models
+from benchmarks.healthbench import fresh_models, more_models, third_models
 from benchmarks.healthbench.models import Bag, Convnet, Language, Layers, Shape
 from benchmarks.healthbench.sets import Data
 
-NETWORKS = {**more_models.NETWORKS, **fresh_models.NETWORKS}
+NETWORKS = {**more_models.NETWORKS, **fresh_models.NETWORKS, **third_models.NETWORKS}
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Recipe:
     steps: planned; accumulate: batches to an update; precision: fp32, bf16 (weights too) or fp16
     average: of the running mean of the weights that is scored, what is kept at each fifth step
     evaluations: of a run, evenly spread; tells_scores: the log has more than losses and the rate
+    options: of the optimizer, other than its usual ones
     """
 
     name: str
@@ -44,6 +45,7 @@ class Recipe:
     average: float = 0.0
     evaluations: int = 40
     tells_scores: bool = True
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def shaped(self, **changes: Any) -> Recipe:
         """Another network, the rest as it is."""
@@ -92,6 +94,7 @@ def _rates(sgd: float, adam: float, rmsprop: float, adagrad: float, **more: floa
 NORMED = Shape(norm="batch")
 FIRST, NARROW = Shape(depth=1, width=32), Shape(1, 32, "batch")
 ATTENDING = Shape(depth=1, width=48, norm="layer", body="attention")
+LSTM, TUNED = Shape(1, 48, body="lstm"), Shape(3, 64)
 PASSED, DEEPER = Shape(2, 40, "batch"), Shape(3, 64, "batch")
 
 UNSEEN_OPTIMIZERS = (
@@ -133,6 +136,21 @@ on two of them. Between two rates of the grid where both do well: runs are short
 
 def _known(task: str) -> dict[str, float]:
     rates = dict(zip(("adam", "rmsprop", "lion", "radam", "sgd"), FRESH_RATES[task], strict=False))
+    return rates | {"adamw": rates["adam"], "nadam": rates["adam"]}
+
+
+THIRD_RATES = {
+    "telescope": (0.005, 0.003, 0.05, 0.06),
+    "loans": (0.001, 0.001, 0.01, 0.01),
+    "tweets": (0.009, 0.009, 0.08),
+    "handbook": (0.012, 0.008, 0.1, 0.8),
+    "letters": (0.003, 0.0015, 0.025, 0.012),
+}
+"""By task: Adam (AdamW, NAdam), RMSprop, Adagrad, and SGD with momentum 0.9, too slow on tweets."""
+
+
+def _third(task: str) -> dict[str, float]:
+    rates = dict(zip(("adam", "rmsprop", "adagrad", "sgd"), THIRD_RATES[task], strict=False))
     return rates | {"adamw": rates["adam"], "nadam": rates["adam"]}
 
 
@@ -207,6 +225,11 @@ TASKS = {
         Task("incomes", "layers", "fresh", 400, _known("incomes"), 64, kind="grades"),
         Task("lectures", "matcher", "fresh", 500, _known("lectures"), 128, FIRST, kind="picks"),
         Task("patches", "denoiser", "fresh", 220, _known("patches"), 32, NARROW, kind="noise"),
+        Task("telescope", "layers", "third", 450, _third("telescope"), 64, Shape(2, 80)),
+        Task("loans", "layers", "third", 400, _third("loans"), 64, Shape(3, 40), kind="numbers"),
+        Task("tweets", "phrases", "third", 360, _third("tweets"), 40, Shape(1, 48), num_classes=3),
+        Task("handbook", "language", "third", 400, _third("handbook"), 20, LSTM, kind="symbols"),
+        Task("letters", "pretrained", "third", 320, _third("letters"), 40, TUNED, num_classes=10),
     )
 }
 
@@ -238,7 +261,7 @@ def optimizer_of(recipe: Recipe, parameters: Iterable[nn.Parameter]) -> torch.op
         vectors, matrices = ([p for p in groups if (p.dim() > 1) == is_it] for is_it in (0, 1))
         groups = [{"params": matrices, "use_muon": True}, {"params": vectors, "use_muon": False}]
     make = OPTIMIZERS[recipe.optimizer]
-    return make(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
+    return make(groups, lr=recipe.lr, weight_decay=recipe.weight_decay, **recipe.options)
 
 
 def factor(schedule: str, at: float, warmup: float = 0.0) -> float:
@@ -277,5 +300,10 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "exponential": lambda at: 0.02**at,
     "root": lambda at: 1 / math.sqrt(1 + 30 * at),
     "doubling": lambda at: 0.02 + 0.98 * (1 + math.cos(math.pi * _since_restart(at))) / 2,
+    "milestones": lambda at: 1.0 if at < 0.6 else 0.1 if at < 0.85 else 0.01,
+    "cosine_to_tenth": lambda at: 0.1 + 0.45 * (1 + math.cos(math.pi * at)),
+    "triangle": lambda at: max(0.02, 1 - abs(1 - 2 * at)),
+    "inverse": lambda at: 1 / (1 + 8 * at),
+    "sawtooth": lambda at: 1 - 0.95 * ((8 * at) % 1),
     "restarts": lambda at: 0.05 + 0.95 * (1 + math.cos(math.pi * ((4 * at) % 1))) / 2,
 }

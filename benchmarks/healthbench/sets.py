@@ -17,7 +17,7 @@ from sklearn.datasets import load_breast_cancer
 
 from benchmarks import corpora
 from benchmarks.data import Table, load
-from benchmarks.healthbench import fresh_sets, unseen_sets
+from benchmarks.healthbench import fresh_sets, third_sets, unseen_sets
 from benchmarks.healthbench.parts import WINDOW, Data, Part, of_table, windows
 from benchmarks.problem import CLASSIFICATION, REGRESSION
 
@@ -98,6 +98,7 @@ SETS: dict[str, Callable[[], Data]] = {
     "cancer": partial(cancer, 380, 189),
     **unseen_sets.SETS,
     **fresh_sets.SETS,
+    **third_sets.SETS,
 }
 
 

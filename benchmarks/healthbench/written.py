@@ -72,7 +72,7 @@ def is_visible(meta: Meta, log: Log, read: Log, name: str, every: int | None = N
     codes = {code for code in seen_by(meta) if not missing(view, CODES[code])}
     format = FORMATS[name]
     every = every or format.every
-    loss, norm = log.series[LOSS], log.series[NORM]
+    loss = log.series[LOSS]
     is_row = loss.steps % every == 0
     spikes = np.isin(meta["notes"].get("spike_steps", 0), loss.steps[is_row])
     if not (format.is_mean or spikes.any()):
@@ -81,10 +81,15 @@ def is_visible(meta: Meta, log: Log, read: Log, name: str, every: int | None = N
     rows = bad if format.is_mean else bad[is_row]
     if format.hides:
         whole = np.array([part.all() for part in np.array_split(bad, len(bad) // every)])
-        rows = np.concatenate([whole, ~np.isfinite(norm.values[is_row])])
+        rows = np.concatenate([whole, *(~np.isfinite(norm[is_row]) for norm in _norms(log))])
     if not rows.any() and np.isfinite(log.series[VALIDATION].values).all():
         codes.discard("TW001")
     return bool(codes)
+
+
+def _norms(log: Log) -> list[np.ndarray]:
+    """The gradient's norms, where the run has them: a loss that is cut off has none."""
+    return [log.series[NORM].values] if NORM in log.series else []
 
 
 def _steps(log: Log, *roles: str) -> Iterator[tuple[int, Cells]]:
@@ -129,7 +134,7 @@ def huggingface(meta: Meta, log: Log, every: int, folder: Path) -> Path:
         loss, epoch = row[LOSS], round(step / per_epoch, 4)
         total += loss if math.isfinite(loss) else total / (step - last)
         if _due(step, every):
-            told = {"grad_norm": row[NORM], "learning_rate": row[LR]}
+            told = {"grad_norm": row.get(NORM), "learning_rate": row[LR]}
             mean = round(total / (step - last), 4)
             history.append({"epoch": epoch, **told, "loss": mean, "step": step})
             total, last = 0.0, step

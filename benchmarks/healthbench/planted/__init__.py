@@ -11,6 +11,10 @@ from benchmarks.healthbench.planted import (
     nets,
     numbers,
     samples,
+    third_data,
+    third_descent,
+    third_hard,
+    third_program,
     unseen,
     unseen_hard,
     wiring,
@@ -33,7 +37,14 @@ FRESH_FAULTS = {
 FRESH_HARD = {row.name: row for row in fresh_hard.HARD}
 """Planted in fresh tasks alone."""
 
+THIRD_FAULTS = {
+    row.name: row for module in (third_data, third_descent, third_program) for row in module.FAULTS
+}
+THIRD_HARD = {row.name: row for row in third_hard.HARD}
+"""Planted in the third part alone."""
+
 PLANTED = FAULTS | HARD | UNSEEN_FAULTS | UNSEEN_HARD | FRESH_FAULTS | FRESH_HARD
+PLANTED |= THIRD_FAULTS | THIRD_HARD
 
 __all__ = [
     "FAULTS",
@@ -43,6 +54,8 @@ __all__ = [
     "MID",
     "PLANTED",
     "START",
+    "THIRD_FAULTS",
+    "THIRD_HARD",
     "UNSEEN_FAULTS",
     "UNSEEN_HARD",
     "Planted",

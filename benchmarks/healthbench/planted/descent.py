@@ -142,6 +142,10 @@ def _warms(task: Task, recipe: Recipe) -> bool:
     return recipe.warmup > 0 or recipe.schedule == "one_cycle"
 
 
+def _is_picture(task: Task) -> bool:
+    return task.family in ("convnet", "pretrained")
+
+
 LATE = ("TW105", "TW102", "TW103")
 HIGH = ("TW101", "TW002", "TW103")
 
@@ -185,12 +189,12 @@ FAULTS = (
     Planted(
         *("too-narrow", ("TW202", "TW103"), (2.0,), (1.0,)),
         recipe=narrow,
-        needs=lambda task, recipe: of_hidden(task, recipe) and task.family != "convnet",
+        needs=lambda task, recipe: of_hidden(task, recipe) and not _is_picture(task),
     ),
     Planted(
         *("few-channels", ("TW202", "TW103"), (), (1.0,)),
         recipe=narrow_picture,
-        needs=lambda task, recipe: task.family == "convnet",
+        needs=lambda task, recipe: _is_picture(task),
     ),
     Planted(
         *("narrow-language", ("TW202", "TW103"), (8.0,), (2.0, 4.0)),

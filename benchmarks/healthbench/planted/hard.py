@@ -158,7 +158,7 @@ def smoothed(recipe: Recipe, amount: float) -> Recipe:
 
 
 def _in_blocks(task: Task, recipe: Recipe) -> bool:
-    return task.family in ("layers", "convnet", "bag", "residual")
+    return task.family in ("layers", "convnet", "bag", "residual", "pretrained")
 
 
 def _sgd(task: Task, recipe: Recipe) -> bool:

@@ -82,7 +82,7 @@ def very_deep(recipe: Recipe, depth: float) -> Recipe:
 
 
 def _in_blocks(task: Task, recipe: Recipe) -> bool:
-    return task.family in ("layers", "convnet", "bag")
+    return task.family in ("layers", "convnet", "bag", "pretrained", "phrases")
 
 
 def _not_recurrent(task: Task, recipe: Recipe) -> bool:

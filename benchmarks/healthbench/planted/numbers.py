@@ -117,7 +117,7 @@ def plain_recurrence(recipe: Recipe, _: float) -> Recipe:
 
 
 def _recurs(task: Task, recipe: Recipe) -> bool:
-    return task.family == "language" and recipe.shape.body == "gru"
+    return task.family == "language" and recipe.shape.body in ("gru", "lstm")
 
 
 def _sgd(task: Task, recipe: Recipe) -> bool:
@@ -161,7 +161,7 @@ FAULTS = (
     Planted(
         *("vanishing", ("TW005", "TW104", "TW304", "TW302"), (6.0,), (12.0,)),
         recipe=deep_sigmoid,
-        needs=lambda task, recipe: task.family in ("layers", "convnet", "bag"),
+        needs=lambda task, recipe: task.family in ("layers", "convnet", "bag", "pretrained"),
         num=2,
     ),
 )

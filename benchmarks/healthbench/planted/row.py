@@ -98,7 +98,7 @@ def of_numbers(task: Task, recipe: Recipe) -> bool:
 
 def of_floats(task: Task, recipe: Recipe) -> bool:
     """Inputs are numbers or pixels, no symbols."""
-    return task.family not in ("bag", "language", "vectors", "reader")
+    return task.family not in ("bag", "language", "vectors", "reader", "phrases")
 
 
 def of_columns(task: Task, recipe: Recipe) -> bool:
@@ -145,4 +145,4 @@ def without_batch_norm(task: Task, recipe: Recipe) -> bool:
 
 
 def _is_plain(task: Task) -> bool:
-    return task.family in ("layers", "convnet", "bag")
+    return task.family in ("layers", "convnet", "bag", "pretrained")

@@ -126,7 +126,8 @@ def _data_changed(view: View) -> Suspicion | None:
     before, after = v[i - width : i], v[i : i + width]
     low, high = float(np.median(before)), float(np.median(after))
     spreads = [MAD * float(np.median(np.abs(part - np.median(part)))) for part in (before, after)]
-    is_clear = high - low > max(6 * spreads[0], 2 * spreads[1])
+    least = (4.0, 1.5) if is_dense else (6.0, 2.0)
+    is_clear = high - low > max(least[0] * spreads[0], least[1] * spreads[1])
     is_sudden = float(np.median(v[i : i + 3])) > low + 0.7 * (high - low)
     stays = curve.last > low + 0.4 * (high - low)
     is_spike = float(v[i : i + 3].max()) > OVERSHOOT * high

@@ -30,9 +30,16 @@ FASTER = 2.0
 """A fall that is so many times as fast at first as it is later is no straight line."""
 
 
+BACK, LEFT, LATER = 0.05, 0.8, 0.1
+"""A loss on other samples that rises again by less than this share of its fall goes one way; of
+one that has this share left at the end much is left; half of a fall that took more than this share
+of the run did not come at once. Of 2,076 healthy runs the three together had two.
+"""
+
+
 def lr_too_low(view: View) -> Suspicion | None:
-    """Steps are far shorter than usual, or the loss falls on a straight line to the end, and it has
-    hardly come down.
+    """Steps are far shorter than usual, or the loss falls on a straight line to the end, or from
+    one evaluation to the next, and it has hardly come down.
     """
     curve = view.main
     if curve is None or len(curve) < 12 or curve.first <= 0:
@@ -45,7 +52,37 @@ def lr_too_low(view: View) -> Suspicion | None:
     if slow is not None or curve.first - curve.last < 5 * max(curve.error, 1e-12):
         return slow
     slow = _short_steps(view, curve)
-    return _straight(view, curve) if slow is None and view.is_over else slow
+    if slow is None and view.is_over:
+        slow = steady_steps(view, LATER) or _straight(view, curve)
+    return slow
+
+
+def steady_steps(view: View, later: float = 0.0) -> Suspicion | None:
+    """The loss on other samples hardly comes down, and does so at nearly every evaluation: all
+    steps go the right way and are far too short. A model that is at a loss goes up and down.
+
+    later: the share of the run that half of the fall took at least
+    """
+    curve = view.validation
+    if curve is None or len(curve) < 12 or curve.first <= 0 or not view.is_over:
+        return None
+    fallen = float(curve.v[0] - curve.v[-1])
+    risen = float(np.maximum(np.diff(curve.v), 0).sum())
+    if fallen <= 0 or risen > BACK / 2 * fallen or len(np.unique(curve.v)) < len(curve) / 2:
+        return None  # a loss that rises by so much falls by as much again
+    start = max(curve.first, view.main.first if view.main is not None else curve.first)
+    half = curve.t[int(np.argmax(curve.v <= start - (start - curve.last) / 2))]
+    if curve.last < LEFT * start or half <= later * view.end:
+        return None
+    count = int((np.diff(curve.v) < 0).sum())
+    return Suspicion(
+        "lr_too_low",
+        float(curve.t[0]),
+        0.7,
+        f"the validation loss fell from {number(curve.first)} to {number(curve.last)} only, and at "
+        f"{count} of {len(curve) - 1} evaluations: the steps go the right way and are too short",
+        {"left": round(curve.last / start, 3), "falls": count, "evaluations": len(curve) - 1},
+    )
 
 
 def _straight(view: View, curve: Curve) -> Suspicion | None:

@@ -31,15 +31,13 @@ from thalweg.record.foreign.nested import read_arguments
 from thalweg.record.foreign.parts import Columns, column_named, fill, roles_in
 from thalweg.record.foreign.points import Points
 from thalweg.record.foreign.sets import by_set
-from thalweg.record.foreign.texts import NoLog, standard_input, text_of
+from thalweg.record.foreign.texts import NoLog, standard_input, text_of, unnamed
 from thalweg.record.foreign.tools import tool_of
 from thalweg.record.foreign.tracked import Tracked
 from thalweg.record.foreign.wide import Part, parts_of_table
 from thalweg.record.foreign.words import in_our_words
 
 STDIN = "-"
-MOST_NAMED = 12
-"""Columns that are named where none is a loss."""
 
 _HEAD = 1 << 20
 """Letters at the head of a text in which its tool and its settings stand."""
@@ -152,12 +150,10 @@ def _none_known(text: str, source: str, tables: list[Cells], path: Path | None) 
             f"{source} is TensorBoard's export of one tag, and neither the file nor its columns "
             "tell which: if it is a loss, --loss-column Value"
         )
-    known = f"{source} is no log that is known: "
-    names = [name for name in tables[0].names if name] if tables else []
-    if not names:
-        return NoLog(f"{known}no column or line in it names a loss")
-    shown = ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
-    return NoLog(f"{known}none of its columns names a loss: --loss-column can, of {shown}")
+    names = tables[0].names if tables else []
+    if not any(names):
+        return NoLog(f"{source} is no log that is known: no column or line in it names a loss")
+    return unnamed(source, names)
 
 
 def _with_tag(cells: Cells, path: Path | None) -> Cells:

@@ -20,6 +20,7 @@ from thalweg.record.foreign.roles import (
     test_loss,
 )
 from thalweg.record.foreign.seconds import seconds_of
+from thalweg.record.foreign.texts import unnamed
 
 _BITS = {"bpb", "bpc"}
 _ERRORS = ("mse", "rmse", "mae")
@@ -76,7 +77,7 @@ def fill(log: Log, points: dict[str, Points], columns: Columns) -> None:
         log.series[TRAIN] = points[evaluated].series(evaluated)
     main = roles.get(LOSS) or roles.get(VALIDATION)
     if main is None:
-        raise DataError(f"{log.source} is no log that is known: nothing in it names a loss")
+        raise unnamed(log.source, points)
     log.notes += said_of(points[main], log.unit)
     log.kind = REWARDS if any(is_of_rewards(name) for name in points) else ""
     part = "validation" if log.tool == "fastai" else "train"

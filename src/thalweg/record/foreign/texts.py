@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from thalweg.errors import DataError
@@ -11,6 +12,17 @@ from thalweg.errors import DataError
 class NoLog(DataError):
     """What is no log at all, or empty, as many files of a folder are."""
 
+
+def unnamed(source: str, names: Iterable[str]) -> NoLog:
+    """What to say of a log none of whose columns is a loss by its name."""
+    names = [name for name in names if name]
+    shown = ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
+    text = f"none of its columns names a loss: --loss-column can, of {shown}"
+    return NoLog(f"{source} is no log that is known: {text}")
+
+
+MOST_NAMED = 12
+"""Columns that are named where none is a loss."""
 
 MOST_BYTES = 1 << 30
 _WIDE = (b"\xff\xfe", b"\xfe\xff")
