@@ -1,4 +1,4 @@
-"""Is the model asked for what can be learnt? Its labels beside its inputs, and who sees what."""
+"""Is the model asked for what can be learnt? Its labels, its inputs, and which way a loss pushes."""
 
 from __future__ import annotations
 
@@ -122,6 +122,16 @@ def unheeded(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
         text += "are alike get no gradient: it takes labels -1 and 1, and of 0 no notice"
         what = "give 2 * labels - 1"
         yield made("TW305", 2, 0.88, text, numbers={"pairs": sum(num)}, pairing=what)
+
+
+def lowered_overlap(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """An overlap of masks for a loss, that is to grow."""
+    step = steps[0] if steps else None
+    if step is not None and step.is_overlap_lowered and step.loss is not None:
+        text = f"the loss is the overlap of output and target itself ({short(step.loss.value)}): "
+        text += "the steps make it smaller"
+        what = "take 1 - overlap (dice, intersection over union) for the loss"
+        yield made("TW305", 1, 0.9, text, numbers={"loss": step.loss.value}, pairing=what)
 
 
 def crossed(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:

@@ -333,16 +333,6 @@ def maximised(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
         yield made("TW305", 1, 0.85, text, numbers={"loss": loss.value}, pairing=what)
 
 
-def lowered_overlap(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
-    """An overlap of masks for a loss, that is to grow."""
-    step = steps[0] if steps else None
-    if step is not None and step.is_overlap_lowered and step.loss is not None:
-        text = f"the loss is the overlap of output and target itself ({short(step.loss.value)}): "
-        text += "the steps make it smaller"
-        what = "take 1 - overlap (dice, intersection over union) for the loss"
-        yield made("TW305", 1, 0.9, text, numbers={"loss": step.loss.value}, pairing=what)
-
-
 def is_of_logs(step: StepFacts) -> bool:
     """Is there a log-softmax of the model's outputs?"""
     links = step.loss.links if step.loss is not None else ()

@@ -14,6 +14,7 @@ from thalweg.health.asked import (
     dropped_scores,
     far_targets,
     given_away,
+    lowered_overlap,
     many_classes,
     mixed_samples,
     one_class,
@@ -39,7 +40,7 @@ from thalweg.health.holders import (
     unregistered,
 )
 from thalweg.health.made import made, named, short
-from thalweg.health.pairing import lowered_overlap, masked, maximised, pairing
+from thalweg.health.pairing import masked, maximised, pairing
 from thalweg.health.signals import (
     LARGE_INPUT,
     broken_loss,
