@@ -1,4 +1,4 @@
-"""Is the model asked for what can be learnt? Its labels, its inputs, and which way a loss pushes."""
+"""Is the model asked for what can be learnt? Its labels, its inputs, which way a loss pushes it."""
 
 from __future__ import annotations
 
