@@ -171,6 +171,7 @@ def telling_column(rows: Tensor, classes: Tensor) -> int:
         return -1
     if len(counts[0]) < 3 or int((counts[1] >= FEWEST_OF_CLASS).sum()) < 3:
         return -1
+    rows = rows.to(classes.device)  # a model may move what it is given
     of_class = [rows[classes == each] for each in counts[0]]
     values = torch.stack([few[0] for few in of_class])
     is_one = torch.stack([(few == few[:1]).all(0) for few in of_class]).all(0)

@@ -109,7 +109,8 @@ class Watch:
     def saw_input(self, args: Any) -> None:
         """The model is about to run on this."""
         self._given = symbols_of(args) if (rows := rows_of(args)) is None else rows
-        self._asking += [x for x in tensors_of(args) if x.requires_grad and x.is_leaf]
+        asking = (x for x in tensors_of(args) if x.requires_grad and x.is_leaf)
+        self._asking += [x for x in asking if not isinstance(x, nn.Parameter)]
         self._again.see(args)
         if self._flow is not None:
             self._flow.saw_input(args)
