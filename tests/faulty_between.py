@@ -308,6 +308,20 @@ def slope_that_is_a_number_beside_the_inputs():
     )
 
 
+def penalised(model: nn.Module, x: Tensor, *, create_graph: bool) -> Tensor:
+    """A critic of two halves of a batch, its slope between them held to 1."""
+    one, other = x.chunk(2)
+    between = ((one + other) / 2).requires_grad_()
+    slope = torch.autograd.grad(model(between).sum(), between, create_graph=create_graph)[0]
+    return model(one).mean() - model(other).mean() + 10 * (slope.norm(dim=1) - 1).square().mean()
+
+
+@faulty("TW309")
+def penalty_that_is_a_number():
+    net = mlp(outputs=1)
+    return train(net, lambda m, x, y: penalised(m, x, create_graph=False))
+
+
 @faulty("TW309")
 def drawn_without_a_graph():
     return train(Vae("sample"), lambda m, x, y: elbow(m, x))

@@ -17,6 +17,7 @@ from faulty_between import (
     elbow,
     of_two,
     overlap,
+    penalised,
     scaled,
     slope_loss,
     twins,
@@ -291,6 +292,37 @@ def scaled_cosines_of_all_pairs():
 def slope_with_a_graph():
     net = mlp(inputs=1, outputs=1, unit=nn.Tanh)
     return train(net, lambda m, x, y: slope_loss(m, x, create_graph=True, is_bare=False))
+
+
+@sound
+def penalty_with_a_graph():
+    net = mlp(outputs=1)
+    return train(net, lambda m, x, y: penalised(m, x, create_graph=True))
+
+
+@sound
+def actions_drawn_for_a_policy_beside_its_value():
+    """Draws without a graph, and heads of one shape: but nothing of the model takes the draws."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.mean, self.spread = mlp(outputs=16), nn.Linear(16, 2), nn.Linear(16, 2)
+            self.value = nn.Linear(16, 1)
+
+        def forward(self, x):
+            h = self.body(x)
+            return self.mean(h), self.spread(h).clamp(-5, 2), self.value(h).squeeze(1)
+
+    def loss_of(model, x, y):
+        mean, log_std, value = model(x)
+        draws = torch.distributions.Normal(mean, log_std.exp())
+        action = draws.sample()
+        reward = -action.square().sum(1)
+        gained = (reward - value.detach()) * draws.log_prob(action).sum(1)
+        return functional.mse_loss(value, reward) - gained.mean()
+
+    return train(Net(), loss_of)
 
 
 @sound
