@@ -147,6 +147,14 @@ def test_only_few_hooks_stay_on_after_the_first_steps():
             loss.backward()
             optimizer.step()
             monitor(loss)
+        assert num_hooks(model, optimizer) == 2  # one waits for the first evaluation
+        with torch.no_grad():
+            model.eval()(x)
+        model.train()
+        for x, y in points():
+            optimizer.zero_grad()
+            cross_entropy(model, x, y).backward()
+            optimizer.step()
         assert num_hooks(model, optimizer) == 1
 
 

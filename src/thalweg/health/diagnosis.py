@@ -32,6 +32,7 @@ DETECTORS: tuple[Detector, ...] = (
     descent.far_above_chance,
     slow.lr_too_low,
     rates.lost_updates,
+    layers.left_behind,
     descent.batch_too_small,
     labels.all_masked,
     labels.label_noise,
@@ -86,6 +87,7 @@ HIDES = {
     "unshuffled": {"spikes", "lr_too_high", "divergence", "repeated_batches"},
     "lost_updates": {"lr_too_low", "plateau", "stuck_at_chance"},
     "bad_initialisation": {"lr_too_low", "plateau", "stuck_at_chance"},
+    "not_trained": {"lr_too_low", "stuck_at_chance", "label_noise", "underfitting", "plateau"},
     "batch_too_small": {"spikes"},
     "schedule_fault": {"plateau", "underfitting"},
     "weight_decay_too_strong": {

@@ -96,7 +96,7 @@ def underfitting(view: View) -> Suspicion | None:
     is_done = still < 0.02 * view.fall_of(curve)
     is_alike = GAP * curve.last < fit.last < 1.25 * curve.last
     is_bad = HIGH * chance < curve.best < 0.93 * chance and unsure > UNSURE
-    if not (is_done and is_alike and is_bad) or not 2 < classes <= FEW_CLASSES:
+    if not (is_done and is_alike and is_bad) or not LEAST_CLASSES < classes <= MOST_CLASSES:
         return None
     return Suspicion(
         "underfitting",
@@ -109,9 +109,10 @@ def underfitting(view: View) -> Suspicion | None:
     )
 
 
-HIGH, UNSURE, FEW_CLASSES = 0.38, 0.68, 32
+HIGH, UNSURE, LEAST_CLASSES, MOST_CLASSES = 0.38, 0.68, 4, 32
 """A validation loss above this share of chance, of one that is about as unsure of each sample as of
-the next, for so many classes at most: the symbols of a language are unsure by nature.
+the next, for a number of classes between: the symbols of a language are unsure by nature, and where
+there are three classes what is given often tells no more.
 """
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from thalweg.health.rates import keeps_16_bits
 from thalweg.health.view import Suspicion, View, number
 from thalweg.record.foreign.log import Series
 
@@ -20,6 +21,11 @@ CONFIDENCE = {
 }
 """How sure one is, by whether they were so from the start: what dies on the way was often killed
 by something else.
+"""
+
+UNMOVED, STEEP, SHORT = 3, 1e-2, 1e-5
+"""Rows in which a weight has not moved, though its gradient is more than this share of the largest,
+while the others' usual steps are more than this share of themselves.
 """
 
 FADED = 1e-4
@@ -81,7 +87,10 @@ def vanishing_gradient(view: View) -> Suspicion | None:
 
 
 def empty_inputs(view: View) -> Suspicion | None:
-    """The first weights get a gradient of exactly zero, and their bias does not."""
+    """The first weights get a gradient of exactly zero, and their bias does not.
+
+    Where no other weights get one either, biases alone are trained, and that by intent.
+    """
     norms = dict(_of(view, "gradient_norm:"))
     first = next((name for name in norms if name.endswith("weight")), None)
     bias = norms.get(f"{first.removesuffix('weight')}bias") if first is not None else None
@@ -93,6 +102,9 @@ def empty_inputs(view: View) -> Suspicion | None:
     at = int(np.flatnonzero(~is_zero)[-1]) + 1 if not is_zero.all() else 0
     if len(is_zero) - at < 3 or not (bias.values[at:] > 0).all():
         return None
+    others = [norm for name, norm in norms.items() if name.endswith("weight") and name != first]
+    if others and not any(norm.values[-1] > 0 for norm in others):
+        return None
     since = float(norms[first].steps[at])
     return Suspicion(
         "stuck_at_chance",
@@ -103,6 +115,57 @@ def empty_inputs(view: View) -> Suspicion | None:
         "learnt from it",
         {"layer": first, "since": since},
     )
+
+
+def left_behind(view: View) -> Suspicion | None:
+    """Weights that get a gradient and no longer move, while others do: the optimizer has lost them.
+
+    Those that are frozen by intent get no gradient, those before a normalisation next to none.
+    """
+    moves, slopes = dict(_of(view, "update_norm:")), dict(_of(view, "gradient_norm:"))
+    sizes = dict(_of(view, "parameter_norm:"))
+    if len(moves) < 2 or not moves.keys() <= slopes.keys() & sizes.keys():
+        return None
+    still = {name: _stands_since(norms) for name, norms in moves.items()}
+    lost = {name: step for name, step in still.items() if step is not None}
+    if not lost or len(lost) == len(moves):
+        return None
+    since = max(lost.values())
+    late = {name: _late(slopes[name], since) for name in moves}
+    steps = [
+        _late(moves[n], since) / max(_late(sizes[n], since), 1e-12) for n in still.keys() - lost
+    ]
+    enough = STEEP * max(late.values())
+    lost = {name: step for name, step in lost.items() if late[name] > enough}
+    if not lost or np.median(steps) < SHORT:
+        return None  # the others hardly move either: it is the rate, or the rounding
+    since = min(lost.values())
+    some = ", ".join(list(lost)[:2]) + (f" and {len(lost) - 2} more" if len(lost) > 2 else "")
+    rounds = keeps_16_bits(view)
+    why = (
+        "their steps round to nothing in bfloat16" if rounds else "the optimizer does not hold them"
+    )
+    return Suspicion(
+        "lost_updates" if rounds else "not_trained",
+        since,
+        0.9,
+        f"from {view.name(since)} on {some} of {len(moves)} parameters get a gradient and do not "
+        f"move: {why}",
+        {"parameters": list(lost), "since": since},
+    )
+
+
+def _stands_since(norms: Series) -> float | None:
+    """The first row from which on it has not moved, for a few rows at least."""
+    moved = np.flatnonzero(norms.values > 0)
+    at = int(moved[-1]) + 1 if len(moved) else 0
+    return float(norms.steps[at]) if len(norms) - at >= UNMOVED else None
+
+
+def _late(series: Series, since: float) -> float:
+    """Its median since then."""
+    values = series.values[series.steps >= since]
+    return float(np.median(values)) if len(values) else 0.0
 
 
 def _of(view: View, prefix: str) -> Iterator[tuple[str, Series]]:

@@ -319,12 +319,16 @@ def _ratio(view: View, which: str, *, late: bool) -> float | None:
     return float(np.median(steps.values[is_there] / sizes[is_there])) if is_there.any() else None
 
 
+def keeps_16_bits(view: View) -> bool:
+    """Are the weights themselves kept in bfloat16, and nowhere in more?"""
+    settings = view.log.settings
+    return settings.get("precision") == "bf16-weights" and "master_weights" not in settings
+
+
 def lost_updates(view: View) -> Suspicion | None:
     """Weights of 16 bits whose steps are smaller than the last digit of a weight."""
-    ratio, settings = update_ratio(view), view.log.settings
-    if settings.get("precision") != "bf16-weights" or "master_weights" in settings:
-        return None
-    if ratio is None or ratio > ROUNDED:
+    ratio = update_ratio(view)
+    if not keeps_16_bits(view) or ratio is None or ratio > ROUNDED:
         return None
     return Suspicion(
         "lost_updates",

@@ -161,6 +161,28 @@ def evaluated_in_training(setup: Setup, number: int, num_passes: int, *, is_told
     return made("TW306", number, sure, text, numbers=numbers, severity=severity)
 
 
+def dropped_in_evaluation(number: int, name: str, share: float) -> Finding:
+    """A function of dropout was at work in a pass of a model in evaluation mode."""
+    keeps = name == "scaled_dot_product_attention"
+    text = f"{name} dropped {share:.0%} in an evaluation after step {number}, in which the model "
+    text += "was in evaluation mode: a function does not hear of modes"
+    given = "dropout_p=p if self.training else 0.0" if keeps else "training=self.training"
+    remedy = f"give it the mode: F.{name}(..., {given})"
+    return made("TW306", number, 0.93, text, numbers={"share": share}, remedy=remedy)
+
+
+def statistics_are_fresh(number: int, names: Sequence[str]) -> Finding:
+    """Batch norm has trained, and its running statistics are those that it was made with."""
+    some = ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if names[3:] else "")
+    text = f"after {number} steps the running means of {some} are 0 and the variances 1, as in a "
+    text += "fresh model: an evaluation knows nothing of what was trained on"
+    remedy = (
+        "keep batch norm's buffers: load the whole state_dict(), copy buffers beside parameters "
+        "into an average, leave momentum above 0"
+    )
+    return made("TW306", number, 0.9, text, numbers={"layers": len(names)}, remedy=remedy)
+
+
 def _shown(setup: Setup) -> str:
     shown = ", ".join(repr(name or "the model") for name in setup.sensitive[:3])
     more = len(setup.sensitive) - 3

@@ -15,13 +15,22 @@ import torch
 from torch import Tensor, nn
 
 from thalweg.facts import Setup
-from thalweg.health.signals import evaluated_in_training, trained_in_evaluation
+from thalweg.health.signals import (
+    dropped_in_evaluation,
+    evaluated_in_training,
+    statistics_are_fresh,
+    trained_in_evaluation,
+)
+from thalweg.probes.dropped import Dropped, hears
 from thalweg.probes.gradients import sample
 from thalweg.probes.inputs import is_plain, tensors_of
 from thalweg.types import Finding
 
 LOOSE = 3
 """Passes in a row that look like an evaluation."""
+
+FEWEST = 2
+"""Steps after which an evaluation is looked at: before them it may be that of a fresh model."""
 
 COMPARED = (1, 2)
 """The steps after which it is kept what went in: the same after both is an evaluation."""
@@ -50,7 +59,7 @@ class Modes:
     """Is told of passes and steps, and answers with findings: each kind at most once.
 
     setup: its `sensitive` modules are what a mode matters to; num_in_row: passes without gradients
-    since the last one with them
+    since the last one with them; has_heard: an evaluation was listened to
     """
 
     def __init__(self, model: nn.Module):
@@ -63,6 +72,8 @@ class Modes:
         self._before, self._now = _Between(), _Between()
         self._candidate = 0
         self._is_early = False
+        self.has_heard = False
+        self._heard: Dropped | None = None
 
     # ------------------------------------------------------------ passes
 
@@ -70,6 +81,15 @@ class Modes:
         """A pass with gradients, in the first steps."""
         self.num_in_row = 0
         self._most_rows = max(self._most_rows, num_rows(args))
+
+    def evaluates(self, number: int) -> list[Finding]:
+        """A pass in evaluation mode begins, after this many steps; the first one is listened to."""
+        if self.has_heard or number < FEWEST:
+            return []
+        self.has_heard = True
+        self._heard = hears(self._model)
+        fresh = fresh_statistics(self._model)
+        return [statistics_are_fresh(number, fresh)] if fresh else []
 
     def passed(self, number: int, args: Any) -> list[Finding]:
         """A pass without gradients in training mode, after this many steps."""
@@ -97,7 +117,7 @@ class Modes:
     @property
     def is_idle(self) -> bool:
         """Nothing hangs on the step to come."""
-        return not (self._now.num or self._before.num or self._candidate)
+        return not (self._now.num or self._before.num or self._candidate or self._heard)
 
     def stepped(self, number: int) -> list[Finding]:
         """Step `number` was made: what were the passes before it?"""
@@ -116,6 +136,9 @@ class Modes:
         one step earlier, or came none, after an evaluation one step earlier?
         """
         now, before, at = self._now, self._before, self._candidate
+        heard, self._heard = self._heard, None
+        if heard is not None and heard.share:
+            return [dropped_in_evaluation(number, heard.name, heard.share)]
         is_same = any(is_in(each, before.given) for each in now.given)
         if number == COMPARED[-1] and is_same and not self._is_early:
             return self._suspect(number, now.num)
@@ -147,6 +170,20 @@ def is_measured(model: nn.Module) -> bool:
     """Does batch norm take plain means, as it does for a while in `update_bn`?"""
     norms = (m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
     return any(module.momentum is None for module in norms)
+
+
+def fresh_statistics(model: nn.Module) -> list[str]:
+    """Layers of batch norm, if all of them hold the mean of 0 and the variance of 1 that a fresh
+    one has.
+    """
+    found = []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None:
+            mean, variance = module.running_mean, module.running_var
+            if variance is None or bool(mean.any()) or not bool((variance == 1).all()):
+                return []
+            found.append(name)
+    return found
 
 
 def num_rows(args: Any) -> int:

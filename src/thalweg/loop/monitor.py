@@ -181,6 +181,7 @@ class Monitor:
     def _begin(self) -> None:
         self._watch = Watch(self._model, self._optimizers)
         self._setup = self._modes.setup = self._watch.setup
+        self._modes.has_heard = self._watch.is_compiled  # to listen would compile it anew
         self._begun = [(p, sample(p)) for p in list(self._model.parameters())[:MOST_COMPARED]]
         self._judge()
         self._watch.start()
@@ -222,6 +223,8 @@ class Monitor:
             self._modes.num_in_row = 0
         elif model.training:
             self._told.add(self._modes.passed(self.number, args))
+        else:
+            self._told.add(self._modes.evaluates(self.number))
 
     @safely
     def _after_forward(self, model: nn.Module, args: Any, output: Any) -> None:
@@ -265,7 +268,7 @@ class Monitor:
         if not self._model.training:
             self._told.add(self._modes.stepped_in_evaluation(number))
         self._told.add(self._later.after_step(number))
-        if not (self._samples.is_on or self._setup.sensitive):
+        if self._modes.has_heard and not (self._samples.is_on or self._setup.sensitive):
             remove(self._pass_hooks)
         self._next_look = min(self._later.next - 1, self._samples.next)
         self._is_quiet = self._later.is_idle and self._samples.is_idle and self._modes.is_idle
