@@ -288,7 +288,7 @@ def test_of_a_step_that_stands_twice_the_last_value_is_read(tmp_path):
 def test_a_header_that_stands_again_is_left_out(tmp_path):
     log = read(written(tmp_path, "log.csv", falling(5) + falling(3)))
     assert len(log.series["loss"]) == 3
-    assert any("go back" in note for note in log.notes)
+    assert any("begin anew: 2 runs, of which number 2" in note for note in log.notes)
 
 
 def test_steps_of_an_epoch_are_counted_through(tmp_path):

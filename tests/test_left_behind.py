@@ -50,7 +50,7 @@ def test_steps_that_round_to_nothing_are_told_as_such():
     assert "TW401" in [each.code for each in diagnose(log).findings]
 
 
-def test_biases_alone_are_trained_by_intent():
+def test_biases_and_a_head_are_trained_by_intent():
     silent = {f"gradient_norm:{name}": (AT, np.zeros(len(AT))) for name in (BODY, HEAD)}
     bias = {"gradient_norm:body.bias": (AT, np.full(len(AT), 0.2))}
     assert not diagnose(plain(**silent, **bias)).findings

@@ -1,14 +1,12 @@
-"""Numbers that break: not finite, diverging, spikes, exploding gradients."""
+"""Numbers that break: not finite, diverging, exploding gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 
-from thalweg.health.curve import MAD, Curve, noise_of
-from thalweg.health.rates import raised, rate_rose
+from thalweg.health.curve import Curve
+from thalweg.health.rates import raised
+from thalweg.health.spikes import spikes_seen
 from thalweg.health.view import FEW, Suspicion, View, number
 from thalweg.record.foreign.log import LOSS, NORM, VALIDATION
 
@@ -18,34 +16,15 @@ IN_A_ROW = 3
 RISE = 0.3
 """A loss that has lost this share of its progress for good has diverged."""
 
-Z, FACTOR, WINDOW = 8.0, 2.0, 64
-"""A spike: so many robust deviations of the log loss above those before it, and so many times."""
-
-Z_OF_FEW = 12.0
-"""The same where the deviation itself is known from a few dozen values only."""
-
-ABOVE_START, Z_ABOVE = 1.2, 5.5
-"""A jump to so many times what the loss was before anything was learnt needs fewer deviations."""
-
-TAIL = 1.5
-"""A spike is so many times further up than what was usual before it: losses of batches of two kinds
-(mixed pictures and plain ones) jump as well.
+AS_MUCH, MANY_ROWS = 0.8, 60
+"""A loss that came down again from a rise of this share of its last one may do so once more, where
+rows are too few to tell.
 """
 
-SAME = 0.03
-"""Jumps that lie so near, as a share of the run, are one, which both losses tell."""
-
-NOT_ONE = 8
-"""Samples of a batch below which a row that stands out tells of a sample, not of the weights."""
-
-MOST_MEASURED = 1_000
-"""Values of a validation loss beyond which it is measured on batches, as the other is."""
-
-HARMED = 2.0
-"""A loss that is so many times what it was, once a jump is over, has been harmed by it."""
-
-LOUD = float(np.log(8.0))
-"""A jump of at least this factor, in logarithms, is one even where the loss stays higher."""
+FAR_ABOVE = 4.0
+"""A validation loss alone that is so many times what it was at first: more than what is memorised
+mostly makes of it.
+"""
 
 GROWN = 30.0
 """A gradient's norm that is so many times what it was has exploded, where the loss suffers."""
@@ -143,6 +122,9 @@ def _diverged(view: View, curve: Curve) -> Suspicion | None:
         return None
     if _is_restart(view, curve) or _is_another_thing(view, curve, worse_than_start):
         return None
+    is_handful = len(curve) < MANY_ROWS and not worse_than_start
+    if is_handful and _came_back(curve) > AS_MUCH * rise:
+        return None  # it swings, and its end is a row or two
     since = _leaves(curve)
     if raised(view) is not None or _came_of_spike(view, since):
         return None  # that is the news, and what it left is told with it
@@ -166,13 +148,22 @@ def _is_another_thing(view: View, curve: Curve, worse_than_start: bool) -> bool:
     changed (a term that grows, harder samples), while other samples are fitted as well as ever?
     """
     if curve is view.validation:
-        return not worse_than_start
+        has_learnt = curve.progress > 4 * curve.error
+        return not worse_than_start or (has_learnt and curve.last < FAR_ABOVE * curve.first)
     return curve is view.loss and view.others_stand
+
+
+def _came_back(curve: Curve) -> float:
+    """The largest rise before the lowest point, from which it came down again."""
+    earlier = curve.calm[1 : curve.best_at + 1]
+    if len(earlier) < IN_A_ROW:
+        return 0.0
+    return float(np.max(earlier - np.minimum.accumulate(earlier)))
 
 
 def _came_of_spike(view: View, step: float) -> bool:
     """Did a jump that left harm come just then?"""
-    return any(s.does_harm and abs(s.step - step) < 0.05 * view.end for s in _spikes(view))
+    return any(s.does_harm and abs(s.step - step) < 0.05 * view.end for s in spikes_seen(view))
 
 
 def _leaves(curve: Curve) -> float:
@@ -193,150 +184,6 @@ def _is_restart(view: View, curve: Curve) -> bool:
         later.max() > 3 * max(at_best, 1e-300)
         and rates.max() <= 1.05 * rates[: curve.best_at + 1].max()
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Spike:
-    """A jump of a loss. z, factor: over what was before it, in deviations and times; after: the
-    factor that was left when it had come down
-    """
-
-    step: float
-    z: float
-    factor: float
-    after: float
-
-    @property
-    def does_harm(self) -> bool:
-        """Did the loss stay clearly above what it was?"""
-        return self.after > HARMED
-
-
-def spikes(view: View) -> Suspicion | None:
-    """The loss jumps far beyond what it does from row to row, and comes down again."""
-    found = _spikes(view)
-    if not found:
-        return None
-    worst = max(found, key=lambda spike: spike.z)
-    steps = [spike.step for spike in found]
-    harm = max((spike for spike in found if spike.does_harm), key=lambda s: s.after, default=None)
-    shown = ", ".join(f"{each:,.10g}" for each in steps[:5]) + (", ..." if len(steps) > 5 else "")
-    times = "once" if len(steps) == 1 else f"{len(steps)} times"
-    back = "" if harm is None else " in part"
-    says = (
-        f"the loss jumped {times} and came down again{back} (at {view.log.unit} {shown}); the "
-        f"largest to {worst.factor:.3g} times what it was, {worst.z:.0f} robust deviations"
-    )
-    if harm is not None:
-        says += f"; after {view.name(harm.step)} it stayed at {harm.after:.2g} times what it was"
-    return Suspicion(
-        "spikes",
-        steps[0],
-        _sure_of(found, harm is not None),
-        says,
-        {
-            "steps": steps[:50],
-            "largest_z": round(worst.z, 1),
-            "largest_factor": round(worst.factor, 2),
-        },
-        severity="warn" if harm is None else "act",
-    )
-
-
-def _sure_of(found: Sequence[Spike], does_harm: bool) -> float:
-    """One jump may be a rare batch, several are not; what stays may have another cause. Of planted
-    faults whose log shows one jump it was the cause of one in five.
-    """
-    if len(found) == 1:
-        return 0.25
-    return 0.55 if does_harm else min(0.95, 0.78 + 0.02 * (max(each.z for each in found) - Z))
-
-
-def _spikes(view: View) -> list[Spike]:
-    """Those of either loss that no higher rate has made."""
-    found: list[Spike] = []
-    of_samples = view.loss is not None and (view.number("batch_size") or NOT_ONE) < NOT_ONE
-    own = spikes_of(view.loss, lasting=of_samples)
-    for each in (*own, *spikes_of(view.validation), *bumps_of(view.validation)):
-        is_known = any(abs(each.step - other.step) <= SAME * view.end for other in found)
-        if not is_known and not rate_rose(view, each.step):
-            found.append(each)  # seen in both losses, it is one
-    return sorted(found, key=lambda spike: spike.step)
-
-
-def bumps_of(curve: Curve | None) -> list[Spike]:
-    """Of losses that an evaluation measures, which hardly move by chance: each time that one is far
-    above all that were measured before it, until it is back.
-    """
-    if curve is None or not 8 <= len(curve.raw_v) <= MOST_MEASURED or curve.raw_v.min() <= 0:
-        return []
-    v, logs = curve.raw_v, np.log(curve.raw_v)
-    spread = max(noise_of(logs), 0.02)
-    lowest = np.minimum.accumulate(v)
-    found, k = [], 1
-    while k < len(v):
-        low = float(lowest[k - 1])
-        rise = float(logs[k] - np.log(low))
-        is_high = rise > max(np.log(FACTOR), Z * spread) and v[k] > low + 0.1 * curve.progress
-        back = np.flatnonzero(v[k + 1 :] < 1.3 * low)
-        until = k + 1 + int(back[0]) if len(back) else k + 1
-        top = float(logs[k:until].max() - np.log(low))
-        if not is_high or not len(back) or (top < Z_OF_FEW * spread and top < LOUD):
-            k += 1
-            continue
-        found.append(Spike(float(curve.raw_t[k]), top / spread, float(np.exp(top)), 1.0))
-        k = until + 1
-    return found
-
-
-def spikes_of(curve: Curve | None, *, lasting: bool = False) -> list[Spike]:
-    """Each jump that came down again, by most of its height at the least: among the rows, and for
-    one that lasts among the medians of many. lasting: the latter only
-    """
-    if curve is None:
-        return []
-    found = [] if lasting else _jumps(curve, curve.raw_t, curve.raw_v)
-    if len(curve) == len(curve.raw_v) or found:
-        return found
-    return _jumps(curve, curve.t, curve.v)
-
-
-def _jumps(curve: Curve, t: np.ndarray, v: np.ndarray) -> list[Spike]:
-    """Of a loss v (n,) at steps t."""
-    if len(v) < 24 or v.min() <= 0:
-        return []
-    logs = np.log(v)
-    window = min(WINDOW, max(12, len(v) // 6))
-    before = np.lib.stride_tricks.sliding_window_view(logs, window)[:-1]
-    middle = np.median(before, axis=1)
-    own = MAD * np.median(np.abs(before - middle[:, None]), axis=1)
-    least_spread = max(noise_of(logs), 0.02)  # a few rows may lie near each other by chance
-    spread = np.maximum(own, least_spread)
-    rise = logs[window:] - middle
-    is_above = logs[window:] > np.log(max(ABOVE_START * curve.first, 1e-300))
-    least = curve.best + 0.1 * max(curve.progress, 1e-12)
-    tail = np.sort(before, axis=1)[:, -2] - middle  # one earlier spike may stand there
-    is_high = (rise > np.where(is_above, Z_ABOVE, Z) * spread) & (rise > np.log(FACTOR))
-    found = []
-    begin, last, free = 0, -2, 0  # a jump is one, however many rows it lasts
-    for k in np.flatnonzero(is_high & (v[window:] > least)):
-        begin, last = (begin if k == last + 1 else k), k
-        if k < free or rise[begin] < TAIL * tail[begin]:
-            continue
-        after = logs[k + window + 1 : k + 2 * window + 1]
-        peak = float(logs[k + window : k + window + 4].max()) - middle[k]
-        is_back = after < middle[k] + max(3 * spread[k], np.log(1.3))
-        is_down = after < middle[k] + 0.5 * peak
-        back = np.flatnonzero(is_back if is_back.any() else is_down)
-        if not len(back) or (
-            not is_back.any() and (peak < LOUD or is_down[back[0] :].mean() < 0.8)
-        ):
-            continue
-        left = float(np.exp(np.median(after[back[0] :]) - middle[k]))
-        top = float(np.exp(logs[k + window : k + window + 1 + back[0]].max() - middle[k]))
-        found.append(Spike(float(t[begin + window]), float(rise[k] / spread[k]), top, left))
-        free = k + 2 + (int(back[0]) if is_back.any() else window)
-    return found
 
 
 def exploding_gradient(view: View) -> Suspicion | None:

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from thalweg.health import breaks, descent, fitting, labels, layers, rates, running, slow, split
+from thalweg.health import (
+    breaks,
+    descent,
+    fitting,
+    labels,
+    layers,
+    rates,
+    running,
+    slow,
+    spikes,
+    split,
+)
 from thalweg.health.codes import BY_KEY, Code
 from thalweg.health.state import state_of
 from thalweg.health.trialled import after_trials
@@ -19,7 +30,7 @@ DETECTORS: tuple[Detector, ...] = (
     breaks.divergence,
     breaks.bad_initialisation,
     breaks.exploding_gradient,
-    breaks.spikes,
+    spikes.spikes,
     layers.dead_units,
     layers.saturated_units,
     layers.vanishing_gradient,

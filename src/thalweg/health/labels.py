@@ -150,6 +150,7 @@ def _data_changed(view: View) -> Suspicion | None:
         f"at {view.name(t[i])} the loss steps from {number(low)} to {number(high)} at once and "
         f"stays there{_as_before(view)}: other data, or other labels, came from there on",
         {"before": low, "after": high},
+        severity=None if followed is not None else "warn",  # it may be the plan's next stage
     )
 
 

@@ -89,7 +89,7 @@ def vanishing_gradient(view: View) -> Suspicion | None:
 def empty_inputs(view: View) -> Suspicion | None:
     """The first weights get a gradient of exactly zero, and their bias does not.
 
-    Where no other weights get one either, biases alone are trained, and that by intent.
+    Where the next get none either, or the loss is below a guess's, they are frozen by intent.
     """
     norms = dict(_of(view, "gradient_norm:"))
     first = next((name for name in norms if name.endswith("weight")), None)
@@ -103,7 +103,9 @@ def empty_inputs(view: View) -> Suspicion | None:
     if len(is_zero) - at < 3 or not (bias.values[at:] > 0).all():
         return None
     others = [norm for name, norm in norms.items() if name.endswith("weight") and name != first]
-    if others and not any(norm.values[-1] > 0 for norm in others):
+    is_next_frozen = bool(others) and not others[0].values[-1] > 0
+    knows = view.chance is not None and view.main is not None and view.is_no_guess(view.main)
+    if is_next_frozen or knows:
         return None
     since = float(norms[first].steps[at])
     return Suspicion(

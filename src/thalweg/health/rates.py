@@ -244,14 +244,15 @@ def _restless(view: View, curve: Curve) -> Suspicion | None:
         return None  # so short a step throws nothing about: the loss has hardly fallen yet
     if _is_one_way(curve) or _is_calm_in_training(view, curve):
         return None
+    is_seen = view.loss is not None or view.lr is not None  # else other samples may be too few
     return Suspicion(
         "lr_too_high",
         float(curve.t[len(curve) // 2]),
-        min(0.7, 0.35 + 2.0 * (jitter - RESTLESS)),
+        min(0.7 if is_seen else 0.4, 0.35 + 2.0 * (jitter - RESTLESS)),
         f"from one evaluation to the next the loss moves by {100 * jitter:.0f}% of its whole fall "
         f"({number(view.fall_of(curve))}, to {number(curve.best)}), without the rate coming down",
         {"jitter": round(jitter, 4)},
-        severity="act" if jitter > 2 * RESTLESS else "warn",
+        severity="act" if is_seen and jitter > 2 * RESTLESS else "warn",
     )
 
 

@@ -16,6 +16,9 @@ busy machine alone can double now and then, so many times.
 STOP = 5.0
 """A step that takes so many times as long waits for something."""
 
+NEARBY, LEAP = 0.1, 10.0
+"""A loss that is so many times what it was, within this share of the run, is that of other data."""
+
 SHORT = 0.1
 """No run is done after this share of its steps: a rate that has decayed by then came down early."""
 
@@ -26,6 +29,11 @@ LONGER = (
     "let the schedule last as long as the run: its length is counted in steps (or epochs) of its "
     "own, and it was stepped more often than that"
 )
+
+WAITED, HARDLY = 2, 5e-3
+"""Values that no plateau is shorter than, for who lowers the rate waits for a few; and the share of
+the best that does not count as better.
+"""
 
 SPENT = 2e-3
 """A rate below this share of its largest moves nothing any more."""
@@ -89,7 +97,7 @@ def _too_early(view: View, steps: np.ndarray, rates: np.ndarray, curve: Curve) -
     high = np.flatnonzero(~low)
     since = float(steps[min(len(steps) - 1, high[-1] + 1)])
     share = (since - steps[0]) / max(curve.raw_t[-1] - steps[0], 1.0)
-    if share > 0.5:
+    if share > 0.5 or _waits_for_plateaus(view, steps, rates, since):
         return None
     before = curve.raw_v[curve.raw_t < since]
     after = curve.raw_v[curve.raw_t >= since]
@@ -115,6 +123,28 @@ def _too_early(view: View, steps: np.ndarray, rates: np.ndarray, curve: Curve) -
         {"since": since, "share_of_run": round(share, 3)},
         gaps={"schedule": LONGER},
     )
+
+
+def _waits_for_plateaus(view: View, steps: np.ndarray, rates: np.ndarray, until: float) -> bool:
+    """Does the rate fall by the same factor at odd times, each up to a step after evaluations (or
+    epochs) that brought nothing better? Who lowers it on plateaus does so as the loss stands still.
+    """
+    curve = view.validation or view.main
+    falls = np.flatnonzero(rates[1:] < 0.95 * rates[:-1]) + 1
+    if curve is None or len(falls) < 3 or (rates[1:] > 1.05 * rates[:-1]).any():
+        return False
+    ratios, holds = rates[falls] / np.maximum(rates[falls - 1], 1e-300), np.diff(falls)
+    is_odd = ratios.max() < 1.1 * ratios.min() and holds.max() - holds.min() > 1
+    return bool(is_odd and all(_stood(curve, steps[i]) for i in falls if steps[i] <= until))
+
+
+def _stood(curve: Curve, step: float) -> bool:
+    """Were the last values before a step hardly better than the best before them?"""
+    values = curve.raw_v[curve.raw_t < step]
+    if len(values) < WAITED + 2:
+        return False
+    earlier = float(values[:-WAITED].min())
+    return float(values[-WAITED:].min()) >= earlier - HARDLY * abs(earlier)
 
 
 def _fell_at_once(view: View, steps: np.ndarray, rates: np.ndarray) -> Suspicion | None:
@@ -210,7 +240,7 @@ def truncated(view: View) -> Suspicion | None:
         return None
     gap = float(np.median(np.diff(curve.raw_t))) if len(curve.raw_t) > 1 else 0.0
     done = (view.end + gap) / planned  # what came after the last row is not in it
-    if done > 0.9 or view.log.settings.get("patience"):
+    if done > 0.9 or view.log.settings.get("patience") or view.log.settings.get("stopped_early"):
         return None
     if view.log.format == "trainer_state" and not view.log.checkpoints:
         return None  # written with every checkpoint: it says where that was, not where a run ended
@@ -251,6 +281,8 @@ def stalled_throughput(view: View) -> Suspicion | None:
         says = (
             f"{share:.0f}% of the late steps take over {STOP:g} times the usual {number(usual)} s"
         )
+    if is_slow and _is_phase(view, float(curve.raw_t[first])):
+        return None
     return Suspicion(
         "stalled_throughput",
         float(curve.raw_t[first]),
@@ -258,6 +290,19 @@ def stalled_throughput(view: View) -> Suspicion | None:
         f"{says}; the run spends {number(float(late.mean()) / usual)} times as long on a step",
         {"usual_seconds": usual, "late_seconds": float(late.mean())},
     )
+
+
+def _is_phase(view: View, step: float) -> bool:
+    """Does the loss leap as well, near the step from which steps are slow? Then it is another task,
+    or other data, that takes its time.
+    """
+    curve = view.loss
+    if curve is None or curve.raw_v.min() <= 0:
+        return False
+    near = np.abs(curve.raw_t - step) < NEARBY * view.end
+    before = curve.raw_v[(curve.raw_t < step) & near]
+    after = curve.raw_v[(curve.raw_t >= step) & near]
+    return len(before) > 2 and len(after) > 0 and float(after.max()) > LEAP * np.median(before)
 
 
 def _stops(values: np.ndarray, usual: float) -> bool:

@@ -12,6 +12,11 @@ from thalweg.health.view import Suspicion, View, number
 STILL_HIGH = 0.85
 """A loss above this share of its first value has hardly moved."""
 
+BENT, STRAIGHT = 0.25, 0.33
+"""The share of its fall that a loss gains in the second half of a run: that of many a curve which
+bends and is done, and of one that is hardly bent; a straight line has a half.
+"""
+
 RAGGED = 0.05
 """A loss whose points are this unsure, as a share of them, hides a fall of a few of these."""
 
@@ -92,7 +97,8 @@ def _straight(view: View, curve: Curve) -> Suspicion | None:
     ratio = update_ratio(view)
     is_small = ratio is not None and ratio < UPDATE_LOW
     is_short = view.log.unit == "step" and view.end < ENOUGH
-    if late < 0.25 or not (left > 0.6 or is_small) or (is_short and not is_small):
+    least = BENT if is_small else STRAIGHT
+    if late < least or not (left > 0.6 or is_small) or (is_short and not is_small):
         return None
     if not is_small and _began_fast(view, curve, late * (curve.first - curve.last)):
         return None

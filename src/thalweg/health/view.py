@@ -14,8 +14,11 @@ import numpy as np
 from thalweg.health.curve import Curve
 from thalweg.record.foreign.log import IN_TURNS, LOSS, LR, NORM, REWARDS, VALIDATION, Log, Series
 
-PLAYERS = r"(d|g|disc|gen|discriminator|generator|critic|actor)"
-RIVAL = re.compile(rf"(^|[_/. ]){PLAYERS}[_/. ]?loss$|loss[_/. ]?{PLAYERS}$|err[_/. ]?[dg]$", re.I)
+PLAYERS = r"(d|g|disc|gen|discriminator|generator|critic|actor|adv|gan|adversarial)"
+RIVAL = re.compile(
+    rf"(^|[_/. ]){PLAYERS}([_/. ]\w{{1,8}})?[_/. ]?loss( |$)|loss[_/. ]?{PLAYERS}$|err[_/. ]?[dg]$",
+    re.I,
+)
 """Names of the losses of networks that play against each other."""
 
 NO_BETTER = 0.9
@@ -198,16 +201,19 @@ class View:
         """The loss of one who knows nothing but the number of classes, where that is known."""
         classes = self.number("num_classes")
         loss = self.log.settings.get("loss")
-        if classes is None or classes < 2 or loss not in (None, "cross_entropy"):
+        if classes is None or classes < 2 or loss not in (None, "cross_entropy") or self.log.parts:
             return None
         return math.log(classes)
 
     @cached_property
     def knows_already(self) -> bool:
-        """Does it begin with what was learnt before, as fine-tuning does? Its first loss is lower
-        than that of any guess, or it falls at a rate that is usual for nothing else.
+        """Does it begin with what was learnt before, as fine-tuning does? An adapter lies beside
+        it, its first loss is lower than that of any guess, or it falls at a rate that is usual for
+        nothing else.
         """
         curve, loss = self.main, self.log.settings.get("loss")
+        if self.log.settings.get("adapter"):
+            return True
         if curve is None or loss not in (None, "cross_entropy"):
             return False
         if self.chance is not None:

@@ -14,7 +14,15 @@ from thalweg.record.foreign.words import in_our_words
 NAMES = (
     *("run.toml", "hparams.yaml", "args.yaml", "args.json", "training_args.json", "hparams.json"),
     *("params.json", "params.yaml", "config.yaml", "config.yml", "config.json", "config.toml"),
-    *("opt.yaml", "args.txt", "opt.txt", ".hydra/config.yaml", "flags.json", "hyp.yaml"),
+    *(
+        "adapter_config.json",
+        "opt.yaml",
+        "args.txt",
+        "opt.txt",
+        ".hydra/config.yaml",
+        "flags.json",
+        "hyp.yaml",
+    ),
 )
 """Files of settings; the first that states one counts."""
 
@@ -66,6 +74,8 @@ def _read(file: Path) -> dict[str, Any]:
         values = read_settings(file.read_text(encoding="utf-8-sig"), file.suffix)
     except (OSError, ValueError, RecursionError):
         return {}
+    if "peft_type" in values:
+        return {"adapter": str(values["peft_type"]).lower()}
     if "model_type" in values or "architectures" in values:
         return _of_model(values)
     return in_our_words(values)

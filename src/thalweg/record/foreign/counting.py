@@ -13,6 +13,12 @@ from thalweg.record.foreign.points import is_orderly
 BATCHES = "batches"
 """A column with the number of batches in an epoch, as readers of texts call it."""
 
+_REPEATED = 0.3
+"""Share of lines at the epoch of the line before, from which on an epoch has several."""
+
+_NOT_SHORT = 0.5
+"""Share of the longest run's lines from which on a run is not a short try."""
+
 
 @dataclass(frozen=True, slots=True)
 class Counted:
@@ -28,6 +34,7 @@ def counted(cells: Cells, given: str | None = None) -> Counted:
     """Steps where the log counts them, else epochs, else lines. given: the user's column."""
     rows = [named(name) for name in cells.names]
     epochs = [row.name for row in rows if row.is_epoch]
+    epochs = [name for name in epochs if "epochs" not in named(name).words] or epochs
     if given is not None:
         return Counted(_filled(cells, (given,)), "step", (given,))
     counters = sorted((row for row in rows if row.is_counter), key=_order)
@@ -52,6 +59,8 @@ def by_rows(cells: Cells, now: Counted, name: str) -> Counted:
     num_epochs = len(np.unique(at))
     if now.unit != "epoch" or len(at) < 4 or num_epochs > 0.7 * len(at) or not is_orderly(at):
         return now
+    if np.mean(np.diff(at) == 0) < _REPEATED:  # one value to an epoch, of several runs
+        return now
     note = (
         f"{len(at):,} values of {name!r} in {num_epochs:,} epochs, and no column counts the steps: "
         "the lines are counted"
@@ -59,25 +68,32 @@ def by_rows(cells: Cells, now: Counted, name: str) -> Counted:
     return Counted(np.arange(cells.num_rows, dtype=np.float64), "row", now.names, (note,))
 
 
-def one_run(now: Counted) -> Counted:
-    """As it is; where the epochs begin anew again and again, the longest run's lines alone, the
-    last of these: the others are at no step.
+def one_run(cells: Cells, now: Counted, name: str) -> Counted:
+    """As it is; where a column begins anew, the lines of one run alone, the last that is not much
+    shorter than the longest: the others are at no step.
     """
-    steps = now.steps
+    lines = np.flatnonzero(cells.has[name]) if name in cells.has else np.zeros(0, dtype=int)
+    steps = now.steps[lines]
     falls = np.flatnonzero(np.diff(steps) < 0) + 1
-    is_anew = len(falls) > 0 and bool(np.all(steps[falls] <= steps[0] + 1))
-    if now.unit != "epoch" or is_orderly(steps) or not is_anew:
+    if now.unit == "row" or not len(falls):
         return now
-    begins, ends = np.append(0, falls), np.append(falls, len(steps))
-    sizes = ends - begins
-    which = len(sizes) - 1 - int(np.argmax(sizes[::-1]))
-    line = np.arange(len(steps))
+    rises = np.diff(steps)[np.diff(steps) > 0]
+    usual = float(np.median(rises)) if len(rises) else 1.0
+    is_few = now.unit == "epoch" or is_orderly(steps)
+    if not (is_few and bool(np.all(steps[falls] <= steps[0] + usual))):
+        return now
+    sizes = np.diff(np.concatenate([[0], falls, [len(steps)]]))
+    which = int(np.flatnonzero(sizes >= _NOT_SHORT * sizes.max())[-1])
+    begins = np.append(0, lines[falls])
+    ends = np.append(lines[falls], cells.num_rows)
+    line = np.arange(cells.num_rows)
     is_in = (line >= begins[which]) & (line < ends[which])
+    times = "anew" if len(falls) == 1 else f"anew {len(falls):,} times"
     note = (
-        f"the epochs begin anew {len(falls)} times: {len(sizes)} runs, of which number "
-        f"{which + 1} is read, the last of the longest"
+        f"the {now.unit}s begin {times}: {len(sizes):,} runs, of which number {which + 1:,} is "
+        "read, the last of the long ones"
     )
-    found = np.where(is_in, steps, np.nan)
+    found = np.where(is_in, now.steps, np.nan)
     return Counted(found, now.unit, now.names, (*now.notes, note))
 
 
@@ -119,7 +135,7 @@ def _before(steps: np.ndarray) -> np.ndarray:
 def _over_epochs(cells: Cells, steps: np.ndarray, epochs: np.ndarray) -> np.ndarray:
     """Steps over the whole run where they begin anew in each epoch."""
     falls = np.flatnonzero(np.diff(steps) < 0)
-    if not len(falls) or not np.all(np.diff(epochs)[falls] > 0):
+    if not len(falls) or not np.all(np.diff(epochs[np.append(0, falls + 1)]) > 0):
         return steps
     if np.sum(np.diff(epochs) > 0) > 2 * len(falls) + 1:
         return steps

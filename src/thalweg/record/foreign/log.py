@@ -68,6 +68,7 @@ class Log:
     checkpoints: path of each that lies beside it, by its step; the last ones
     facts: of the model itself, by name, where one was at hand (`probes.structure`)
     split: of a run of ours, what was found as its data were shared out (`tasks.table.found`)
+    parts: names of other losses that stand beside it, of which it may be the sum
     kind: of training, where its losses do not say how it goes (above), else ""
     trials: of a run of ours, trials of causes that were made in it (`health.tried.kept`)
     """
@@ -85,6 +86,7 @@ class Log:
     split: Mapping[str, Any] = field(default_factory=dict)
     trials: Mapping[str, Any] = field(default_factory=dict)
     kind: str = ""
+    parts: tuple[str, ...] = ()
 
     def get(self, role: str) -> Series | None:
         """The series of a role; None where the log has none."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 _WORD = re.compile(r"mAP|[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
-_WHOLE = re.compile(r"(?<![a-z])(?:f1|r2|l1|l2|top[15])(?![a-z\d])", re.IGNORECASE)
+_WHOLE = re.compile(r"(?<![a-z])(?:f1|r2|l1|l2|[23]d|top[15])(?![a-z\d])", re.IGNORECASE)
 
 TRAIN = {"train", "training", "trn", "fit"}
 HELD = {"val", "valid", "validation", "eval", "evaluation", "dev", "holdout", "heldout", "vali"}
@@ -34,6 +34,10 @@ OTHER |= {"count", "num", "patience", "delta", "lambda", "coef", "coefficient", 
 
 REWARDS = {"reward", "rewards", "rew"}
 PREFERENCES = {"chosen", "rejected", "margin", "margins", "accuracies"}
+
+CRITICS = {"d", "disc", "discriminator", "critic"}
+MAKERS = {"g", "gen", "generator", "actor"}
+"""Networks that play against each other, as the names of their losses tell them."""
 
 _ASIDE = {"samples", "tokens", "examples", "memory", "mem", "gpu", "cpu", "throughput", "num"}
 _ASIDE |= {"count", "flops", "eta", "per", "size", "scale", "preemption", "accumulated", "mfu"}
@@ -70,7 +74,7 @@ class Named:
     @property
     def is_loss(self) -> bool:
         is_entropy = {"cross", "entropy"} <= set(self.words)
-        is_other = self.has(OTHER | TIMES | {"ppl", "perplexity"})
+        is_other = self.has(OTHER | TIMES | {"ppl", "perplexity"}) or self.words[-1:] == ("margin",)
         return (self.has(LOSSES | FAINT) or is_entropy) and not is_other
 
     @property
@@ -80,7 +84,8 @@ class Named:
     @property
     def is_counter(self) -> bool:
         plain = {"global", "number", "no", "idx", "index", "id", "trainer", "current", "num", "i"}
-        return self.has(STEPS) and not set(self.words) - STEPS - TRAIN - plain
+        is_whole = "batches" in self.words and len(self.words) > 1  # "training batches: 6,501"
+        return self.has(STEPS) and not (is_whole or set(self.words) - STEPS - TRAIN - plain)
 
     @property
     def is_epoch(self) -> bool:
@@ -113,6 +118,11 @@ def is_of_rewards(name: str) -> bool:
     row = named(name)
     is_return = row.has({"return", "returns"}) and row.has({"episode", "ep", "episodic"})
     return (row.has(REWARDS) or is_return) and not (row.has(PREFERENCES) or row.is_loss)
+
+
+def is_players(rows: list[Named], players: set[str]) -> bool:
+    """Is one of the losses that of such a network?"""
+    return any(row.is_loss and row.has(players) for row in rows)
 
 
 def is_told(name: str) -> bool:

@@ -14,6 +14,7 @@ from thalweg.record.foreign import (
     databases,
     mlflow,
     plain,
+    printed,
     table,
     tensorboard,
     trainer_state,
@@ -45,6 +46,7 @@ _HEAD = 1 << 20
 _READERS: tuple[tuple[str, Callable[[str], Cells | None]], ...] = (
     ("jsonl", table.read_json),
     ("csv", table.read_delimited),
+    ("text", printed.read_printed),
     ("text", plain.read_lines),
 )
 
@@ -137,6 +139,9 @@ def parsed(
     runs = parts_of_table(tables[0], strict=strict) if tables else []
     if runs:
         return _runs(source, runs, columns)
+    bare = printed.read_bare(text, path)
+    if bare is not None:
+        return [_log(source, "text", bare, columns)]
     raise _none_known(text, source, tables, path)
 
 
@@ -176,6 +181,7 @@ def _stated(cells: Cells, text: str) -> dict[str, Any]:
     first = next((i for i, line in enumerate(lines) if plain.tells_loss(line)), len(lines))
     planned = plain.planned_steps(lines[first:], cells)
     found = {} if planned is None else {"steps": planned}
+    found |= {"stopped_early": True} if plain.stopped_early(lines) else {}
     found |= in_our_words(read_arguments("\n".join(lines[:first])))
     for name in cells.names:
         values = np.unique(cells.values[name][cells.has[name]])
@@ -207,7 +213,8 @@ def _log(
     now = counted(cells, step)
     points = _points(cells, now.steps, now.names)
     roles = roles_in(points, columns, source)
-    now = one_run(by_rows(cells, now, roles.get(LOSS, "")))
+    main = roles.get(LOSS) or roles.get(VALIDATION, "")
+    now = one_run(cells, by_rows(cells, now, roles.get(LOSS, "")), main)
     unit = "epoch" if tool == "keras" and now.unit == "row" and not now.notes else now.unit
     log = Log(source, format, tool, unit=unit, rows=cells.num_rows, notes=[*now.notes])
     fill(log, _points(cells, now.steps, now.names), columns)

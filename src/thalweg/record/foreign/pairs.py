@@ -30,6 +30,9 @@ _SHORT = re.compile(r"^\s*(\d+)\s+(train|val)\s+(\d+\.\d+)\s*$")
 
 _CUT = re.compile(r"[|,;{}\[\]\t]|\s-\s|\s{2,}|:|=")
 _IN_UNIT = re.compile(r"\s*\((m?s|sec)\)$")
+_IS = re.compile(r"(?:\s(?:so far|now))?\s(?:is|was)$")
+"""As a sentence has it: "avg loss so far is 0.25"."""
+
 _WORD = re.compile(r"[A-Za-z_][\w@./\-]*")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
 
@@ -38,11 +41,12 @@ _NOUNS = {*LOSSES, *METRICS, *TIMES, "lr", "rate", "norm", "gnorm", "step", "ite
 _NOUNS |= {"epoch", "update", "scale", "skipped", "iterations", "mfu", "batch"}
 _BEFORE = {*SETS, *SMOOTHED, "learning", "grad", "gradient", "lm", "total", "cross", "per"}
 _BEFORE |= {"entropy", "validation", "loss", "step", "iter", "iteration", "epoch", "balanced"}
-_BEFORE |= {"global"}
+_BEFORE |= {"global", "time"}
 
 
 def pairs(line: str, part: str = "") -> dict[str, float]:
-    """Names and numbers of a line; of a name that stands twice, the first.
+    """Names and numbers of a line; of a name that stands twice, the first. (Of "loss: 2.1,
+    semantic loss: 1.5" the second is a part of the first.)
 
     part: the set (train, test, ...) of losses and metrics whose names tell none, where a line
     before told it
@@ -51,23 +55,27 @@ def pairs(line: str, part: str = "") -> dict[str, float]:
     {'iter': 100.0, 'loss': 2.25, 'time ms': 12.3, 'mfu': 3.1}
     """
     found: dict[str, float] = {}
-    for name, value in _pairs(_WRAPPED.sub("", line), part):
-        found.setdefault(name, value)
+    for name, whole, value in _pairs(_WRAPPED.sub("", line), part):
+        is_part = name in found and whole != name and named(name).is_loss
+        found.setdefault(whole if is_part else name, value)
     return found
 
 
-def _pairs(line: str, part: str) -> Iterator[tuple[str, float]]:
+def _pairs(line: str, part: str) -> Iterator[tuple[str, str, float]]:
+    """Names with all words before them, and values."""
     short = _SHORT.match(line)
     if short:
-        yield from (("step", float(short[1])), (f"{short[2]} loss", float(short[3])))
+        loss = f"{short[2]} loss"
+        yield from (("step", "step", float(short[1])), (loss, loss, float(short[3])))
         return
     for speed in _SPEED.finditer(line):
         factor, number = _SPEEDS[speed[2]], float(speed[1])
         if factor or number:
-            yield "seconds per it", factor * number if factor else 1.0 / number
+            name = "seconds per it"
+            yield name, name, factor * number if factor else 1.0 / number
     end, before, is_trained = 0, "", False
     for match in _NUMBER.finditer(line):
-        name, words = _name(line[end : match.start()])
+        name, whole, words = _name(line[end : match.start()])
         if not name and not match["number"][-1].isdigit() and match["number"][-1] != ".":
             continue  # "number of nan iterations"
         end = match.end()
@@ -82,20 +90,25 @@ def _pairs(line: str, part: str) -> Iterator[tuple[str, float]]:
             value = value / max(float(match["whole"]), 1.0) if is_share else value
             before = name
             is_time = named(name).is_time and not is_trained
-            yield _in_set(name, part, is_time) + unit, value
+            in_set = _in_set(name, part, is_time) + unit
+            yield in_set, in_set if name == whole else whole, value
 
 
 @lru_cache(maxsize=4096)
-def _name(chunk: str) -> tuple[str, tuple[str, ...]]:
-    """What the text before a number calls it, empty where it is no name; and the sets it names."""
-    return _name_in(chunk), tuple(word for word in named(chunk).words if word in SETS)
+def _name(chunk: str) -> tuple[str, str, tuple[str, ...]]:
+    """What the text before a number calls it, empty where it is no name, short and with all words;
+    and the sets it names.
+    """
+    sets = tuple(word for word in named(chunk).words if word in SETS)
+    return *_name_in(chunk), sets
 
 
-def _name_in(chunk: str) -> str:
+def _name_in(chunk: str) -> tuple[str, str]:
     """Before a colon or an equals sign between bars all words count; else the last one, with those
     before it that people put before such.
     """
     bare = re.sub(r"([:=])\s*[\[(]+$", r"\1", chunk.rstrip().rstrip("\"'"))
+    bare = _IS.sub(":", bare)
     is_told = bare.endswith((":", "="))
     bare = bare.rstrip(":= ").rstrip("\"'")
     unit = _IN_UNIT.search(bare)
@@ -104,7 +117,8 @@ def _name_in(chunk: str) -> str:
     name = bare[start:].strip(" \"'*>#-:").replace("(", " ").replace(")", " ")
     words = _CAMEL.sub("_", name).lower().split()
     if not words or words[-1].endswith(".py") or not _WORD.fullmatch(words[-1]):
-        return ""
+        return "", ""
+    whole = " ".join(words)
     if len(words) > 1 and (not is_told or "|" not in chunk):
         first = len(words) - 1
         while first and _is_before(words[first - 1]):
@@ -112,8 +126,8 @@ def _name_in(chunk: str) -> str:
         words = words[first:]
     last = named(words[-1])
     if not is_told and not last.has(_NOUNS) and not last.is_loss:
-        return ""
-    return " ".join(words) + (f" {unit[1]}" if unit else "")
+        return "", ""
+    return " ".join(words) + (f" {unit[1]}" if unit else ""), whole
 
 
 def _is_before(word: str) -> bool:

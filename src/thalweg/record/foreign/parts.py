@@ -9,8 +9,17 @@ from difflib import get_close_matches
 import numpy as np
 
 from thalweg.errors import DataError
-from thalweg.record.foreign.log import LOSS, LR, REWARDS, SECONDS, TRAIN, VALIDATION, Log
-from thalweg.record.foreign.names import is_of_rewards, named
+from thalweg.record.foreign.log import (
+    IN_TURNS,
+    LOSS,
+    LR,
+    REWARDS,
+    SECONDS,
+    TRAIN,
+    VALIDATION,
+    Log,
+)
+from thalweg.record.foreign.names import CRITICS, MAKERS, is_of_rewards, is_players, named
 from thalweg.record.foreign.points import Points, said_of
 from thalweg.record.foreign.roles import (
     evaluated_loss,
@@ -24,6 +33,8 @@ from thalweg.record.foreign.texts import unnamed
 
 _BITS = {"bpb", "bpc"}
 _ERRORS = ("mse", "rmse", "mae")
+_OFF = 0.05
+"""Share of zeros at the head from which on a term of a loss is one that is switched on later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +90,8 @@ def fill(log: Log, points: dict[str, Points], columns: Columns) -> None:
     if main is None:
         raise unnamed(log.source, points)
     log.notes += said_of(points[main], log.unit)
-    log.kind = REWARDS if any(is_of_rewards(name) for name in points) else ""
+    log.kind = _kind(points, main)
+    log.parts = _parts_beside(points, main)
     part = "validation" if log.tool == "fastai" else "train"
     for name in sorted(points, key=lambda name: len(named(name).words)):
         known = None if name in roles.values() else metric_of(name, part)
@@ -92,6 +104,25 @@ def fill(log: Log, points: dict[str, Points], columns: Columns) -> None:
         raise DataError(f"{log.source} has one row with a loss: a curve needs two or more")
 
 
+def _kind(points: Mapping[str, Points], main: str) -> str:
+    """Of training whose losses do not say how it goes, in a log's columns."""
+    rows = [named(name) for name in points]
+    held = any(row.is_loss and row.is_held for row in rows)
+    is_policy = any(row.is_loss and row.has({"policy"}) for row in rows) and not held
+    if is_policy or any(is_of_rewards(name) for name in points):
+        return REWARDS
+    both = [is_players(rows, players) for players in (CRITICS, MAKERS)]
+    return IN_TURNS if all(both) and named(main).has(CRITICS | MAKERS) else ""
+
+
+def _parts_beside(points: Mapping[str, Points], main: str) -> tuple[str, ...]:
+    """Other losses of most of its lines, of which the main one may be the sum."""
+    like, least = named(main), 0.5 * len(points[main])
+    rows = [named(name) for name in points if name != main and len(points[name]) >= least]
+    alike = [row for row in rows if row.is_loss and row.is_held == like.is_held and not row.is_test]
+    return tuple(row.name for row in alike if len(row.words) > len(like.words))
+
+
 def _add_up(
     log: Log, points: dict[str, Points], roles: Mapping[str, str], columns: Columns
 ) -> None:
@@ -100,8 +131,9 @@ def _add_up(
     for role in (LOSS, VALIDATION):
         name = roles.get(role, "")
         parts = parts_of(counts, of=name) if named(name).is_loss else [name]
+        parts = [part for part in parts if part and not _comes_later(points[part])] or [name]
         rows = [points[part] for part in parts if part]
-        is_one = len(rows) < 2 or any(not np.array_equal(r.steps, rows[0].steps) for r in rows)
+        is_one = len(rows) < 2 or any(_are_apart(each, rows[0]) for each in rows)
         if is_one or name in columns.given.values():
             break
         total = Points(rows[0].steps, np.sum([r.values for r in rows], axis=0))
@@ -112,6 +144,16 @@ def _add_up(
         log.notes.append(
             f"{len(held)} columns are losses of evaluations: {roles[VALIDATION]!r} is read"
         )
+
+
+def _comes_later(points: Points) -> bool:
+    """Is it a term that is 0 up to some line, and switched on there?"""
+    there = np.flatnonzero(points.values)
+    return len(there) > 0 and there[0] > _OFF * len(points)
+
+
+def _are_apart(one: Points, other: Points) -> bool:
+    return not np.array_equal(one.steps, other.steps, equal_nan=True)
 
 
 def _stand_in(log: Log, points: dict[str, Points], roles: dict[str, str]) -> None:

@@ -49,11 +49,27 @@ _STAMP = re.compile(
 _SOURCE = re.compile(r"^[\w/.\-]+\.py[:\s]*\d*\]?")
 
 
+_LEFT_OVER = re.compile(r"^([^|]*?)\s{8,}\|\s*\d+/\d+\s*\[\d+:\d\d")
+"""The end of a bar behind what was written over it: its values are old."""
+
+_ONLY_LOSSES = re.compile(
+    r"^\s*\(epoch: (?P<epoch>\d+), iters: (?P<step>\d+), time: .*?\)\s*(?=\w+: )"
+    r"|^.*\[epoch:\s*(?P<epoch2>\d+), iter:\s*(?P<step2>[\d,]+), lr:\([\d.e-]+.*?\]"
+    r"\s*\[eta: .*?\)?\]\s*(?=\w+: )"
+)
+"""Heads of lines with nothing but losses behind them, of which no name says so: those of CycleGAN's
+and pix2pix' programs, and of BasicSR."""
+
+_LLM_C = re.compile(r"^s:(?P<step>\d+)\s+(?P<set>tel|trl):(?=[\d.-]|nan|inf)")
+"""llm.c's lines: "s:250 tel:3.2817" and "s:250 trl:3.3120"."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """counters: by name; stamp: seconds on the line's clock, or None; rest: the line without both
 
-    is_part: a bar of Keras's amid an epoch; is_bar: any other bar, which repeats what it showed
+    is_part: a bar of Keras's amid an epoch; is_bar: any other bar, which repeats what it showed;
+    only_losses: nothing else stands in the rest
     """
 
     counters: dict[str, float]
@@ -61,6 +77,7 @@ class Place:
     rest: str
     is_part: bool = False
     is_bar: bool = False
+    only_losses: bool = False
 
 
 def place_of(line: str) -> Place:
@@ -70,6 +87,13 @@ def place_of(line: str) -> Place:
     {'epoch': 2.0, 'batch': 10.0, 'batches': 391.0}
     """
     stamp, rest = _stamp(line)
+    known = _ONLY_LOSSES.match(rest) or _ONLY_LOSSES.match(line)
+    if known:
+        return _among_losses(known, stamp)
+    short = _LLM_C.match(rest)
+    if short:
+        name = "val loss: " if short["set"] == "tel" else "train loss: "
+        return Place({"step": float(short["step"])}, stamp, name + rest[short.end() :])
     for pattern in _PATTERNS:
         match = pattern.search(rest)
         if match:
@@ -77,7 +101,22 @@ def place_of(line: str) -> Place:
             found = {} if "bar" in found and _is_other(rest[: match.start()]) else found
             rest = f"{rest[: match.start()]} {rest[match.end() :]}"
             return _placed(found, stamp, rest, "%|" in match[0])
-    return Place({}, stamp, rest)
+    left = _LEFT_OVER.match(rest)
+    return Place({}, stamp, rest if left is None else left[1])
+
+
+def _among_losses(match: re.Match[str], stamp: float | None) -> Place:
+    """A line whose values are all losses; its step is one of the epoch, or of the whole run."""
+    rest = match.string[match.end() :]
+    if match["epoch"]:
+        counters = {"epoch": float(match["epoch"]), "batch": float(match["step"])}
+        return Place(counters, stamp, rest, only_losses=True)
+    return Place(
+        {"step": float(match["step2"].replace(",", ""))},
+        stamp,
+        rest,
+        only_losses=True,
+    )
 
 
 def _is_other(title: str) -> bool:

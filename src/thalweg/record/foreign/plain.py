@@ -7,7 +7,7 @@ after it stand, and one that only names a set ("Test:") whose values those are.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -20,6 +20,9 @@ from thalweg.record.foreign.places import Place, place_of
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _BACK = re.compile(r"\x08+")
+_LEVEL = re.compile(r"^(?:DEBUG|INFO|WARNING):[\w.]+:", re.MULTILINE)
+"""What Python's logging puts before each line where nobody set it up."""
+
 MOST_LETTERS = 4_000
 """Of a line; a longer one is no line of a loop."""
 
@@ -34,6 +37,11 @@ _OF_WHOLE = re.compile(
     r"\b(?:iteration|iter|step|update)s?\W{0,12}(\d+)\s*/\s*(\d+)\b", re.IGNORECASE
 )
 """A step of all that are planned: "iteration 1990/ 20000"."""
+
+
+_STOPPED = re.compile(r"early[ _-]?stop(?!\w*[ :=]+(?:false|none|0))|stopped early", re.IGNORECASE)
+LAST = 20
+"""Lines at the end of a text in which a loop says why it ends."""
 
 
 @dataclass(slots=True)
@@ -56,7 +64,7 @@ class _Reading:
 def read_lines(text: str) -> Cells | None:
     """None where no line tells a loss, a metric, a learning rate or a norm."""
     reading = _Reading()
-    for line in _after_program(_BACK.sub("\n", _CONTROL.sub("", text)).splitlines()):
+    for line in _after_program(_plain(text).splitlines()):
         if line.strip() and len(line) <= MOST_LETTERS:
             _read(reading, place_of(line))
     keep = ~np.array(reading.is_part, dtype=bool)
@@ -69,6 +77,11 @@ def read_lines(text: str) -> Cells | None:
     stamps = np.array(reading.stamps)[keep]
     cells.stamps = stamps if np.isfinite(stamps).any() else None
     return cells
+
+
+def _plain(text: str) -> str:
+    """Without colours, what was struck out, and levels of messages."""
+    return _LEVEL.sub("", _BACK.sub("\n", _CONTROL.sub("", text)))
 
 
 def _after_program(lines: list[str]) -> list[str]:
@@ -85,6 +98,9 @@ def _after_program(lines: list[str]) -> list[str]:
 def _read(reading: _Reading, place: Place) -> None:
     counters = _counters(reading, place)
     values = pairs(place.rest, reading.part)
+    if place.only_losses:
+        values = {name: value for name, value in values.items() if "/" not in name}
+        values = {n if named(n).is_loss else f"{n} loss": value for n, value in values.items()}
     title = _TITLE.match(place.rest)
     reading.part = title[1].lower() if title and title[1].lower() in SETS else ""
     if place.is_bar:
@@ -98,7 +114,8 @@ def _read(reading: _Reading, place: Place) -> None:
     share = counters.pop("share", 0.0)
     row = counters | values
     kinds = {named(name).is_epoch for name in row if _counts(name)}
-    row |= {n: v for n, v in reading.pending.items() if named(n).is_epoch not in kinds}
+    reading.pending = {n: v for n, v in reading.pending.items() if named(n).is_epoch not in kinds}
+    row |= reading.pending
     epoch = next((name for name in row if named(name).is_epoch), None)
     if share and epoch is not None:
         row[epoch] += share
@@ -137,6 +154,11 @@ def _has_loss(row: dict[str, float]) -> bool:
 def tells_loss(line: str) -> bool:
     """Is one of a line's numbers a loss?"""
     return _has_loss(pairs(place_of(line).rest))
+
+
+def stopped_early(lines: Sequence[str]) -> bool:
+    """Do its last lines tell that it was stopped because nothing got better?"""
+    return any(_STOPPED.search(line) for line in lines[-LAST:])
 
 
 def planned_steps(lines: Iterable[str], cells: Cells) -> int | None:

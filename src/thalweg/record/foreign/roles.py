@@ -16,6 +16,7 @@ from thalweg.record.foreign.names import (
     METRICS,
     PARTS,
     SMOOTHED,
+    STEPS,
     TRAIN,
     Named,
     named,
@@ -33,8 +34,18 @@ def roles_of(counts: Mapping[str, int]) -> dict[str, str]:
         free = [named(name) for name in counts if name not in found.values()]
         fit = [row for row in free if points(row) > 0]
         if fit:
-            found[role] = max(fit, key=lambda row: (points(row), counts[row.name])).name
+            best = max(fit, key=lambda row: (points(row), counts[row.name]))
+            found[role] = _finest(best, fit, counts)
     return found
+
+
+def _finest(best: Named, rows: list[Named], counts: Mapping[str, int]) -> str:
+    """Of a loss that is logged by steps and by epochs, the one with clearly more values."""
+    means = STEPS | EPOCHS
+    stem = [word for word in best.words if word not in means]
+    alike = [row for row in rows if [word for word in row.words if word not in means] == stem]
+    most = max(alike, key=lambda row: counts[row.name])
+    return most.name if counts[most.name] > 2 * counts[best.name] else best.name
 
 
 def test_loss(names: Mapping[str, int]) -> str | None:
@@ -64,6 +75,8 @@ def metric_of(name: str, part: str = "train") -> tuple[str, str] | None:
     known = [word for word in row.words if word in METRICS]
     if not known or row.is_aside or (row.is_loss and not row.has({"bpb", "bpc"})):
         return None
+    if row.has({"best", "threshold", "grad", "gradient"}):
+        return None  # "best_mIoU" stands as it was, "grad_acc_steps" accumulates
     part = "validation" if row.is_held else "test" if row.is_test else part
     metric = METRICS[known[-1]]
     if metric == "precision" and row.has({"average"}):
@@ -117,9 +130,9 @@ def _validation_points(row: Named) -> int:
     return _loss_points(row) if row.is_loss and row.is_held and not row.is_aside else 0
 
 
-def _train_points(row: Named) -> int:
+def _train_points(row: Named) -> float:
     is_other = row.is_held or row.is_test or row.is_aside or not row.is_loss
-    return 0 if is_other else _loss_points(row)
+    return 0 if is_other else _loss_points(row) + 0.5 * row.has(TRAIN)
 
 
 def _rate_points(row: Named) -> int:
@@ -133,7 +146,7 @@ def _norm_points(row: Named) -> int:
     words = set(row.words)
     is_gradient = row.has({"grad", "grads", "gradient", "gradients", "gnorm"})
     is_norm = row.has({"norm", "gnorm"}) or ({"total", "global"} & words and is_gradient)
-    if row.has({"clipped", "layer", "param", "params", "weight", "update", "ratio"}):
+    if row.has({"max", "clip", "clipped", "layer", "param", "params", "weight", "update", "ratio"}):
         return 0
     if is_norm and is_gradient:
         return 40 - len(row.words) + 3 * row.has({"total", "global"})
@@ -157,7 +170,7 @@ def _skipped_points(row: Named) -> int:
     return 40 - len(row.words) if row.has({"skipped", "skips"}) and is_count else 0
 
 
-_POINTS: dict[str, Callable[[Named], int]] = {
+_POINTS: dict[str, Callable[[Named], float]] = {
     VALIDATION: _validation_points,
     LOSS: _train_points,
     LR: _rate_points,

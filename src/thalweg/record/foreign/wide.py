@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from thalweg.record.foreign.cells import Cells
-from thalweg.record.foreign.names import HELD, METRICS, TEST, TRAIN, Named, named
+from thalweg.record.foreign.names import HELD, METRICS, REWARDS, TEST, TRAIN, Named, named
 
 LEAST_ROWS = 10
 MOST_RUNS = 500
-_TELLING = {*METRICS, *TRAIN, *HELD, *TEST, "lr"}
+_TELLING = {*METRICS, *TRAIN, *HELD, *TEST, *REWARDS, "lr", "score", "scores", "episode"}
+_TELLING |= {"episodes", "timesteps", "epsilon"}
 """A name with one of these is that of a measure, and not of a run."""
 
 _RANGE = ("__MIN", "__MAX")
