@@ -4,13 +4,14 @@
     python -m benchmarks.health_structure --files unseen_faulty unseen_sound --to other.json
 
 The programs (`benchmarks/healthbench/structures/`) were written apart from the checks, and no
-reference run is looked at. Those of the `unseen_*`, `fresh_*`, `late_*` and `fifth_*` files are run
-only where they are asked for.
+reference run is looked at. Those of the `unseen_*`, `fresh_*`, `late_*`, `fifth_*` and `sixth_*`
+files are run only where they are asked for.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=FILES,
         help="files of programs; %(choices)s",
     )
+    parser.add_argument("--steps", type=int, default=STEPS, help="steps of each; %(default)s")
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    rows = [said_of(row) for row in structures(asked.files)]
+    rows = [said_of(row, steps=asked.steps) for row in structures(asked.files)]
     faulty = [row for row in rows if row["codes"]]
     sound = [row for row in rows if not row["codes"]]
     figures = {
@@ -67,11 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def said_of(row: Structure) -> dict[str, Any]:
+def said_of(row: Structure, *, steps: int = STEPS) -> dict[str, Any]:
     """The codes that the monitor said of a program, in order, and the step of the last."""
     built = row.build()
     with thalweg.monitor(built.model, built.optimizer, tell=None) as monitor:
-        for batch in built.batches[:STEPS]:
+        for batch in islice(cycle(built.batches), steps):
             shown = built.train_step(batch)
             for loss in [shown] if isinstance(shown, Tensor) else shown:
                 monitor(loss)

@@ -7,11 +7,13 @@ import warnings
 import pytest
 
 import faulty_asked  # noqa: F401  (these enter their programs)
+import faulty_between  # noqa: F401
 import faulty_details  # noqa: F401
 import faulty_models  # noqa: F401
 import faulty_more  # noqa: F401
 import faulty_programs  # noqa: F401
 import sound_asked  # noqa: F401
+import sound_between  # noqa: F401
 import sound_details  # noqa: F401
 import sound_models  # noqa: F401
 import sound_more  # noqa: F401
@@ -27,6 +29,14 @@ LATEST = {
     "both_factors_zero": 2,
     "small_tables_that_no_optimizer_holds": 2,
     "factors_times_zero": 2,
+    "average_loaded_into_its_model": 2,
+    "weights_drawn_in_the_loop": 2,
+    "divergence_subtracted": 2,
+    "divergence_subtracted_of_one_layer": 2,
+    "twins_labelled_nought": 2,
+    "class_among_the_columns": 2,
+    "loader_begun_anew": 2,
+    "first_rows_at_every_step": 2,
 }
 """The step by which a fault must be named, by code or program, where it is not the first."""
 

@@ -42,9 +42,12 @@ UNSEEN = (
     "fifth_sound",
     "fifth_sound_graph",
     "fifth_sound_ways",
+    "sixth_losses",
+    "sixth_graph",
+    "sixth_start",
 )
-"""Written for exams: `unseen_*`, `fresh_*` and `fifth_*` each by someone who had not read the
-checks, `late_*` by one who had, after these were last mended.
+"""Written for exams: `unseen_*`, `fresh_*`, `fifth_*` and `sixth_*` each by someone who had not
+read the checks, `late_*` by one who had, after these were last mended.
 """
 
 

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+SIGNED = ("Adam", "Lion", "RMSprop", "RAdam", "Rprop", "Adafactor", "LAMB")
+"""Optimizers whose first update is about the rate itself, whatever the gradient is."""
+
 Initial = Literal["", "zero", "constant", "drawn"]
 """How a weight began: all zero, all alike, drawn at random and never trained, or otherwise."""
 
@@ -94,7 +97,8 @@ class Ran:
     were 0 for all rows; saturated: the share of values within 1% of a bound
     rms: of its output; spread: how far rows differ in it, as a share of rms
     cut_from: the module whose output came in without its graph; "?": not known which
-    times: how often it ran in the step
+    times: how often it ran in the step; drawn_from: modules whose outputs have the very shape of
+    what came in without a graph, or one of twice its width
     """
 
     module: str
@@ -111,6 +115,7 @@ class Ran:
     spread: float = 1.0
     cut_from: str = ""
     times: int = 1
+    drawn_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +187,8 @@ class Labels:
 
     num: those that count; distinct: different ones; only: the one, where it is one, else -1; width:
     classes that the model tells apart; is_one_each: one label a sample
-    are_given: they are the symbols that went in, place by place; are_next: those after these
+    are_given: they are the symbols that went in, place by place; are_next: those after these;
+    are_crossed: they are, line by line, where the outputs go through all lines at each place
     """
 
     num: int
@@ -192,6 +198,7 @@ class Labels:
     is_one_each: bool
     are_given: bool = False
     are_next: bool = False
+    are_crossed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +214,9 @@ class LossGraph:
     is_maximised: it is a cross-entropy times a number below 0; is_repeated: one code was repeated
     over places on the way; is_mean: it is the mean of one of
     torch's own losses, times nothing
+    is_slope_cut: a term of it has no weight in its graph, though the model was given inputs that
+    ask for a gradient, and the loss depends on none of them through the model
+    is_unheld: it is an error divided by a scale of the model's, and nothing else
     """
 
     value: float
@@ -222,6 +232,8 @@ class LossGraph:
     is_maximised: bool = False
     is_repeated: bool = False
     is_mean: bool = False
+    is_slope_cut: bool = False
+    is_unheld: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +243,8 @@ class Moved:
     norm: of the weight; gradient: its norm, None where there is none; arrived: the largest norm
     that a backward pass brought since the step before; changed: the share of the elements with a
     gradient that the step changed; lost_at_peak: the share that would be lost to rounding at the
-    schedule's highest rate; is_undone: it stood, before this step, where it had stood before the
-    step before, which had changed it
+    schedule's highest rate; gone: the share of the last step's change that was undone before this
+    step; strayed: 1 less the cosine of it as it is found and as the last step had left it
     """
 
     name: str
@@ -241,7 +253,8 @@ class Moved:
     arrived: float | None
     changed: float | None = None
     lost_at_peak: float = 0.0
-    is_undone: bool = False
+    gone: float = 0.0
+    strayed: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +267,15 @@ class StepFacts:
     labels: that were asked for; is_raised: the step makes these less likely; sees_ahead: places of
     a sequence use later ones; dropped: the share of the scores that go into the loss that a dropout
     set to 0; mixed: a layer that takes samples for steps of a sequence
+    were_zeroed: gradients that had arrived were zeroed before a further backward pass of the step
+    marks: the fewest and the most classes that a sample's target had at 1, in a cross-entropy
+    is_overlap_lowered: the loss is an overlap of masks, and the step makes it smaller
+    pull: how sure it is that the loss pulls latents to the standard normal, in standard errors, and
+    below 0 that it pushes them away; 0 where there are none
+    unheeded: pairs that a loss of cosines leaves alone, alike as they are, where it parts none
+    again: the batch is that of the step before, of so many samples that there are; is_fetched: and
+    it was fetched anew
+    telling: a column of the inputs that has a value of its own for each class; -1 for none
     """
 
     number: int
@@ -277,6 +299,14 @@ class StepFacts:
     sees_ahead: bool = False
     dropped: float = 0.0
     mixed: str = ""
+    were_zeroed: bool = False
+    marks: tuple[int, int] | None = None
+    is_overlap_lowered: bool = False
+    pull: float = 0.0
+    unheeded: int = 0
+    again: int = 0
+    is_fetched: bool = False
+    telling: int = -1
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Is the model asked for what can be learnt? Its labels beside its inputs, and who sees what."""
+"""Is the model asked for what can be learnt? Its labels, its inputs, which way a loss pushes it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ MANY_LABELS, MOST_LABELS, FEWEST_CLASSES = 60, 200, 3
 """Labels of two batches, all of the same class, from which that is odd where there are three
 classes or more, and where there are two: other classes are then rarer than 3 in so many.
 """
+
+FEWEST_PAIRS = 4
+"""Pairs of a batch that must get no gradient."""
+
+AWAY, BOTH_AWAY = -2.5, -7.0
+"""Standard errors of each of two steps, and of both, by which a divergence has the wrong sign."""
 
 FAR = 1_000.0
 """Targets beyond it are in units of their own."""
@@ -36,6 +42,14 @@ SHIFT = (
 CAUSAL = (
     "hide later places: is_causal=True, or a mask with -inf above the diagonal "
     "(nn.Transformer.generate_square_subsequent_mask); a recurrent layer must not be bidirectional"
+)
+ONE_ITERATOR = (
+    "go through the loader: for batch in loader; next(iter(loader)) begins anew at each call, and "
+    "gives the first batch"
+)
+TURN = (
+    "turn one of the two before they are flattened: output.transpose(0, 1), or y.T; reshape and "
+    "view keep the order of the numbers"
 )
 ORDER = (
     "say batch_first=True where the first dimension is the samples', or give it x.transpose(0, 1)"
@@ -61,6 +75,101 @@ def one_class(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
         text += f"{first.width} that the model tells apart: the samples are sorted, the labels are "
         text += f"not what they should be, or the other classes are rarer than 3 in {num}"
         yield made("TW206", 1, 0.7, text, numbers=numbers, severity="warn", remedy=SHUFFLE)
+
+
+def many_classes(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """Several classes of a sample at 1 under one softmax, and of another none or one."""
+    step = steps[0] if steps else None
+    if step is None or step.marks is None or not is_of_layer(step):
+        return
+    fewest, most = step.marks
+    if most > max(1, fewest):
+        text = f"targets of a sample have {fewest} to {most} classes at 1, and cross_entropy takes "
+        text += "shares of one: the probabilities of a softmax cannot all be near 1"
+        what = "use binary_cross_entropy_with_logits where several classes may be true at once"
+        numbers = {"fewest": fewest, "most": most}
+        yield made("TW305", 1, 0.88, text, numbers=numbers, pairing=what)
+
+
+def unheld(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """A scale that lowers the loss without end as it rises."""
+    loss = steps[0].loss if steps else None
+    if loss is not None and loss.is_unheld:
+        text = (
+            f"the loss ({short(loss.value)}) is an error divided by a scale that the model gives, "
+        )
+        text += "and nothing else: it falls without end as the scale rises, whatever the error"
+        what = "add the scale's logarithm: (error / variance + variance.log()) / 2, or use "
+        what += "torch.nn.functional.gaussian_nll_loss"
+        yield made("TW305", 1, 0.85, text, numbers={"loss": loss.value}, pairing=what)
+
+
+def pushed_away(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """A divergence of latents with the wrong sign."""
+    pulls = [step.pull for step in steps[:2]]
+    if len(pulls) == 2 and max(pulls) < AWAY and sum(pulls) < BOTH_AWAY:
+        text = "the loss pushes means and variances away from 0 and 1, where a divergence from the "
+        text += f"standard normal draws them there ({short(-max(pulls))} standard errors and more)"
+        what = "add the divergence: -0.5 * (1 + log_var - mean**2 - log_var.exp()), summed"
+        yield made("TW305", 2, 0.85, text, numbers={"errors": -max(pulls)}, pairing=what)
+
+
+def unheeded(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """Labels 0 and 1 for a loss of cosines that takes -1 and 1."""
+    num = [step.unheeded for step in steps[:2]]
+    if len(num) == 2 and min(num) >= FEWEST_PAIRS:
+        text = f"the cosine loss of the first two batches parts no pair, and {sum(num)} pairs that "
+        text += "are alike get no gradient: it takes labels -1 and 1, and of 0 no notice"
+        what = "give 2 * labels - 1"
+        yield made("TW305", 2, 0.88, text, numbers={"pairs": sum(num)}, pairing=what)
+
+
+def lowered_overlap(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """An overlap of masks for a loss, that is to grow."""
+    step = steps[0] if steps else None
+    if step is not None and step.is_overlap_lowered and step.loss is not None:
+        text = f"the loss is the overlap of output and target itself ({short(step.loss.value)}): "
+        text += "the steps make it smaller"
+        what = "take 1 - overlap (dice, intersection over union) for the loss"
+        yield made("TW305", 1, 0.9, text, numbers={"loss": step.loss.value}, pairing=what)
+
+
+def crossed(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """Labels in another order than the outputs."""
+    labels = steps[0].labels if steps else None
+    if labels is not None and labels.are_crossed:
+        text = f"the {labels.num:,} labels are in another order than the outputs: the labels go "
+        text += "line by line, the outputs through all lines at the first place, then at the second"
+        yield made("TW203", 1, 0.93, text, numbers={"labels": labels.num}, remedy=TURN)
+
+
+def told_by_a_column(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """A column of the inputs that is the class, by other numbers."""
+    columns = {step.telling for step in steps[:2]}
+    labels = [step.labels.num for step in steps[:2] if step.labels is not None]
+    if len(steps) > 1 and len(labels) > 1 and len(columns) == 1 and min(columns) >= 0:
+        text = f"column {min(columns)} of the inputs (from 0) gives the target away: in all "
+        text += f"{sum(labels)} samples of the first two batches each class has a value of its own"
+        remedy = "leave out what is known only once the target is"
+        numbers = {"column": min(columns), "samples": sum(labels)}
+        yield made("TW205", 2, 0.85, text, numbers=numbers, remedy=remedy)
+
+
+def same_batch(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """The batch of the step before, though there are other samples."""
+    step = steps[1] if len(steps) > 1 else None
+    came = [moved.arrived for moved in step.moved] if step is not None else []
+    if step is None or not step.again or not any(came):
+        return
+    numbers = {"samples": step.again}
+    if step.is_fetched:
+        text = "the batches of the first two steps were fetched one by one and are the same, of "
+        text += f"a loader that has {step.again:,} samples"
+        yield made("TW207", 2, 0.85, text, numbers=numbers, remedy=ONE_ITERATOR)
+    else:
+        text = "the batches of the first two steps are the same, a part of "
+        text += f"{step.again:,} rows; if that is meant, to overfit them on purpose, all is well"
+        yield made("TW207", 2, 0.6, text, numbers=numbers, severity="warn", remedy=ONE_ITERATOR)
 
 
 def far_targets(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:

@@ -153,8 +153,8 @@ def lists_of(weights: Sequence[Weight]) -> dict[tuple[str, str, str], list[str]]
 
 
 def table_passed_by(setup: Setup, steps: Steps) -> Iterator[Finding]:
-    """An embedding that never ran, before a layer that was given values of its width without a
-    graph: its weights were read past it.
+    """Embeddings that never ran, before a layer that was given values of their width, of one or of
+    all joined, without a graph: their weights were read past them.
     """
     step = steps[0] if steps else None
     columns = step.columns if step is not None else None
@@ -162,16 +162,18 @@ def table_passed_by(setup: Setup, steps: Steps) -> Iterator[Finding]:
         return
     ran = {each.module for each in step.ran}
     arrived = {moved.name for moved in step.moved if moved.arrived is not None}
-    for weight in setup.weights:
-        is_table = weight.kind == "Embedding" and weight.units == columns.count
-        is_to_train = weight.is_trainable and weight.is_held
-        if is_table and is_to_train and weight.module not in ran and weight.name not in arrived:
+    tables = [w for w in setup.weights if w.kind == "Embedding" and w.is_trainable and w.is_held]
+    tables = [w for w in tables if w.module not in ran and w.name not in arrived]
+    alone = [[weight] for weight in tables]
+    for read in (*alone, tables):
+        if sum(weight.units for weight in read) == columns.count:
             text = (
-                f"{named([weight])} never ran and got no gradient, and '{columns.module}' was "
+                f"{named(read)} never ran and got no gradient, and '{columns.module}' was "
                 f"given {columns.count} values of a sample without a graph"
             )
             remedy = "call the embedding itself; .data and .detach() leave the graph behind"
-            yield made("TW309", 1, 0.85, text, numbers={"weights": weight.size}, remedy=remedy)
+            numbers = {"weights": sum(weight.size for weight in read)}
+            yield made("TW309", 1, 0.85, text, numbers=numbers, remedy=remedy)
             return
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from thalweg.facts import Link, Setup, StepFacts, Targets
+from thalweg.facts import Link, LossGraph, Setup, StepFacts, Targets
 from thalweg.health.made import made, short
 from thalweg.types import Finding
 
@@ -114,6 +114,9 @@ MARGINS = {"soft_margin": "soft-margin loss", "hinge": "hinge loss"}
 
 FEWEST_OF_LABEL, FEWEST_COSINES = 3, 5
 
+FAR_FROM_NORM = 3.0
+"""Standardised targets lie 1.4 from outputs of mean 0 and deviation 1."""
+
 FEWEST_TARGETS, MOST_CLASSES = 16, 100
 NONE_RARE, RARE = 0.4, 0.15
 """The count of the rarest class by an even share; below the first, counts must be as by chance."""
@@ -127,6 +130,8 @@ def pairing(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
         seen = joined(seen, step.targets)
         is_nan = step.loss is not None and math.isnan(step.loss.value)
         found = [each for link in links for each in _of(link, seen, is_nan=is_nan)]
+        if step.loss is not None and any(map(is_of_norm, links)):
+            found += _out_of_norm(step.loss)
         if not found:
             continue
         yield max(found, key=lambda finding: finding.confidence)
@@ -166,6 +171,18 @@ def _of(link: Link, targets: Targets | None, *, is_nan: bool) -> Iterator[Findin
         yield from _not_shares(targets)
 
 
+def _out_of_norm(loss: LossGraph) -> Iterator[Finding]:
+    """Targets that a norm behind the last layer does not reach. A distance's mean square, or mean
+    size, is the loss; its root is at most the distance.
+    """
+    away = math.sqrt(max(0.0, loss.value))
+    if loss.is_mean and FAR_FROM_NORM < away < math.inf:
+        text = "a norm without a scale of its own stands behind the last layer, so that outputs "
+        text += f"have mean 0 and deviation 1, and targets lie {short(away)} away and more"
+        what = "leave the norm out, or train on (target - mean) / standard deviation"
+        yield made("TW305", 1, 0.88, text, numbers={"away": away}, pairing=what)
+
+
 def _flat_cosines(link: Link) -> Finding:
     most = math.exp(2) / (math.exp(2) + link.width - 1)
     text = (
@@ -175,6 +192,11 @@ def _flat_cosines(link: Link) -> Finding:
     what = "multiply cosines by a scale of 10 to 30, fixed or learnt, before cross_entropy"
     numbers = {"classes": link.width, "most": most}
     return made("TW305", 1, 0.85, text, numbers=numbers, pairing=what)
+
+
+def is_of_norm(link: Link) -> bool:
+    """Is a distance taken of what a norm gives?"""
+    return (link.loss, link.before) == ("squared", "norm")
 
 
 def is_two_of_one(link: Link) -> bool:

@@ -300,15 +300,20 @@ def collapsed(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
 
 
 def silenced(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
-    """A normalisation that gives every sample the same, and so does the model."""
+    """A normalisation that gives every sample the same, and so does the model, or it is over a
+    single value.
+    """
     step = steps[0] if steps else None
-    if step is None or step.outputs_differ != 0 or _is_one(step):
+    ran = [each for each in step.ran[:-1] if each.rows >= FEWEST_UNITS] if step is not None else []
+    where = next((each for each in ran if each.spread == 0), None)
+    if step is None or where is None or "Norm" not in where.kind:
         return
-    ran = [each for each in step.ran[:-1] if each.rows >= FEWEST_UNITS]
-    still = next((at for at, each in enumerate(ran) if each.spread == 0), None)
-    if still is not None and "Norm" in ran[still].kind:
-        where = ran[still]
-        text = f"'{where.module}' ({where.kind}) gives every sample the same, and so does the model"
+    is_single = where.kind == "LayerNorm" and where.width == 1
+    if is_single or (step.outputs_differ == 0 and not _is_one(step)):
+        text = f"'{where.module}' ({where.kind}) gives every sample the same"
+        text += (
+            ": a single value less its own mean is 0" if is_single else ", and so does the model"
+        )
         remedy = (
             "let the scales of a normalisation begin with 1 (an initialisation of all vectors to 0 "
             "takes them too), and normalise over more than one value"

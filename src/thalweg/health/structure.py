@@ -9,7 +9,21 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from thalweg.facts import Setup, StepFacts, Weight
-from thalweg.health.asked import dropped_scores, far_targets, given_away, mixed_samples, one_class
+from thalweg.health.asked import (
+    crossed,
+    dropped_scores,
+    far_targets,
+    given_away,
+    lowered_overlap,
+    many_classes,
+    mixed_samples,
+    one_class,
+    pushed_away,
+    same_batch,
+    told_by_a_column,
+    unheeded,
+    unheld,
+)
 from thalweg.health.capacity import dropout, empty_inputs, few_directions, narrow
 from thalweg.health.holders import (
     LEAST,
@@ -43,11 +57,18 @@ from thalweg.health.signals import (
 )
 from thalweg.health.updates import (
     cut,
+    drawn_anew,
     flat,
     lost_updates,
     no_zero_grad,
+    rate_of_a_rate,
+    sampled,
+    shrunk,
     too_small,
     undone,
+    used_twice,
+    without_slope,
+    zeroed_between,
     zeroed_too_early,
 )
 from thalweg.types import Finding
@@ -248,19 +269,34 @@ CHECKS: tuple[Check, ...] = (
     inputs,
     pairing,
     maximised,
+    lowered_overlap,
     dropped_scores,
     masked,
     one_class,
+    many_classes,
+    unheld,
+    pushed_away,
+    unheeded,
+    crossed,
+    told_by_a_column,
+    same_batch,
     far_targets,
     given_away,
     mixed_samples,
     wrong_mode,
     unmeasured_norms,
     cut,
+    without_slope,
+    sampled,
     flat,
     zeroed_too_early,
+    zeroed_between,
     no_zero_grad,
+    used_twice,
     undone,
+    drawn_anew,
+    shrunk,
+    rate_of_a_rate,
     lost_updates,
     too_small,
     silenced,

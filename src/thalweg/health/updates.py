@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from thalweg.facts import Moved, Ran, Setup, StepFacts, Weight
+from thalweg.facts import SIGNED, Moved, Ran, Setup, StepFacts, Weight
 from thalweg.health.made import made, named, short
 from thalweg.types import Finding
 
@@ -20,6 +20,24 @@ MANY = 0.75
 """The share of dead or saturated units that explains gradients of 0."""
 
 NARROW = ("bfloat16", "float16")
+
+NEARLY_ALL = 0.9
+"""Of a step: averages that are loaded back undo 99% of it and more."""
+
+OTHER, FEWEST_DRAWN = 0.7, 64
+"""1 less the cosine, from which a weight is another one, and the values by which that is known: two
+draws have 1, less or more 3 / sqrt(values).
+"""
+
+MOST = 1_000
+
+USUAL_SHARE, SAME = 0.02, 0.1
+"""Rates up to which a share as small is no warm-up's; and how near to it two steps must be."""
+
+TINY_SHARE, TINY = 1e-7, 1e-3
+"""Of a gradient's norm, what a step gets; and that itself: a large gradient that was scaled by 2 **
+16 is clipped to a millionth, but to a length of 0.1 and more.
+"""
 
 ORDER = "the order of a step is: optimizer.zero_grad(), loss.backward(), optimizer.step()"
 
@@ -119,6 +137,43 @@ def _all_zero(zero: Sequence[Weight], steps: Sequence[StepFacts]) -> Iterator[Fi
         yield made("TW104", 1, 0.7, text, numbers=_numbers(zero))
 
 
+def without_slope(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """A term of the loss that was made of a gradient has none of its own."""
+    loss = steps[0].loss if steps else None
+    if loss is not None and loss.is_slope_cut:
+        text = "a term of the loss depends on no weight, and the loss does not depend, through the "
+        text += "model, on the inputs that ask for a gradient: a slope in it is only a number"
+        remedy = (
+            "torch.autograd.grad(..., create_graph=True) where a loss is made of what it gives: a "
+            "penalty of gradients, or an equation"
+        )
+        yield made("TW309", 1, 0.85, text, numbers={"loss": loss.value}, remedy=remedy)
+
+
+def sampled(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """A layer that takes a draw from what others give, without a graph, while these others are
+    trained by the loss alone.
+    """
+    step = steps[0] if steps else None
+    if step is None or step.loss is None:
+        return
+    depths, nearest = dict(step.loss.depth_of), {}
+    for weight in setup.weights:
+        if weight.is_held and weight.name in depths:
+            nearest[weight.module] = min(depths[weight.name], nearest.get(weight.module, MOST))
+    for ran in step.ran:
+        given = [module for module in ran.drawn_from if nearest.get(module) == 1]
+        if given and len(given) == len(ran.drawn_from) and ran.module in nearest:
+            shown = " and ".join(repr(module) for module in given[:2])
+            text = f"'{ran.module}' took values without a graph that have the shape of what {shown}"
+            text += " gave: a draw from these, of which they do not learn"
+            remedy = "draw with rsample(), or mean + std * torch.randn_like(std): sample() cuts "
+            remedy += "the graph"
+            numbers = {"module": ran.module, "from": given}
+            yield made("TW309", 1, 0.82, text, numbers=numbers, remedy=remedy)
+            return
+
+
 # ------------------------------------------------------------ the order of a step
 
 
@@ -143,19 +198,112 @@ def no_zero_grad(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
         yield made("TW308", number, 0.95, text, numbers={"share": 1.0})
 
 
+def zeroed_between(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """Two backward passes with gradients zeroed between them: of the first nothing is left."""
+    step = steps[0] if steps else None
+    if step is None or not step.were_zeroed:
+        return
+    held = {weight.name: weight for weight in setup.weights if weight.is_held}
+    came = [moved for moved in step.moved if moved.name in held and moved.arrived]
+    lost = [held[moved.name] for moved in came if not moved.gradient]
+    if lost and len(lost) < len(came):
+        text = f"gradients of {named(lost)} came with a backward(), were zeroed before the next, "
+        text += "and did not come again: optimizer.step() found none"
+        remedy = (
+            "call zero_grad() once a step, before the first backward(), or add the losses up: "
+            "(loss_a + loss_b).backward()"
+        )
+        numbers = _numbers(lost)
+        yield made("TW307", step.number, 0.9, text, numbers=numbers, remedy=remedy)
+
+
+def used_twice(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """Two steps of the optimizer on one gradient."""
+    if len(steps) < 2:
+        return
+    first, second = ({m.name: m for m in step.moved if m.gradient} for step in steps[:2])
+    came = [m for m in steps[0].moved if m.arrived]
+    is_same = all(m.gradient == first[name].gradient for name, m in second.items() if name in first)
+    is_new = any(m.arrived is not None for m in steps[1].moved)
+    if came and second and second.keys() == first.keys() and is_same and not is_new:
+        text = "step 2 took the gradients of step 1 once more: no backward() came between the two"
+        remedy = f"call optimizer.step() once for each backward(); {ORDER}"
+        yield made("TW308", 2, 0.9, text, numbers={"weights": len(second)}, remedy=remedy)
+
+
 def undone(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
-    """Weights that were put back to where they stood before the step."""
+    """Weights that were put back to where they stood before the step, or nearly so."""
     if len(steps) < 2:
         return
     changed = {moved.name for moved in steps[0].moved if moved.changed}
-    back = {moved.name for moved in steps[1].moved if moved.is_undone}
-    if changed and back == changed:
+    back = {moved.name: moved.gone for moved in steps[1].moved if moved.gone >= NEARLY_ALL}
+    if changed and back.keys() == changed:
+        share = min(back.values())
         text = f"all {len(back)} weights that step 1 changed stood at step 2 where they had before"
         remedy = (
             "load a state once, before the loop, or after the step that was the best: "
             "load_state_dict() or copy_() in the loop undoes the optimizer's step"
         )
+        if share < 1:
+            text = f"{share:.2%} of what step 1 had changed was undone before step 2, in all "
+            text += f"{len(back)} weights that it had changed"
+            remedy = (
+                "keep averaged weights in a copy of the model, for evaluations: what is loaded "
+                "into the model itself undoes the optimizer's steps"
+            )
         yield made("TW307", 2, 0.88, text, numbers={"weights": len(back)}, remedy=remedy)
+
+
+def drawn_anew(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """Weights that have nothing in common with what the last step left."""
+    drawn = {w.name: w for w in setup.weights if w.initial == "drawn" and w.is_held}
+    moved = [m for m in steps[1].moved if m.name in drawn] if len(steps) > 1 else []
+    moved = [m for m in moved if drawn[m.name].size >= FEWEST_DRAWN]
+    others = [drawn[m.name] for m in moved if m.strayed > OTHER]
+    if others and len(others) == len(moved):
+        like = max(1 - m.strayed for m in moved)
+        text = f"between steps 1 and 2 {named(others)} became others: their cosine with what step "
+        text += f"1 had left is {short(like)} at most"
+        remedy = (
+            "draw the weights once, before the loop: in the loop it throws away what was learnt"
+        )
+        numbers = {"weights": sum(w.size for w in others), "cosine": like}
+        yield made("TW307", 2, 0.88, text, numbers=numbers, remedy=remedy)
+
+
+def shrunk(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """Gradients of which next to nothing is left at the optimizer's step."""
+    step = steps[0] if steps else None
+    pairs = (
+        [(m.arrived, m.gradient) for m in step.moved if m.arrived and m.gradient] if step else []
+    )
+    came, left = (math.hypot(*numbers) for numbers in zip(*pairs, strict=True)) if pairs else (0, 0)
+    if step is None or left >= TINY or not 0 < left < TINY_SHARE * came < math.inf:
+        return
+    text = f"the gradient came with a norm of {short(came)} and had {short(left)} at "
+    text += "optimizer.step(): it was clipped while a scaler still multiplied it, or to nothing"
+    remedy = (
+        "with a GradScaler, call scaler.unscale_(optimizer) before clip_grad_norm_(); else clip "
+        "to 1, or not at all"
+    )
+    is_signed = any(kind in setup.optimizer for kind in SIGNED)
+    sure, severity = (0.7, "warn") if is_signed else (0.9, "act")
+    numbers = {"came": came, "left": left}
+    yield made("TW102", 1, sure, text, numbers=numbers, severity=severity, remedy=remedy)
+
+
+def rate_of_a_rate(setup: Setup, steps: Sequence[StepFacts]) -> Iterator[Finding]:
+    """A schedule that gives the rate where its share is wanted: what comes out is its square."""
+    pairs = [(step.lr, step.peak) for step in steps[:2]]
+    if len(pairs) < 2 or not all(0 < peak <= USUAL_SHARE for _, peak in pairs):
+        return
+    if all(abs(lr - peak**2) < SAME * peak**2 for lr, peak in pairs):
+        lr, peak = pairs[0]
+        text = f"the rate is {short(lr)}, the base rate of {short(peak)} times itself: a schedule "
+        text += "gives a rate where its share of the base rate is wanted"
+        remedy = "let LambdaLR's function give 1 for the whole rate, or set the base rate to 1"
+        numbers = {"lr": lr, "base": peak}
+        yield made("TW102", 1, 0.75, text, numbers=numbers, severity="warn", remedy=remedy)
 
 
 # ------------------------------------------------------------ rounding

@@ -58,6 +58,7 @@ class Flow:
         self._ran: dict[str, Ran] = {}
         self.given = Given()
         self._made: dict[tuple[int, int], str] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
         self._times: Counter[str] = Counter()
         self._in_order: dict[str, tuple[int, int]] = {}
         self.columns: Columns | None = None
@@ -128,6 +129,8 @@ class Flow:
         if x is not None and x.ndim == 3 and getattr(module, "batch_first", True) is False:
             self._in_order[name] = x.shape[0], x.shape[1]
         self._ran[name] = self._fact(name, module, x, made, len(self._ran) + 1)
+        if with_grad and made is not None:
+            self._shapes[name] = tuple(made.shape)
 
     def _fact(
         self, name: str, module: nn.Module, x: Tensor | None, made: Tensor | None, order: int
@@ -138,6 +141,7 @@ class Flow:
         rms, spread = size_of(flat(made, module)) if made is not None else (1.0, 1.0)
         with_grad = made is not None and made.requires_grad
         is_cut = x is not None and with_grad and x.is_floating_point() and not x.requires_grad
+        cut_from = self._source(x, name) if is_cut and x is not None else ""
         return Ran(
             module=name,
             kind=type(module).__name__,
@@ -151,8 +155,18 @@ class Flow:
             saturated=saturated,
             rms=rms,
             spread=spread,
-            cut_from=self._source(x, name) if is_cut and x is not None else "",
+            cut_from=cut_from,
+            drawn_from=self._like(x) if cut_from == "?" and x is not None else (),
         )
+
+    def _like(self, x: Tensor) -> tuple[str, ...]:
+        """Modules whose outputs have an input's very shape, two or more; else one that gave twice
+        its width.
+        """
+        shape = tuple(x.shape)
+        twice = (*shape[:-1], 2 * shape[-1])
+        same = tuple(name for name, each in self._shapes.items() if each == shape)
+        return same if len(same) > 1 else tuple(n for n, e in self._shapes.items() if e == twice)
 
     def _source(self, x: Tensor, name: str) -> str:
         """Whose output an input without a graph is; nothing for data."""

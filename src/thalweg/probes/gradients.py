@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thalweg.facts import Moved
+from thalweg.facts import SIGNED, Moved
 from thalweg.probes.quiet import may_look, remove
 
 MOST_JUDGED = 8
@@ -23,9 +23,6 @@ MOST_JUDGED = 8
 
 MOST_SAMPLED = 1024
 """Elements of a parameter that are followed over a step."""
-
-SIGNED = ("Adam", "Lion", "RMSprop", "RAdam", "Rprop", "Adafactor", "LAMB")
-"""Optimizers whose first update is about the rate itself, whatever the gradient is."""
 
 _NO_VALUES = torch.empty(0)
 
@@ -61,7 +58,7 @@ class Gradients:
         self._arrived: dict[str, Tensor] = {}
         self._before: dict[str, Tensor] = {}
         self._gradients: dict[str, Tensor] = {}
-        self._was: dict[str, Tensor] = {}
+        self._was: dict[str, tuple[Tensor, Tensor]] = {}
         self._handles: list[Any] = []
         self._has_stepped = False
         self.seconds = 0.0
@@ -178,8 +175,9 @@ class Gradients:
                 if p.is_floating_point():
                     lost = lost_share(before[has], gradient[has], optimizer, peak)
         was = self._was.pop(name, None)
+        gone, strayed = (0.0, 0.0) if was is None or before is None else between(*was, before)
         if before is not None and changed:
-            self._was[name] = before
+            self._was[name] = before, sample(p)
         return Moved(
             name=name,
             norm=float(norm_of(p)),
@@ -187,7 +185,8 @@ class Gradients:
             arrived=None if arrived is None else float(arrived),
             changed=changed,
             lost_at_peak=lost,
-            is_undone=was is not None and before is not None and torch.equal(was, before),
+            gone=gone,
+            strayed=strayed,
         )
 
     @staticmethod
@@ -218,6 +217,19 @@ def norm_of(tensor: Tensor) -> Tensor:
     values = values.to_dense() if values.layout != torch.strided else values
     wide = torch.float32 if values.itemsize < 4 else None
     return torch.linalg.vector_norm(values, dtype=wide)
+
+
+def between(start: Tensor, end: Tensor, now: Tensor) -> tuple[float, float]:
+    """Of a step from start to end, the share that is gone by now; and 1 less the cosine of the end
+    and now: 0 where they are alike, 1 where they have nothing to do with each other.
+
+    >>> between(torch.zeros(4), torch.ones(4), torch.full((4,), 0.25))
+    (0.75, 0.0)
+    """
+    way, back = float(norm_of(end - start)), float(norm_of(now - start))
+    sizes = float(norm_of(end)) * float(norm_of(now))
+    cosine = float((end.double() * now.double()).sum()) / sizes if sizes else 1.0
+    return max(0.0, 1 - back / way) if way else 0.0, max(0.0, 1 - cosine)
 
 
 def lost_share(weights: Tensor, gradients: Tensor, optimizer: str, rate: float) -> float:

@@ -121,6 +121,16 @@ def symbols_of(args: Any) -> Tensor | None:
     return x.detach().clone() if x.numel() <= MOST_SYMBOLS else None
 
 
+def rows_of(args: Any) -> Tensor | None:
+    """The columns of numbers, (samples, columns), that a model is given; None where there is more,
+    or something else.
+    """
+    tensors = list(tensors_of(args))
+    x = tensors[0] if len(tensors) == 1 else None
+    is_table = x is not None and x.ndim == 2 and x.is_floating_point() and is_plain(x)
+    return x.detach() if is_table and x is not None and x.numel() <= MOST_SYMBOLS else None
+
+
 def is_plain(tensor: Tensor) -> bool:
     """Is it neither sparse nor nested, so that its values can be looked at?"""
     return tensor.layout == torch.strided and not tensor.is_nested

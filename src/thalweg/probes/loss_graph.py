@@ -16,6 +16,7 @@ from torch import Tensor
 
 from thalweg.facts import Link, LossGraph
 from thalweg.probes.axes import class_axis, signed
+from thalweg.probes.cosines import is_cosine
 from thalweg.probes.graph import (
     FLAT,
     LAYERS,
@@ -29,6 +30,8 @@ from thalweg.probes.graph import (
     shape_of,
 )
 from thalweg.probes.margins import hinged
+from thalweg.probes.scales import is_unheld
+from thalweg.probes.slopes import is_cut
 from thalweg.probes.squared import REDUCED, squared
 
 LOSSES = {
@@ -69,6 +72,9 @@ SCALING = ("Mul", "Div", "Neg", "Sub", "Rsub", "Add")
 NORMALISED = re.compile(r"Norm|Rsqrt|Std|Var(?!iable)")
 SELF_NORMALISED = re.compile(r"^Elu|^Sin$|^Cos$")
 
+NORMS = ("NativeBatchNorm", "CudnnBatchNorm", "MiopenBatchNorm", "NativeLayerNorm")
+"""Nodes that give values of mean 0 and deviation 1, where no weight comes in."""
+
 TWICE = ("Softmax", "Sigmoid")
 """Units that are not applied to one of their kind."""
 
@@ -83,8 +89,9 @@ how many of these are looked at.
 """
 
 
-def read_loss(loss: Tensor, names: Mapping[int, str]) -> LossGraph:
-    """names: of the weights by id. A loss without a graph reaches nothing.
+def read_loss(loss: Tensor, names: Mapping[int, str], asking: Sequence[Tensor] = ()) -> LossGraph:
+    """names: of the weights by id; asking: what the model was given that asks for a gradient. A
+    loss without a graph reaches nothing.
 
     >>> import torch
     >>> net = torch.nn.Linear(3, 2)
@@ -114,6 +121,8 @@ def read_loss(loss: Tensor, names: Mapping[int, str]) -> LossGraph:
         is_repeated="Repeat" in kinds,
         past=past_few(loss.grad_fn, found.weights, names, FEW if is_of_classes(links) else 1),
         is_mean=getattr(loss.grad_fn, "_saved_reduction", 0) == 1,
+        is_unheld=is_unheld(loss.grad_fn),
+        is_slope_cut=is_cut(loss.grad_fn, names, {id(x) for x in asking}),
     )
 
 
@@ -181,10 +190,13 @@ def links_of(root: Any) -> Iterator[Link]:
             yield link(UNITS[kind], *first_below(node))
         elif hinged(node) is not None:
             yield Link("hinge", name_of(hinged(node)), width_of(node))
+        elif kind in ("Exp", "Logsumexp") and name_of(first_below(node)[0]) == "cosine":
+            yield Link("log_softmax", "cosine", width_of(first_below(node)[0]))
         elif kind == "Log":
             yield Link("log", name_of(first_below(node)[0]), width_of(node))
         elif kind == "Sub":
-            yield from difference(node)
+            is_all = written is not None and written.difference is node and written.is_at_once
+            yield from difference(node, is_all=is_all)
             yield from poisson(node)
     yield from spread_by_hand(root)
 
@@ -215,10 +227,23 @@ def first_below(node: Any) -> tuple[Any, str]:
 
 
 def broadcast(small: tuple[int, ...], large: tuple[int, ...]) -> str:
-    """ "(8, 1) to (8, 8)" where a shape was spread over another's samples."""
-    is_square = len(large) == 2 and large[0] == large[1] > 1
-    is_column = small in ((large[0], 1), (large[0],), (1, large[-1])) if is_square else False
-    return f"{small} to {large}" if is_column else ""
+    """ "(8, 1) to (8, 8)" where a shape was spread over another's samples.
+
+    >>> broadcast((8, 1, 5, 5), (8, 8, 5, 5)), broadcast((8, 3, 1), (8, 3, 4))
+    ('(8, 1, 5, 5) to (8, 8, 5, 5)', '')
+    """
+    num = large[0] if large else 0
+    if num < 2 or not small:
+        return ""
+    if small[0] != num:
+        is_square = small == (1, num) and large == (num, num)
+    elif len(small) == len(large):
+        wide = [at for at, (a, b) in enumerate(zip(small, large, strict=True)) if a != b]
+        is_one = len(wide) == 1 and small[wide[0]] == 1
+        is_square = is_one and set(large[: wide[0] + 1]) == {num}
+    else:
+        is_square = large == (num, *small)
+    return f"{small} to {large}" if is_square else ""
 
 
 def unclamped(node: Any) -> Any:
@@ -257,23 +282,6 @@ def shifted(log: Any) -> Any:
     return inner
 
 
-def is_cosine(node: Any) -> bool:
-    """Is it a product of two that were each divided by their length?"""
-    factors = below(node) if kind_of(node) in ("Mm", "Bmm") else []
-    return len(factors) == 2 and all(map(is_of_length_one, factors))
-
-
-def is_of_length_one(node: Any) -> bool:
-    """Was it divided by its own norm?"""
-    while kind_of(node) in PASSING and len(below(node)) == 1:
-        node = below(node)[0]
-    nodes = below(node) if kind_of(node) == "Div" else []
-    norm = nodes[1] if len(nodes) == 2 else None
-    while norm is not None and kind_of(norm) in (*PASSING, "ClampMin") and len(below(norm)) == 1:
-        norm = below(norm)[0]
-    return norm is not None and kind_of(norm) == "LinalgVectorNorm"
-
-
 def name_of(node: Any) -> str:
     """A unit's name; "layer" for a weight's own output, "other" for what is not known."""
     if node is None:
@@ -281,6 +289,8 @@ def name_of(node: Any) -> str:
     kind = kind_of(node)
     if is_cosine(node):
         return "cosine"
+    if kind in NORMS and all(other is None for other, _ in node.next_functions[1:]):
+        return "norm"
     return UNITS.get(kind, "layer" if kind in LAYERS or is_biased(node) else "other")
 
 
@@ -315,13 +325,16 @@ def dim_beside(node: Any, axis: int) -> int | None:
     return None if signed(dim) % len(shape) == axis else signed(dim) % len(shape)
 
 
-def difference(node: Any) -> Iterator[Link]:
-    """A difference that was spread over the samples, or `kl_div` of what is no logarithm."""
+def difference(node: Any, *, is_all: bool) -> Iterator[Link]:
+    """A difference that was spread over the samples, or `kl_div` of what is no logarithm. is_all:
+    the loss is the mean of its squares or sizes, and not of distances between vectors
+    """
     nodes = below(node)
     if len(nodes) != 1:
         return
     spread = broadcast(shape_of(nodes[0]), shape_of(node))
-    if spread:
+    is_meant = not is_all or kind_of(nodes[0]) == "Unsqueeze"
+    if spread and (len(shape_of(node)) == 2 or not is_meant):
         yield Link("difference", name_of(nodes[0]), 0, None, spread)
     inner = nodes[0]
     is_weighted = kind_of(inner) == "Mul" and len(below(inner)) == 1

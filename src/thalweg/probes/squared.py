@@ -21,6 +21,7 @@ class Squared:
     factor: what that was multiplied by, None where it is not known (any more, after the backward
     pass); is_root: its root is the loss; is_by_hand: written as ((o - t) ** 2).mean()
     has_slope: its gradient tells how far the targets are: not so of absolute distances
+    is_at_once: one mean or sum is taken over all of it
     target, away: the targets, or the outputs less these, where the graph still keeps them
     """
 
@@ -30,6 +31,7 @@ class Squared:
     is_root: bool
     is_by_hand: bool
     has_slope: bool
+    is_at_once: bool = True
     target: Tensor | None = None
     away: Tensor | None = None
 
@@ -82,7 +84,8 @@ def squared(root: Any) -> Squared | None:
     away = kept(node, "_saved_self")
     if away is not None and difference.next_functions[0][0] is None:
         away = -away
-    return Squared(difference, is_mean, factor, is_root, True, has_slope, away=away)
+    is_at_once = len(reductions) == 1
+    return Squared(difference, is_mean, factor, is_root, True, has_slope, is_at_once, away=away)
 
 
 def _torchs(node: Any, factor: float | None, is_root: bool) -> Squared | None:

@@ -17,11 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from thalweg.facts import LossGraph, Moved, Outsider, Setup, StepFacts
+from thalweg.probes.again import Again
 from thalweg.probes.flow import Flow
 from thalweg.probes.gradients import Gradients
-from thalweg.probes.inputs import is_plain, symbols_of, tensors_of
+from thalweg.probes.inputs import is_plain, rows_of, symbols_of, tensors_of
 from thalweg.probes.loss_graph import read_loss
 from thalweg.probes.outsiders import find_outsiders
+from thalweg.probes.pairs import Pairs
 from thalweg.probes.probe import Probe
 from thalweg.probes.setup import held_by, other_optimizers, owners, rates_of, resting, setup
 from thalweg.probes.targets import Output
@@ -65,7 +67,10 @@ class Watch:
         held = {weight.name for weight in self.setup.weights if weight.is_held}
         self._gradients = Gradients(named, held)
         self._output: Output | None = None
-        self._symbols: Tensor | None = None
+        self._given: Tensor | None = None
+        self._asking: list[Tensor] = []
+        self._again = Again()
+        self._pairs = Pairs()
         self._loss: LossGraph | None = None
         self._is_number = False
         self._number = 0
@@ -103,17 +108,21 @@ class Watch:
 
     def saw_input(self, args: Any) -> None:
         """The model is about to run on this."""
-        self._symbols = symbols_of(args)
+        self._given = symbols_of(args) if (rows := rows_of(args)) is None else rows
+        asking = (x for x in tensors_of(args) if x.requires_grad and x.is_leaf)
+        self._asking += [x for x in asking if not isinstance(x, nn.Parameter)]
+        self._again.see(args)
         if self._flow is not None:
             self._flow.saw_input(args)
 
     def saw_output(self, output: Any) -> None:
         """The model gave this, in a pass that trains."""
+        self._pairs.add([t for t in tensors_of(output) if t.requires_grad and is_plain(t)])
         found = next(tensors_of(output), None)
         if found is not None and found.requires_grad and is_plain(found):
             if self._output is not None:
                 self._output.close()
-            self._output = Output(found, self._symbols)
+            self._output = Output(found, self._given)
 
     def saw_loss(self, loss: Tensor) -> None:
         """A loss, before or after its backward pass; without a graph it reaches nothing."""
@@ -121,9 +130,10 @@ class Watch:
             self._is_number = True
             return
         if self._loss is None or not self._loss.links:
-            self._loss = read_loss(loss, self._names)
+            self._loss = read_loss(loss, self._names, self._asking)
         if self._output is not None:
             self._output.saw_loss(loss)
+        self._pairs.saw_loss(loss)
 
     @property
     def has_arrived(self) -> bool:
@@ -150,6 +160,8 @@ class Watch:
         moved = self._gradients.moved(self.setup.optimizer, peak)
         step = self._facts(moved, rate, peak)
         self._gradients.after_step()
+        self._again.step()
+        self._pairs.step()
         self._loss, self._is_number = None, False
         if self._flow is not None:
             self._flow.clear()
@@ -164,11 +176,15 @@ class Watch:
         output = self._output
         if output is not None:
             output.saw_loss(loss)
+        self._pairs.saw_loss(loss)
         return replace(
             step,
-            loss=read_loss(loss, self._names),
+            loss=read_loss(loss, self._names, self._asking),
             targets=None if output is None else output.targets(),
             dropped=0.0 if output is None else output.dropped,
+            is_overlap_lowered=output is not None and output.is_overlap_lowered(),
+            pull=self._pairs.pull(),
+            unheeded=self._pairs.unheeded(),
         )
 
     def _facts(self, moved: tuple[Moved, ...], rate: float, peak: float) -> StepFacts:
@@ -196,6 +212,14 @@ class Watch:
             sees_ahead=output is not None and output.sees_ahead,
             dropped=0.0 if output is None else output.dropped,
             mixed="" if flow is None or output is None else flow.mixed(output.shape),
+            were_zeroed=self._gradients.were_zeroed,
+            marks=None if output is None or labels is not None else output.marks(),
+            is_overlap_lowered=output is not None and output.is_overlap_lowered(),
+            pull=self._pairs.pull(),
+            unheeded=self._pairs.unheeded(),
+            again=self._again.of,
+            is_fetched=self._again.is_fetched,
+            telling=-1 if output is None else output.telling,
         )
 
     def _forget(self) -> None:
@@ -203,7 +227,9 @@ class Watch:
         if self._output is not None:
             self._output.close()
             self._output = None
-        self._symbols = None
+        self._given = None
+        self._pairs.close()
+        self._asking.clear()
         if self._flow is not None:
             self._flow.clear()
 

@@ -17,9 +17,10 @@ from torch import Tensor
 from thalweg.facts import Labels, Targets
 from thalweg.probes import logits, margins
 from thalweg.probes.ahead import sees_ahead
-from thalweg.probes.answered import answers, labels_of
+from thalweg.probes.answered import answers, labels_of, marked, telling_column
 from thalweg.probes.graph import PASSING, below, kind_of, shape_of
 from thalweg.probes.loss_graph import LOSSES, first_below, head_of
+from thalweg.probes.overlap import is_lowered, ratio_of
 from thalweg.probes.squared import Squared, kept, squared
 
 MOST_VALUES = 1_000_000
@@ -46,11 +47,12 @@ class _Loss:
 
 
 class Output:
-    """Keeps an output of the model, and its gradient, until `close`. symbols: what the model was
-    given, where that was whole numbers, (samples, places), and nothing else
+    """Keeps an output of the model, and its gradient, until `close`. given: what the model was
+    given, where that was whole numbers, (samples, places), or numbers, (samples, columns), and
+    nothing else
     """
 
-    def __init__(self, output: Tensor, symbols: Tensor | None = None):
+    def __init__(self, output: Tensor, given: Tensor | None = None):
         self._node = output.grad_fn
         self._values = output.detach()
         self._version = output._version
@@ -62,7 +64,11 @@ class Output:
         self.is_finite = bool(torch.isfinite(self._values).all())
         self.differ = differ(self._values)
         self.shape = tuple(output.shape)
+        is_table = given is not None and given.is_floating_point()
+        self._rows, symbols = (given, None) if is_table else (None, given)
         self._symbols = symbols
+        self.telling = -1
+        self._overlap: tuple[str, int] | None = None
         self.sees_ahead = symbols is not None and sees_ahead(output, symbols.shape[1])
         self._drop, self._dropped = dropout_behind(output)
         self.dropped = 0.0
@@ -84,6 +90,7 @@ class Output:
         if node is not None:
             self._logits = node, float(loss.detach())
         self._margin = margins.node_of(loss.grad_fn, self._node)
+        self._overlap = ratio_of(loss.grad_fn, self._node)
         found = squared(loss.grad_fn)
         if found is None or not self._is_whole(found):
             return
@@ -101,18 +108,36 @@ class Output:
         if self._handle is not None:
             self._handle.remove()
         self._node = self._gradient = self._logits = self._margin = None
-        self._drop = self._symbols = None
+        self._drop = self._symbols = self._rows = None
 
     @torch.no_grad()
     def asked(self) -> tuple[Labels | None, bool]:
         """The classes that a cross-entropy asked for, and whether it made them less likely."""
-        gradient = self._gradient
-        if gradient is None or self._values._version != self._version or not self.is_finite:
-            return None, False
-        found = answers(self._values, gradient)
+        slopes = self._slopes
+        found = None if slopes is None else answers(self._values, slopes)
         if found is None:
             return None, False
+        if self._rows is not None and found.classes.ndim == 1:
+            self.telling = telling_column(self._rows, found.classes)
         return labels_of(found, self._symbols), found.is_raised
+
+    @property
+    def _slopes(self) -> Tensor | None:
+        """The gradient, where it is that of the values as they stand."""
+        is_known = self.is_finite and self._values._version == self._version
+        return self._gradient if is_known else None
+
+    def is_overlap_lowered(self) -> bool:
+        """Is the loss an overlap of masks, which the step makes smaller?"""
+        slopes, found = self._slopes, self._overlap
+        if slopes is None or found is None:
+            return False
+        return is_lowered(*found, self._values, slopes)
+
+    def marks(self) -> tuple[int, int] | None:
+        """How many classes a target of a cross-entropy had at 1."""
+        slopes = self._slopes
+        return None if slopes is None else marked(self._values, slopes)
 
     @torch.no_grad()
     def targets(self) -> Targets | None:
