@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from made_logs import STEPS, log_of, noisy
-from thalweg.health.diagnosis import diagnose
+from thalweg.health.diagnosis import diagnose, so_far
 from thalweg.record.foreign.log import Log
 
 AT = np.arange(15.0, STEPS + 1, 15.0)
@@ -63,3 +63,22 @@ def test_other_data_are_told_where_batches_are_ragged(noise):
     loss = np.maximum(level, 2.3 * np.exp(-np.arange(STEPS) / 40)) * ragged
     log = log_of(loss=loss, validation_loss=(AT, 0.3 + 2 * np.exp(-AT / 40)))
     assert ("TW203" in told(log)) == (noise < 0.5)
+
+
+@pytest.mark.parametrize(
+    ("up", "rows", "is_told"), [(1.2, 40, False), (2.0, 40, True), (1.2, 140, True)]
+)
+def test_the_first_rows_of_a_run_that_goes_on_may_rise_a_little(up, rows, is_told):
+    loss = noisy(
+        np.concatenate([np.linspace(1.0, 0.95, 20), np.linspace(0.95, up, rows - 20)]), 0.01
+    )
+    log = log_of({"steps": 1000}, loss=loss)
+    assert ("TW002" in [each.code for each in so_far(log).findings]) == is_told
+
+
+def test_what_has_begun_may_carry_over_yet():
+    at = np.arange(5.0, 61.0, 5.0)
+    loss = noisy(np.linspace(1.0, 0.7, 60), 0.02)
+    log = log_of({"steps": 1000}, loss=loss, validation_loss=(at, 1.0 + 0.01 * np.sin(at)))
+    assert "TW203" not in [each.code for each in so_far(log).findings]
+    assert "TW203" in [each.code for each in diagnose(log).findings]

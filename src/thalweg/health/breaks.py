@@ -21,6 +21,11 @@ AS_MUCH, MANY_ROWS = 0.8, 60
 rows are too few to tell.
 """
 
+BEGUN, FEW_DOZEN, ABOVE_FIRST = 0.15, 100, 1.5
+"""A run that goes on has only begun before this share of its steps and so many of its rows; then a
+loss has to rise to so many times what it was at first.
+"""
+
 FAR_ABOVE = 4.0
 """A validation loss alone that is so many times what it was at first: more than what is memorised
 mostly makes of it.
@@ -123,8 +128,9 @@ def _diverged(view: View, curve: Curve) -> Suspicion | None:
     if _is_restart(view, curve) or _is_another_thing(view, curve, worse_than_start):
         return None
     is_handful = len(curve) < MANY_ROWS and not worse_than_start
-    if is_handful and _came_back(curve) > AS_MUCH * rise:
-        return None  # it swings, and its end is a row or two
+    swings = is_handful and _came_back(curve) > AS_MUCH * rise  # and its end is a row or two
+    if swings or (_has_begun(view, curve) and curve.last < ABOVE_FIRST * curve.first):
+        return None
     since = _leaves(curve)
     if raised(view) is not None or _came_of_spike(view, since):
         return None  # that is the news, and what it left is told with it
@@ -151,6 +157,11 @@ def _is_another_thing(view: View, curve: Curve, worse_than_start: bool) -> bool:
         has_learnt = curve.progress > 4 * curve.error
         return not worse_than_start or (has_learnt and curve.last < FAR_ABOVE * curve.first)
     return curve is view.loss and view.others_stand
+
+
+def _has_begun(view: View, curve: Curve) -> bool:
+    """Does it go on, and has it shown a few dozen rows only?"""
+    return not view.has_run(BEGUN) and len(curve.raw_v) < FEW_DOZEN
 
 
 def _came_back(curve: Curve) -> float:

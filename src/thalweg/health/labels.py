@@ -46,6 +46,9 @@ LEARNT = 0.7
 EARLY = 0.5
 """An evaluation is early where less than this share of what training gains was gained before."""
 
+MUCH, SEEN = 0.25, 20
+"""The share of a run, or evaluations, after which it is asked what carried over."""
+
 NEAR_ZERO = 0.3
 """A loss that is often below this share of what it mostly is can come down to zero by itself."""
 
@@ -70,7 +73,8 @@ def _never_carried_over(view: View) -> Suspicion | None:
     curve, train = view.validation, view.fit
     if curve is None or train is None or len(curve) < 5 or train.first <= 0:
         return None
-    if _is_often_right(view) or _is_evaluated_late(curve, train):
+    may_yet = not view.has_run(MUCH) and len(curve) < SEEN
+    if may_yet or _is_often_right(view) or _is_evaluated_late(curve, train):
         return None
     learnt = view.fall_of(curve) / max(abs(curve.first), train.first, 1e-12)
     if view.chance is not None:
