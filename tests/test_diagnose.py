@@ -251,6 +251,22 @@ def test_a_run_of_ours_is_read(run, capsys):
     assert code == 3
 
 
+@pytest.mark.filterwarnings("always:passed over")
+def test_a_folder_of_runs_of_ours_and_of_others_is_read(run, tmp_path, capsys):
+    for name in ("first", "second", "torn"):
+        shutil.copytree(run, tmp_path / name)
+    (tmp_path / "torn" / "record.sqlite").write_bytes(b"no record")
+    write_csv(tmp_path / "third.csv", noisy(falling()))
+    code, _, err = said(capsys, tmp_path)
+    assert code == 4
+    assert "holds 4 logs: diagnose each with --all, or name one of third.csv, first, second" in err
+    code, out, err = said(capsys, tmp_path, "--all", "--json")
+    assert "passed over: " in err
+    assert "record.sqlite is not a record that thalweg wrote" in err
+    tools = [each["source"]["tool"] for each in json.loads(out)["runs"]]
+    assert (code, tools) == (3, [None, "thalweg", "thalweg"])
+
+
 def test_what_is_suggested_is_tried_and_the_run_left_alone(run, capsys):
     before = digest(run)
     _, out, _ = said(capsys, run, "--try", "--try-steps", 40, "--json")

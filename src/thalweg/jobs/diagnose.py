@@ -73,8 +73,8 @@ def logs_of(path: str, columns: Columns, *, out: str, every: bool) -> Iterator[L
     logs = []
     for file in found:
         try:
-            logs += read_logs(file, path if len(found) == 1 else str(file), columns)
-        except DataError as error:
+            logs += _logs_in(file, path if len(found) == 1 else str(file), columns)
+        except (DataError, RunError) as error:
             if len(found) == 1:
                 raise
             warnings.warn(f"passed over: {error}", stacklevel=2)
@@ -101,6 +101,13 @@ def _own(path: str, out: str) -> Log | None:
     if not (folder.path / files.RECORD).exists():
         return None
     return as_log(read(folder.path), str(folder.path))
+
+
+def _logs_in(file: Path, source: str, columns: Columns) -> list[Log]:
+    """Those of a file, or of a run of ours in its folder."""
+    if (file / files.RECORD).exists():
+        return [as_log(read(file), str(file))]
+    return read_logs(file, source, columns)
 
 
 def _columns_of(logs: list[Log]) -> str:

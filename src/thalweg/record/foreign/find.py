@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from thalweg.errors import DataError
+from thalweg.record.files import SQLITE
 from thalweg.record.foreign import databases, mlflow, tensorboard, trainer_state, wandb
 from thalweg.record.foreign.beside import step_of
 from thalweg.record.foreign.events import sets_in
@@ -25,9 +26,10 @@ _HEAD = 1 << 18
 
 
 def find_logs(path: str) -> list[Path]:
-    """The path itself where it is a file, else the logs in the folder: event files by their folder,
-    of a Hugging Face run the last trainer_state.json, wandb's files, folders of MLflow's runs,
-    tables and texts that tell a loss. Of a database each run is one, as a path below it.
+    """The path itself where it is a file, else the logs in the folder: runs of ours and event files
+    by their folder, of a Hugging Face run the last trainer_state.json, wandb's files, folders of
+    MLflow's runs, tables and texts that tell a loss. Of a database each run is one, as a path below
+    it.
 
     Logs that cannot be read are passed over with a warning that names them. Raises DataError where
     there is none.
@@ -49,8 +51,8 @@ def find_logs(path: str) -> list[Path]:
         warnings.warn(_passed_over(passed), stacklevel=2)
     if not found:
         raise DataError(
-            f"{path} holds no log that is known: event files, {trainer_state.NAME}, runs of "
-            "MLflow, trackio or wandb, CSV, JSON lines or a text with losses in it"
+            f"{path} holds no log that is known: runs of ours, event files, {trainer_state.NAME}, "
+            "runs of MLflow, trackio or wandb, CSV, JSON lines or a text with losses in it"
         )
     return found
 
@@ -73,6 +75,10 @@ def _logs_in(root: Path, passed: list[str]) -> Iterator[Path]:
         folder = Path(name)
         inner[:] = sorted(each for each in inner if not each.startswith("."))
         if any(parent in done for parent in folder.parents) or folder in done:
+            continue
+        if SQLITE in names:
+            done.add(folder)
+            yield folder
             continue
         state = _last_state(folder)
         if state is not None:
