@@ -103,3 +103,22 @@ def test_batch_norm_that_knows_nothing_is_told(is_reset):
 
 def test_an_average_over_passes_that_drop_is_meant_so():
     assert not found_in("module", monte_carlo=True)
+
+
+def test_an_evaluation_is_the_same_to_the_bit():
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    model = nn.Sequential(nn.TransformerEncoder(layer, 2, enable_nested_tensor=False))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    x = torch.randn(4, 6, 8)
+    with torch.no_grad():
+        alone = model.eval()(x)
+    with thalweg.monitor(model.train(), optimizer, tell=None) as monitor:
+        for _ in range(4):
+            optimizer.zero_grad()
+            loss = model(x).square().mean()
+            loss.backward()
+            optimizer.step()
+            monitor(loss)
+        with torch.no_grad():
+            assert torch.equal(model.eval()(x), alone)

@@ -22,6 +22,9 @@ DROPS: tuple[Callable[..., Any], ...] = (
 )
 _GIVEN = {drop: inspect.signature(drop) for drop in DROPS}
 ATTENTION = functional.scaled_dot_product_attention
+FAST = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
+"""Modules that take another path where somebody listens."""
+
 LAST = 5
 """The place of `dropout_p` among attention's arguments, counted from one."""
 
@@ -67,10 +70,12 @@ def _share_of(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
 def hears(model: nn.Module) -> Dropped | None:
     """Listens to the pass that the model is about to make, in which no dropout is to be at work.
 
-    None: some of it is on by intent, as for an average over passes (Monte Carlo).
+    None: some of it is on by intent, as for an average over passes (Monte Carlo); or a part would
+    take its slow path for being listened to, whose last digits are others.
     """
     drops = (m for m in model.modules() if isinstance(m, nn.modules.dropout._DropoutNd))
-    if any(module.training for module in drops):
+    is_meant = any(module.training for module in drops)
+    if is_meant or any(isinstance(module, FAST) for module in model.modules()):
         return None
     heard = Dropped()
     heard.__enter__()
