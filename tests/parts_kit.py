@@ -8,9 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.healthbench import kitchen, plan
+from benchmarks.healthbench import kitchen, plan, store
+from benchmarks.healthbench.loop import train
+from benchmarks.healthbench.outcome import outcome
 from benchmarks.healthbench.parts import Data
-from benchmarks.healthbench.plan import Run, runs
+from benchmarks.healthbench.plan import Run, built, runs
+from benchmarks.healthbench.planted import Planted
 
 
 def shorten(
@@ -32,3 +35,18 @@ def planned(tasks: Sequence[str]) -> tuple[list[Run], Counter[str]]:
         "usual" if run.row is None else "fault" if run.row.is_fault else "hard"
         for run in everything
     )
+
+
+def begins(row: Planted, tasks: Sequence[str]) -> None:
+    """It can be planted in these tasks: the first and the last run that have it take a few steps,
+    and a log's settings do not give it away.
+    """
+    able = [run for task in tasks for run in plan._of_row(task, row, 0)]
+    assert able
+    for run in (able[0], able[-1]):
+        made, meta = built(run)
+        made.end = min(made.end, 3)
+        assert row.name not in str(store.settings_of(meta | {"columns": {}}))
+        columns = train(made)
+        made.notes.pop("spike_steps", None)
+        assert outcome(columns, made.notes, made.data.floor)["final_loss"] is not None

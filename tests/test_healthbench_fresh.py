@@ -9,7 +9,7 @@ import pytest
 import torch
 from benchmarks import health_data
 from benchmarks.health import main as health
-from benchmarks.healthbench import judge, kitchen, plan, store
+from benchmarks.healthbench import judge, kitchen, store
 from benchmarks.healthbench.loop import train
 from benchmarks.healthbench.make import make
 from benchmarks.healthbench.objectives import BLOCK, LATENTS, OBJECTIVES, QUANTILES, bound, pinball
@@ -19,7 +19,7 @@ from benchmarks.healthbench.plan import Run, built, runs
 from benchmarks.healthbench.planted import FAULTS, FRESH_FAULTS, FRESH_HARD, HARD, UNSEEN_FAULTS
 from benchmarks.healthbench.recipes import TASKS
 
-from parts_kit import planned, shorten
+from parts_kit import begins, planned, shorten
 from thalweg.health.codes import CODES
 
 FRESH = [name for name, task in TASKS.items() if task.part == "fresh"]
@@ -70,16 +70,7 @@ def test_every_recipe_trains(task):
 
 @pytest.mark.parametrize("name", PLANTS)
 def test_each_can_be_planted(name):
-    row = PLANTS[name]
-    able = [run for task in FRESH for run in plan._of_row(task, row, 0)]
-    assert able
-    for run in (able[0], able[-1]):
-        made, meta = built(run)
-        made.end = min(made.end, 3)
-        assert name not in str(store.settings_of(meta | {"columns": {}}))
-        columns = train(made)
-        made.notes.pop("spike_steps", None)
-        assert outcome(columns, made.notes, made.data.floor)["final_loss"] is not None
+    begins(PLANTS[name], FRESH)
 
 
 def test_there_are_enough_and_names_are_unique():

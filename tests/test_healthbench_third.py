@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from benchmarks import health_data
-from benchmarks.healthbench import kitchen, plan, store, third_models
+from benchmarks.healthbench import kitchen, third_models
 from benchmarks.healthbench.loop import train
 from benchmarks.healthbench.outcome import outcome
 from benchmarks.healthbench.parts import Data, Part
@@ -21,7 +21,7 @@ from benchmarks.healthbench.planted import (
 )
 from benchmarks.healthbench.recipes import TASKS, Recipe, factor, optimizer_of
 
-from parts_kit import planned, shorten
+from parts_kit import begins, planned, shorten
 from thalweg.health.codes import CODES
 
 THIRD = [name for name, task in TASKS.items() if task.part == "third"]
@@ -70,16 +70,7 @@ def test_every_recipe_trains(task):
 
 @pytest.mark.parametrize("name", PLANTS)
 def test_each_can_be_planted(name):
-    row = PLANTS[name]
-    able = [run for task in THIRD for run in plan._of_row(task, row, 0)]
-    assert able
-    for run in (able[0], able[-1]):
-        made, meta = built(run)
-        made.end = min(made.end, 3)
-        assert name not in str(store.settings_of(meta | {"columns": {}}))
-        columns = train(made)
-        made.notes.pop("spike_steps", None)
-        assert outcome(columns, made.notes)["final_loss"] is not None
+    begins(PLANTS[name], THIRD)
 
 
 def test_there_are_enough_and_names_are_unique():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from benchmarks import health_data
 from benchmarks.health import main as health
-from benchmarks.healthbench import judge, kitchen, plan, store
+from benchmarks.healthbench import judge, kitchen, store
 from benchmarks.healthbench.loop import train
 from benchmarks.healthbench.make import make
 from benchmarks.healthbench.outcome import outcome
@@ -16,7 +16,7 @@ from benchmarks.healthbench.plan import Run, built, runs
 from benchmarks.healthbench.planted import FAULTS, HARD, UNSEEN_FAULTS, UNSEEN_HARD
 from benchmarks.healthbench.recipes import TASKS
 
-from parts_kit import planned, shorten
+from parts_kit import begins, planned, shorten
 from thalweg.health.codes import CODES
 
 UNSEEN = [name for name, task in TASKS.items() if task.part == "unseen"]
@@ -66,17 +66,7 @@ PLANTS = UNSEEN_FAULTS | UNSEEN_HARD
 
 @pytest.mark.parametrize("name", PLANTS)
 def test_each_can_be_planted(name):
-    row = PLANTS[name]
-    able = [run for task in UNSEEN for run in plan._of_row(task, row, 0)]
-    assert able
-    for run in (able[0], able[-1]):
-        made, meta = built(run)
-        made.end = min(made.end, 3)
-        columns = train(made)
-        told = store.settings_of(meta | {"columns": {}})
-        assert name not in str(told)
-        made.notes.pop("spike_steps", None)
-        assert outcome(columns, made.notes)["final_loss"] is not None
+    begins(PLANTS[name], UNSEEN)
 
 
 def test_there_are_enough_and_names_are_unique():

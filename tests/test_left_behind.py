@@ -27,7 +27,9 @@ def columns(*, slope: float = 0.3, step: float = 1e-2, since: float = 300) -> di
 
 
 def test_what_the_optimizer_has_lost_is_named():
-    (finding,) = diagnose(plain(**columns())).findings
+    verdict = diagnose(plain(**columns()))
+    (finding,) = verdict.findings
+    assert "parameters that are not trained" not in str(verdict.not_checkable)
     assert (finding.code, finding.since_step) == ("TW307", 300)
     assert str(finding.evidence["says"]).startswith("from step 300 on body.weight of 2 parameters")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal
 
 from thalweg.health import (
@@ -151,7 +151,9 @@ def _of(view: View) -> Verdict:
     kept = _kept(after_trials(view, said))
     findings = tuple(finding_of(view, each) for each in kept)
     state, sentence = state_of(view, kept)
-    return Verdict(state, sentence, findings, (*broken, *not_checkable(view)))
+    return Verdict(
+        state, sentence, findings, (*broken, *not_checkable(view, {each.key for each in kept}))
+    )
 
 
 def _kept(said: Sequence[Suspicion]) -> list[Suspicion]:
@@ -220,13 +222,15 @@ def _checkpoint(view: View) -> str:
     return f"{view.log.checkpoints[max(good)]}" if good else ""
 
 
-def not_checkable(view: View) -> list[str]:
-    """Which checks this log says too little for, and what it lacks: a line each."""
+def not_checkable(view: View, told: Collection[str] = ()) -> list[str]:
+    """Which checks this log says too little for, and what it lacks: a line each. told: keys of what
+    was found all the same, as by the layers' norms
+    """
     if view.silent_losses:
         return [f"what the losses do: {view.silent_losses}"]
     lacks: dict[str, list[Code]] = {}
     for row in BY_KEY.values():
-        lack = missing(view, row)
+        lack = "" if row.key in told else missing(view, row)
         if lack:
             lacks.setdefault(lack, []).append(row)
     return [f"{lack}: {', '.join(row.name for row in rows)}" for lack, rows in lacks.items()]

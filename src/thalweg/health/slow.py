@@ -35,7 +35,7 @@ FASTER = 2.0
 """A fall that is so many times as fast at first as it is later is no straight line."""
 
 
-BACK, LEFT, LATER = 0.05, 0.8, 0.1
+BACK, LEFT, LATER = 0.025, 0.8, 0.1
 """A loss on other samples that rises again by less than this share of its fall goes one way; of
 one that has this share left at the end much is left; half of a fall that took more than this share
 of the run did not come at once. Of 2,076 healthy runs the three together had two.
@@ -73,8 +73,8 @@ def steady_steps(view: View, later: float = 0.0) -> Suspicion | None:
         return None
     fallen = float(curve.v[0] - curve.v[-1])
     risen = float(np.maximum(np.diff(curve.v), 0).sum())
-    if fallen <= 0 or risen > BACK / 2 * fallen or len(np.unique(curve.v)) < len(curve) / 2:
-        return None  # a loss that rises by so much falls by as much again
+    if fallen <= 0 or risen > BACK * fallen or len(np.unique(curve.v)) < len(curve) / 2:
+        return None
     start = max(curve.first, view.main.first if view.main is not None else curve.first)
     half = curve.t[int(np.argmax(curve.v <= start - (start - curve.last) / 2))]
     if curve.last < LEFT * start or half <= later * view.end:
